@@ -1,0 +1,1 @@
+"""The cluster: Ray Data jobs, Ray Train fits, MLflow tracking and reports."""

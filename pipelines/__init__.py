@@ -1,0 +1,1 @@
+"""Programs: one file is one job. ``kinebert --help`` lists them."""

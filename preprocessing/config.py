@@ -1,0 +1,166 @@
+"""Recipes: TOML files read into nested, frozen dataclasses. Unknown keys are errors."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from preprocessing.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def read_toml(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a TOML file and apply ``key.sub=value`` overrides to it.
+
+    Raises:
+        ConfigError: If the file is missing or is not TOML, or an override has no ``=``.
+    """
+    try:
+        with open(path, "rb") as file:
+            values = tomllib.load(file)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such recipe file.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}.") from None
+    for override in overrides:
+        _override(values, override)
+    return values
+
+
+def load_config(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
+    """Read ``path`` as a ``cls``. Missing keys keep their defaults; ``overrides`` are ``key.sub=value`` strings."""
+    return from_mapping(cls, read_toml(path, overrides), where=str(path))
+
+
+def from_mapping(cls: type[T], values: Mapping[str, Any], where: str, absent: Mapping[str, Any] | None = None) -> T:
+    """Build ``cls`` from plain values.
+
+    Args:
+        cls: A dataclass; its fields may be dataclasses themselves.
+        values: Plain values as TOML or JSON give them.
+        where: Named in every error.
+        absent: Stands in for required keys that ``values`` lacks.
+
+    Raises:
+        ConfigError: For an unknown key, a value of the wrong type, or a required key that is missing.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = [field for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
+    known = {field.name for field in fields}
+    for key in values.keys() - known:
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else f" Known keys: {', '.join(sorted(known))}."
+        raise ConfigError(f"{where}: unknown key {key!r} in {cls.__name__}.{hint}")
+    given = {key: _value(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+    for field in fields:
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and field.name not in given:
+            if absent is None or field.name not in absent:
+                raise ConfigError(f"{where}: the key {field.name!r} of {cls.__name__} is required and is not there.")
+            given[field.name] = absent[field.name]
+    return cls(**given)
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """Check ``value`` against the type ``hint`` and convert what TOML cannot express."""
+    origin = typing.get_origin(hint)
+    if origin is typing.Annotated:
+        return _value(typing.get_args(hint)[0], value, where)
+    if origin in (types.UnionType, typing.Union):
+        return _one_of(typing.get_args(hint), value, where)
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_mapping(typing.cast(type, hint), value, where)
+    if origin is typing.Literal:
+        if value not in typing.get_args(hint):
+            raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(repr, typing.get_args(hint)))}.")
+        return value
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return _tuple(typing.get_args(hint), value, where)
+    if origin is dict and isinstance(value, Mapping):
+        return dict(value)
+    if hint is float and type(value) is int:
+        return float(value)
+    plain = origin or hint
+    # bool is an int to Python, but not to a reader of a recipe
+    if hint is types.NoneType or not isinstance(value, plain) or (isinstance(value, bool) and plain is not bool):
+        if hint is types.NoneType and value is None:
+            return None
+        raise ConfigError(f"{where}: expected {_spell(hint)}, got {value!r}.")
+    return value
+
+
+def _one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
+    for hint in hints:
+        try:
+            return _value(hint, value, where)
+        except ConfigError as error:
+            if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+                raise error
+    raise ConfigError(f"{where}: expected {' or '.join(_spell(hint) for hint in hints)}, got {value!r}.")
+
+
+def _tuple(hints: tuple[Any, ...], value: Sequence[Any], where: str) -> tuple[Any, ...]:
+    if len(hints) == 2 and hints[1] is Ellipsis:
+        hints = (hints[0],) * len(value)
+    if len(hints) != len(value):
+        raise ConfigError(f"{where}: expected {len(hints)} values, got {len(value)}.")
+    return tuple(_value(hint, item, f"{where}[{i}]") for i, (hint, item) in enumerate(zip(hints, value, strict=True)))
+
+
+def _spell(hint: Any) -> str:
+    if hint is types.NoneType:
+        return "nothing"
+    return str(getattr(hint, "__name__", hint))
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    """Apply one ``key.sub=value`` to ``values`` in place. The value is TOML; what is not TOML is a string."""
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted.strip():
+        raise ConfigError(f"--set {override}: expected key=value, for example --set optim.lr=0.01.")
+    try:
+        value = tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *path, last = dotted.strip().split(".")
+    for key in path:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override}: {key!r} is a value, not a table.")
+    values[last] = value
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """Turn a config into plain JSON values, nested as it is."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return plain
+
+
+def digest(*values: Any) -> str:
+    """Twelve characters that change whenever any of ``values`` (configs or plain JSON values) changes."""
+    plain = [to_plain(value) if dataclasses.is_dataclass(value) else value for value in values]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` to ``{"a.b": 1}``; lists stay as they are."""
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Say where two plain recipes differ, one ``key: ours != theirs`` each; empty if they are the same."""
+    a, b = flatten(ours), flatten(theirs)
+    return [f"{key}: {a.get(key)!r} != {b.get(key)!r}" for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]

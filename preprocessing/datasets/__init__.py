@@ -1,0 +1,1 @@
+"""Readers of data sets' own lists; each ends in the manifest table."""

@@ -1,0 +1,55 @@
+"""Images to bytes and back: JPEG, and flow as 8-bit pictures.
+
+Axes: T frames or fields, H height, W width, 3 colours (BGR in the encoder's hands, RGB in a reader's), 2 flow (x, y).
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+UInt8 = NDArray[np.uint8]
+
+
+def encode_jpeg(image: UInt8, quality: int) -> bytes:
+    """Encode one BGR ``(H, W, 3)`` or grey ``(H, W)`` picture."""
+    ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert ok, "imencode refuses only formats that it does not know"
+    return data.tobytes()
+
+
+def decode_frames(jpegs: Sequence[bytes]) -> UInt8:
+    """Decode colour JPEGs of one size to RGB ``(T, H, W, 3)``.
+
+    Raises:
+        ValueError: If one of them is not a picture.
+    """
+    return np.stack([cv2.cvtColor(_decode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB) for jpeg in jpegs])
+
+
+def decode_flow(jpegs_x: Sequence[bytes], jpegs_y: Sequence[bytes]) -> UInt8:
+    """Decode pairs of grey JPEGs of one size to ``(T, H, W, 2)``, x first.
+
+    Raises:
+        ValueError: If one of them is not a picture.
+    """
+    pairs = zip(jpegs_x, jpegs_y, strict=True)
+    return np.stack([cv2.merge([_decode(x, cv2.IMREAD_GRAYSCALE), _decode(y, cv2.IMREAD_GRAYSCALE)]) for x, y in pairs])
+
+
+def _decode(jpeg: bytes, mode: int) -> UInt8:
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), mode) if jpeg else None
+    if image is None:
+        raise ValueError(f"{len(jpeg)} bytes that are not a JPEG picture")
+    return image  # type: ignore[return-value]
+
+
+def quantize_flow(flow: NDArray[np.float32], bound: float) -> UInt8:
+    """Map ``[-bound, bound]`` pixels linearly to ``0..255``; larger motion is clipped, zero motion becomes 128."""
+    return np.rint((np.clip(flow, -bound, bound) + bound) * (255 / (2 * bound))).astype(np.uint8)
+
+
+def dequantize_flow(codes: UInt8, bound: float) -> NDArray[np.float32]:
+    """Undo :func:`quantize_flow`; the error is at most ``bound / 255`` pixels, and zero reads back as that."""
+    return codes.astype(np.float32) * np.float32(2 * bound / 255) - np.float32(bound)

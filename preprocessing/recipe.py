@@ -1,0 +1,89 @@
+"""Recipes of extraction: everything that changes the pixels of a shard set, and so its digest."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from preprocessing.config import digest, from_mapping, to_plain
+from preprocessing.errors import ConfigError
+from preprocessing.schema import FORMAT_VERSION
+from preprocessing.tvl1 import TvL1Params
+from preprocessing.tvl1.solve import MIN_SIDE
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameRecipe:
+    """How frames are taken from a video and stored."""
+
+    resize: Literal["fixed", "short_side", "none"] = "fixed"
+    """fixed: every video to width x height; short_side: the shorter side to that, aspect kept; none: as coded."""
+    width: int = 340
+    """Width of a stored image in pixels, for resize = fixed."""
+    height: int = 256
+    """Height of a stored image in pixels, for resize = fixed."""
+    short_side: int = 256
+    """Shorter side of a stored image in pixels, for resize = short_side."""
+    interpolation: Literal["linear", "area", "cubic"] = "linear"
+    """How OpenCV resizes; linear is what published flow was made with."""
+    square_pixels: bool = False
+    """Undo non-square pixels, for resize = short_side or none."""
+    frame_step: int = 1
+    """Take every frame_step-th frame, in decode order."""
+    jpeg_quality: int = 95
+    """JPEG quality, 1 to 100."""
+    on_decode_error: Literal["keep", "reject"] = "keep"
+    """keep: the frames before the error stay, and the video is marked truncated; reject: it is left out."""
+    min_frames: int = 2
+    """Videos with fewer frames are left out."""
+
+    modality = "rgb"
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height", "short_side"):
+            if getattr(self, name) < MIN_SIDE:
+                raise ConfigError(f"{name} must be at least {MIN_SIDE} (pixels), got {getattr(self, name)}.")
+        if self.frame_step < 1:
+            raise ConfigError(f"frame_step must be at least 1, got {self.frame_step}.")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise ConfigError(f"jpeg_quality must lie between 1 and 100, got {self.jpeg_quality}.")
+        least = 2 if self.modality == "flow" else 1
+        if self.min_frames < least:
+            raise ConfigError(f"min_frames must be at least {least}, got {self.min_frames}.")
+
+    def plain(self) -> dict[str, Any]:
+        """Everything that the digest covers, as plain values."""
+        return {"format": FORMAT_VERSION, "modality": self.modality, **to_plain(self)}
+
+    def digest(self) -> str:
+        """Twelve characters that two sets share only if their pixels were made in the same way."""
+        return digest(self.plain())
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowRecipe(FrameRecipe):
+    """How flow is computed between the frames that a :class:`FrameRecipe` takes, and stored."""
+
+    bound: float = 20.0
+    """Largest displacement kept, in pixels per frame step. Larger values are clipped to it."""
+    tvl1: TvL1Params = field(default_factory=TvL1Params)
+    """Parameters of the solver."""
+
+    modality = "flow"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bound <= 0:
+            raise ConfigError(f"bound must be positive (pixels per frame step), got {self.bound}.")
+
+
+def recipe_from_plain(plain: dict[str, Any], where: str) -> FrameRecipe:
+    """Undo :meth:`FrameRecipe.plain`.
+
+    Raises:
+        ConfigError: If it was written by another version of the format.
+    """
+    values = {key: value for key, value in plain.items() if key not in ("format", "modality")}
+    if plain.get("format") != FORMAT_VERSION:
+        raise ConfigError(
+            f"{where}: written in format {plain.get('format')}, this version reads {FORMAT_VERSION}. Extract it again."
+        )
+    return from_mapping(FlowRecipe if plain["modality"] == "flow" else FrameRecipe, values, where)

@@ -1,0 +1,74 @@
+"""Columns of the tables on disk, with their units, and the words their metadata uses."""
+
+import pyarrow as pa
+
+FORMAT_VERSION = 1
+"""Changes whenever old shards cannot be read, or would be made with other bytes, by this code."""
+
+SEGMENT_LENGTH = 32
+"""Most consecutive images in one row of a shard."""
+
+
+def _field(name: str, kind: pa.DataType, about: str, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"about": about})
+
+
+MANIFEST = pa.schema(
+    [
+        _field("video_id", pa.string(), "relative path without extension, unique"),
+        _field("path", pa.string(), "absolute local path or URI"),
+        _field("label", pa.int32(), "class index, -1 where the class is not known"),
+        _field("label_name", pa.string(), "class name"),
+        _field("group", pa.string(), "recording that the video was cut from; a split never divides a group"),
+        _field("splits", pa.map_(pa.string(), pa.string()), "split name to train, val or test"),
+        _field("width", pa.int32(), "pixels as coded, before rotation; 0 where not known"),
+        _field("height", pa.int32(), "pixels as coded, before rotation; 0 where not known"),
+        _field("fps", pa.float64(), "frames per second as the header says; 0 where it does not"),
+        _field("duration_s", pa.float64(), "seconds as the header says; 0 where it does not"),
+        _field("codec", pa.string(), "name of the video codec"),
+        _field("rotation", pa.int32(), "degrees counter-clockwise that bring the picture upright"),
+        _field("pixel_aspect", pa.float64(), "width over height of one pixel; 1 where the header says nothing"),
+        _field("bytes", pa.int64(), "size of the file in bytes"),
+        _field("problem", pa.string(), "why the video cannot be used; null where it can", nullable=True),
+    ]
+)
+
+_SEGMENT = [
+    _field("video_id", pa.string(), "as in the manifest"),
+    _field("segment", pa.int32(), "position of the row in its video, from 0"),
+    _field("start", pa.int32(), "position of the row's first image in its video, from 0"),
+    _field("num_images", pa.int32(), "images in this row"),
+    _field("width", pa.int32(), "pixels"),
+    _field("height", pa.int32(), "pixels"),
+]
+
+FRAMES = pa.schema([*_SEGMENT, _field("frames", pa.list_(pa.binary()), "one colour JPEG per frame, upright")])
+
+FLOW = pa.schema(
+    [
+        *_SEGMENT,
+        _field("flow_x", pa.list_(pa.binary()), "one grey JPEG per field: rightward pixels per frame step, see bound"),
+        _field("flow_y", pa.list_(pa.binary()), "one grey JPEG per field: downward pixels per frame step, see bound"),
+    ]
+)
+
+INDEX = pa.schema(
+    [
+        _field("video_id", pa.string(), "as in the manifest"),
+        _field("label", pa.int32(), "class index"),
+        _field("label_name", pa.string(), "class name"),
+        _field("splits", pa.map_(pa.string(), pa.string()), "split name to train, val or test"),
+        _field("shard", pa.string(), "file name of the shard"),
+        _field("first_row_group", pa.int32(), "row group of the video's first segment"),
+        _field("num_row_groups", pa.int32(), "segments of the video; one row group each"),
+        _field("num_frames", pa.int32(), "frames that were decoded and kept"),
+        _field("num_images", pa.int32(), "stored images: frames, or flow fields (one fewer)"),
+        _field("width", pa.int32(), "pixels of the stored images"),
+        _field("height", pa.int32(), "pixels of the stored images"),
+        _field("truncated", pa.bool_(), "decoding ended with an error; the frames before it are kept"),
+        _field("problem", pa.string(), "the decoder's words where truncated; else null", nullable=True),
+    ]
+)
+
+SEGMENTS = {"rgb": FRAMES, "flow": FLOW}
+"""Schema of a shard by modality."""

@@ -1,0 +1,233 @@
+"""Files on any filesystem that pyarrow opens (local, s3, gs): whole or not there at all.
+
+A location is an absolute local path or a URI with a scheme, as :func:`resolve_uri` gives it.
+"""
+
+import errno
+import functools
+import os
+import tempfile
+import urllib.parse
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from preprocessing.errors import ConfigError, UserError
+
+PARTIAL = ".partial"
+"""Ending of files that are still being written; whatever bears it is rubbish once its writer is gone."""
+
+
+def in_submitted_job() -> bool:
+    """Whether this process is the driver of a job given to ``ray job submit``, whose folder is a throw-away copy."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def resolve_uri(text: str | Path) -> str:
+    """Turn what a user typed into an absolute local path or a URI.
+
+    Raises:
+        ConfigError: If it is empty, or a relative path in a submitted job.
+    """
+    text = str(text)
+    if not text:
+        raise ConfigError("expected a path or a URI, got an empty text.")
+    if text.startswith("file://"):
+        return urllib.parse.unquote(urllib.parse.urlparse(text).path)
+    if "://" in text:
+        return text.rstrip("/")
+    path = Path(text).expanduser()
+    if not path.is_absolute() and in_submitted_job():
+        raise ConfigError(
+            f"{text}: a relative path in a submitted job lies in the job's own copy of the working folder, which is "
+            "thrown away with it. Give an absolute path on storage that every node sees, or a URI (s3://, gs://)."
+        )
+    return os.path.abspath(path)
+
+
+def is_local(uri: str) -> bool:
+    """Whether ``uri`` is a local path."""
+    return "://" not in uri
+
+
+def join(uri: str, *parts: str) -> str:
+    """Append ``parts`` to a location, in front of a URI's query."""
+    if is_local(uri):
+        return os.path.join(uri, *parts)
+    base, mark, query = uri.partition("?")
+    return "/".join([base.rstrip("/"), *parts]) + mark + query
+
+
+def name_of(uri: str) -> str:
+    """Last part of a location."""
+    return PurePosixPath(uri.partition("?")[0] if not is_local(uri) else uri).name
+
+
+@functools.lru_cache(maxsize=64)
+def _remote(root: str) -> pafs.FileSystem:
+    try:
+        return pafs.FileSystem.from_uri(root)[0]
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{root}: pyarrow cannot open this filesystem: {error}") from None
+
+
+def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
+    """Return the pyarrow filesystem of a location, and the location's path in it."""
+    if is_local(uri):
+        return pafs.LocalFileSystem(), uri
+    parsed = urllib.parse.urlsplit(uri)
+    root = f"{parsed.scheme}://{parsed.netloc}/" + (f"?{parsed.query}" if parsed.query else "")
+    bucket_in_path = parsed.scheme in ("s3", "gs", "gcs", "abfs", "abfss")
+    host = parsed.netloc.rpartition("@")[2] if bucket_in_path else ""
+    return _remote(root), (host + parsed.path if bucket_in_path else parsed.path)
+
+
+@contextmanager
+def explained(uri: str, doing: str) -> Iterator[None]:
+    """Turn what the operating system says about ``uri`` into one line that a user can act on."""
+    try:
+        yield
+    except UserError:
+        raise
+    except OSError as error:
+        hints = {
+            errno.ENOSPC: "no space is left on the device. Free some, or choose another place",
+            errno.EDQUOT: "the disk quota is used up. Free some space, or choose another place",
+            errno.EACCES: "permission denied. Choose a place that you may use, or change its permissions",
+            errno.EPERM: "permission denied. Choose a place that you may use, or change its permissions",
+            errno.EROFS: "the filesystem is read-only. Choose another place",
+            errno.ENOENT: "there is no such file or folder. Check the spelling",
+            errno.ENOTDIR: "a part of the path is a file, not a folder. Choose another place",
+            errno.EISDIR: "this is a folder, a file was expected",
+        }
+        reason = hints.get(error.errno or 0) or str(error)
+        raise UserError(f"{uri}: cannot {doing}: {reason}.") from error
+
+
+def exists(uri: str) -> bool:
+    """Whether there is a file or folder at ``uri``."""
+    fs, path = open_filesystem(uri)
+    return bool(fs.get_file_info(path).type != pafs.FileType.NotFound)
+
+
+def is_folder(uri: str) -> bool:
+    """Whether there is a folder (or a prefix with files) at ``uri``."""
+    fs, path = open_filesystem(uri)
+    return bool(fs.get_file_info(path).type == pafs.FileType.Directory)
+
+
+def file_size(uri: str) -> int:
+    """Size of the file at ``uri`` in bytes. Raises FileNotFoundError if there is none."""
+    fs, path = open_filesystem(uri)
+    info = fs.get_file_info(path)
+    if info.type != pafs.FileType.File:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)
+    return int(info.size)
+
+
+def open_input(uri: str) -> Any:
+    """Open a file for random reads. The caller closes it."""
+    fs, path = open_filesystem(uri)
+    return fs.open_input_file(path)
+
+
+def read_bytes(uri: str) -> bytes:
+    """Whole content of a file."""
+    with open_input(uri) as file:
+        data: bytes = file.read()
+    return data
+
+
+def list_files(uri: str) -> list[str]:
+    """Names of the files directly in a folder, sorted; empty if there is no such folder."""
+    fs, path = open_filesystem(uri)
+    infos = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+    return sorted(info.base_name for info in infos if info.type == pafs.FileType.File)
+
+
+def make_folder(uri: str) -> None:
+    """Make a folder and its parents; fine if it is there."""
+    fs, path = open_filesystem(uri)
+    fs.create_dir(path, recursive=True)
+
+
+def delete_file(uri: str) -> None:
+    """Remove a file; fine if it is gone."""
+    fs, path = open_filesystem(uri)
+    try:
+        fs.delete_file(path)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        if exists(uri):
+            raise
+
+
+def delete_folder(uri: str) -> None:
+    """Remove a folder with all that is in it; fine if it is gone."""
+    fs, path = open_filesystem(uri)
+    if is_folder(uri):
+        fs.delete_dir(path)
+
+
+@contextmanager
+def whole_file(uri: str) -> Iterator[Path]:
+    """Give a local path to write to; on leaving without an error the file takes its name ``uri`` in one step.
+
+    On a local disk the bytes go beside the final name, reach the disk, and are renamed. Elsewhere they go to a
+    temporary file of this node, and are uploaded when complete: an object store shows an upload only when it is whole.
+    """
+    if is_local(uri):
+        final = Path(uri)
+        partial = final.with_name(f".{final.name}.{uuid.uuid4().hex}{PARTIAL}")
+        try:
+            yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(final)
+        finally:
+            partial.unlink(missing_ok=True)
+        return
+    with tempfile.TemporaryDirectory(prefix="kinebert-") as folder:
+        local = Path(folder) / name_of(uri)
+        yield local
+        fs, path = open_filesystem(uri)
+        try:
+            pafs.copy_files(str(local), path, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=fs)
+        except BaseException:
+            delete_file(uri)  # an upload that broke off may have been closed as if it were whole
+            raise
+
+
+def write_bytes(uri: str, data: bytes) -> None:
+    """Write a file whole or not at all. Its folder must exist."""
+    with whole_file(uri) as path:
+        path.write_bytes(data)
+
+
+def sweep_partials(uri: str) -> int:
+    """Remove what killed writers left in a folder, and return how many files that were."""
+    litter = [name for name in list_files(uri) if name.endswith(PARTIAL)]
+    for name in litter:
+        delete_file(join(uri, name))
+    return len(litter)
+
+
+def check_writable(uri: str) -> None:
+    """Make the folder ``uri`` and prove that it takes files, before hours are spent.
+
+    Raises:
+        UserError: If it cannot be made or written, with the reason.
+    """
+    with explained(uri, "write to this folder"):
+        if exists(uri) and not is_folder(uri):
+            raise UserError(f"{uri}: this is a file, the output must be a folder.")
+        make_folder(uri)
+        probe = join(uri, f".writable-{uuid.uuid4().hex}{PARTIAL}")
+        write_bytes(probe, b"")
+        delete_file(probe)
