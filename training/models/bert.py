@@ -1,0 +1,199 @@
+"""BERT pooling: late temporal modelling of a backbone's features by attention, read out at a classification token.
+
+Source: "Late temporal modeling in 3D CNN architectures with BERT for action recognition", arXiv:2008.01232,
+section 3. The paper shows neither residuals nor norms; what it leaves out follows the authors' published
+implementation: pre-norm blocks, a layer norm of its own kind, the tanh form of GELU, no norm at the end.
+
+Axes: N batch, F features, T time steps left by the backbone, S = T + 1 with the classification token in front,
+A attention heads, D features of a head, H height, W width.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from preprocessing.errors import ConfigError
+from training.models.registry import Head, register_head
+
+Initialization = Literal["bert5", "bert2"]
+
+
+class LayerNorm(nn.Module):
+    """``scale * (x - mean) / (std + eps) + shift``: unlike torch's, std is unbiased and eps is added to it."""
+
+    def __init__(self, num_features: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(num_features))
+        self.shift = nn.Parameter(torch.zeros(num_features))
+        self.eps = eps
+
+    def forward(self, x_NSF: Tensor) -> Tensor:
+        """Normalise over F."""
+        std_NS1, mean_NS1 = torch.std_mean(x_NSF, dim=-1, keepdim=True)
+        return self.scale * (x_NSF - mean_NS1) / (std_NS1 + self.eps) + self.shift
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention in which hidden steps are not looked at."""
+
+    def __init__(self, num_features: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads, self.dropout = num_heads, dropout
+        self.query = nn.Linear(num_features, num_features)
+        self.key = nn.Linear(num_features, num_features)
+        self.value = nn.Linear(num_features, num_features)
+        self.output = nn.Linear(num_features, num_features)
+
+    def forward(self, x_NSF: Tensor, visible_NS: Tensor | None) -> Tensor:
+        """Map ``(N, S, F)`` to ``(N, S, F)``; only keys and values of the steps in ``visible_NS`` take part."""
+        query_NASD, key_NASD, value_NASD = (
+            layer(x_NSF).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )
+        mixed_NASD = functional.scaled_dot_product_attention(
+            query_NASD,
+            key_NASD,
+            value_NASD,
+            attn_mask=None if visible_NS is None else visible_NS[:, None, None, :],
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        out_NSF: Tensor = self.output(mixed_NASD.transpose(1, 2).flatten(2))
+        return out_NSF
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(self, num_features: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm(num_features)
+        self.attention = Attention(num_features, num_heads, dropout)
+        self.norm2 = LayerNorm(num_features)
+        self.expand = nn.Linear(num_features, 4 * num_features)
+        self.contract = nn.Linear(4 * num_features, num_features)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x_NSF: Tensor, visible_NS: Tensor | None) -> Tensor:
+        """Map ``(N, S, F)`` to ``(N, S, F)``."""
+        x_NSF = x_NSF + self.drop(self.attention(self.norm1(x_NSF), visible_NS))
+        hidden_NSF = self.drop(functional.gelu(self.expand(self.norm2(x_NSF)), approximate="tanh"))
+        x_NSF = x_NSF + self.drop(self.contract(hidden_NSF))
+        out_NSF: Tensor = self.drop(x_NSF)  # a second time, as published
+        return out_NSF
+
+
+class BertPool(Head):
+    """Replace temporal average pooling by attention. Its options are those of :func:`bert`."""
+
+    num_steps: int
+
+    def __init__(
+        self,
+        num_features: int,
+        num_steps: int,
+        *,
+        num_layers: int,
+        num_heads: int,
+        keep_prob: float,
+        bert_dropout: float,
+        init: Initialization,
+        normalize_tokens: bool,
+    ) -> None:
+        super().__init__()
+        if num_heads < 1 or num_features % num_heads:
+            raise ConfigError(f"num_features ({num_features}) must be a multiple of num_heads ({num_heads}).")
+        if num_layers < 1:
+            raise ConfigError(f"num_layers must be at least 1, got {num_layers}.")
+        if not 0 < keep_prob <= 1:
+            raise ConfigError(f"keep_prob must be above 0 and at most 1, got {keep_prob}.")
+        if not 0 <= bert_dropout < 1:
+            raise ConfigError(f"bert_dropout must be at least 0 and below 1, got {bert_dropout}.")
+        if init not in ("bert5", "bert2"):
+            raise ConfigError(f"init must be bert5 or bert2, got {init!r}.")
+        self.num_features, self.num_steps = num_features, num_steps
+        self.keep_prob, self.normalize_tokens = keep_prob, normalize_tokens
+        self.token = nn.Parameter(torch.empty(1, 1, num_features))
+        self.positions = nn.Parameter(torch.empty(1, num_steps + 1, num_features))
+        self.drop = nn.Dropout(bert_dropout)
+        self.blocks = nn.ModuleList(Block(num_features, num_heads, bert_dropout) for _ in range(num_layers))
+        self._initialize(init)
+
+    def _initialize(self, init: Initialization) -> None:
+        std = 0.02 if init == "bert5" else self.num_features**-0.5
+        nn.init.normal_(self.token, std=std)
+        nn.init.normal_(self.positions, std=std)
+        if init == "bert2":
+            for module in self.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.normal_(module.weight, std=0.02)
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, features_NFTHW: Tensor) -> Tensor:
+        """Pool ``(N, F, T, H, W)`` to ``(N, F)``, the classification token's row."""
+        return self.encode(features_NFTHW.mean(dim=(3, 4)).transpose(1, 2))[:, 0]
+
+    def encode(self, tokens_NTF: Tensor, visible_NT: Tensor | None = None) -> Tensor:
+        """Run the transformer.
+
+        Args:
+            tokens_NTF: One feature vector per time step.
+            visible_NT: Which steps may be looked at. Drawn at random in training, all of them otherwise.
+
+        Returns:
+            ``(N, T + 1, F)``, the classification token's row first.
+
+        Raises:
+            ConfigError: If T is not the number of steps that this head was built for.
+        """
+        n, t, _ = tokens_NTF.shape
+        if t != self.num_steps:
+            raise ConfigError(f"got {t} time steps, this bert head was built for {self.num_steps}.")
+        if self.normalize_tokens:
+            tokens_NTF = functional.normalize(tokens_NTF, dim=-1)
+        if visible_NT is None and self.training and self.keep_prob < 1:
+            visible_NT = torch.rand(n, t, device=tokens_NTF.device) < self.keep_prob
+        visible_NS = None if visible_NT is None else functional.pad(visible_NT, (1, 0), value=True)
+        x_NSF: Tensor = self.drop(torch.cat([self.token.expand(n, -1, -1), tokens_NTF], dim=1) + self.positions)
+        for block in self.blocks:
+            x_NSF = block(x_NSF, visible_NS)
+        return x_NSF
+
+
+@register_head
+def bert(
+    num_features: int,
+    num_steps: int,
+    *,
+    num_layers: int = 1,
+    num_heads: int = 8,
+    keep_prob: float = 0.8,
+    bert_dropout: float = 0.1,
+    init: Initialization = "bert5",
+    normalize_tokens: bool = False,
+) -> BertPool:
+    """Pool by attention, as published.
+
+    Args:
+        num_features: F of the backbone; a multiple of ``num_heads``.
+        num_steps: T that the backbone leaves of a clip; sets the size of the position table.
+        num_layers: Transformer blocks.
+        num_heads: Attention heads.
+        keep_prob: In training, the probability that a time step may be looked at. 1 switches masking off.
+        bert_dropout: Probability to drop a value, at every place inside.
+        init: ``bert5`` (published for ResNeXt, R(2+1)D and SlowFast): token and positions N(0, 0.02), torch's own
+            linear layers. ``bert2`` (published for I3D): token and positions N(0, F^-0.5), linear layers N(0, 0.02)
+            without bias.
+        normalize_tokens: Scale every token to length 1 first (published for I3D alone).
+    """
+    return BertPool(
+        num_features,
+        num_steps,
+        num_layers=num_layers,
+        num_heads=num_heads,
+        keep_prob=keep_prob,
+        bert_dropout=bert_dropout,
+        init=init,
+        normalize_tokens=normalize_tokens,
+    )
