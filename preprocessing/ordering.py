@@ -24,7 +24,7 @@ def epoch_order(num_items: int, seed: int, epoch: int) -> Positions:
 
 
 def sample_rng(seed: int, epoch: int, position: int) -> np.random.Generator:
-    """Return the random numbers of the clip at ``position`` of ``epoch``, the same in whichever process and whenever."""
+    """Return the random numbers of the clip at ``position`` of ``epoch``, the same in any process and at any time."""
     return _rng(_SAMPLE, seed, epoch, position)
 
 

@@ -1,0 +1,121 @@
+"""Crops stay inside the picture, mirrored flow is negated, and floating point appears only at the end."""
+
+import numpy as np
+import pytest
+import torch
+
+from preprocessing.images import dequantize_flow, quantize_flow
+from training.models import InputSpec
+from training.transforms import (
+    Crop,
+    apply_crop,
+    centre_crop,
+    crop_positions,
+    crop_sizes,
+    normalise,
+    random_crop,
+    to_device_batch,
+)
+
+SCALES = (1.0, 0.875, 0.75, 0.66)
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(256, 340, 224), (128, 171, 112), (240, 320, 112), (90, 60, 64)])
+def test_thirteen_positions_inside_the_picture_that_reach_its_borders(height: int, width: int, size: int) -> None:
+    sizes = crop_sizes(height, width, size, SCALES)
+    assert len(sizes) == 10  # 4 squares and 3 neighbouring pairs, either way round
+    for crop_height, crop_width in sizes:
+        positions = crop_positions(height, width, crop_height, crop_width)
+        assert len(positions) == 13
+        tops, lefts = np.array(positions).T
+        assert tops.min() == lefts.min() == 0
+        assert height - 4 < tops.max() + crop_height <= height
+        assert width - 4 < lefts.max() + crop_width <= width
+
+
+def test_sizes_are_tsn_s() -> None:
+    """TSN on 340x256 for 224: 256, 224, 192, 168 (int of 168.96)."""
+    assert sorted({side for pair in crop_sizes(256, 340, 224, SCALES) for side in pair}) == [168, 192, 224, 256]
+    assert crop_sizes(256, 340, 170, (0.66,)) == [(170, 170)]  # 168 is within 2 px: no resizing
+
+
+def test_all_positions_and_sizes_are_drawn() -> None:
+    rng = np.random.default_rng(0)
+    crops = {random_crop(128, 171, 112, SCALES, True, rng) for _ in range(8000)}
+    assert {crop.flip for crop in crops} == {True, False}
+    assert {(c.height, c.width) for c in crops} == set(crop_sizes(128, 171, 112, SCALES))
+    assert len({(c.top, c.left) for c in crops if (c.height, c.width) == (112, 112)}) == 13
+    assert not any(random_crop(128, 171, 112, SCALES, False, rng).flip for _ in range(50))
+
+
+def test_the_centre_crop_of_the_papers_needs_no_resizing() -> None:
+    assert centre_crop(256, 340, 224, 0.875) == Crop(16, 58, 224, 224)
+    assert centre_crop(128, 170, 112, 0.875) == Crop(8, 29, 112, 112)
+    clip = noise(3, 128, 170, 3)
+    np.testing.assert_array_equal(
+        apply_crop(clip, centre_crop(128, 170, 112, 0.875), 112, is_flow=False), clip[:, 8:120, 29:141]
+    )
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_one_crop_for_the_whole_clip(channels: int) -> None:
+    clip = np.repeat(noise(1, 40, 50, channels), 5, axis=0)
+    out = apply_crop(clip, Crop(3, 5, 30, 20, flip=True), 16, is_flow=channels == 2)
+    assert out.shape == (5, 16, 16, channels)
+    assert out.dtype == np.uint8
+    assert (out == out[0]).all()
+
+
+def test_a_crop_is_cut_where_it_says() -> None:
+    clip = np.zeros((2, 40, 60, 3), np.uint8)
+    clip[:, 10:26, 20:36] = 255
+    np.testing.assert_array_equal(apply_crop(clip, Crop(10, 20, 16, 16), 8, is_flow=False), 255)
+    assert apply_crop(clip, Crop(10, 22, 16, 16), 16, is_flow=False)[:, :, -2:].max() == 0
+
+
+def test_mirrored_flow_is_the_flow_of_the_mirrored_video() -> None:
+    """Against a quantiser that sees the mirrored, negated field; only motion of exactly zero is half a code off."""
+    field = np.random.default_rng(1).uniform(-25, 25, (4, 12, 12, 2)).astype(np.float32)
+    mirrored = apply_crop(quantize_flow(field, 20), Crop(0, 0, 12, 12, flip=True), 12, is_flow=True)
+    truth = field[:, :, ::-1] * np.array([-1, 1], np.float32)
+    np.testing.assert_array_equal(mirrored, quantize_flow(truth, 20))
+    zero = quantize_flow(np.zeros((1, 4, 4, 2), np.float32), 20)
+    back = apply_crop(zero, Crop(0, 0, 4, 4, flip=True), 4, is_flow=True)
+    assert set(back[..., 0].ravel()) == {127}
+    assert set(back[..., 1].ravel()) == {128}
+    np.testing.assert_allclose(np.abs(dequantize_flow(back, 20)), 20 / 255, atol=1e-5)
+
+
+def test_rgb_is_mirrored_without_change_and_the_source_stays() -> None:
+    clip = noise(2, 8, 8, 3)
+    before = clip.copy()
+    np.testing.assert_array_equal(apply_crop(clip, Crop(0, 0, 8, 8, flip=True), 8, is_flow=False), before[:, :, ::-1])
+    apply_crop(clip[..., :2], Crop(0, 0, 8, 8, flip=True), 8, is_flow=True)
+    np.testing.assert_array_equal(clip, before)
+
+
+@pytest.mark.parametrize(("value_range", "expected"), [((0.0, 1.0), 2.0), ((-1.0, 1.0), 2.0), ((0.0, 255.0), 1018.0)])
+def test_normalisation_by_hand(value_range: tuple[float, float], expected: float) -> None:
+    spec = InputSpec(
+        modality="flow", num_frames=1, crop_size=2, mean=(0.5, 0.0), std=(0.25, 0.5), value_range=value_range
+    )
+    clips = torch.full((1, 1, 2, 2, 2), 255, dtype=torch.uint8)
+    clips[..., 1] = 0
+    x = normalise(clips, spec)
+    assert x.shape == (1, 2, 1, 2, 2)
+    assert x.is_contiguous()
+    torch.testing.assert_close(x[0, 0], torch.full((1, 2, 2), expected))
+    torch.testing.assert_close(x[0, 1], torch.full((1, 2, 2), value_range[0] / 0.5))
+
+
+def test_mirroring_flow_negates_what_the_network_reads() -> None:
+    spec = InputSpec(modality="flow", num_frames=3, crop_size=6, mean=(0.5, 0.5), std=(0.226, 0.226))
+    clip = noise(3, 6, 6, 2)
+    flipped = apply_crop(clip, Crop(0, 0, 6, 6, flip=True), 6, is_flow=True)
+    x, y = (to_device_batch(torch.from_numpy(c)[None], spec, torch.device("cpu")) for c in (clip, flipped))
+    torch.testing.assert_close(y[:, 0], -x[:, 0].flip(-1))
+    torch.testing.assert_close(y[:, 1], x[:, 1].flip(-1))

@@ -1,0 +1,22 @@
+"""Losses as sums over clips, so that cutting a batch into micro-batches changes nothing.
+
+Axes: N clips, K classes.
+"""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+LossSum = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy_sum(logits_NK: Tensor, labels_N: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Return the cross-entropy summed over the clips, in nats.
+
+    Args:
+        logits_NK: Scores before softmax.
+        labels_N: Class indices.
+        label_smoothing: Share of the target that is spread over all classes.
+    """
+    return F.cross_entropy(logits_NK, labels_N, reduction="sum", label_smoothing=label_smoothing)

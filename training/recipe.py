@@ -1,0 +1,203 @@
+"""A training as one TOML file: what is read, what is built, how it learns."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from preprocessing.config import digest, to_plain
+from preprocessing.errors import ConfigError
+from preprocessing.ordering import MAX_SEED
+from preprocessing.sampling import Sampling
+
+MAY_CHANGE = frozenset({"data.shards", "epochs", "workers", "loader_workers", "save_every_s"})
+"""Keys that a run may be continued with other values of: they change what is done next, not what was done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecipe:
+    """Which clips are read, and what is done to them on the way."""
+
+    shards: str
+    """Path or URI of a finished shard set of frames or flow."""
+    split: str = "split1"
+    """Name of a split in the manifest."""
+    train_part: str = "train"
+    """Part of the split that is learnt from."""
+    val_part: str = "val"
+    """Part that is measured after every epoch and chooses the best weights; say "test" if there is no other."""
+    sampling: Sampling = "dense"
+    """dense: consecutive images of a part of the video; sections: one image of each of as many equal sections."""
+    clip_length: int = 16
+    """Images in a clip (frames or flow fields)."""
+    frame_interval: int = 1
+    """Stored images from one image of a dense clip to the next."""
+    crop_size: int = 112
+    """Height and width of the network's input in pixels."""
+    scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
+    """Sides of the crops in training, as parts of the picture's shorter side; a crop pairs two neighbours of the list."""
+    multi_scale: bool = True
+    """Draw one of 13 positions and a pair of scales in training; false: the centre crop, as in validation."""
+    eval_scale: float = 0.875
+    """Side of the centre crop in validation and test, as a part of the shorter side (224 of 256 in the papers)."""
+    flip: bool = True
+    """Mirror half of the training clips; turn it off where classes differ by left and right."""
+
+    def __post_init__(self) -> None:
+        for name in ("clip_length", "frame_interval", "crop_size"):
+            _at_least(1, f"data.{name}", getattr(self, name))
+        if not self.scales or not all(0 < scale <= 1 for scale in (*self.scales, self.eval_scale)):
+            raise ConfigError(
+                f"data.scales and data.eval_scale must lie above 0 and at most at 1, got {self.scales}, {self.eval_scale}."
+            )
+        if list(self.scales) != sorted(self.scales, reverse=True):
+            raise ConfigError(f"data.scales must go from large to small, got {self.scales}.")
+        if self.train_part == self.val_part:
+            raise ConfigError(
+                f"data.train_part and data.val_part are both {self.val_part!r}: what was learnt from measures nothing."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecipe:
+    """The recognizer, from fresh weights."""
+
+    backbone: str = "r2plus1d_18"
+    """Name of the backbone: resnet18, r2plus1d_18, r2plus1d_34."""
+    reduction: str = "none"
+    """Feature reduction between backbone and head."""
+    head: str = "bert"
+    """Name of the temporal head: tgap, bert."""
+    width: float = 1.0
+    """Multiplier of the backbone's channels, for small machines."""
+    dropout: float = 0.8
+    """Probability to drop a pooled feature before the classifier (0.8 in the papers, 0.7 for flow without BERT)."""
+    head_options: dict[str, Any] = field(default_factory=dict)
+    """Further options of the head, by name."""
+
+    def __post_init__(self) -> None:
+        if self.width <= 0:
+            raise ConfigError(f"model.width must be positive, got {self.width}.")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"model.dropout must be at least 0 and below 1, got {self.dropout}.")
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of ``build_recognizer`` that a recipe decides."""
+        reduction = None if self.reduction == "none" else self.reduction
+        chosen = {"backbone": self.backbone, "reduction": reduction, "head": self.head}
+        return {**self.head_options, **chosen, "width": self.width, "dropout": self.dropout}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimRecipe:
+    """How weights follow gradients. The published choices: adamw 1e-5 with BERT, sgd 1e-2 with dampening 0.9 without."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    """Optimizer."""
+    lr: float = 1e-4
+    """Learning rate for one effective batch, before warm-up and schedule."""
+    weight_decay: float = 1e-3
+    """Weight decay: decoupled in adamw, an L2 penalty in sgd."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the two running averages of adamw."""
+    momentum: float = 0.9
+    """Momentum of sgd."""
+    dampening: float = 0.0
+    """Part of the gradient that sgd's momentum leaves out (0.9 in the published code)."""
+    max_grad_norm: float = 40.0
+    """Gradients are scaled down to this global L2 norm."""
+    schedule: Literal["plateau", "cosine", "constant"] = "plateau"
+    """plateau: lr times factor when the validation loss stalls; cosine: to 0 at the last epoch; constant."""
+    patience: int = 5
+    """Epochs without a lower validation loss that plateau bears."""
+    factor: float = 0.1
+    """What plateau multiplies the learning rate by."""
+    warmup_epochs: float = 0.0
+    """Epochs over which the learning rate rises linearly from 0."""
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "max_grad_norm"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"optim.{name} must be positive, got {getattr(self, name)}.")
+        for name in ("weight_decay", "warmup_epochs", "patience"):
+            _at_least(0, f"optim.{name}", getattr(self, name))
+        fractions = {"momentum": self.momentum, "dampening": self.dampening, "betas": max(self.betas)}
+        for name, value in fractions.items():
+            if not 0 <= min(value, *self.betas) or not value < 1:
+                raise ConfigError(f"optim.{name} must be at least 0 and below 1, got {getattr(self, name)}.")
+        if not 0 < self.factor < 1:
+            raise ConfigError(f"optim.factor must lie strictly between 0 and 1, got {self.factor}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRecipe:
+    """A complete training."""
+
+    data: DataRecipe
+    """What is read."""
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    """What is built."""
+    optim: OptimRecipe = field(default_factory=OptimRecipe)
+    """How it learns."""
+    batch_size: int = 128
+    """Clips per update of the weights, over all workers and accumulated micro-batches."""
+    micro_batch: int = 8
+    """Clips that one worker feeds at once; what memory allows, and what batch normalisation sees."""
+    eval_batch: int = 16
+    """Clips that one worker feeds at once in validation."""
+    epochs: int = 60
+    """Passes over the training part."""
+    label_smoothing: float = 0.0
+    """Share of the target that is spread over all classes in the training loss, 0 to 1."""
+    seed: int = 0
+    """Decides weights, order, clips, crops and dropout."""
+    workers: int = 1
+    """Training processes, each with its own share of every batch."""
+    loader_workers: int = 0
+    """Processes per worker that read and crop clips; 0 does it in the worker itself."""
+    amp: Literal["auto", "bf16", "fp16", "off"] = "auto"
+    """Type of the forward pass; auto is bf16 on CUDA and full precision on a CPU."""
+    save_every_s: float = 600.0
+    """Seconds between saved states within an epoch; every epoch's end is saved as well."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "micro_batch", "eval_batch", "epochs", "workers"):
+            _at_least(1, name, getattr(self, name))
+        for name in ("loader_workers", "save_every_s", "seed"):
+            _at_least(0, name, getattr(self, name))
+        if self.seed > MAX_SEED:
+            raise ConfigError(f"seed must be at most {MAX_SEED}, got {self.seed}.")
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(f"label_smoothing must be at least 0 and below 1, got {self.label_smoothing}.")
+        if self.batch_size % (self.micro_batch * self.workers):
+            raise ConfigError(
+                f"batch_size {self.batch_size} cannot be cut into micro-batches of {self.micro_batch} clips on "
+                f"{self.workers} worker{'s' * (self.workers > 1)}: it must be a multiple of {self.micro_batch} x "
+                f"{self.workers} = {self.micro_batch * self.workers}."
+            )
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches that a worker adds up for one update."""
+        return self.batch_size // (self.micro_batch * self.workers)
+
+    def on(self, num_workers: int) -> "TrainRecipe":
+        """Return the same training on ``num_workers`` processes."""
+        return replace(self, workers=num_workers)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the plain values that decide the weights: all but :data:`MAY_CHANGE`."""
+        plain = to_plain(self)
+        for key in MAY_CHANGE:
+            table, _, name = key.rpartition(".")
+            (plain[table] if table else plain).pop(name)
+        if self.optim.schedule == "cosine":
+            plain["epochs"] = self.epochs  # the whole curve depends on where it ends
+        return plain
+
+    def digest(self) -> str:
+        """Return twelve characters that change with anything that changes the weights."""
+        return digest(self.identity())
+
+
+def _at_least(least: float, name: str, value: float) -> None:
+    if not value >= least:
+        raise ConfigError(f"{name} must be at least {least}, got {value}.")

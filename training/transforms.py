@@ -1,0 +1,128 @@
+"""From stored pictures to what a network is fed: crop, flip, and, on the device only, floating point.
+
+All pictures of a clip are cut in the same way. A clip stays ``uint8`` until it is on the device, a quarter of the bytes
+to move. Flow is resized like a picture; its values (pixels per frame step of the stored size) stay.
+
+Axes: N batch, T frames or fields, H height, W width, C channels (RGB, or flow x and y).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.models.registry import InputSpec
+
+UInt8 = NDArray[np.uint8]
+
+SNAP_PX = 3
+"""A crop that is fewer pixels than this from the network's size takes that size, and needs no resizing (TSN)."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rectangle of the stored picture, in pixels, and whether it is mirrored after cutting."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool = False
+
+
+def crop_positions(height: int, width: int, crop_height: int, crop_width: int) -> list[tuple[int, int]]:
+    """Return the 13 ``(top, left)`` corners of multi-scale corner cropping, all with the crop inside the picture.
+
+    Corners, centre, middles of the sides and the four points half-way from the centre to the corners. The steps are
+    quarters of the room that *this* crop leaves, as TSN and the two-stream code have it ("Towards good practices for
+    very deep two-stream ConvNets", arXiv:1507.02159); the code of the BERT paper steps by the network's size instead,
+    so that its large crops run over the border and are stretched.
+    """
+    dy, dx = (height - crop_height) // 4, (width - crop_width) // 4
+    grid = [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2), (0, 2), (4, 2), (2, 0), (2, 4), (1, 1), (1, 3), (3, 1), (3, 3)]
+    return [(row * dy, column * dx) for row, column in grid]
+
+
+def crop_sizes(height: int, width: int, size: int, scales: Sequence[float]) -> list[tuple[int, int]]:
+    """Return the ``(height, width)`` of the crops to draw from: pairs of equal or neighbouring ``scales``.
+
+    Args:
+        height: Of the stored picture, in pixels.
+        width: Of the stored picture, in pixels.
+        size: Side that the network takes, in pixels.
+        scales: Parts of the shorter side, largest first.
+    """
+    sides = [crop_side(height, width, size, scale) for scale in scales]
+    return [(sides[i], sides[j]) for i in range(len(sides)) for j in range(len(sides)) if abs(i - j) <= 1]
+
+
+def crop_side(height: int, width: int, size: int, scale: float) -> int:
+    """Return the side of a crop of ``scale`` times the picture's shorter side, in pixels."""
+    shorter = min(height, width)
+    side = max(1, int(shorter * scale + 1e-6))
+    return size if abs(side - size) < SNAP_PX and size <= shorter else side
+
+
+def random_crop(
+    height: int, width: int, size: int, scales: Sequence[float], flip: bool, rng: np.random.Generator
+) -> Crop:
+    """Draw a crop: its size, one of 13 positions, and, if ``flip``, whether it is mirrored (even odds)."""
+    sizes = crop_sizes(height, width, size, scales)
+    crop_height, crop_width = sizes[rng.integers(len(sizes))]
+    top, left = crop_positions(height, width, crop_height, crop_width)[rng.integers(13)]
+    return Crop(top, left, crop_height, crop_width, flip and bool(rng.random() < 0.5))
+
+
+def centre_crop(height: int, width: int, size: int, scale: float) -> Crop:
+    """Return the square in the middle of the picture, ``scale`` times its shorter side (0.875 is 224 of 256)."""
+    side = crop_side(height, width, size, scale)
+    return Crop((height - side) // 2, (width - side) // 2, side, side)
+
+
+def apply_crop(clip_THWC: UInt8, crop: Crop, size: int, is_flow: bool) -> UInt8:
+    """Cut ``crop`` out of every picture, resize it bilinearly to ``size`` x ``size`` and mirror it if the crop says so.
+
+    A mirrored x flow is negated: code ``v`` becomes ``255 - v``. Codes stand for ``v - 127.5`` times a factor, so this
+    is the exact negation of what the network reads, and of what a quantiser would have stored for the mirrored video,
+    but for a motion of exactly zero: stored as 128 (127.5 rounded up), it becomes 127. Its distance from zero stays
+    half a code (0.08 px for a bound of 20). No mapping of codes does better: keeping 128 would put a whole code of
+    bias on every slow motion to the left.
+    """
+    part_THWC = clip_THWC[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+    if (crop.height, crop.width) == (size, size):
+        out_THWC = part_THWC
+    else:
+        out_THWC = np.empty((len(clip_THWC), size, size, clip_THWC.shape[3]), np.uint8)
+        for part_HWC, out_HWC in zip(part_THWC, out_THWC, strict=True):
+            cv2.resize(part_HWC, (size, size), dst=out_HWC, interpolation=cv2.INTER_LINEAR)
+    if not crop.flip:
+        return np.ascontiguousarray(out_THWC)
+    out_THWC = out_THWC[:, :, ::-1].copy()
+    if is_flow:
+        np.subtract(255, out_THWC[..., 0], out=out_THWC[..., 0])
+    return out_THWC
+
+
+def normalise(clips_NTHWC: Tensor, spec: InputSpec) -> Tensor:
+    """Turn codes into what the weights expect: float32 ``(N, C, T, H, W)``, contiguous, on the same device.
+
+    Args:
+        clips_NTHWC: ``uint8`` clips.
+        spec: Value range, mean and std per channel.
+    """
+    mean = torch.tensor(spec.mean, dtype=torch.float32)
+    std = torch.tensor(spec.std, dtype=torch.float32)
+    low, high = spec.value_range
+    factor = ((high - low) / 255 / std).to(clips_NTHWC.device)
+    offset = ((mean - low) / std).to(clips_NTHWC.device)
+    x_NCTHW = clips_NTHWC.permute(0, 4, 1, 2, 3).to(torch.float32, memory_format=torch.contiguous_format)
+    return x_NCTHW.mul_(factor.view(-1, 1, 1, 1)).sub_(offset.view(-1, 1, 1, 1))
+
+
+def to_device_batch(clips_NTHWC: Tensor, spec: InputSpec, device: torch.device) -> Tensor:
+    """Move ``uint8`` clips to ``device`` (without waiting, from pinned memory) and :func:`normalise` them there."""
+    return normalise(clips_NTHWC.to(device, non_blocking=True), spec)
