@@ -1,0 +1,145 @@
+"""The manifest: one row per video, whatever data set it comes from. Nothing after it knows data sets."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from preprocessing.errors import UserError
+from preprocessing.schema import MANIFEST
+from preprocessing.storage import exists, explained, is_folder, open_input, whole_file
+
+PARTS = ("train", "val", "test")
+"""What a split may call a video."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestRow:
+    """One video; the units are those of ``schema.MANIFEST``."""
+
+    video_id: str
+    path: str
+    label: int
+    label_name: str
+    group: str
+    splits: Mapping[str, str] = field(default_factory=dict)
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    duration_s: float = 0.0
+    codec: str = ""
+    rotation: int = 0
+    pixel_aspect: float = 1.0
+    bytes: int = 0
+    problem: str | None = None
+
+
+def write_manifest(uri: str, rows: Iterable[ManifestRow]) -> None:
+    """Write the manifest, sorted by video_id, whole or not at all. The same rows give the same bytes.
+
+    Raises:
+        UserError: If an id occurs twice or cannot name files, or ``uri`` cannot be written.
+    """
+    ordered = sorted(rows, key=lambda row: row.video_id)
+    check_ids([row.video_id for row in ordered])
+    columns = {name: [getattr(row, name) for row in ordered] for name in MANIFEST.names}
+    columns["splits"] = [sorted(row.splits.items()) for row in ordered]
+    table = pa.table(columns, schema=MANIFEST)
+    with explained(uri, "write the manifest"), whole_file(uri) as path:
+        pq.write_table(table, path, compression="zstd")
+
+
+def read_manifest(uri: str) -> list[ManifestRow]:
+    """Read a manifest, sorted by video_id.
+
+    Raises:
+        UserError: If there is none at ``uri``, it is not a manifest, or its ids or splits are wrong.
+    """
+    table = _read_table(uri)
+    missing = [name for name in MANIFEST.names if name not in table.column_names]
+    if missing:
+        raise UserError(
+            f"{uri}: this manifest lacks the column{'s'[: len(missing) != 1]} {', '.join(missing)}. "
+            "`kinebert index` makes one that has them all."
+        )
+    try:
+        rows = [_row(values) for values in table.select(MANIFEST.names).cast(MANIFEST).to_pylist()]
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise UserError(f"{uri}: a column of this manifest has another type than it should: {error}") from None
+    if not rows:
+        raise UserError(f"{uri}: this manifest has no videos. `kinebert index` makes one.")
+    try:
+        check_ids([row.video_id for row in rows])
+        _check_meaning(rows)
+    except UserError as error:
+        raise UserError(f"{uri}: {error}") from None
+    return sorted(rows, key=lambda row: row.video_id)
+
+
+def _read_table(uri: str) -> pa.Table:
+    with explained(uri, "read the manifest"):
+        if not exists(uri):
+            raise UserError(f"{uri}: there is no such manifest. `kinebert index` makes one.")
+        if is_folder(uri):
+            raise UserError(f"{uri}: this is a folder; a manifest is one Parquet file, as `kinebert index` makes it.")
+        try:
+            with open_input(uri) as file:
+                return pq.read_table(file)
+        except pa.ArrowException as error:
+            raise UserError(f"{uri}: this is not a Parquet file that can be read: {error}") from None
+
+
+def _row(values: dict[str, object]) -> ManifestRow:
+    empty = [name for name, value in values.items() if value is None and not MANIFEST.field(name).nullable]
+    if empty:
+        raise ValueError(f"{values['video_id']}: {', '.join(empty)} must not be empty")
+    return ManifestRow(**{**values, "splits": dict(values["splits"])})  # type: ignore[call-overload]
+
+
+def _check_meaning(rows: Sequence[ManifestRow]) -> None:
+    names: dict[int, str] = {}
+    for row in rows:
+        for split, part in row.splits.items():
+            if part not in PARTS:
+                raise UserError(f"{row.video_id}: split {split!r} says {part!r}; it must be one of {', '.join(PARTS)}.")
+        if names.setdefault(row.label, row.label_name) != row.label_name:
+            raise UserError(
+                f"label {row.label} has two names, {names[row.label]!r} and {row.label_name!r} (at {row.video_id})."
+            )
+
+
+def check_ids(ids: Sequence[str]) -> None:
+    """Make sure that ids are unique and can name files below a folder.
+
+    Raises:
+        UserError: Names the first few ids that are wrong, and counts them all.
+    """
+    twice = sorted(video_id for video_id, count in Counter(ids).items() if count > 1)
+    if twice:
+        raise UserError(
+            f"{len(twice)} video id{'s'[: len(twice) != 1]} occur{'s'[: len(twice) == 1]} more than once: "
+            f"{name_some(twice)}. An id is the path without its extension; every video needs one of its own: "
+            "rename or remove a file, or give ids in the video_id column of a CSV."
+        )
+    wrong = sorted(video_id for video_id in ids if not _is_good_id(video_id))
+    if wrong:
+        raise UserError(
+            f"{len(wrong)} video id{'s'[: len(wrong) != 1]} cannot be used: {name_some(map(repr, wrong))}. An id names "
+            "files, so it is a relative path without empty parts, '.', '..' or control characters."
+        )
+
+
+def _is_good_id(video_id: str) -> bool:
+    return video_id.isprintable() and all(part not in ("", ".", "..") for part in video_id.split("/"))
+
+
+def name_some(names: Iterable[str], most: int = 5) -> str:
+    """Join the first few names, and count the rest."""
+    listed = list(names)
+    rest = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + rest
+
+
+assert {f.name for f in fields(ManifestRow)} == set(MANIFEST.names)

@@ -1,0 +1,123 @@
+"""The manifest survives the disk, and says what is wrong with one that is not a manifest."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from preprocessing.errors import UserError
+from preprocessing.manifest import ManifestRow, check_ids, name_some, read_manifest, write_manifest
+from preprocessing.schema import MANIFEST
+
+
+def some_rows() -> list[ManifestRow]:
+    names = ["b/(HQ) jump + run!", "a/日本ü", "a/x#;1"]
+    rows = [
+        ManifestRow(
+            video_id=name,
+            path=f"/videos/{name}.avi",
+            label=int(name[0] == "b"),
+            label_name=name[0],
+            group=name,
+            splits={"split2": "test", "split1": "train"},
+            width=320,
+            height=240,
+            fps=29.97,
+            duration_s=2.5,
+            codec="mpeg4",
+            rotation=-90,
+            pixel_aspect=64 / 51,
+            bytes=5_000_000_000,
+        )
+        for name in names
+    ]
+    return [
+        *rows,
+        ManifestRow(video_id="c", path="s3://b/c.mp4", label=-1, label_name="", group="c", problem="0 bytes"),
+    ]
+
+
+def test_reads_back_what_was_written_in_the_order_of_ids(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.parquet"
+    write_manifest(str(path), some_rows())
+    assert read_manifest(str(path)) == sorted(some_rows(), key=lambda row: row.video_id)
+    schema = pq.read_schema(path)
+    assert schema.equals(MANIFEST)
+    assert schema.field("fps").metadata == MANIFEST.field("fps").metadata
+    assert [file.name for file in tmp_path.iterdir()] == ["manifest.parquet"]
+
+
+def test_the_same_rows_in_any_order_give_the_same_bytes(tmp_path: Path) -> None:
+    rows = some_rows()
+    write_manifest(str(tmp_path / "one"), rows)
+    random.Random(1).shuffle(rows)
+    write_manifest(str(tmp_path / "two"), [replace(row, splits=dict(sorted(row.splits.items()))) for row in rows])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_failed_write_leaves_the_old_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "manifest.parquet"
+    write_manifest(str(path), some_rows()[:2])
+
+    def fail(table: pa.Table, where: Path, **_: object) -> None:
+        where.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("preprocessing.manifest.pq.write_table", fail)
+    with pytest.raises(UserError, match="no space is left on the device"):
+        write_manifest(str(path), some_rows())
+    assert len(read_manifest(str(path))) == 2
+    assert [file.name for file in tmp_path.iterdir()] == ["manifest.parquet"]
+
+
+def test_refuses_ids_that_occur_twice_or_cannot_name_files(tmp_path: Path) -> None:
+    rows = some_rows()
+    with pytest.raises(UserError, match=r"^1 video id occurs more than once: a/日本ü\. "):
+        write_manifest(str(tmp_path / "m"), [*rows, rows[1]])
+    assert not (tmp_path / "m").exists()
+    for wrong in ("", "/a", "a/../b", "a//b", "a\nb", "./a", "a/"):
+        with pytest.raises(UserError, match=r"^1 video id cannot be used"):
+            check_ids(["fine (1) + ü", wrong])
+    with pytest.raises(UserError, match=r"^7 video ids occur more than once: 0, 1, 2, 3, 4 and 2 more\."):
+        check_ids([str(i) for i in range(7)] * 2)
+
+
+def test_says_what_is_wrong_with_a_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.parquet"
+    with pytest.raises(UserError, match=r"no such manifest. `kinebert index` makes one"):
+        read_manifest(str(path))
+    with pytest.raises(UserError, match="this is a folder"):
+        read_manifest(str(tmp_path))
+    path.write_text("video_id,path\n")
+    with pytest.raises(UserError, match="not a Parquet file"):
+        read_manifest(str(path))
+
+    write_manifest(str(path), some_rows())
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(["label_name", "problem"]), path)
+    with pytest.raises(UserError, match="lacks the columns label_name, problem"):
+        read_manifest(str(path))
+    pq.write_table(table.slice(0, 0), path)
+    with pytest.raises(UserError, match="has no videos"):
+        read_manifest(str(path))
+    pq.write_table(pa.concat_tables([table, table.slice(2, 1)]), path)
+    with pytest.raises(UserError, match=r"1 video id occurs more than once: b/\(HQ\) jump \+ run!"):
+        read_manifest(str(path))
+    pq.write_table(table.set_column(2, "label", pa.array(["a", "b", "c", "d"])), path)
+    with pytest.raises(UserError, match="another type"):
+        read_manifest(str(path))
+    pq.write_table(table.set_column(3, "label_name", pa.array(["a", "A", "b", ""])), path)
+    with pytest.raises(UserError, match="label 0 has two names, 'a' and 'A'"):
+        read_manifest(str(path))
+    splits = pa.array([[("s", "training")]] * 4, MANIFEST.field("splits").type)
+    pq.write_table(table.set_column(5, "splits", splits), path)
+    with pytest.raises(UserError, match="split 's' says 'training'; it must be one of train, val, test"):
+        read_manifest(str(path))
+
+
+def test_names_some_and_counts_the_rest() -> None:
+    assert name_some(["a", "b"]) == "a, b"
+    assert name_some("abcdefg") == "a, b, c, d, e and 2 more"
