@@ -33,7 +33,7 @@ class DataRecipe:
     crop_size: int = 112
     """Height and width of the network's input in pixels."""
     scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
-    """Sides of the crops in training, as parts of the picture's shorter side; a crop pairs two neighbours of the list."""
+    """Sides of training crops, as parts of the picture's shorter side; a crop pairs two neighbours of the list."""
     multi_scale: bool = True
     """Draw one of 13 positions and a pair of scales in training; false: the centre crop, as in validation."""
     eval_scale: float = 0.875
@@ -45,9 +45,8 @@ class DataRecipe:
         for name in ("clip_length", "frame_interval", "crop_size"):
             _at_least(1, f"data.{name}", getattr(self, name))
         if not self.scales or not all(0 < scale <= 1 for scale in (*self.scales, self.eval_scale)):
-            raise ConfigError(
-                f"data.scales and data.eval_scale must lie above 0 and at most at 1, got {self.scales}, {self.eval_scale}."
-            )
+            found = f"{list(self.scales)} and {self.eval_scale}"
+            raise ConfigError(f"data.scales and data.eval_scale must lie above 0 and at most at 1, got {found}.")
         if list(self.scales) != sorted(self.scales, reverse=True):
             raise ConfigError(f"data.scales must go from large to small, got {self.scales}.")
         if self.train_part == self.val_part:
@@ -88,7 +87,7 @@ class ModelRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimRecipe:
-    """How weights follow gradients. The published choices: adamw 1e-5 with BERT, sgd 1e-2 with dampening 0.9 without."""
+    """How weights follow gradients. Published: adamw at 1e-5 with BERT; sgd at 1e-2 with dampening 0.9 without it."""
 
     name: Literal["adamw", "sgd"] = "adamw"
     """Optimizer."""
@@ -119,10 +118,10 @@ class OptimRecipe:
                 raise ConfigError(f"optim.{name} must be positive, got {getattr(self, name)}.")
         for name in ("weight_decay", "warmup_epochs", "patience"):
             _at_least(0, f"optim.{name}", getattr(self, name))
-        fractions = {"momentum": self.momentum, "dampening": self.dampening, "betas": max(self.betas)}
-        for name, value in fractions.items():
-            if not 0 <= min(value, *self.betas) or not value < 1:
-                raise ConfigError(f"optim.{name} must be at least 0 and below 1, got {getattr(self, name)}.")
+        for name in ("momentum", "dampening", "betas"):
+            value = getattr(self, name)
+            if not all(0 <= part < 1 for part in (value if isinstance(value, tuple) else (value,))):
+                raise ConfigError(f"optim.{name} must be at least 0 and below 1, got {value}.")
         if not 0 < self.factor < 1:
             raise ConfigError(f"optim.factor must lie strictly between 0 and 1, got {self.factor}.")
 

@@ -60,7 +60,7 @@ def train_step(
             depend on what happened before. Changes torch's global random state.
 
     Raises:
-        FloatingPointError: If the gradient norm is not finite and there is no scaler. The weights are left as they were.
+        FloatingPointError: If the gradient norm is not finite and there is no scaler. The weights stay as they were.
     """
     optimizer.zero_grad(set_to_none=True)
     device = next(model.parameters()).device

@@ -1,0 +1,125 @@
+"""How right scores are: top-k, per class, and which classes are taken for which.
+
+The *rank* of a label is the number of classes that come before it when the scores are sorted from high to low; of equal
+scores the class with the lower index comes first (a stable sort). So a model that scores all classes alike is right
+about class 0 only. A score that is not a number makes its clip wrong, whatever k is.
+
+Axes: V videos (or clips), K classes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+TOP = (1, 3, 5)
+"""The k of the top-k accuracies that are reported."""
+
+
+def label_ranks(scores_VK: NDArray[np.floating], labels_V: NDArray[np.integer]) -> Ints:
+    """Return how many classes come before each video's label; a rank beyond every k where a score is not finite."""
+    scores = np.asarray(scores_VK, np.float64)
+    labels = np.asarray(labels_V, np.int64)
+    own_V1 = np.take_along_axis(scores, labels[:, None], axis=1)
+    lower_index_VK = np.arange(scores.shape[1]) < labels[:, None]
+    ranks = ((scores > own_V1) | ((scores == own_V1) & lower_index_VK)).sum(axis=1)
+    return np.where(np.isfinite(scores).all(axis=1), ranks, np.iinfo(np.int64).max)
+
+
+def predictions(scores_VK: NDArray[np.floating]) -> Ints:
+    """Return each video's best class; of equal scores the lower index."""
+    scores = np.asarray(scores_VK, np.float64)
+    return np.where(np.isnan(scores), -np.inf, scores).argmax(axis=1)
+
+
+def confusion_matrix(scores_VK: NDArray[np.floating], labels_V: NDArray[np.integer]) -> Ints:
+    """Return how many videos of class ``i`` (row) were taken for class ``j`` (column), shape ``(K, K)``."""
+    num_classes = scores_VK.shape[1]
+    flat = np.asarray(labels_V, np.int64) * num_classes + predictions(scores_VK)
+    return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Accuracies, all between 0 and 1, with the counts they are made of."""
+
+    num_videos: int
+    """Videos that were scored."""
+    top: dict[int, float]
+    """Share of the videos whose label is among the k best, by k. A k above the number of classes gives 1."""
+    mean_class: float
+    """Mean over the classes that occur of the share that is right."""
+    per_class: NDArray[np.float64]
+    """Share that is right of each class; NaN for a class without videos."""
+    confusion: Ints
+    """Rows are labels, columns predictions."""
+
+    @property
+    def per_class_num(self) -> Ints:
+        """Videos of each class."""
+        return np.asarray(self.confusion.sum(axis=1))
+
+    def as_numbers(self) -> dict[str, float]:
+        """Return the overall accuracies by name: ``top1``, ``top3``, ``top5``, ``mean_class``."""
+        return {**{f"top{k}": value for k, value in self.top.items()}, "mean_class": self.mean_class}
+
+
+def measure(scores_VK: NDArray[np.floating], labels_V: NDArray[np.integer]) -> Metrics:
+    """Measure scores against labels.
+
+    Raises:
+        ValueError: If there is nothing to measure, or a label is not a class.
+    """
+    labels = np.asarray(labels_V, np.int64)
+    if not len(labels) or len(labels) != len(scores_VK):
+        raise ValueError(f"expected as many scores as labels, at least one, got {len(scores_VK)} and {len(labels)}")
+    if labels.min() < 0 or labels.max() >= scores_VK.shape[1]:
+        raise ValueError(f"labels go from {labels.min()} to {labels.max()}, there are {scores_VK.shape[1]} classes")
+    sums = MetricSums(scores_VK.shape[1])
+    sums.add(scores_VK, labels, loss_sum=0.0)
+    return sums.metrics()
+
+
+class MetricSums:
+    """Metrics as sums, so that batches and processes can be added up exactly and no score needs to be kept.
+
+    Args:
+        num_classes: K.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self._num_classes = num_classes
+        self._sums = np.zeros(2 + len(TOP) + num_classes**2)
+
+    def add(self, scores_VK: NDArray[np.floating], labels_V: NDArray[np.integer], loss_sum: float) -> None:
+        """Add a batch, with the sum of its losses."""
+        ranks = label_ranks(scores_VK, labels_V)
+        confusion = confusion_matrix(scores_VK, labels_V)
+        self._sums += np.concatenate(
+            [[len(ranks), loss_sum], [(ranks < k).sum() for k in TOP], confusion.ravel().astype(np.float64)]
+        )
+
+    @property
+    def vector(self) -> NDArray[np.float64]:
+        """All sums as one float64 vector; counts in it are exact up to 2**53."""
+        return self._sums
+
+    @vector.setter
+    def vector(self, sums: NDArray[np.float64]) -> None:
+        self._sums = np.asarray(sums, np.float64)
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of a video."""
+        return float(self._sums[1] / self._sums[0])
+
+    def metrics(self) -> Metrics:
+        """Return the accuracies of all that was added."""
+        num = int(self._sums[0])
+        confusion = self._sums[2 + len(TOP) :].reshape(self._num_classes, self._num_classes).astype(np.int64)
+        counts = confusion.sum(axis=1)
+        per_class = np.full(self._num_classes, np.nan)
+        np.divide(confusion.diagonal(), counts, out=per_class, where=counts > 0)
+        tops = {k: float(self._sums[2 + i] / num) for i, k in enumerate(TOP)}
+        return Metrics(num, tops, float(np.nanmean(per_class)), per_class, confusion)
