@@ -9,6 +9,13 @@ from preprocessing.schema import FORMAT_VERSION
 from preprocessing.tvl1 import TvL1Params
 from preprocessing.tvl1.solve import MIN_SIDE
 
+_IDLE = {
+    "fixed": {"short_side", "square_pixels"},
+    "short_side": {"width", "height"},
+    "none": {"width", "height", "short_side"},
+}
+"""Keys that have no effect with each kind of resize."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FrameRecipe:
@@ -50,8 +57,9 @@ class FrameRecipe:
             raise ConfigError(f"min_frames must be at least {least}, got {self.min_frames}.")
 
     def plain(self) -> dict[str, Any]:
-        """Everything that the digest covers, as plain values."""
-        return {"format": FORMAT_VERSION, "modality": self.modality, **to_plain(self)}
+        """Everything that the digest covers, as plain values: what does not touch a pixel here is left out."""
+        values = {key: value for key, value in to_plain(self).items() if key not in _IDLE[self.resize]}
+        return {"format": FORMAT_VERSION, "modality": self.modality, **values}
 
     def digest(self) -> str:
         """Twelve characters that two sets share only if their pixels were made in the same way."""

@@ -1,0 +1,114 @@
+"""Where programs run: on the cluster that they are given, or on a private one of this machine that ends with them."""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+GIVEN = "RAY_ADDRESS"
+
+
+def _prepare_private_cluster() -> None:
+    """Settings that Ray reads when it is imported or started. Nothing here touches a cluster that is given."""
+    if os.environ.get(GIVEN, "local") != "local":
+        return
+    # the switch for single-machine clusters is the only one that keeps every socket of Ray on the loopback interface
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    configured = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    if not configured:  # a token of our own, or Ray would write one into the home directory
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+_prepare_private_cluster()
+
+import ray  # noqa: E402 - after the settings that its import reads
+
+from preprocessing.errors import ConfigError, UserError  # noqa: E402
+
+_STORE_BYTES = 256 * 2**20  # pixels never enter the object store
+_QUIET = "ERROR"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What there is to work with."""
+
+    num_cpus: int
+    num_gpus: int
+    private: bool
+    """Started by this program, on this machine; ends with it."""
+
+
+@contextmanager
+def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
+    """Join the cluster that ``RAY_ADDRESS`` names (as ``ray job submit`` sets it); without it, start a private one.
+
+    A bare ``ray.init()`` would instead join whatever cluster was last started on this machine. A private cluster
+    listens on loopback only, asks for a token of its own, and is gone, with its files, when the block ends. Inside a
+    block, a further block is the same cluster.
+
+    Args:
+        num_cpus: Logical CPUs of a private cluster; by default those of the machine.
+
+    Raises:
+        UserError: If the given cluster cannot be joined.
+    """
+    if ray.is_initialized():
+        yield _describe(private=False)
+        return
+    given = os.environ.get(GIVEN, "local")
+    if given != "local":
+        try:
+            ray.init(address=given, log_to_driver=True, logging_level=_QUIET)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(f"{GIVEN}={given}: cannot join this Ray cluster: {str(error).splitlines()[0]}") from None
+        try:
+            yield _describe(private=False)
+        finally:
+            ray.shutdown()
+        return
+    folder = tempfile.mkdtemp(prefix="kb-", dir="/tmp")  # Ray's socket paths must stay below 107 characters
+    try:
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            object_store_memory=_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=_QUIET,
+            _temp_dir=folder,
+        )
+        yield _describe(private=True)
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _describe(private: bool) -> Cluster:
+    resources = ray.cluster_resources()
+    return Cluster(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), private)
+
+
+def machine_cpus() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_workers(workers: int, what: str) -> None:
+    """Refuse, before anything is started, more workers than a private cluster would have cores.
+
+    Raises:
+        ConfigError: With both numbers.
+    """
+    if workers < 1:
+        raise ConfigError(f"{what} must be at least 1, got {workers}.")
+    if os.environ.get(GIVEN, "local") == "local" and not ray.is_initialized() and workers > machine_cpus():
+        raise ConfigError(
+            f"{what} = {workers}, but this machine has {machine_cpus()} cores. Ask for fewer, or give a cluster "
+            f"({GIVEN}, ray job submit)."
+        )

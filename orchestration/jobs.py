@@ -1,0 +1,174 @@
+"""Extraction as a Ray Data job: one task makes one shard, and only names and numbers travel."""
+
+import logging
+import pickle
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from orchestration import cluster as _cluster  # first: it says what Ray reads at its import
+
+# isort: split
+import ray
+import ray.data
+
+from orchestration.progress import ProgressLine, duration
+from preprocessing.errors import UserError
+from preprocessing.guard import sweep
+from preprocessing.manifest import ManifestRow
+from preprocessing.plan import PlannedShard, plan_shards
+from preprocessing.setfiles import Claim, claim_output, finish_set, is_finished, read_dataset_file
+from preprocessing.shards import ShardSummary, VideoSummary
+from preprocessing.stages import BuildShard
+
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class ExtractionResult:
+    """What a job did."""
+
+    dataset: dict[str, Any]
+    """Content of ``dataset.json``."""
+    new_videos: int
+    """Videos of this run; 0 if there was nothing to do."""
+    seconds: float
+
+
+def extract_set(
+    rows: Sequence[ManifestRow],
+    output: str,
+    build: BuildShard,
+    *,
+    videos_per_shard: int,
+    workers: int | None = None,
+    cpus_per_task: float = 1.0,
+) -> ExtractionResult:
+    """Bring the shard set ``output`` to completion; what is there already is kept.
+
+    Args:
+        rows: The manifest.
+        output: Location of the set.
+        build: What one task does.
+        videos_per_shard: On average.
+        workers: Most tasks at a time; by default as many as the cluster has CPUs for.
+        cpus_per_task: Logical CPUs that a task holds.
+
+    Raises:
+        UserError: If the folder belongs to another recipe or list, or cannot be written.
+    """
+    start = time.monotonic()
+    shards = plan_shards(rows, videos_per_shard)
+    claim_output(output, Claim.of(build.recipe, shards))
+    if is_finished(output, rows, shards) and not build.retry_rejected:
+        dataset = read_dataset_file(output)
+        assert dataset is not None
+        return ExtractionResult(dataset, 0, time.monotonic() - start)
+    sweep(output)
+    build = replace(build, run_id=uuid.uuid4().hex)
+    with _cluster.cluster(workers):
+        summaries = _run(shards, build, workers, cpus_per_task, _Progress(rows))
+    dataset = finish_set(output, build.recipe, rows, summaries)
+    sweep(output)
+    return ExtractionResult(dataset, len(rows), time.monotonic() - start)
+
+
+class _Board:
+    """An actor that hears of every video. It holds no CPU, so that it never stands in a task's way."""
+
+    def __init__(self) -> None:
+        self._videos: dict[str, VideoSummary] = {}
+        self._seen = 0
+
+    def add(self, video: VideoSummary) -> None:
+        self._videos[video.video_id] = video  # a task that starts again reports its videos again
+
+    def news(self) -> list[VideoSummary]:
+        """Videos that came since the last call."""
+        videos = list(self._videos.values())[self._seen :]
+        self._seen = len(self._videos)
+        return videos
+
+
+def _run(
+    shards: Sequence[PlannedShard], build: BuildShard, workers: int | None, cpus: float, progress: "_Progress"
+) -> list[ShardSummary]:
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # ours knows videos and frames; Ray's knows blocks
+    context.execution_options.preserve_order = False
+    context.execution_no_progress_timeout_s = -1  # one long video may well take more than Ray's half hour
+    board = ray.remote(num_cpus=0)(_Board).remote()
+
+    def task(row: Mapping[str, Any]) -> dict[str, Any]:
+        shard = pickle.loads(row["shard"])
+        try:
+            return {"outcome": pickle.dumps(build(shard, report=lambda video: board.add.remote(video)))}
+        except UserError as error:  # Ray would wrap it beyond recognition
+            return {"outcome": pickle.dumps(error)}
+
+    items = [{"shard": pickle.dumps(shard)} for shard in shards]
+    options: dict[str, Any] = {"num_cpus": cpus}
+    if workers is not None:
+        options["concurrency"] = workers
+    dataset = ray.data.from_items(items, override_num_blocks=len(items)).map(task, **options)
+    summaries = []
+    for row in _while_watching(iter(dataset.iter_rows()), lambda: progress.hear(ray.get(board.news.remote()))):
+        outcome = pickle.loads(row["outcome"])
+        if isinstance(outcome, UserError):
+            raise outcome
+        summaries.append(outcome)
+    progress.close(ray.get(board.news.remote()))
+    return summaries
+
+
+def _while_watching(rows: Iterator[Any], watch: Callable[[], None]) -> Iterator[Any]:
+    """Yield ``rows`` and call ``watch`` twice a second while they let us wait."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        while True:
+            future = pool.submit(next, rows, end)
+            while not future.done():
+                watch()
+                try:
+                    future.exception(timeout=_POLL_S)
+                except TimeoutError:
+                    continue
+            row = future.result()
+            if row is end:
+                return
+            yield row
+
+
+class _Progress:
+    """Turns reports of videos into the progress line."""
+
+    def __init__(self, rows: Sequence[ManifestRow]) -> None:
+        self._weights = {row.video_id: max(1.0, row.duration_s * row.fps) for row in rows}
+        self._total = sum(self._weights.values())
+        self._line, self._start = ProgressLine(), time.monotonic()
+        self._videos = self._frames = self._rejected = 0
+        self._weight = 0.0
+
+    def hear(self, videos: Sequence[VideoSummary]) -> None:
+        for video in videos:
+            self._videos += 1
+            self._frames += video.num_frames
+            self._rejected += video.rejected
+            self._weight += self._weights.get(video.video_id, 1.0)
+        self._line.show(self._text)
+
+    def close(self, videos: Sequence[VideoSummary]) -> None:
+        self.hear(videos)
+        self._line.close(self._text())
+
+    def _text(self) -> str:
+        elapsed_s = time.monotonic() - self._start
+        left = duration(elapsed_s * (self._total / self._weight - 1)) if self._weight else "unknown"
+        return (
+            f"{self._videos}/{len(self._weights)} videos, {self._frames} frames, {self._frames / elapsed_s:.1f} "
+            f"frames/s, {self._rejected} rejected, {duration(elapsed_s)} gone, {left} left"
+        )

@@ -1,0 +1,19 @@
+"""Extract TV-L1 optical flow from the videos of a manifest into Parquet shards.
+
+    kinebert extract-flow --manifest manifest.parquet --output sets/flow
+    ray job submit --working-dir . -- python pipelines/extract_flow.py --manifest /data/manifest.parquet --output /data/flow
+"""
+
+import sys
+
+from orchestration.options import run
+from pipelines.extraction import ExtractFlowConfig, extract
+
+
+def cli(args: list[str]) -> int:
+    """Run the program with command-line ``args`` and return its exit status."""
+    return run(extract, ExtractFlowConfig, args, "kinebert extract-flow")
+
+
+if __name__ == "__main__":
+    sys.exit(cli(sys.argv[1:]))

@@ -1,0 +1,19 @@
+"""Extract RGB frames from the videos of a manifest into Parquet shards.
+
+    kinebert extract-frames --manifest manifest.parquet --output sets/rgb
+    ray job submit --working-dir . -- python pipelines/extract_frames.py --manifest /data/manifest.parquet --output /data/frames
+"""
+
+import sys
+
+from orchestration.options import run
+from pipelines.extraction import ExtractFramesConfig, extract
+
+
+def cli(args: list[str]) -> int:
+    """Run the program with command-line ``args`` and return its exit status."""
+    return run(extract, ExtractFramesConfig, args, "kinebert extract-frames")
+
+
+if __name__ == "__main__":
+    sys.exit(cli(sys.argv[1:]))

@@ -1,0 +1,116 @@
+"""What extract_frames and extract_flow share: their options, and the job."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+
+from orchestration.cluster import check_workers
+from orchestration.jobs import ExtractionResult, extract_set
+from orchestration.progress import duration
+from preprocessing.errors import ConfigError
+from preprocessing.guard import Limits
+from preprocessing.manifest import read_manifest
+from preprocessing.recipe import FlowRecipe, FrameRecipe
+from preprocessing.stages import BuildShard
+from preprocessing.storage import resolve_uri
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionConfig:
+    """Options of both extractions."""
+
+    manifest: Annotated[str, tyro.conf.arg(metavar="FILE")]
+    """Manifest made by `kinebert index` (path or URI)."""
+    output: Annotated[str, tyro.conf.arg(metavar="SET")]
+    """Folder (path or URI) of the shard set; every node must be able to write to it."""
+    limits: tyro.conf.OmitArgPrefixes[Limits] = field(default_factory=Limits)
+    """How long one video may take."""
+    max_rejected: float = 0.01
+    """Largest share of videos that may be left out before the job counts as failed, 0 to 1."""
+    videos_per_shard: int = 16
+    """Videos in one shard, on average; one task makes one shard."""
+    workers: int | None = None
+    """Most tasks at a time; by default one per core of the machine or cluster."""
+    cpus_per_task: float = 1.0
+    """Logical CPUs that one task holds on the cluster."""
+    retry_rejected: bool = False
+    """Make the shards again that left videos out."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_rejected <= 1:
+            raise ConfigError(f"max_rejected must lie between 0 and 1, got {self.max_rejected}.")
+        if self.cpus_per_task <= 0:
+            raise ConfigError(f"cpus_per_task must be positive, got {self.cpus_per_task}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractFramesConfig(ExtractionConfig):
+    """Extract RGB frames from the videos of a manifest into Parquet shards.
+
+    Run the same command again to continue: finished shards are kept. Exit status: 0 done, 1 too many videos were left
+    out, 2 the command was wrong.
+    """
+
+    recipe: tyro.conf.OmitArgPrefixes[FrameRecipe] = field(default_factory=FrameRecipe)
+    """How frames are taken and stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractFlowConfig(ExtractionConfig):
+    """Extract TV-L1 optical flow from the videos of a manifest into Parquet shards.
+
+    Run the same command again to continue: finished shards are kept. Exit status: 0 done, 1 too many videos were left
+    out, 2 the command was wrong.
+    """
+
+    recipe: tyro.conf.OmitArgPrefixes[FlowRecipe] = field(default_factory=FlowRecipe)
+    """How frames are taken, and flow computed and stored."""
+
+
+def extract(config: ExtractFramesConfig | ExtractFlowConfig) -> int:
+    """Run the job, say what came of it, and return the exit status."""
+    if config.workers is not None:
+        check_workers(config.workers, "workers")
+    output = resolve_uri(config.output)
+    rows = read_manifest(resolve_uri(config.manifest))
+    if not rows:
+        raise ConfigError(f"{config.manifest}: the manifest has no videos. Make another with kinebert index.")
+    recipe = config.recipe
+    print(f"extracting {recipe.modality} of {len(rows)} videos to {output} (recipe {recipe.digest()})", flush=True)
+    build = BuildShard(
+        output=output, recipe=recipe, limits=config.limits, run_id="", retry_rejected=config.retry_rejected
+    )
+    result = extract_set(
+        rows,
+        output,
+        build,
+        videos_per_shard=config.videos_per_shard,
+        workers=config.workers,
+        cpus_per_task=config.cpus_per_task,
+    )
+    return _verdict(result, output, config.max_rejected)
+
+
+def _verdict(result: ExtractionResult, output: str, max_rejected: float) -> int:
+    """Print the summary of a set and return the exit status."""
+    counts, rejected = result.dataset["counts"], result.dataset["rejected"]
+    what = "flow fields" if result.dataset["modality"] == "flow" else "frames"
+    state = "nothing to do, the set was complete" if not result.new_videos else f"done in {duration(result.seconds)}"
+    print(f"{state}: {output}")
+    print(
+        f"  {counts['stored']} of {counts['videos']} videos, {counts['images']} {what}, "
+        f"{counts['bytes'] / 1e6:.1f} MB in {counts['shards']} shards"
+    )
+    if counts["truncated"]:
+        print(f"  {counts['truncated']} truncated: decoding broke off, the frames before that are kept (index.parquet)")
+    for video in rejected[:5]:
+        print(f"  rejected {video['video_id']}: {video['problem']}")
+    if len(rejected) > 5:
+        print(f"  and {len(rejected) - 5} more; all are in {output}/dataset.json")
+    share = len(rejected) / counts["videos"]
+    if share > max_rejected:
+        print(f"failed: {len(rejected)} rejected are {share:.1%} of the videos, max_rejected allows {max_rejected:.1%}")
+        return 1
+    print(f"next: kinebert verify {output}")
+    return 0

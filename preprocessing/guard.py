@@ -1,0 +1,146 @@
+"""What keeps one video from holding up, or killing, a job: time limits, and a memory of who died at what.
+
+A decoder that crashes takes its process along, and the cluster starts the task again, for ever. So a task leaves a
+marker beside the output before it starts a video and removes it afterwards; what is found later is a death.
+"""
+
+import hashlib
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from preprocessing import storage
+from preprocessing.errors import ConfigError
+
+MAX_ATTEMPTS = 3
+"""Deaths of its worker after which a video is given up."""
+ATTEMPTS_FOLDER = ".attempts"
+_GRACE_S = 2.0
+_VERDICT = "verdict"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long one video may take."""
+
+    time_limit_s: float = 14400.0
+    """Seconds that one video may take in all."""
+    stall_limit_s: float = 300.0
+    """Seconds without a new image after which decoding or solving counts as hanging."""
+
+    def __post_init__(self) -> None:
+        for name in ("time_limit_s", "stall_limit_s"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be positive (seconds), got {getattr(self, name)}.")
+
+
+class Attempts:
+    """Markers of one job, under ``output/.attempts/run_id``. Those of other jobs do not count: a killed job is no death."""
+
+    def __init__(self, output: str, run_id: str) -> None:
+        self.folder = storage.join(output, ATTEMPTS_FOLDER, run_id)
+        self._deaths: dict[str, int] = {}
+        self._verdicts: dict[str, str] = {}
+        for name in storage.list_files(self.folder):
+            key, _, kind = name.partition(".")
+            if kind == _VERDICT:
+                self._verdicts[key] = storage.read_bytes(storage.join(self.folder, name)).decode()
+            elif not kind.endswith(storage.PARTIAL):
+                self._deaths[key] = self._deaths.get(key, 0) + 1
+
+    def suspects(self, video_id: str) -> bool:
+        """Whether a worker died at this video before."""
+        key = _key(video_id)
+        return key in self._deaths or key in self._verdicts
+
+    def given_up(self, video_id: str) -> str | None:
+        """Why this video is not to be tried again, or None."""
+        key = _key(video_id)
+        if key in self._verdicts:
+            return self._verdicts[key]
+        if self._deaths.get(key, 0) >= MAX_ATTEMPTS:
+            return f"crash: its worker process died {MAX_ATTEMPTS} times at this video"
+        return None
+
+    @contextmanager
+    def attempt(self, video_id: str) -> Iterator[None]:
+        """Leave a marker that stays if the process dies inside the block."""
+        storage.make_folder(self.folder)
+        marker = storage.join(self.folder, f"{_key(video_id)}.{uuid.uuid4().hex}")
+        storage.write_bytes(marker, b"")
+        try:
+            yield
+        finally:
+            storage.delete_file(marker)
+
+    def condemn(self, video_id: str, reason: str) -> None:
+        """Remember, beyond the death of this process, that a video is given up."""
+        storage.make_folder(self.folder)
+        storage.write_bytes(storage.join(self.folder, f"{_key(video_id)}.{_VERDICT}"), reason.encode())
+
+
+def _key(video_id: str) -> str:
+    return hashlib.sha256(video_id.encode()).hexdigest()[:24]
+
+
+def sweep(output: str) -> None:
+    """Remove what earlier jobs left in ``output``: half-written files and markers."""
+    storage.sweep_partials(output)
+    storage.delete_folder(storage.join(output, ATTEMPTS_FOLDER))
+
+
+class Watchdog:
+    """Ends the process when a video hangs inside a decoder or solver, where no Python code can interrupt it.
+
+    Slow but living work is ended from inside by :meth:`beat`, which raises; only a hang costs the process.
+    """
+
+    def __init__(self, limits: Limits, on_hang: Callable[[str], None]) -> None:
+        self._limits, self._on_hang = limits, on_hang
+        self._start = self._last = time.monotonic()
+        self._done = threading.Event()
+
+    def __enter__(self) -> "Watchdog":
+        self._start = self._last = time.monotonic()
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+
+    def beat(self) -> None:
+        """Say that there is a new image.
+
+        Raises:
+            TimeoutError: If the video has had its time.
+        """
+        self._last = time.monotonic()
+        if self._last - self._start > self._limits.time_limit_s:
+            raise TimeoutError(self._too_long())
+
+    def _watch(self) -> None:
+        step = min(1.0, self._limits.stall_limit_s / 4, self._limits.time_limit_s / 4)
+        while not self._done.wait(step):
+            now = time.monotonic()
+            if now - self._last > self._limits.stall_limit_s:
+                return self._on_hang(f"time: no image came for {self._limits.stall_limit_s:g} s (stall_limit_s)")
+            if now - self._start > self._limits.time_limit_s + _GRACE_S:
+                return self._on_hang(self._too_long())
+        return None
+
+    def _too_long(self) -> str:
+        return f"time: not done after {self._limits.time_limit_s:g} s (time_limit_s)"
+
+
+def die_of(attempts: Attempts, video_id: str) -> Callable[[str], None]:
+    """Make the reaction to a hang: write the verdict down and end this process; the cluster starts the task again."""
+
+    def end(reason: str) -> None:
+        attempts.condemn(video_id, reason)
+        os._exit(70)
+
+    return end

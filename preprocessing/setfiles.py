@@ -1,0 +1,175 @@
+"""The files that make a folder of shards a set: who it belongs to while it is made, and what it holds when it is done."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from preprocessing import storage
+from preprocessing.config import differences, digest
+from preprocessing.errors import ConfigError, UserError
+from preprocessing.manifest import ManifestRow
+from preprocessing.plan import PlannedShard
+from preprocessing.recipe import FrameRecipe
+from preprocessing.schema import FORMAT_VERSION, INDEX
+from preprocessing.shards import ShardSummary
+
+CLAIM, INDEX_FILE, DATASET_FILE = ".claim.json", "index.parquet", "dataset.json"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a folder of shards is made from. Two jobs may share a folder only if theirs are equal."""
+
+    recipe: dict[str, Any]
+    videos: str
+    """Digest of which video goes into which shard."""
+    num_videos: int
+
+    @staticmethod
+    def of(recipe: FrameRecipe, shards: Sequence[PlannedShard]) -> "Claim":
+        """The claim of a job."""
+        videos = [[shard.name, [[v.video_id, v.path, v.problem] for v in shard.videos]] for shard in shards]
+        return Claim(recipe.plain(), digest(videos), sum(len(shard.videos) for shard in shards))
+
+
+def claim_output(output: str, claim: Claim) -> None:
+    """Bind the folder ``output`` to a recipe and a list of videos.
+
+    Raises:
+        ConfigError: If it is bound to others already, with what differs, or holds Parquet files of somebody else.
+    """
+    storage.check_writable(output)
+    path = storage.join(output, CLAIM)
+    if not storage.exists(path):
+        strangers = [name for name in storage.list_files(output) if name.endswith(".parquet")]
+        if strangers:
+            raise ConfigError(f"{output}: holds Parquet files that are no shard set ({strangers[0]}). Choose another.")
+        plain = {"recipe": claim.recipe, "videos": claim.videos, "num_videos": claim.num_videos}
+        storage.write_bytes(path, (json.dumps(plain, indent=2, sort_keys=True) + "\n").encode())
+        return
+    found = json.loads(storage.read_bytes(path))
+    differ = differences(claim.recipe, found["recipe"])
+    if differ:
+        raise ConfigError(
+            f"{output}: was made with another recipe (here != there): {'; '.join(differ)}. Images made in two ways do "
+            "not mix: choose another output folder, or go back to its recipe."
+        )
+    if found["videos"] != claim.videos:
+        raise ConfigError(
+            f"{output}: was made from another list of videos or with another videos_per_shard "
+            f"({found['num_videos']} videos there, {claim.num_videos} here). Choose another output folder."
+        )
+
+
+def read_dataset_file(output: str) -> dict[str, Any] | None:
+    """Read ``dataset.json``; None if the set is not finished.
+
+    Raises:
+        UserError: If it was written in another format.
+    """
+    path = storage.join(output, DATASET_FILE)
+    if not storage.exists(path):
+        return None
+    try:
+        plain: dict[str, Any] = json.loads(storage.read_bytes(path))
+        version = plain["format"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: not a dataset.json of this program.") from None
+    if version != FORMAT_VERSION:
+        raise UserError(f"{path}: format {version}, this version reads {FORMAT_VERSION}. Extract the set again.")
+    return plain
+
+
+def is_finished(output: str, rows: Sequence[ManifestRow], shards: Sequence[PlannedShard]) -> bool:
+    """Whether ``output`` holds the finished set of a claimed plan, with the manifest's present labels and splits."""
+    plain = read_dataset_file(output)
+    if plain is None or plain["labels"] != labels_digest(rows):
+        return False
+    return {shard.name for shard in shards} | {INDEX_FILE} <= set(storage.list_files(output))
+
+
+def finish_set(
+    output: str, recipe: FrameRecipe, rows: Sequence[ManifestRow], summaries: Sequence[ShardSummary]
+) -> dict[str, Any]:
+    """Write ``index.parquet`` and then ``dataset.json``, which says that the set is complete; return the latter."""
+    by_id = {row.video_id: row for row in rows}
+    shards = sorted(summaries, key=lambda shard: shard.name)
+    entries = sorted(
+        ((video, shard.name) for shard in shards for video in shard.videos), key=lambda entry: entry[0].video_id
+    )
+    assert [video.video_id for video, _ in entries] == sorted(by_id), "every video of the manifest is in one shard"
+    index = [
+        {
+            "video_id": video.video_id,
+            "label": by_id[video.video_id].label,
+            "label_name": by_id[video.video_id].label_name,
+            "splits": sorted(by_id[video.video_id].splits.items()),
+            "shard": shard,
+            "first_row_group": video.first_row_group,
+            "num_row_groups": video.num_row_groups,
+            "num_frames": video.num_frames,
+            "num_images": video.num_images,
+            "width": video.width,
+            "height": video.height,
+            "truncated": video.truncated,
+            "problem": video.problem,
+        }
+        for video, shard in entries
+        if not video.rejected
+    ]
+    table = pa.Table.from_pylist(index, schema=INDEX)
+    with (
+        storage.explained(output, "finish the set"),
+        storage.whole_file(storage.join(output, INDEX_FILE)) as path,
+    ):
+        pq.write_table(table, path)
+    rejected = [
+        {
+            "video_id": video.video_id,
+            "label": by_id[video.video_id].label,
+            "label_name": by_id[video.video_id].label_name,
+            "splits": dict(sorted(by_id[video.video_id].splits.items())),
+            "problem": video.problem,
+        }
+        for video, _ in entries
+        if video.rejected
+    ]
+    plain = {
+        "format": FORMAT_VERSION,
+        "modality": recipe.modality,
+        "recipe": recipe.plain(),
+        "digest": recipe.digest(),
+        "content": digest([shard.sha256 for shard in shards], index),
+        "labels": labels_digest(rows),
+        "classes": _classes(rows),
+        "counts": {
+            "videos": len(rows),
+            "stored": len(index),
+            "rejected": len(rejected),
+            "truncated": sum(bool(entry["truncated"]) for entry in index),
+            "frames": sum(video.num_frames for video, _ in entries),
+            "images": sum(video.num_images for video, _ in entries),
+            "bytes": sum(shard.num_bytes for shard in shards),
+            "shards": len(shards),
+        },
+        "shards": [{"name": shard.name, "bytes": shard.num_bytes, "sha256": shard.sha256} for shard in shards],
+        "rejected": rejected,
+    }
+    text = json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    with storage.explained(output, "finish the set"):
+        storage.write_bytes(storage.join(output, DATASET_FILE), text.encode())
+    return plain
+
+
+def labels_digest(rows: Sequence[ManifestRow]) -> str:
+    """Digest of what a manifest says beyond the pixels: labels and splits."""
+    return digest([[r.video_id, r.label, r.label_name, sorted(r.splits.items())] for r in rows])
+
+
+def _classes(rows: Sequence[ManifestRow]) -> list[str]:
+    names = {row.label: row.label_name for row in rows if row.label >= 0}
+    return [names.get(label, "") for label in range(max(names, default=-1) + 1)]

@@ -1,0 +1,117 @@
+"""Parquet shards: one row group is one row is one segment of a video, so that a reader fetches what a clip touches."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from preprocessing import storage
+from preprocessing.errors import UserError
+from preprocessing.schema import FORMAT_VERSION, SEGMENTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSummary:
+    """What became of one video: where its segments lie, or why it was left out."""
+
+    video_id: str
+    first_row_group: int = 0
+    num_row_groups: int = 0
+    num_frames: int = 0
+    num_images: int = 0
+    """Stored images: as many as frames, or one fewer flow fields."""
+    width: int = 0
+    height: int = 0
+    truncated: bool = False
+    problem: str | None = None
+    """The decoder's words where the video is truncated or rejected."""
+    rejected: bool = False
+
+
+@dataclass(frozen=True)
+class ShardSummary:
+    """What a finished shard holds."""
+
+    name: str
+    num_bytes: int
+    sha256: str
+    videos: tuple[VideoSummary, ...]
+
+
+class ShardWriter:
+    """Appends segments to one open shard. Made by :func:`open_shard`."""
+
+    def __init__(self, writer: pq.ParquetWriter, modality: str) -> None:
+        self._writer, self._schema = writer, SEGMENTS[modality]
+        self.num_row_groups = 0
+
+    def append(self, row: pa.RecordBatch) -> None:
+        """Write one segment as a row group of its own."""
+        assert row.num_rows == 1 and row.schema.equals(self._schema), "a segment is one row of the shard's schema"
+        self._writer.write_batch(row)
+        self.num_row_groups += 1
+
+    def describe(self, videos: Sequence[VideoSummary]) -> None:
+        """Put what became of the shard's videos into the footer."""
+        plain = json.dumps([asdict(video) for video in videos], ensure_ascii=False)
+        self._writer.add_key_value_metadata({"kinebert.videos": plain})
+
+
+@contextmanager
+def open_shard(uri: str, modality: str, recipe: dict[str, Any], recipe_digest: str) -> Iterator[ShardWriter]:
+    """Write a shard that appears under its name, whole, when the block ends without an error.
+
+    The footer holds the format version, the recipe and its digest; :meth:`ShardWriter.describe` adds the videos.
+    """
+    footer = {
+        "kinebert.format": str(FORMAT_VERSION),
+        "kinebert.digest": recipe_digest,
+        "kinebert.recipe": json.dumps(recipe, sort_keys=True),
+    }
+    with storage.explained(uri, "write this shard"), storage.whole_file(uri) as path:
+        options = {"compression": "none", "use_dictionary": False, "write_statistics": False}  # JPEG is compressed
+        with pq.ParquetWriter(path, SEGMENTS[modality].with_metadata(footer), **options) as writer:
+            yield ShardWriter(writer, modality)
+
+
+def read_footer(uri: str) -> dict[str, str]:
+    """What :func:`open_shard` and :meth:`ShardWriter.describe` stored, without reading any row.
+
+    Raises:
+        UserError: If the file is not a shard.
+    """
+    try:
+        with storage.open_input(uri) as file:
+            metadata = pq.ParquetFile(file).metadata.metadata or {}
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{uri}: not a readable shard: {error}. Delete it and run the extraction again.") from None
+    footer = {key.decode(): value.decode() for key, value in metadata.items() if key.startswith(b"kinebert.")}
+    if "kinebert.videos" not in footer:
+        raise UserError(f"{uri}: not a shard of this program. Move it out of the folder.")
+    return footer
+
+
+def summarize(uri: str) -> ShardSummary:
+    """Read the summary of a finished shard."""
+    videos = tuple(VideoSummary(**video) for video in json.loads(read_footer(uri)["kinebert.videos"]))
+    num_bytes, sha256 = file_digest(uri)
+    return ShardSummary(storage.name_of(uri), num_bytes, sha256, videos)
+
+
+def file_digest(uri: str) -> tuple[int, str]:
+    """Size in bytes and SHA-256 of a file."""
+    if storage.is_local(uri):
+        with open(uri, "rb") as file:
+            return Path(uri).stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+    state, size = hashlib.sha256(), 0
+    with storage.open_input(uri) as file:
+        while block := file.read(1 << 22):
+            state.update(block)
+            size += len(block)
+    return size, state.hexdigest()

@@ -1,0 +1,192 @@
+"""Read a finished shard set: who is in it, and the images of a clip without touching anything else.
+
+Axes: T images, H height, W width, 3 colours (RGB), 2 flow components (x, y).
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from preprocessing import storage
+from preprocessing.config import differences
+from preprocessing.errors import ConfigError, UserError
+from preprocessing.images import decode_flow, decode_frames
+from preprocessing.schema import SEGMENT_LENGTH
+from preprocessing.setfiles import INDEX_FILE, read_dataset_file
+
+UInt8 = NDArray[np.uint8]
+_OPEN_SHARDS = 64
+
+
+@dataclass(frozen=True)
+class VideoEntry:
+    """One stored video, as ``index.parquet`` has it."""
+
+    video_id: str
+    label: int
+    label_name: str
+    splits: dict[str, str]
+    shard: str
+    first_row_group: int
+    num_row_groups: int
+    num_frames: int
+    """Frames that were decoded and kept."""
+    num_images: int
+    """Stored images: frames, or flow fields (one fewer)."""
+    width: int
+    height: int
+    truncated: bool
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class RejectedVideo:
+    """One video that was left out, and why."""
+
+    video_id: str
+    label: int
+    label_name: str
+    splits: dict[str, str]
+    problem: str
+
+
+class ShardSet:
+    """A finished set. Made by :meth:`open`; may be pickled, since files are opened when they are read."""
+
+    def __init__(self, uri: str, plain: dict[str, Any], videos: list[VideoEntry]) -> None:
+        self.uri = uri
+        self.modality: str = plain["modality"]
+        self.recipe: dict[str, Any] = plain["recipe"]
+        self.digest: str = plain["digest"]
+        """Of the recipe: sets that share it were made in the same way."""
+        self.content: str = plain["content"]
+        """Of every shard's bytes and the index: sets that share it are the same."""
+        self.classes: list[str] = plain["classes"]
+        self.videos = videos
+        self.rejected = [RejectedVideo(**video) for video in plain["rejected"]]
+        self._files: OrderedDict[str, pq.ParquetFile] = OrderedDict()
+
+    @staticmethod
+    def open(uri: str) -> "ShardSet":
+        """Open the set at ``uri``.
+
+        Raises:
+            UserError: If there is no finished set.
+        """
+        with storage.explained(uri, "read this shard set"):
+            plain = read_dataset_file(uri)
+            if plain is None:
+                there = "an unfinished set: run its extraction again" if storage.exists(uri) else "nothing"
+                raise UserError(f"{uri}: expected a finished shard set (with a dataset.json), found {there}.")
+            with storage.open_input(storage.join(uri, INDEX_FILE)) as file:
+                rows = pq.read_table(file).to_pylist()
+        return ShardSet(uri, plain, [VideoEntry(**{**row, "splits": dict(row["splits"])}) for row in rows])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_files": OrderedDict()}
+
+    def entry(self, video_id: str) -> VideoEntry:
+        """The stored video with this id.
+
+        Raises:
+            UserError: If it is not stored, with the reason if it was rejected.
+        """
+        for video in self.videos:
+            if video.video_id == video_id:
+                return video
+        for lost in self.rejected:
+            if lost.video_id == video_id:
+                raise UserError(f"{self.uri}: {video_id} was left out: {lost.problem}")
+        some = ", ".join(video.video_id for video in self.videos[:3])
+        raise UserError(f"{self.uri}: there is no video {video_id!r}. There are {len(self.videos)}, such as {some}.")
+
+    def select(self, split: str, part: str) -> list[VideoEntry]:
+        """Videos that ``split`` puts into ``part``, ordered by id.
+
+        Raises:
+            ConfigError: If there is no such split, or nothing in that part of it.
+        """
+        everyone = [*self.videos, *self.rejected]
+        known = sorted({name for video in everyone for name in video.splits})
+        if split not in known:
+            raise ConfigError(f"{self.uri}: there is no split {split!r}. There are: {', '.join(known) or 'none'}.")
+        chosen = [video for video in self.videos if video.splits.get(split) == part]
+        if not chosen:
+            parts = sorted({video.splits[split] for video in self.videos if split in video.splits})
+            raise ConfigError(f"{self.uri}: split {split!r} has no {part!r} videos. It has: {', '.join(parts) or 'none'}.")
+        return chosen
+
+    def select_rejected(self, split: str, part: str) -> list[RejectedVideo]:
+        """Videos of that part that were left out at extraction."""
+        return [video for video in self.rejected if video.splits.get(split) == part]
+
+    def read_jpegs(self, entry: VideoEntry, indices: Sequence[int]) -> list[tuple[pa.Buffer, ...]]:
+        """Encoded images of ``entry`` at ``indices`` (any order, repeats allowed): ``(frame,)`` or ``(x, y)`` each.
+
+        Only the row groups that hold them are read.
+
+        Raises:
+            IndexError: If an index lies outside ``0 .. num_images - 1``.
+        """
+        columns = ["flow_x", "flow_y"] if self.modality == "flow" else ["frames"]
+        groups: dict[int, list[Any]] = {}
+        images = []
+        for index in indices:
+            if not 0 <= index < entry.num_images:
+                raise IndexError(f"{entry.video_id}: image {index} of {entry.num_images}")
+            segment, offset = divmod(int(index), SEGMENT_LENGTH)
+            if segment not in groups:
+                table = self._file(entry.shard).read_row_group(entry.first_row_group + segment, columns=columns)
+                groups[segment] = [table.column(name).chunk(0).values for name in columns]
+            images.append(tuple(values[offset].as_buffer() for values in groups[segment]))
+        return images
+
+    def read_clip(self, entry: VideoEntry, indices: Sequence[int]) -> UInt8:
+        """Images of ``entry`` at ``indices``: RGB frames ``(T, H, W, 3)`` or 8-bit flow ``(T, H, W, 2)``.
+
+        Raises:
+            IndexError: If an index lies outside ``0 .. num_images - 1``.
+            ValueError: If a stored image is damaged.
+        """
+        wanted, back = np.unique(np.asarray(indices, np.int64), return_inverse=True)
+        jpegs = self.read_jpegs(entry, wanted.tolist())
+        try:
+            if self.modality == "flow":
+                images = decode_flow([x for x, _ in jpegs], [y for _, y in jpegs])
+            else:
+                images = decode_frames([frame for (frame,) in jpegs])
+        except ValueError as error:
+            raise ValueError(f"{storage.join(self.uri, entry.shard)}: {entry.video_id}: {error}") from None
+        return images if len(wanted) == len(back) and (np.diff(back) == 1).all() else images[back]
+
+    def _file(self, shard: str) -> pq.ParquetFile:
+        if shard in self._files:
+            self._files.move_to_end(shard)
+            return self._files[shard]
+        uri = storage.join(self.uri, shard)
+        try:
+            source = uri if storage.is_local(uri) else storage.open_input(uri)
+            file = pq.ParquetFile(source, memory_map=storage.is_local(uri))
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{uri}: not a readable shard: {error}. `kinebert verify` tells more.") from None
+        if len(self._files) >= _OPEN_SHARDS:
+            self._files.popitem(last=False)[1].close()
+        self._files[shard] = file
+        return file
+
+
+def check_same_recipe(ours: dict[str, Any], theirs: dict[str, Any], where: str) -> None:
+    """Refuse images that were made in another way than a model was trained on.
+
+    Raises:
+        UserError: With what differs.
+    """
+    differ = differences(ours, theirs)
+    if differ:
+        raise UserError(f"{where}: images were made with another recipe (set != checkpoint): {'; '.join(differ)}.")
