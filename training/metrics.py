@@ -8,6 +8,7 @@ Axes: V videos (or clips), K classes.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +18,24 @@ TOP = (1, 3, 5)
 """The k of the top-k accuracies that are reported."""
 
 
-def label_ranks(scores_VK: NDArray[np.floating], labels_V: NDArray[np.integer]) -> Ints:
+def label_ranks(scores_VK: NDArray[Any], labels_V: NDArray[Any]) -> Ints:
     """Return how many classes come before each video's label; a rank beyond every k where a score is not finite."""
     scores = np.asarray(scores_VK, np.float64)
     labels = np.asarray(labels_V, np.int64)
     own_V1 = np.take_along_axis(scores, labels[:, None], axis=1)
     lower_index_VK = np.arange(scores.shape[1]) < labels[:, None]
     ranks = ((scores > own_V1) | ((scores == own_V1) & lower_index_VK)).sum(axis=1)
-    return np.where(np.isfinite(scores).all(axis=1), ranks, np.iinfo(np.int64).max)
+    ranks[~np.isfinite(scores).all(axis=1)] = np.iinfo(np.int64).max
+    return np.asarray(ranks, np.int64)
 
 
-def predictions(scores_VK: NDArray[np.floating]) -> Ints:
+def predictions(scores_VK: NDArray[Any]) -> Ints:
     """Return each video's best class; of equal scores the lower index."""
     scores = np.asarray(scores_VK, np.float64)
-    return np.where(np.isnan(scores), -np.inf, scores).argmax(axis=1)
+    return np.asarray(np.where(np.isnan(scores), -np.inf, scores).argmax(axis=1), np.int64)
 
 
-def confusion_matrix(scores_VK: NDArray[np.floating], labels_V: NDArray[np.integer]) -> Ints:
+def confusion_matrix(scores_VK: NDArray[Any], labels_V: NDArray[Any]) -> Ints:
     """Return how many videos of class ``i`` (row) were taken for class ``j`` (column), shape ``(K, K)``."""
     num_classes = scores_VK.shape[1]
     flat = np.asarray(labels_V, np.int64) * num_classes + predictions(scores_VK)
@@ -65,7 +67,7 @@ class Metrics:
         return {**{f"top{k}": value for k, value in self.top.items()}, "mean_class": self.mean_class}
 
 
-def measure(scores_VK: NDArray[np.floating], labels_V: NDArray[np.integer]) -> Metrics:
+def measure(scores_VK: NDArray[Any], labels_V: NDArray[Any]) -> Metrics:
     """Measure scores against labels.
 
     Raises:
@@ -92,7 +94,7 @@ class MetricSums:
         self._num_classes = num_classes
         self._sums = np.zeros(2 + len(TOP) + num_classes**2)
 
-    def add(self, scores_VK: NDArray[np.floating], labels_V: NDArray[np.integer], loss_sum: float) -> None:
+    def add(self, scores_VK: NDArray[Any], labels_V: NDArray[Any], loss_sum: float) -> None:
         """Add a batch, with the sum of its losses."""
         ranks = label_ranks(scores_VK, labels_V)
         confusion = confusion_matrix(scores_VK, labels_V)

@@ -77,10 +77,10 @@ def random_crop(
     return Crop(top, left, crop_height, crop_width, flip and bool(rng.random() < 0.5))
 
 
-def centre_crop(height: int, width: int, size: int, scale: float) -> Crop:
+def centre_crop(height: int, width: int, size: int, scale: float, flip: bool = False) -> Crop:
     """Return the square in the middle of the picture, ``scale`` times its shorter side (0.875 is 224 of 256)."""
     side = crop_side(height, width, size, scale)
-    return Crop((height - side) // 2, (width - side) // 2, side, side)
+    return Crop((height - side) // 2, (width - side) // 2, side, side, flip)
 
 
 def apply_crop(clip_THWC: UInt8, crop: Crop, size: int, is_flow: bool) -> UInt8:
