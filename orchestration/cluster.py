@@ -1,5 +1,6 @@
 """Where programs run: on the cluster that they are given, or on a private one of this machine that ends with them."""
 
+import logging
 import os
 import secrets
 import shutil
@@ -31,7 +32,7 @@ import ray  # noqa: E402 - after the settings that its import reads
 from preprocessing.errors import ConfigError, UserError  # noqa: E402
 
 _STORE_BYTES = 256 * 2**20  # pixels never enter the object store
-_QUIET = "ERROR"
+_QUIET = logging.ERROR
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
 
 
 def _describe(private: bool) -> Cluster:
-    resources = ray.cluster_resources()
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return Cluster(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), private)
 
 

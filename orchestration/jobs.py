@@ -101,7 +101,7 @@ def _run(
     context.enable_progress_bars = False  # ours knows videos and frames; Ray's knows blocks
     context.execution_options.preserve_order = False
     context.execution_no_progress_timeout_s = -1  # one long video may well take more than Ray's half hour
-    board = ray.remote(num_cpus=0)(_Board).remote()
+    board: Any = ray.remote(num_cpus=0)(_Board).remote()
 
     def task(row: Mapping[str, Any]) -> dict[str, Any]:
         shard = pickle.loads(row["shard"])

@@ -12,6 +12,7 @@ from preprocessing.config import from_mapping, read_toml
 from preprocessing.errors import ConfigError, UserError
 
 T = TypeVar("T")
+_ABOUT_CONFIG = "--config FILE reads a TOML recipe with the same names; options given here override it."
 
 
 def parse(cls: type[T], args: Sequence[str], program: str) -> T:
@@ -30,16 +31,17 @@ def parse(cls: type[T], args: Sequence[str], program: str) -> T:
             config = given
             del rest[i : i + (1 if "=" in arg else 2)]
             break
-    default = None
+    default: Any = None
     if config is not None:
         absent = {field.name: tyro.MISSING for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
         default = from_mapping(cls, read_toml(config), where=config, absent=absent)
-    about = f"{inspect.getdoc(cls)}\n\n--config FILE reads a TOML recipe with the same names; options given here override it."
-    return tyro.cli(cls, args=rest, default=default, prog=program, description=about)
+    about = f"{inspect.getdoc(cls)}\n\n{_ABOUT_CONFIG}"
+    options: T = tyro.cli(cls, args=rest, default=default, prog=program, description=about)
+    return options
 
 
 def run(main: Callable[[Any], int], cls: type[Any], args: Sequence[str], program: str) -> int:
-    """Parse ``args`` and run ``main``: what a user can mend ends in one line and status 2, a bug keeps its traceback."""
+    """Parse ``args`` and run ``main``: a mistake ends in one line and status 2, a bug in a traceback."""
     try:
         return main(parse(cls, args, program))
     except UserError as error:

@@ -1,7 +1,7 @@
 """Extract TV-L1 optical flow from the videos of a manifest into Parquet shards.
 
-    kinebert extract-flow --manifest manifest.parquet --output sets/flow
-    ray job submit --working-dir . -- python pipelines/extract_flow.py --manifest /data/manifest.parquet --output /data/flow
+kinebert extract-flow --manifest manifest.parquet --output sets/flow
+ray job submit --working-dir . -- python pipelines/extract_flow.py --manifest /data/m.parquet --output /data/flow
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Extract RGB frames from the videos of a manifest into Parquet shards.
 
-    kinebert extract-frames --manifest manifest.parquet --output sets/rgb
-    ray job submit --working-dir . -- python pipelines/extract_frames.py --manifest /data/manifest.parquet --output /data/frames
+kinebert extract-frames --manifest manifest.parquet --output sets/rgb
+ray job submit --working-dir . -- python pipelines/extract_frames.py --manifest /data/m.parquet --output /data/rgb
 """
 
 import sys

@@ -163,4 +163,5 @@ def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """Say where two plain recipes differ, one ``key: ours != theirs`` each; empty if they are the same."""
     a, b = flatten(ours), flatten(theirs)
-    return [f"{key}: {a.get(key)!r} != {b.get(key)!r}" for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
+    keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+    return [f"{key}: {a.get(key)!r} != {b.get(key)!r}" for key in keys]

@@ -39,7 +39,7 @@ class Limits:
 
 
 class Attempts:
-    """Markers of one job, under ``output/.attempts/run_id``. Those of other jobs do not count: a killed job is no death."""
+    """Markers of one job, under ``output/.attempts/run_id``. Other jobs' do not count: a killed job is no death."""
 
     def __init__(self, output: str, run_id: str) -> None:
         self.folder = storage.join(output, ATTEMPTS_FOLDER, run_id)

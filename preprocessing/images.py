@@ -4,6 +4,7 @@ Axes: T frames or fields, H height, W width, 3 colours (BGR in the encoder's han
 """
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -19,8 +20,8 @@ def encode_jpeg(image: UInt8, quality: int) -> bytes:
     return data.tobytes()
 
 
-def decode_frames(jpegs: Sequence[bytes]) -> UInt8:
-    """Decode colour JPEGs of one size to RGB ``(T, H, W, 3)``.
+def decode_frames(jpegs: Sequence[Any]) -> UInt8:
+    """Decode colour JPEGs (bytes or buffers) of one size to RGB ``(T, H, W, 3)``.
 
     Raises:
         ValueError: If one of them is not a picture.
@@ -28,8 +29,8 @@ def decode_frames(jpegs: Sequence[bytes]) -> UInt8:
     return np.stack([cv2.cvtColor(_decode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB) for jpeg in jpegs])
 
 
-def decode_flow(jpegs_x: Sequence[bytes], jpegs_y: Sequence[bytes]) -> UInt8:
-    """Decode pairs of grey JPEGs of one size to ``(T, H, W, 2)``, x first.
+def decode_flow(jpegs_x: Sequence[Any], jpegs_y: Sequence[Any]) -> UInt8:
+    """Decode pairs of grey JPEGs (bytes or buffers) of one size to ``(T, H, W, 2)``, x first.
 
     Raises:
         ValueError: If one of them is not a picture.
@@ -38,16 +39,17 @@ def decode_flow(jpegs_x: Sequence[bytes], jpegs_y: Sequence[bytes]) -> UInt8:
     return np.stack([cv2.merge([_decode(x, cv2.IMREAD_GRAYSCALE), _decode(y, cv2.IMREAD_GRAYSCALE)]) for x, y in pairs])
 
 
-def _decode(jpeg: bytes, mode: int) -> UInt8:
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), mode) if jpeg else None
+def _decode(jpeg: Any, mode: int) -> UInt8:
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), mode) if len(jpeg) else None
     if image is None:
         raise ValueError(f"{len(jpeg)} bytes that are not a JPEG picture")
-    return image  # type: ignore[return-value]
+    return cast(UInt8, image)
 
 
 def quantize_flow(flow: NDArray[np.float32], bound: float) -> UInt8:
     """Map ``[-bound, bound]`` pixels linearly to ``0..255``; larger motion is clipped, zero motion becomes 128."""
-    return np.rint((np.clip(flow, -bound, bound) + bound) * (255 / (2 * bound))).astype(np.uint8)
+    codes: UInt8 = np.rint((np.clip(flow, -bound, bound) + bound) * (255 / (2 * bound))).astype(np.uint8)
+    return codes
 
 
 def dequantize_flow(codes: UInt8, bound: float) -> NDArray[np.float32]:

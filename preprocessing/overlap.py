@@ -21,7 +21,8 @@ def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
     def offer(entry: Any) -> None:
         while not stop.is_set():
             try:
-                return ready.put(entry, timeout=0.1)
+                ready.put(entry, timeout=0.1)
+                return
             except queue.Full:
                 continue
 

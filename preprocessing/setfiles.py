@@ -1,4 +1,4 @@
-"""The files that make a folder of shards a set: who it belongs to while it is made, and what it holds when it is done."""
+"""The files that make a folder of shards a set: whose it is while it is made, and what it holds when it is done."""
 
 import json
 from collections.abc import Sequence

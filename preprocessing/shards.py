@@ -53,7 +53,8 @@ class ShardWriter:
 
     def append(self, row: pa.RecordBatch) -> None:
         """Write one segment as a row group of its own."""
-        assert row.num_rows == 1 and row.schema.equals(self._schema), "a segment is one row of the shard's schema"
+        assert row.num_rows == 1, "a segment is one row"
+        assert row.schema.equals(self._schema), f"columns {row.schema.names} in a shard of {self._schema.names}"
         self._writer.write_batch(row)
         self.num_row_groups += 1
 

@@ -112,14 +112,15 @@ class ShardSet:
         Raises:
             ConfigError: If there is no such split, or nothing in that part of it.
         """
-        everyone = [*self.videos, *self.rejected]
+        everyone: list[VideoEntry | RejectedVideo] = [*self.videos, *self.rejected]
         known = sorted({name for video in everyone for name in video.splits})
         if split not in known:
             raise ConfigError(f"{self.uri}: there is no split {split!r}. There are: {', '.join(known) or 'none'}.")
         chosen = [video for video in self.videos if video.splits.get(split) == part]
         if not chosen:
             parts = sorted({video.splits[split] for video in self.videos if split in video.splits})
-            raise ConfigError(f"{self.uri}: split {split!r} has no {part!r} videos. It has: {', '.join(parts) or 'none'}.")
+            there = ", ".join(parts) or "none"
+            raise ConfigError(f"{self.uri}: split {split!r} has no {part!r} videos. It has: {there}.")
         return chosen
 
     def select_rejected(self, split: str, part: str) -> list[RejectedVideo]:

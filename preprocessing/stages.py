@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import cast
 
 import cv2
 
@@ -36,7 +35,7 @@ class BuildShard:
     """Of the job; deaths of workers are counted within it."""
     retry_rejected: bool = False
     """Make shards again that left videos out."""
-    open_video: OpenVideo = cast(OpenVideo, VideoFrames)
+    open_video: OpenVideo = VideoFrames
     """Gives the frames of a video."""
 
     def __call__(self, shard: PlannedShard, report: Report = lambda _: None) -> ShardSummary:
@@ -45,16 +44,16 @@ class BuildShard:
         uri = storage.join(self.output, shard.name)
         kept = self._kept(uri)
         if kept is not None:
-            for video in kept.videos:
-                report(video)
+            for summary in kept.videos:
+                report(summary)
             return kept
         attempts = Attempts(self.output, self.run_id)
         with open_shard(uri, self.recipe.modality, self.recipe.plain(), self.recipe.digest()) as writer:
             # who killed a worker before goes first: should it do so again, no other work is lost
             early = {v: self._video(v, attempts) for v in shard.videos if attempts.suspects(v.video_id)}
-            summaries = []
+            summaries: list[VideoSummary] = []
             for video in shard.videos:
-                summary, spool = early.pop(video, None) or self._video(video, attempts)
+                summary, spool = early.pop(video) if video in early else self._video(video, attempts)
                 if spool is not None:
                     summary = replace(summary, first_row_group=writer.num_row_groups)
                     for row in spool.rows():

@@ -5,6 +5,7 @@ Axes: H height, W width, 3 colours (BGR, OpenCV's order).
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import cast
 
 import av
 import cv2
@@ -39,7 +40,7 @@ class VideoFrames:
                 frame = next(frames, None)
                 if frame is None:
                     return
-                image_HW3 = _upright(frame.to_ndarray(format="bgr24"), frame.rotation)
+                image_HW3 = _upright(cast(UInt8, frame.to_ndarray(format="bgr24")), frame.rotation)
             except Exception as error:  # whatever a decoder says of a damaged file is data, not a bug
                 self.problem = in_words(error)
                 return

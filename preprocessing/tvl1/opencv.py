@@ -1,6 +1,7 @@
 """TV-L1 by OpenCV: the reference."""
 
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +12,8 @@ from preprocessing.tvl1.params import TvL1Params
 
 def solve_opencv(grey_THW: NDArray[np.uint8], params: TvL1Params) -> NDArray[np.float32]:
     """Solve every pair of neighbours with ``DualTVL1OpticalFlow``; see :func:`preprocessing.tvl1.tvl1_flow`."""
-    solver = cv2.optflow.DualTVL1OpticalFlow_create(  # one per call: calc() changes the solver's own settings
+    create: Any = cv2.optflow.DualTVL1OpticalFlow_create  # type: ignore[attr-defined] # stubs lack the contrib modules
+    solver = create(  # one per call: calc() changes the solver's own settings
         tau=params.tau,
         lambda_=params.lambda_,
         theta=params.theta,
