@@ -1,5 +1,6 @@
 """The manifest: one row per video, whatever data set it comes from. Nothing after it knows data sets."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -10,6 +11,8 @@ import pyarrow.parquet as pq
 from preprocessing.errors import UserError
 from preprocessing.schema import MANIFEST
 from preprocessing.storage import exists, explained, is_folder, open_input, whole_file
+
+_NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 PARTS = ("train", "val", "test")
 """What a split may call a video."""
@@ -132,7 +135,12 @@ def check_ids(ids: Sequence[str]) -> None:
 
 
 def _is_good_id(video_id: str) -> bool:
-    return video_id.isprintable() and all(part not in ("", ".", "..") for part in video_id.split("/"))
+    return is_plain(video_id) and all(part not in ("", ".", "..") for part in video_id.split("/"))
+
+
+def is_plain(text: str) -> bool:
+    """Whether ``text`` can be stored and shown: no control characters, no bytes that were not UTF-8."""
+    return _NOT_PLAIN.search(text) is None
 
 
 def name_some(names: Iterable[str], most: int = 5) -> str:

@@ -1,1 +1,21 @@
 """Readers of data sets' own lists; each ends in the manifest table."""
+
+from collections.abc import Callable, Sequence
+
+from preprocessing.datasets.folder import read_folder
+from preprocessing.datasets.hmdb51 import read_hmdb51
+from preprocessing.datasets.kinetics import read_kinetics
+from preprocessing.datasets.listing import Listing
+from preprocessing.datasets.ssv2 import read_ssv2
+from preprocessing.datasets.table import read_csv
+from preprocessing.datasets.ucf101 import read_ucf101
+
+READERS: dict[str, Callable[[Sequence[str]], Listing]] = {
+    "folder": read_folder,
+    "csv": read_csv,
+    "hmdb51": read_hmdb51,
+    "ucf101": read_ucf101,
+    "kinetics": read_kinetics,
+    "ssv2": read_ssv2,
+}
+"""Readers by the name of their source. Each takes absolute paths or URIs, and raises UserError for wrong ones."""

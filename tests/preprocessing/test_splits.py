@@ -36,11 +36,10 @@ def test_groups_stay_whole_and_shares_are_kept(seed: int, mixed: bool) -> None:
     totals, counts = Counter(labels.values()), Counter((labels[v], part) for v, part in split.items())
     for label, total in totals.items():
         for part, share in SHARES.items():
-            # half of the largest group is what one misplaced group costs; measured at most 2.6
-            assert abs(counts[label, part] - share * total) <= 4, (label, part)
+            assert abs(counts[label, part] - share * total) <= 1, (label, part)
     sizes = Counter(split.values())
     for part, share in SHARES.items():
-        assert abs(sizes[part] - share * len(labels)) <= 4, part
+        assert abs(sizes[part] - share * len(labels)) <= 1, part
 
 
 def test_single_videos_come_within_one_of_their_share() -> None:
