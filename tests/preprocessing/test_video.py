@@ -1,0 +1,104 @@
+"""Decoding: counts, order, uprightness and damage, against OpenCV and the real odd clips."""
+
+import csv
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from preprocessing.recipe import FrameRecipe
+from preprocessing.video import VideoFrames, target_size
+from tests.videos import moving_texture, truncate_video, write_video
+
+AS_CODED = FrameRecipe(resize="none")
+_ONE = 1 << 16
+MATRICES = {90: (0, _ONE, 0, -_ONE, 0), 180: (-_ONE, 0, 0, 0, -_ONE), 270: (0, -_ONE, 0, _ONE, 0)}
+
+
+def rotate(path: Path, degrees: int) -> Path:
+    """Write a display matrix into the track header of an MP4 file."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 4 + 4 + 20 + 16
+    data[start : start + 20] = struct.pack(">5i", *MATRICES[degrees])
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_pictures_are_upright_as_opencv_shows_them(tmp_path: Path, degrees: int) -> None:
+    path = rotate(write_video(tmp_path / "a.mp4", moving_texture(3, 96, 64)), degrees)
+    _, expected = cv2.VideoCapture(str(path)).read()
+    first = next(iter(VideoFrames(str(path), AS_CODED)))
+    assert first.shape == expected.shape
+    assert np.abs(first.astype(int) - expected).max() <= 2
+
+
+def test_frames_come_in_order_and_at_the_recipes_size(tmp_path: Path) -> None:
+    frames = [np.full((48, 64, 3), 10 * i, np.uint8) for i in range(20)]
+    path = write_video(tmp_path / "Ünï (1)+!.mp4", frames)
+    video = VideoFrames(str(path), FrameRecipe(width=34, height=26))
+    means = [frame.mean() for frame in video]
+    assert np.abs(np.array(means) - 10 * np.arange(20)).max() < 4
+    assert {frame.shape for frame in video} == {(26, 34, 3)}
+    assert video.problem is None
+
+
+def test_frame_step_takes_every_nth_frame(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", [np.full((48, 64, 3), 10 * i, np.uint8) for i in range(20)])
+    means = [frame.mean() for frame in VideoFrames(str(path), FrameRecipe(frame_step=3))]
+    assert np.abs(np.array(means) - 10 * np.arange(0, 20, 3)).max() < 4
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        (FrameRecipe(), (340, 256)),
+        (FrameRecipe(resize="short_side"), (455, 256)),
+        (FrameRecipe(resize="none"), (1280, 720)),
+        (FrameRecipe(resize="none", square_pixels=True), (1920, 720)),
+        (FrameRecipe(resize="short_side", short_side=128, square_pixels=True), (341, 128)),
+    ],
+)
+def test_target_size(recipe: FrameRecipe, expected: tuple[int, int]) -> None:
+    assert target_size(1280, 720, 1.5, recipe) == expected
+
+
+def test_what_decodes_before_an_error_is_kept(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", moving_texture(60))
+    whole = list(VideoFrames(str(path), AS_CODED))
+    video = VideoFrames(str(truncate_video(path)), AS_CODED)
+    kept = list(video)
+    assert 0 < len(kept) < 60
+    assert video.problem is not None
+    assert video.problem.startswith("InvalidDataError")
+    assert all(np.array_equal(a, b) for a, b in zip(kept[:10], whole, strict=False))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "InvalidDataError"), (b"no video at all" * 100, "InvalidDataError"), (None, "NotFound")]
+)
+def test_a_file_that_is_no_video_says_why(tmp_path: Path, content: bytes | None, said: str) -> None:
+    path = tmp_path / "x.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    video = VideoFrames(str(path), AS_CODED)
+    assert list(video) == []
+    assert said in str(video.problem)
+
+
+def test_odd_clips_have_exactly_their_frames(shared: Callable[[str], Path]) -> None:
+    folder = shared("data/odd-clips")
+    with (folder / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found, expected, truncated = {}, {}, []
+    for row in rows:
+        video = VideoFrames(str(folder / row["file"]), FrameRecipe(width=34, height=26))
+        found[row["file"]] = sum(1 for _ in video)
+        expected[row["file"]] = int(row["frames_pyav"])
+        if video.problem:
+            truncated.append(row["file"])
+    assert found == expected
+    assert truncated == ["decord_corrupted.mp4"]
