@@ -1,4 +1,4 @@
-"""What the processes of one training tell each other. Without ``torch.distributed`` there is one process, and no talk."""
+"""What the processes of one training tell each other. Without ``torch.distributed`` there is only one."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ def world_sum(numbers: NDArray[np.float64], device: torch.device) -> NDArray[np.
         return numbers
     total = torch.from_numpy(np.array(numbers, np.float64)).to(device)
     dist.all_reduce(total)
-    return total.cpu().numpy()  # type: ignore[no-any-return]
+    return total.cpu().numpy()
 
 
 def from_first(make: Callable[[], T], rank: int) -> T:

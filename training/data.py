@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from preprocessing.errors import ConfigError, UserError
 from preprocessing.ordering import epoch_order, item_at, num_steps, sample_rng, worker_positions
 from preprocessing.sampling import Views, eval_clips, span, train_clip
+from training import checkpoints
 from training.recipe import DataRecipe
 from training.transforms import UInt8, apply_crop, centre_crop, random_crop
 
@@ -38,24 +39,8 @@ class Video(Protocol):
         """Stored frames or flow fields."""
 
 
-class Shards(Protocol):
+class Shards(checkpoints.Shards, Protocol):
     """What training needs of a shard set (:class:`preprocessing.shardset.ShardSet`)."""
-
-    @property
-    def uri(self) -> str:
-        """Where it lies."""
-
-    @property
-    def modality(self) -> str:
-        """``rgb`` or ``flow``."""
-
-    @property
-    def digest(self) -> str:
-        """Of the recipe that made the pixels."""
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Class names by label."""
 
     @property
     def rejected(self) -> Sequence[Any]:
@@ -205,6 +190,7 @@ def make_loader(
         pin_memory=device.type == "cuda",
         worker_init_fn=_start_worker,
         multiprocessing_context="forkserver" if loader_workers else None,
+        persistent_workers=loader_workers > 0,
     )
 
 

@@ -1,19 +1,17 @@
 """All that a restart needs, in one file that appears whole or not at all."""
 
-import io
-import pickle
 from dataclasses import dataclass, fields
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from preprocessing import storage
 from preprocessing.config import differences
 from preprocessing.errors import UserError
+from training.checkpoints import load_plain, save_plain
 
 STATE_FILE = "state.pt"
-_FORMAT = 1
+_KIND, _FORMAT = "kinebert training state", 1
 
 
 @dataclass(kw_only=True)
@@ -48,36 +46,22 @@ class TrainState:
 
 
 def save_state(output: str, state: TrainState) -> None:
-    """Write ``state`` into the folder ``output``, over the one before."""
-    uri = storage.join(output, STATE_FILE)
-    plain = {field.name: getattr(state, field.name) for field in fields(state)}
-    with storage.explained(uri, "write the training state"), storage.whole_file(uri) as path:
-        torch.save({"format": _FORMAT, **plain}, path)
+    """Write ``state`` into the folder ``output``, in place of the one before."""
+    content = {field.name: getattr(state, field.name) for field in fields(state)}
+    save_plain(storage.join(output, STATE_FILE), content, _KIND, _FORMAT)
 
 
-def read_state(output: str) -> bytes | None:
-    """Return the bytes of the state in ``output``, or None if there is none."""
-    uri = storage.join(output, STATE_FILE)
-    with storage.explained(uri, "read the training state"):
-        return storage.read_bytes(uri) if storage.exists(uri) else None
-
-
-def load_state(data: bytes, output: str) -> TrainState:
-    """Unpack the bytes of a state, on the CPU.
+def load_state(output: str) -> TrainState | None:
+    """Read the state in the folder ``output``, or None if there is none.
 
     Raises:
         UserError: If it is damaged, or of another version of this program.
     """
     uri = storage.join(output, STATE_FILE)
-    try:
-        plain = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise UserError(
-            f"{uri}: not a training state, or damaged ({str(error).splitlines()[0]}). Delete it to start afresh."
-        ) from error
-    if not isinstance(plain, dict) or plain.pop("format", None) != _FORMAT:
-        raise UserError(f"{uri}: a training state of another version of KineBERT. Choose another output folder.")
-    return TrainState(**plain)
+    with storage.explained(uri, "look for a training state"):
+        if not storage.exists(uri):
+            return None
+    return TrainState(**load_plain(uri, _KIND, _FORMAT))
 
 
 def check_continues(state: TrainState, recipe: dict[str, Any], shards: dict[str, Any], output: str) -> None:

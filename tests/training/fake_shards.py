@@ -34,6 +34,7 @@ class FakeShards:
     uri: str = "/fake/set"
     size: tuple[int, int] = (24, 32)
     rejected: list[FakeRejected] = field(default_factory=list)
+    recipe: dict[str, object] = field(default_factory=lambda: {"width": 32})
 
     def select(self, split: str, part: str) -> list[FakeVideo]:
         return [video for video in self.videos if video.splits.get(split) == part]

@@ -1,0 +1,341 @@
+"""Training from the first epoch to the last. Knows no cluster: who starts the processes calls :func:`train` in each.
+
+Axes: N clips, K classes.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from preprocessing import storage
+from preprocessing.config import to_plain
+from preprocessing.errors import ConfigError, UserError
+from preprocessing.ordering import batch_seed, num_steps, share
+from training.checkpoints import save_recognizer
+from training.collective import from_first, is_active, share_buffers, world_sum
+from training.data import Batch, ClipDataset, Shards, TrainBatches, check_videos, in_batches, limit_threads, make_loader
+from training.losses import cross_entropy_sum
+from training.metrics import MetricSums
+from training.models import Recognizer, build_recognizer
+from training.optim import Schedule, build_optimizer, set_lr
+from training.progress import Event, Progress
+from training.recipe import TrainRecipe
+from training.state import TrainState, check_continues, load_state, save_state
+from training.step import Batch as DeviceBatch
+from training.step import train_step
+from training.transforms import to_device_batch
+
+BEST_FILE = "best.pt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerContext:
+    """Which of the processes this is, and what it computes on."""
+
+    rank: int = 0
+    """0 to ``world_size - 1``. Rank 0 writes the files."""
+    world_size: int = 1
+    """Processes; above 1 torch.distributed must be initialised."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Where the network lives."""
+    num_threads: int | None = None
+    """Threads that torch may use; None leaves them as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSummary:
+    """What a training came to; the same on every rank."""
+
+    best: dict[str, Any]
+    """The numbers of the best epoch, as in ``history``."""
+    history: list[dict[str, Any]]
+    """One dictionary per epoch, those before a restart included: the keys of the ``epoch`` event."""
+    checkpoint: str
+    """Where the best weights are."""
+    num_parameters: int
+    """Of the recognizer."""
+    notes: list[str]
+    """What is unusual about the data, in sentences."""
+
+
+def train(
+    recipe: TrainRecipe, shards: Shards, worker: WorkerContext, output: str, emit: Callable[[Event], None]
+) -> TrainSummary:
+    """Train a recognizer, or go on where an earlier run of the same recipe in ``output`` was ended.
+
+    Every rank calls ``emit`` with the same events at the same points, plain dictionaries with a key ``event``:
+    ``start`` once, ``step`` after every update, ``epoch`` after every validation. The caller decides which rank speaks.
+
+    Args:
+        recipe: Its ``workers`` is taken from ``worker``.
+        shards: The set that the recipe names, opened.
+        worker: This process.
+        output: Folder for ``state.pt`` (to go on) and ``best.pt`` (the recognizer with the best validation top-1; of
+            equal ones that with the lower loss). Only rank 0 reads and writes it.
+        emit: Called between steps; time that it takes is time that training waits.
+
+    Raises:
+        UserError: If data or recipe cannot be trained on, ``output`` belongs to another training, or the loss is no
+            longer a number.
+    """
+    if is_active() != (worker.world_size > 1):
+        raise AssertionError(f"{worker.world_size} workers, but torch.distributed is {is_active()=}")
+    limit_threads(worker.num_threads)
+    return _Training(recipe.on(worker.world_size), shards, worker, storage.resolve_uri(output), emit).run()
+
+
+def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
+    """Return the type of the forward pass that a recipe's ``amp`` means on ``device``; None for full precision."""
+    if amp == "fp16" and device.type != "cuda":
+        raise ConfigError('amp = "fp16" needs a CUDA device. Take "auto", "bf16" or "off".')
+    if amp == "auto":
+        return torch.bfloat16 if device.type == "cuda" else None
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "off": None}[amp]
+
+
+class _Training:
+    def __init__(
+        self, recipe: TrainRecipe, shards: Shards, worker: WorkerContext, output: str, emit: Callable[[Event], None]
+    ) -> None:
+        self.recipe, self.shards, self.worker, self.output = recipe, shards, worker, output
+        self.dtype = autocast_dtype(recipe.amp, worker.device)
+        self.train_videos, notes = check_videos(shards, recipe.data, recipe.data.train_part)
+        self.val_videos, more = check_videos(shards, recipe.data, recipe.data.val_part)
+        self.notes = [*notes, *more]
+        self.num_steps = num_steps(len(self.train_videos), recipe.batch_size)
+        self.progress = Progress(emit, recipe.epochs, self.num_steps, worker.world_size)
+        self.model = self._build()
+        self.ddp: nn.Module = DistributedDataParallel(self.model) if worker.world_size > 1 else self.model
+        self.optimizer = build_optimizer(self.model.parameters(), recipe.optim)
+        self.schedule = Schedule(recipe.optim, self.num_steps, recipe.epochs)
+        self.scaler = torch.amp.GradScaler(worker.device.type) if self.dtype is torch.float16 else None
+        self.loss_sum = partial(cross_entropy_sum, label_smoothing=recipe.label_smoothing)
+        self.epoch, self.step, self.sums = 0, 0, np.zeros(3)
+        self.best: dict[str, Any] | None = None
+        self.history: list[dict[str, Any]] = []
+        self.about_shards = {
+            "modality": shards.modality,
+            "digest": shards.digest,
+            "classes": list(shards.classes),
+            "train_videos": len(self.train_videos),
+            "val_videos": len(self.val_videos),
+        }
+        self.saved_at = time.monotonic()
+
+    def run(self) -> TrainSummary:
+        from_first(lambda: storage.check_writable(self.output), self.worker.rank)
+        resumed = self._resume()
+        self.progress.start(
+            resumed=resumed,
+            train_videos=len(self.train_videos),
+            val_videos=len(self.val_videos),
+            num_classes=len(self.shards.classes),
+            num_parameters=self._num_parameters(),
+            notes=self.notes,
+        )
+        batches = self._train_batches()
+        val_loader = self._val_loader()
+        while self.epoch < self.recipe.epochs:
+            began = time.monotonic()
+            clips_before = self.sums[2]
+            self._train_epoch(batches)
+            num_clips = self.sums[2] - clips_before
+            self._end_epoch(val_loader, began, num_clips)
+        assert self.best is not None, "there is at least one epoch"
+        return TrainSummary(
+            best=self.best,
+            history=self.history,
+            checkpoint=storage.join(self.output, BEST_FILE),
+            num_parameters=self._num_parameters(),
+            notes=self.notes,
+        )
+
+    def _num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def _build(self) -> Recognizer:
+        data = self.recipe.data
+        torch.manual_seed(self.recipe.seed)
+        model = build_recognizer(
+            **self.recipe.model.arguments(),
+            modality=self.shards.modality,
+            num_classes=len(self.shards.classes),
+            clip_length=data.clip_length,
+            size=data.crop_size,
+            frame_interval=data.frame_interval,
+        )
+        return model.to(self.worker.device)
+
+    def _train_batches(self) -> Iterator[Batch]:
+        recipe, worker = self.recipe, self.worker
+        dataset = ClipDataset(self.shards, self.train_videos, recipe.data, seed=recipe.seed, training=True)
+        keys = TrainBatches(
+            len(self.train_videos),
+            recipe.batch_size,
+            recipe.micro_batch,
+            worker.rank,
+            worker.world_size,
+            recipe.epochs,
+            (self.epoch, self.step),
+        )
+        return iter(make_loader(dataset, keys, recipe.loader_workers, worker.device))
+
+    def _val_loader(self) -> Any:
+        recipe, worker = self.recipe, self.worker
+        dataset = ClipDataset(self.shards, self.val_videos, recipe.data)
+        keys = dataset.test_keys(share(len(self.val_videos), worker.rank, worker.world_size))
+        return make_loader(dataset, in_batches(keys, recipe.eval_batch), recipe.loader_workers, worker.device)
+
+    def _to_device(self, batch: Batch) -> DeviceBatch:
+        device = self.worker.device
+        x_NCTHW = to_device_batch(batch.clips, self.model.spec, device)
+        return x_NCTHW, batch.labels.to(device, non_blocking=True)
+
+    def _train_epoch(self, batches: Iterator[Batch]) -> None:
+        self.ddp.train()
+        recipe, worker = self.recipe, self.worker
+        waited = 0.0
+
+        def fetch() -> DeviceBatch:
+            nonlocal waited
+            began = time.monotonic()
+            batch = next(batches)
+            waited += time.monotonic() - began
+            return self._to_device(batch)
+
+        while self.step < self.num_steps:
+            began, waited = time.monotonic(), 0.0
+            global_step = self.epoch * self.num_steps + self.step
+            lr = self.schedule.lr(global_step)
+            set_lr(self.optimizer, lr)
+            indices = range(worker.rank, recipe.accumulation * worker.world_size, worker.world_size)
+            num_clips = recipe.accumulation * recipe.micro_batch
+            try:
+                result = train_step(
+                    self.ddp,
+                    self.optimizer,
+                    [fetch] * recipe.accumulation,
+                    self.loss_sum,
+                    num_clips=num_clips,
+                    max_grad_norm=recipe.optim.max_grad_norm,
+                    autocast_dtype=self.dtype,
+                    scaler=self.scaler,
+                    seeds=[batch_seed(recipe.seed, self.epoch, self.step, i) for i in indices],
+                )
+            except FloatingPointError as error:
+                raise UserError(
+                    f"epoch {self.epoch + 1}, step {self.step + 1}: {error}. The learning rate was {lr:g}; set a lower "
+                    "optim.lr, or a longer optim.warmup_epochs. The last saved state is untouched."
+                ) from error
+            mine = [float(result.loss) * num_clips, float(result.num_right), num_clips, waited]
+            loss, right, clips, wait = world_sum(np.array(mine), worker.device)
+            seconds = time.monotonic() - began
+            self.sums = self.sums + np.array([loss, right, clips])
+            self.step += 1
+            self.progress.step(
+                self.epoch,
+                self.step,
+                clips=float(clips),
+                seconds=seconds,
+                waited_s=float(wait),
+                loss=float(loss / clips),
+                top1=float(right / clips),
+                lr=lr,
+                grad_norm=float(result.grad_norm),
+            )
+            if time.monotonic() - self.saved_at >= recipe.save_every_s and self.step < self.num_steps:
+                self._save()
+
+    def _validate(self, loader: Any) -> MetricSums:
+        share_buffers(self.model)
+        self.ddp.eval()
+        sums = MetricSums(len(self.shards.classes))
+        for batch in loader:
+            x_NCTHW, labels_N = self._to_device(batch)
+            with (
+                torch.inference_mode(),
+                torch.autocast(x_NCTHW.device.type, self.dtype, enabled=self.dtype is not None),
+            ):
+                logits_NK = self.model(x_NCTHW).float()
+                loss = cross_entropy_sum(logits_NK, labels_N)
+            sums.add(logits_NK.cpu().numpy(), batch.labels.numpy(), float(loss))
+        sums.vector = world_sum(sums.vector, self.worker.device)
+        return sums
+
+    def _end_epoch(self, val_loader: Any, began: float, num_clips: float) -> None:
+        trained = time.monotonic() - began
+        sums = self._validate(val_loader)
+        metrics = sums.metrics()
+        row: dict[str, Any] = {
+            "epoch": self.epoch + 1,
+            "train_loss": float(self.sums[0] / self.sums[2]),
+            "train_top1": float(self.sums[1] / self.sums[2]),
+            "val_loss": sums.loss,
+            **{f"val_{name}": value for name, value in metrics.as_numbers().items()},
+            "lr": self.schedule.lr(self.epoch * self.num_steps + self.num_steps - 1),
+            "clips_per_s": float(num_clips / max(trained, 1e-9)),
+            "seconds": time.monotonic() - began,
+        }
+        self.schedule.end_epoch(sums.loss)
+        better = self.best is None or _rank(row) > _rank(self.best)
+        self.history = [*self.history, row]
+        self.epoch, self.step, self.sums = self.epoch + 1, 0, np.zeros(3)
+        if better:
+            self.best = row
+            from_first(partial(self._save_best, row), self.worker.rank)
+        self._save()  # after the best: whoever is killed between the two does this epoch again, with the same result
+        self.progress.epoch(row, row["seconds"] - trained, self.best or row, better)
+
+    def _save_best(self, row: dict[str, Any]) -> None:
+        save_recognizer(
+            storage.join(self.output, BEST_FILE),
+            self.model,
+            self.shards,
+            epoch=row["epoch"],
+            metrics={name: float(value) for name, value in row.items() if name != "epoch"},
+            extra={"train": to_plain(self.recipe)},
+        )
+
+    def _save(self) -> None:
+        self.saved_at = time.monotonic()
+        if self.worker.rank:
+            return
+        state = TrainState(
+            recipe=self.recipe.identity(),
+            shards=self.about_shards,
+            weights=dict(self.model.state_dict()),
+            optimizer=self.optimizer.state_dict(),
+            schedule=self.schedule.state_dict(),
+            scaler=None if self.scaler is None else self.scaler.state_dict(),
+            epoch=self.epoch,
+            step=self.step,
+            sums=self.sums.tolist(),
+            best=self.best,
+            history=self.history,
+        )
+        save_state(self.output, state)
+
+    def _resume(self) -> dict[str, int] | None:
+        state = from_first(lambda: load_state(self.output), self.worker.rank)
+        if state is None:
+            return None
+        check_continues(state, self.recipe.identity(), self.about_shards, self.output)
+        self.model.load_state_dict(state.weights)
+        self.optimizer.load_state_dict(state.optimizer)
+        self.schedule.load_state_dict(state.schedule)
+        if self.scaler is not None and state.scaler is not None:
+            self.scaler.load_state_dict(state.scaler)
+        self.epoch, self.step, self.sums = state.epoch, state.step, np.array(state.sums)
+        self.best, self.history = state.best, state.history
+        return {"epoch": self.epoch, "step": self.step}
+
+
+def _rank(row: dict[str, Any]) -> tuple[float, float]:
+    return row["val_top1"], -row["val_loss"]

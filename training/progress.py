@@ -1,0 +1,62 @@
+"""What a training says while it runs: plain dictionaries for whoever shows or records them."""
+
+from collections.abc import Callable
+from typing import Any
+
+Event = dict[str, Any]
+
+
+class Progress:
+    """Builds the events of one process and hands them to ``emit``.
+
+    Args:
+        emit: Takes each event.
+        num_epochs: Passes in total.
+        steps_per_epoch: Updates of the weights in a pass.
+        world_size: Processes that train together.
+    """
+
+    def __init__(self, emit: Callable[[Event], None], num_epochs: int, steps_per_epoch: int, world_size: int) -> None:
+        self._emit, self._epochs, self._steps, self._world_size = emit, num_epochs, steps_per_epoch, world_size
+        self._step_s: float | None = None
+        self._validation_s = 0.0
+
+    def start(self, **facts: Any) -> None:
+        """Say what is about to be trained."""
+        fixed = {"num_epochs": self._epochs, "steps_per_epoch": self._steps, "world_size": self._world_size}
+        self._emit({"event": "start", **fixed, **facts})
+
+    def step(self, epoch: int, step: int, *, clips: float, seconds: float, waited_s: float, **numbers: float) -> None:
+        """Say how one update went.
+
+        Args:
+            epoch: From 0.
+            step: Updates of this epoch that are done.
+            clips: In the global batch.
+            seconds: That the step took.
+            waited_s: Seconds of it that processes waited for clips, added up over all processes.
+            numbers: Loss and so on.
+        """
+        self._step_s = seconds if self._step_s is None else 0.9 * self._step_s + 0.1 * seconds
+        done = epoch * self._steps + step
+        self._emit(
+            {
+                "event": "step",
+                "epoch": epoch + 1,
+                "step": step,
+                "num_epochs": self._epochs,
+                "steps_per_epoch": self._steps,
+                "global_step": done,
+                **numbers,
+                "data_wait": waited_s / self._world_size / max(seconds, 1e-9),
+                "clips_per_s": clips / max(seconds, 1e-9),
+                "eta_s": (self._epochs * self._steps - done) * self._step_s
+                + (self._epochs - epoch) * self._validation_s,
+            }
+        )
+
+    def epoch(self, row: Event, validation_s: float, best: Event, is_best: bool) -> None:
+        """Say how one epoch went: its ``row`` of the history, and which epoch is the best so far."""
+        self._validation_s = validation_s
+        about = {"is_best": is_best, "best_top1": best["val_top1"], "best_epoch": best["epoch"]}
+        self._emit({"event": "epoch", **row, "num_epochs": self._epochs, **about})
