@@ -1,0 +1,225 @@
+"""The report of an evaluation: ``report.md`` and its pictures. The same values give the same bytes.
+
+Axes: V videos, M clips, K classes.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestration.figures import History, draw_confusion, draw_curves, draw_per_class, to_png
+from preprocessing import storage
+from preprocessing.config import flatten
+from training.analyze import class_table, most_confused
+from training.metrics import TOP, Metrics, measure
+
+REPORT_FILE = "report.md"
+MOST_PAIRS = 10
+MOST_REJECTED = 200
+"""Rejected videos that are listed by name; the rest is counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamScores:
+    """What one stream, or their fusion, says about the videos."""
+
+    name: str
+    """``rgb``, ``flow``, ``fused`` or another word."""
+    scores: NDArray[np.floating]
+    """``(V, K)``, one row per video: the mean over its clips, or the fused scores."""
+    labels: NDArray[np.integer]
+    """``(V,)``"""
+    clip_scores: NDArray[np.floating] | None = None
+    """``(M, K)``, one row per clip where clips were scored one by one; None for fused scores."""
+    clip_labels: NDArray[np.integer] | None = None
+    """``(M,)``"""
+    digest: str = ""
+    """Digest of the shard set's recipe; empty for fused scores."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """The shard set's recipe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """A video that was not scored."""
+
+    video_id: str
+    stream: str
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """Everything that a report says."""
+
+    title: str
+    classes: Sequence[str]
+    """Names by label."""
+    streams: Sequence[StreamScores]
+    """In the order of the tables; the last one (the fused one) leads the per-class picture."""
+    histories: Mapping[str, History] = field(default_factory=dict)
+    """Per trained stream one dictionary per epoch, see :data:`orchestration.figures.History`."""
+    rejected: Sequence[Rejected] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Further lines at the top by name: split, views, command, commit."""
+
+    def __post_init__(self) -> None:
+        files = [_confusion_file(stream.name) for stream in self.streams]
+        if not files or len(set(files)) < len(files):
+            raise ValueError(f"streams need one name each, got {[stream.name for stream in self.streams]}")
+
+
+def write_report(folder: str, data: ReportData) -> str:
+    """Write the pictures and then ``report.md`` into ``folder``, which is made, and return the report's location.
+
+    Raises:
+        UserError: If the folder cannot be written.
+    """
+    with storage.explained(folder, "write the report"):
+        storage.make_folder(folder)
+        for name, picture in draw_pictures(data).items():
+            storage.write_bytes(storage.join(folder, name), picture)
+        path = storage.join(folder, REPORT_FILE)
+        storage.write_bytes(path, render_report(data).encode())
+    return path
+
+
+def draw_pictures(data: ReportData) -> dict[str, bytes]:
+    """Return the report's PNG files by name."""
+    measured = {stream.name: measure(stream.scores, stream.labels) for stream in data.streams}
+    pictures = {}
+    if _with_epochs(data):
+        pictures["curves.png"] = to_png(draw_curves(_with_epochs(data)))
+    per_class = {name: metrics.per_class for name, metrics in measured.items()}
+    pictures["per-class.png"] = to_png(draw_per_class(per_class, data.classes))
+    for name, metrics in measured.items():
+        title = f"{name}: confusion ({metrics.num_videos} videos, {metrics.top[1]:.1%} right)"
+        pictures[_confusion_file(name)] = to_png(draw_confusion(metrics.confusion, data.classes, title))
+    return pictures
+
+
+def render_report(data: ReportData) -> str:
+    """Return the text of ``report.md``."""
+    measured = {stream.name: measure(stream.scores, stream.labels) for stream in data.streams}
+    parts = [f"# {_cell(data.title)}"]
+    if data.facts:
+        parts.append("\n".join(f"- {_cell(name)}: {_cell(value)}" for name, value in data.facts.items()))
+    parts += ["## Accuracy", _accuracy_table(data, measured)]
+    parts += _curves(data)
+    parts += ["## Classes", "![accuracy per class](per-class.png)", _class_table(data, measured)]
+    parts.append("## Confusion")
+    for name, metrics in measured.items():
+        parts += [f"### {_cell(name)}", f"![confusion of {name}]({_confusion_file(name)})", _pairs(data, metrics)]
+    parts += ["## Rejected videos", _rejected(data), "## Shard sets", _recipes(data)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _accuracy_table(data: ReportData, measured: Mapping[str, Metrics]) -> str:
+    rows = []
+    for stream in data.streams:
+        metrics = measured[stream.name]
+        rows.append([stream.name, "video", metrics.num_videos, *_accuracies(metrics)])
+        if stream.clip_scores is not None and stream.clip_labels is not None:
+            clips = measure(stream.clip_scores, stream.clip_labels)
+            rows.append([stream.name, "clip", clips.num_videos, *_accuracies(clips)])
+    header = ["stream", "level", "scored", *(f"top-{k}" for k in TOP), "mean class"]
+    num = len(data.classes)
+    trivial = [f"top-{k}" for k in TOP if k >= num]
+    note = f"\n\nWith {num} classes {' and '.join(trivial)} cannot be missed." if trivial else ""
+    chance = f"\n\nAll in percent. Guessing gives {_percent(1 / num)} top-1."
+    return _table(header, rows, text=2) + chance + note
+
+
+def _accuracies(metrics: Metrics) -> list[str]:
+    return [*(_percent(metrics.top[k]) for k in TOP), _percent(metrics.mean_class)]
+
+
+def _curves(data: ReportData) -> list[str]:
+    histories = _with_epochs(data)
+    if not histories:
+        return []
+    lines = []
+    for name, history in histories.items():
+        scored = [epoch for epoch in history if epoch.get("val_top1") is not None]
+        best = max(scored, key=lambda epoch: epoch["val_top1"], default=None)
+        said = f", best validation top-1 {_percent(best['val_top1'])} % in epoch {best['epoch']}" if best else ""
+        lines.append(f"- {_cell(name)}: {len(history)} epochs{said}")
+    return ["## Training", "![loss and accuracy by epoch](curves.png)", "\n".join(lines)]
+
+
+def _with_epochs(data: ReportData) -> dict[str, History]:
+    return {name: history for name, history in data.histories.items() if history}
+
+
+def _class_table(data: ReportData, measured: Mapping[str, Metrics]) -> str:
+    tables = {name: class_table(metrics.confusion, data.classes) for name, metrics in measured.items()}
+    rows = [
+        [
+            name,
+            *(f"{_percent(rows[k].accuracy)} ({rows[k].num_right}/{rows[k].num_videos})" for rows in tables.values()),
+        ]
+        for k, name in enumerate(data.classes)
+    ]
+    return _table(["class", *tables], rows, text=1) + "\n\nPercent right (right / videos of the class)."
+
+
+def _pairs(data: ReportData, metrics: Metrics) -> str:
+    pairs = most_confused(metrics.confusion, data.classes, MOST_PAIRS)
+    if not pairs:
+        return "No video was taken for another class."
+    rows = [[pair.name, pair.taken_for, pair.num, _percent(pair.share)] for pair in pairs]
+    return _table(["class", "taken for", "videos", "% of the class"], rows, text=2)
+
+
+def _rejected(data: ReportData) -> str:
+    if not data.rejected:
+        return "None."
+    counts = {name: sum(video.stream == name for video in data.rejected) for name in _streams_of(data.rejected)}
+    told = ", ".join(f"{count} of {name}" for name, count in counts.items())
+    rows = [[video.stream, video.video_id, video.problem] for video in data.rejected[:MOST_REJECTED]]
+    more = len(data.rejected) - len(rows)
+    rest = f"\n\nand {more} more." if more else ""
+    return f"{told}. They are in no number above.\n\n" + _table(["stream", "video", "problem"], rows, text=3) + rest
+
+
+def _streams_of(rejected: Sequence[Rejected]) -> list[str]:
+    return sorted({video.stream for video in rejected})
+
+
+def _recipes(data: ReportData) -> str:
+    rows = [
+        [
+            stream.name,
+            stream.digest,
+            ", ".join(f"{key} {value}" for key, value in sorted(flatten(stream.recipe).items())),
+        ]
+        for stream in data.streams
+        if stream.digest
+    ]
+    return _table(["stream", "digest", "recipe"], rows, text=3) if rows else "Not recorded."
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]], text: int) -> str:
+    """Return a Markdown table whose first ``text`` columns are words, and the others numbers."""
+    rule = [":---" if i < text else "---:" for i in range(len(header))]
+    lines = [header, rule, *rows]
+    return "\n".join("| " + " | ".join(_cell(str(value)) for value in line) + " |" for line in lines)
+
+
+def _cell(value: str) -> str:
+    """Keep ``value`` in its cell and on its line, and from being read as markup."""
+    for sign in "\\|*_`<[":
+        value = value.replace(sign, "\\" + sign)
+    return " ".join(value.split())
+
+
+def _confusion_file(name: str) -> str:
+    return f"confusion-{re.sub('[^A-Za-z0-9]+', '-', name)}.png"
+
+
+def _percent(share: float) -> str:
+    return "–" if np.isnan(share) else f"{100 * share:.1f}"
