@@ -1,8 +1,8 @@
 """Kinetics (400, 600, 700) from its CSV files.
 
 Source: https://github.com/cvdfoundation/kinetics-dataset. Lines ``label,youtube_id,time_start,time_end,split`` (the
-first lists of 2017 end in ``is_cc``; the ones for testing had no label); files are called ``ID_000010_000020.mp4`` after the
-seconds at which the clip begins and ends, and lie in folders by class, by split, or in one.
+first lists of 2017 end in ``is_cc``; the ones for testing had no label); files are called ``ID_000010_000020.mp4``
+after the seconds at which the clip begins and ends, and lie in folders by class, by split, or in one.
 """
 
 import csv

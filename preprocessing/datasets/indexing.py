@@ -1,0 +1,78 @@
+"""From what a reader lists to the rows of a manifest: groups, splits, and what a user should know of them."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+
+from preprocessing.datasets.listing import Finding, Listing, Video
+from preprocessing.errors import ConfigError
+from preprocessing.manifest import PARTS, ManifestRow
+from preprocessing.probe import Facts
+
+
+def groups_of(videos: Sequence[Video], pattern: str | None) -> dict[str, str]:
+    """Group of each video: what ``pattern`` finds in its id, else what its data set says, else itself.
+
+    Args:
+        videos: Videos with unique ids.
+        pattern: Regular expression; its groups in parentheses count if it has some, else the whole match.
+
+    Raises:
+        ConfigError: If the expression is wrong, or fits no video.
+    """
+    groups = {video.video_id: video.group or video.video_id for video in videos}
+    if pattern is None:
+        return groups
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"--group-regex {pattern}: this is no regular expression: {error}.") from None
+    matches = {video_id: match for video_id in groups if (match := expression.search(video_id))}
+    if not matches:
+        raise ConfigError(f"--group-regex {pattern}: it fits no video id; one is {min(groups)!r}.")
+    return groups | {
+        video_id: "/".join(part or "" for part in match.groups()) or match[0] for video_id, match in matches.items()
+    }
+
+
+def manifest_rows(
+    listing: Listing, groups: Mapping[str, str], extra_splits: Mapping[str, Mapping[str, str]], facts: Sequence[Facts]
+) -> list[ManifestRow]:
+    """Join what is known of each video; ``extra_splits`` gives the parts of videos by the name of the split."""
+    return [
+        ManifestRow(
+            video_id=video.video_id,
+            path=video.path,
+            label=listing.labels.get(video.label_name, -1),
+            label_name=video.label_name,
+            group=groups[video.video_id],
+            splits={
+                **video.splits,
+                **{name: split[video.video_id] for name, split in extra_splits.items() if video.video_id in split},
+            },
+            **asdict(fact),
+        )
+        for video, fact in zip(listing.videos, facts, strict=True)
+    ]
+
+
+def split_table(rows: Iterable[ManifestRow]) -> dict[str, Counter[str]]:
+    """Number of videos of each part by split; videos that a split does not use count as ``unused``."""
+    listed = list(rows)
+    names = sorted({name for row in listed for name in row.splits})
+    return {name: Counter(row.splits.get(name, "unused") for row in listed) for name in names}
+
+
+def uneven_splits(rows: Iterable[ManifestRow]) -> list[Finding]:
+    """Classes that a part of a split lacks, counting the videos that can be used."""
+    usable = [row for row in rows if row.problem is None and row.label >= 0]
+    classes = sorted({row.label_name for row in usable})
+    findings = []
+    for split, sizes in split_table(usable).items():
+        present = {(row.splits.get(split), row.label_name) for row in usable}
+        for part in PARTS:
+            if sizes[part]:
+                kind = f"class without {part} videos in {split}"
+                findings += [Finding(kind, name) for name in classes if (part, name) not in present]
+    return findings
