@@ -1,0 +1,54 @@
+"""``kinebert``: one command for every program."""
+
+import importlib
+import sys
+
+PROGRAMS = {
+    "index": ("index_videos", "list a data set's videos, with labels and splits, in a manifest"),
+    "extract-frames": ("extract_frames", "videos to Parquet shards of RGB frames"),
+    "extract-flow": ("extract_flow", "videos to Parquet shards of TV-L1 optical flow"),
+    "train": ("train", "train a recognizer from a recipe"),
+    "evaluate": ("evaluate", "score the videos of a split with a trained recognizer"),
+    "fuse": ("fuse", "combine the scores of several streams"),
+    "verify": ("verify", "check that a shard set is whole"),
+    "show": ("show", "draw a contact sheet of one video's frames and flow"),
+    "export-frames": ("export_frames", "write a shard set as folders of pictures"),
+    "demo": ("demo", "the whole job on generated videos"),
+}
+
+
+def usage() -> str:
+    """The text of ``kinebert --help``."""
+    width = max(map(len, PROGRAMS))
+    lines = [f"  {name:<{width}}  {about}" for name, (_, about) in PROGRAMS.items()]
+    return "\n".join(
+        [
+            "usage: kinebert PROGRAM [OPTIONS]",
+            "",
+            "Video action recognition: from a folder of videos to a two-stream result.",
+            "",
+            "programs, in the order in which they are used:",
+            *lines,
+            "",
+            "kinebert PROGRAM --help explains one. Each is also python pipelines/NAME.py, for",
+            "ray job submit --working-dir . -- python pipelines/extract_flow.py ...",
+        ]
+    )
+
+
+def main() -> int:
+    """Run the program that the command line names and return its exit status."""
+    args = sys.argv[1:]
+    if not args or args[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if args else 2
+    if args[0] not in PROGRAMS:
+        print(f"error: there is no program {args[0]!r}. There are: {', '.join(PROGRAMS)}.", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"pipelines.{PROGRAMS[args[0]][0]}")
+    status: int = module.cli(args[1:])
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

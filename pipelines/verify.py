@@ -1,0 +1,59 @@
+"""Check a shard set: counts, digests, decodability, leftovers.
+
+kinebert verify sets/rgb
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from orchestration.cluster import machine_cpus
+from orchestration.options import run
+from orchestration.progress import ProgressLine
+from preprocessing.storage import resolve_uri
+from preprocessing.verify import verify_set
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig:
+    """Check that a shard set is whole: every count, every digest, every image, and nothing that does not belong.
+
+    Exit status: 0 all is well, 1 there are problems, 2 there is no finished set.
+    """
+
+    set: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SET")]
+    """Folder (path or URI) of the set."""
+    quick: bool = False
+    """Check counts, digests and leftovers, but decode no image."""
+    threads: int = 0
+    """Shards checked side by side; 0 takes the machine's cores."""
+
+
+def main(config: VerifyConfig) -> int:
+    """Check the set, print what is wrong with it, and return the exit status."""
+    uri, line = resolve_uri(config.set), ProgressLine()
+    verdict = verify_set(
+        uri,
+        decode=not config.quick,
+        threads=config.threads or machine_cpus(),
+        on_shard=lambda done, total: line.show(lambda: f"{done}/{total} shards"),
+    )
+    line.close(f"{verdict.num_shards}/{verdict.num_shards} shards")
+    for problem in verdict.problems[:50]:
+        print(f"  {problem}")
+    if len(verdict.problems) > 50:
+        print(f"  and {len(verdict.problems) - 50} more")
+    checked = f"{verdict.num_videos} videos, {verdict.num_images} images in {verdict.num_shards} shards"
+    print(f"{uri}: {f'{len(verdict.problems)} problems' if verdict.problems else 'whole'}: {checked}")
+    return 1 if verdict.problems else 0
+
+
+def cli(args: list[str]) -> int:
+    """Run the program with command-line ``args`` and return its exit status."""
+    return run(main, VerifyConfig, args, "kinebert verify")
+
+
+if __name__ == "__main__":
+    sys.exit(cli(sys.argv[1:]))

@@ -1,0 +1,51 @@
+"""Write the classic folders of one picture per frame that other tools read."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from preprocessing import storage
+from preprocessing.errors import UserError
+from preprocessing.schema import SEGMENT_LENGTH
+from preprocessing.shardset import ShardSet, VideoEntry
+
+PATTERNS = {"rgb": ("img_{:05d}.jpg",), "flow": ("flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg")}
+
+
+def export_frames(
+    found: ShardSet, output: Path, *, on_video: Callable[[int, int], None] = lambda done, total: None
+) -> int:
+    """Write ``output/VIDEO_ID/img_00001.jpg`` ... (or ``flow_x_``, ``flow_y_``) for every video; return their number.
+
+    The stored JPEG bytes are written as they are. Pictures that are there already with the right size are kept, so a
+    set of frames and one of flow may share a folder, and a second run goes on where the first ended.
+
+    Raises:
+        UserError: If a video_id would lead out of ``output``, or the disk refuses.
+    """
+    written = 0
+    for done, entry in enumerate(found.videos, start=1):
+        folder = output / entry.video_id
+        if not os.path.abspath(folder).startswith(os.path.abspath(output) + os.sep):
+            raise UserError(f"{entry.video_id}: this video_id leads out of {output}; name the video otherwise.")
+        with storage.explained(str(folder), "write pictures"):
+            folder.mkdir(parents=True, exist_ok=True)
+            written += _export_video(found, entry, folder)
+        on_video(done, len(found.videos))
+    return written
+
+
+def _export_video(found: ShardSet, entry: VideoEntry, folder: Path) -> int:
+    written = 0
+    for start in range(0, entry.num_images, SEGMENT_LENGTH):
+        indices = range(start, min(start + SEGMENT_LENGTH, entry.num_images))
+        for index, jpegs in zip(indices, found.read_jpegs(entry, indices), strict=True):
+            for pattern, jpeg in zip(PATTERNS[found.modality], jpegs, strict=True):
+                path = folder / pattern.format(index + 1)
+                if path.exists() and path.stat().st_size == len(jpeg):
+                    continue
+                partial = path.with_name(f".{path.name}{storage.PARTIAL}")
+                partial.write_bytes(jpeg)
+                partial.replace(path)
+                written += 1
+    return written

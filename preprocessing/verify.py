@@ -1,0 +1,149 @@
+"""Check a shard set: are all counts, digests and images what its index says, and is nothing else in its folder."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from preprocessing import storage
+from preprocessing.errors import UserError
+from preprocessing.guard import ATTEMPTS_FOLDER
+from preprocessing.images import decode_flow, decode_frames
+from preprocessing.schema import SEGMENT_LENGTH, SEGMENTS
+from preprocessing.setfiles import CLAIM, DATASET_FILE, INDEX_FILE, read_dataset_file
+from preprocessing.shards import file_digest, read_footer
+from preprocessing.shardset import ShardSet, VideoEntry
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was looked at, and what is wrong with it."""
+
+    num_shards: int
+    num_videos: int
+    num_images: int
+    problems: tuple[str, ...]
+
+
+def verify_set(
+    uri: str, *, decode: bool = True, threads: int = 1, on_shard: Callable[[int, int], None] = lambda done, total: None
+) -> Verdict:
+    """Check the finished set at ``uri``.
+
+    Args:
+        uri: Its location.
+        decode: Decode every image; without it, only counts, digests and leftovers are checked.
+        threads: Shards looked at side by side.
+        on_shard: Told (shards done, shards in all).
+
+    Raises:
+        UserError: If there is no finished set.
+    """
+    found = ShardSet.open(uri)
+    plain = read_dataset_file(uri)
+    assert plain is not None
+    problems = list(_leftovers(found, [shard["name"] for shard in plain["shards"]]))
+    problems += _totals(found, plain)
+    videos: dict[str, list[VideoEntry]] = {shard["name"]: [] for shard in plain["shards"]}
+    for entry in found.videos:
+        if entry.shard in videos:
+            videos[entry.shard].append(entry)
+        else:
+            problems.append(f"{entry.video_id}: index.parquet names {entry.shard}, dataset.json does not")
+
+    def check(shard: dict[str, Any]) -> list[str]:
+        try:
+            return list(_shard(found, shard, videos[shard["name"]], decode))
+        except (UserError, OSError, pa.ArrowException) as error:
+            return [f"{shard['name']}: {error}"]
+
+    with ThreadPoolExecutor(threads) as pool:
+        for done, result in enumerate(pool.map(check, plain["shards"]), start=1):
+            problems += result
+            on_shard(done, len(plain["shards"]))
+    num_images = sum(entry.num_images for entry in found.videos)
+    return Verdict(len(plain["shards"]), len(found.videos), num_images, tuple(problems))
+
+
+def _leftovers(found: ShardSet, shards: list[str]) -> Iterator[str]:
+    there = storage.list_files(found.uri)
+    for name in sorted(set(there) - {*shards, CLAIM, INDEX_FILE, DATASET_FILE}):
+        left = "left by a killed writer" if name.endswith(storage.PARTIAL) else "does not belong to the set"
+        yield f"{name}: {left}; delete it"
+    for name in sorted(set(shards) - set(there)):
+        yield f"{name}: missing; run the extraction again"
+    if storage.exists(storage.join(found.uri, ATTEMPTS_FOLDER)):
+        yield f"{ATTEMPTS_FOLDER}: left by a killed job; run the extraction again"
+
+
+def _totals(found: ShardSet, plain: dict[str, object]) -> Iterator[str]:
+    ours = {
+        "stored": len(found.videos),
+        "rejected": len(found.rejected),
+        "videos": len(found.videos) + len(found.rejected),
+        "frames": sum(entry.num_frames for entry in found.videos),
+        "images": sum(entry.num_images for entry in found.videos),
+        "truncated": sum(entry.truncated for entry in found.videos),
+    }
+    said = plain["counts"]
+    assert isinstance(said, dict)
+    for name, count in ours.items():
+        if said.get(name) != count:
+            yield f"{DATASET_FILE}: says {said.get(name)} {name}, {INDEX_FILE} has {count}"
+    for entry in found.videos:
+        expected = entry.num_frames - (found.modality == "flow")
+        if entry.num_images != expected:
+            yield f"{entry.video_id}: {entry.num_images} images for {entry.num_frames} frames, expected {expected}"
+
+
+def _shard(found: ShardSet, shard: dict[str, Any], entries: list[VideoEntry], decode: bool) -> Iterator[str]:
+    name = shard["name"]
+    uri = storage.join(found.uri, name)
+    if not storage.exists(uri):
+        return  # said among the leftovers
+    num_bytes, sha256 = file_digest(uri)
+    if num_bytes != shard["bytes"] or sha256 != shard["sha256"]:
+        yield f"{name}: {num_bytes} bytes that are not the {shard['bytes']} that were written; delete it, extract again"
+        return
+    footer = read_footer(uri)
+    if footer["kinebert.digest"] != found.digest:
+        yield f"{name}: made by recipe {footer['kinebert.digest']}, the set by {found.digest}"
+    summaries = {video["video_id"]: video for video in json.loads(footer["kinebert.videos"]) if not video["rejected"]}
+    if sorted(summaries) != sorted(entry.video_id for entry in entries):
+        yield f"{name}: holds {len(summaries)} videos, {INDEX_FILE} lists {len(entries)} others or fewer"
+        return
+    with storage.open_input(uri) as source:
+        file = pq.ParquetFile(source)
+        if file.schema_arrow.names != SEGMENTS[found.modality].names:
+            yield f"{name}: columns {file.schema_arrow.names}, expected {SEGMENTS[found.modality].names}"
+            return
+        for entry in entries:
+            yield from _video(file, entry, found.modality, decode)
+
+
+def _video(file: pq.ParquetFile, entry: VideoEntry, modality: str, decode: bool) -> Iterator[str]:
+    where, counted = f"{entry.shard}: {entry.video_id}", 0
+    for segment in range(entry.num_row_groups):
+        row = file.read_row_group(entry.first_row_group + segment)
+        start = segment * SEGMENT_LENGTH
+        keys = [row.column(name)[0].as_py() for name in ("video_id", "segment", "start", "num_images")]
+        columns = [row.column(name).chunk(0).values for name in row.column_names[6:]]
+        if keys[:3] != [entry.video_id, segment, start] or any(len(column) != keys[3] for column in columns):
+            yield f"{where}: row group {entry.first_row_group + segment} holds another segment ({keys})"
+            return
+        counted += keys[3]
+        if decode:
+            try:
+                jpegs = [[value.as_buffer() for value in column] for column in columns]
+                images = decode_flow(*jpegs) if modality == "flow" else decode_frames(*jpegs)
+            except ValueError as error:
+                yield f"{where}: an image of segment {segment} does not decode: {error}"
+                continue
+            if images.shape[1:3] != (entry.height, entry.width):
+                yield f"{where}: images of {images.shape[2]}x{images.shape[1]}, expected {entry.width}x{entry.height}"
+    if counted != entry.num_images:
+        yield f"{where}: {counted} images stored, {INDEX_FILE} says {entry.num_images}"
