@@ -38,7 +38,10 @@ def to_png(figure: Figure) -> bytes:
     """Draw a figure."""
     buffer = io.BytesIO()
     with _style():
-        figure.savefig(buffer, format="png", dpi=figure.dpi, metadata={"Software": None})  # no version: same bytes
+        # without the version of matplotlib in the metadata the same values give the same bytes
+        figure.savefig(
+            buffer, format="png", dpi=figure.dpi, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None}
+        )
     return buffer.getvalue()
 
 
