@@ -27,7 +27,7 @@ def make_split(
     A group goes to one part as a whole. Within that, every part gets its share of the videos of every class as nearly
     as the groups allow: groups are placed from the largest to the smallest where they fit best, and then moved for as
     long as a move improves the fit. Groups of one size come in an order that depends on the seed and their names, so
-    the result does not depend on the order of the videos.
+    the result does not depend on the order of the videos. No part stays empty, however small its share.
 
     Args:
         labels: Class of each video.
@@ -36,18 +36,18 @@ def make_split(
         seed: Another seed gives another split.
 
     Raises:
-        ConfigError: If a share is out of range, or a part would stay empty.
+        ConfigError: If a share is out of range, or there are fewer groups than parts.
     """
     if any(not 0 <= share <= 1 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-9:
         raise ConfigError(f"the shares of a split lie between 0 and 1 and sum to 1, got {_spell(shares)}.")
     units = _units(labels, groups, seed)
-    placed = _place(units, Counter(labels.values()), {part: share for part, share in shares.items() if share > 0})
-    empty = [part for part, share in shares.items() if share > 0 and part not in placed.values()]
-    if empty:
+    wanted = {part: share for part, share in shares.items() if share > 0}
+    if len(units) < len(wanted):
         raise ConfigError(
-            f"{len(units)} groups of {len(labels)} videos cannot be split into {_spell(shares)}: {', '.join(empty)} "
-            "would have no video. Add videos, or ask for another share."
+            f"{len(labels)} videos in {len(units)} group{'s'[: len(units) != 1]} cannot be split into "
+            f"{_spell(shares)}: every part needs a group. Add videos, or ask for fewer parts."
         )
+    placed = _place(units, Counter(labels.values()), wanted)
     return {video_id: placed[groups.get(video_id, video_id)] for video_id in labels}
 
 
@@ -71,19 +71,28 @@ def _place(units: Sequence[Unit], totals: Mapping[str, int], shares: Mapping[str
     fit = _Fit(totals, shares)
     placed = {}
     for unit in units:
-        placed[unit.name] = min(shares, key=lambda part: fit.cost(unit, part))
+        placed[unit.name] = fit.best(unit)
         fit.add(unit, placed[unit.name], 1)
     for _ in range(_SWEEPS):
         moved = 0
         for unit in units:
             here = placed[unit.name]
             fit.add(unit, here, -1)
-            best = min(shares, key=lambda part: fit.cost(unit, part))
+            best = fit.best(unit)
             if fit.cost(unit, best) < fit.cost(unit, here) - 1e-9:
                 placed[unit.name], moved = best, moved + 1
             fit.add(unit, placed[unit.name], 1)
         if not moved:
             break
+    for part in shares:
+        if part not in placed.values():
+            sizes = Counter(placed.values())
+            spare = [unit for unit in units if sizes[placed[unit.name]] > 1]
+            costs = [fit.cost_of_move(unit, placed[unit.name], part) for unit in spare]
+            unit = spare[costs.index(min(costs))]
+            fit.add(unit, placed[unit.name], -1)
+            fit.add(unit, part, 1)
+            placed[unit.name] = part
     return placed
 
 
@@ -106,6 +115,17 @@ class _Fit:
             cost += count * (2 * (placed[label] - share * total) + count) / total
             size += count
         return cost + size * (2 * (self.sizes[part] - share * self.num_videos) + size) / self.num_videos
+
+    def best(self, unit: Unit) -> str:
+        """The part where ``unit`` costs least."""
+        return min(self.shares, key=lambda part: self.cost(unit, part))
+
+    def cost_of_move(self, unit: Unit, here: str, part: str) -> float:
+        """What it would add to the sum to move ``unit`` from ``here`` to ``part``."""
+        self.add(unit, here, -1)
+        cost = self.cost(unit, part) - self.cost(unit, here)
+        self.add(unit, here, 1)
+        return cost
 
     def add(self, unit: Unit, part: str, sign: int) -> None:
         """Put ``unit`` into ``part``, or take it out with a ``sign`` of -1."""

@@ -75,5 +75,17 @@ def test_refuses_what_cannot_be_done() -> None:
     labels = {str(i): "a" for i in range(10)}
     with pytest.raises(ConfigError, match=r"sum to 1, got train -0.1, val 0.5, test 0.6"):
         make_split(labels, {}, {"train": -0.1, "val": 0.5, "test": 0.6}, seed=0)
-    with pytest.raises(ConfigError, match=r"1 groups of 10 videos cannot be split .* test would have no video"):
+    with pytest.raises(ConfigError, match=r"10 videos in 1 group cannot be split into train 0.8, test 0.2"):
         make_split(labels, dict.fromkeys(labels, "one recording"), {"train": 0.8, "test": 0.2}, seed=0)
+
+
+def test_no_part_stays_empty() -> None:
+    labels = {f"{i}": "ab"[i % 2] for i in range(21)}
+    groups = {f"{i}": f"tape{min(i // 8, 2)}" for i in range(21)}  # 8, 8 and 5 videos
+    split = make_split(labels, groups, SHARES, seed=0)
+    assert sorted(Counter(split.values()).values()) == [5, 8, 8]
+    assert Counter(make_split(labels, {}, {"train": 0.98, "val": 0.01, "test": 0.01}, seed=0).values()) == {
+        "train": 19,
+        "val": 1,
+        "test": 1,
+    }
