@@ -45,6 +45,12 @@ def to_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def best_epoch(history: History) -> Mapping[str, Any] | None:
+    """Return the epoch whose weights training keeps: highest validation top-1, then lowest loss, then the first."""
+    scored = [epoch for epoch in history if epoch.get("val_top1") is not None]
+    return max(scored, key=lambda epoch: (epoch["val_top1"], -epoch.get("val_loss", 0.0)), default=None)
+
+
 def draw_curves(histories: Mapping[str, History]) -> Figure:
     """Draw loss and top-1 by epoch, training dashed and validation solid, one row per stream."""
     with _style():
@@ -69,9 +75,10 @@ def _draw_curve(axes: Axes, name: str, history: History, value: str) -> None:
         marker = "o" if len(points) <= 30 else None
         axes.plot(x, y, line, color=colour, label=label, marker=marker, markersize=3, alpha=0.6 if line == "--" else 1)
         if key == "val_top1":
-            best = max(points, key=lambda point: point[1])  # the first of equal ones, as training keeps it
-            axes.plot(*best, "o", color=colour, markersize=7, markerfacecolor="white", markeredgewidth=1.8)
-            note = f" (best {best[1]:.1%}, epoch {best[0]})"
+            best = best_epoch(history)
+            assert best is not None, "there are points"
+            axes.plot(best["epoch"], best[key], "o", color=colour, markersize=7, mfc="white", markeredgewidth=1.8)
+            note = f" (best {best[key]:.1%}, epoch {best['epoch']})"
         axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
     axes.set_title(f"{name}: {'loss' if value == 'loss' else 'top-1 accuracy'}{note}", loc="left", fontsize=10)
     axes.set_xlabel("epoch")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestration.figures import History, draw_confusion, draw_curves, draw_per_class, to_png
+from orchestration.figures import History, best_epoch, draw_confusion, draw_curves, draw_per_class, to_png
 from preprocessing import storage
 from preprocessing.config import flatten
 from training.analyze import class_table, most_confused
@@ -144,8 +144,7 @@ def _curves(data: ReportData) -> list[str]:
         return []
     lines = []
     for name, history in histories.items():
-        scored = [epoch for epoch in history if epoch.get("val_top1") is not None]
-        best = max(scored, key=lambda epoch: epoch["val_top1"], default=None)
+        best = best_epoch(history)
         said = f", best validation top-1 {_percent(best['val_top1'])} % in epoch {best['epoch']}" if best else ""
         lines.append(f"- {_cell(name)}: {len(history)} epochs{said}")
     return ["## Training", "![loss and accuracy by epoch](curves.png)", "\n".join(lines)]

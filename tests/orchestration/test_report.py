@@ -17,8 +17,8 @@ CLASSES = ["open", "close_it", "wave $x$ | y"]
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2])
 HISTORY = [
     {"epoch": 1, "train_loss": 1.1, "val_loss": 1.2, "train_top1": 0.4, "val_top1": 0.5},
-    {"epoch": 2, "train_loss": 0.6, "val_loss": 0.8, "train_top1": 0.7, "val_top1": 0.75},
-    {"epoch": 3, "train_loss": 0.5, "val_loss": 0.9, "train_top1": 0.8, "val_top1": 0.75},
+    {"epoch": 2, "train_loss": 0.6, "val_loss": 0.9, "train_top1": 0.7, "val_top1": 0.75},
+    {"epoch": 3, "train_loss": 0.5, "val_loss": 0.8, "train_top1": 0.8, "val_top1": 0.75},
 ]
 
 
@@ -83,7 +83,7 @@ def test_classes_and_confusions_are_listed(data: ReportData) -> None:
 
 def test_training_rejected_videos_and_recipes_are_said(data: ReportData) -> None:
     text = render_report(data)
-    assert "- rgb: 3 epochs, best validation top-1 75.0 % in epoch 2" in text
+    assert "- rgb: 3 epochs, best validation top-1 75.0 % in epoch 3" in text
     assert "flow" not in text
     assert "1 of rgb. They are in no number above." in text
     assert rows(text, "## Rejected videos") == [["rgb", "a/b\\_1", "decode: 0 frames of 12"]]
@@ -131,9 +131,9 @@ def test_streams_need_names_of_their_own(data: ReportData) -> None:
 
 def test_curves_show_the_history() -> None:
     loss, top1 = draw_curves({"rgb": HISTORY}).axes
-    assert [line.get_ydata().tolist() for line in loss.lines] == [[1.1, 0.6, 0.5], [1.2, 0.8, 0.9]]
+    assert [line.get_ydata().tolist() for line in loss.lines] == [[1.1, 0.6, 0.5], [1.2, 0.9, 0.8]]
     assert [line.get_label() for line in loss.lines] == ["training", "validation"]
-    assert top1.get_title(loc="left") == "rgb: top-1 accuracy (best 75.0%, epoch 2)"
+    assert top1.get_title(loc="left") == "rgb: top-1 accuracy (best 75.0%, epoch 3)"
 
 
 def test_curves_bear_gaps_and_single_epochs() -> None:
