@@ -43,7 +43,8 @@ def read_hmdb51(paths: Sequence[str]) -> Listing:
         )
     videos_uri, lists_uri = (paths[0], paths[1]) if lists[1] else (paths[1], paths[0])
     entries, findings = _read_lists(lists_uri, lists[1] or lists[0])
-    folder = VideoFolder(videos_uri)
+    labels = alphabetical(label for label, _ in entries)
+    folder = VideoFolder(videos_uri, labels)
     videos = []
     for (label, name), splits in entries.items():
         found = folder.find(label, stem(name))
@@ -57,7 +58,6 @@ def read_hmdb51(paths: Sequence[str]) -> Listing:
             )
         )
     folder.check_some_found(len(videos), "{}/{}".format(*next(iter(entries))))
-    labels = alphabetical(label for label, _ in entries)
     findings += folder.findings + folder.unlisted() + classes_without_videos(labels, videos)
     return Listing(videos=videos, labels=labels, findings=findings)
 

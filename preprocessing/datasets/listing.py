@@ -59,13 +59,18 @@ class VideoFolder:
     A list's extension, its spelling of capitals (UCF101's HandStandPushups) and its way of writing an accent may differ
     from the disk's; an exact match comes first. Files may lie in a folder of their class, deeper, or all in one folder.
 
+    Args:
+        uri: The folder.
+        classes: Names of all classes, by which folders of classes are known from others.
+
     Attributes:
         files: Relative paths of all videos, sorted.
         findings: File names that cannot be used.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, classes: Iterable[str] = ()) -> None:
         self.uri = uri
+        self._classes = set(map(_loose_class, classes))
         paths, self.findings = _walk(uri)
         self.files = [path for path in paths if PurePosixPath(path).suffix.lower() in VIDEO_SUFFIXES]
         self.others = [path for path in paths if PurePosixPath(path).suffix.lower() not in VIDEO_SUFFIXES]
@@ -80,8 +85,9 @@ class VideoFolder:
         """Return the relative path of the video that a list calls ``name`` (without extension), or None."""
         candidates = self._by_name.get(_loose(name), [])
         inside = [path for path in candidates if _is_inside(path, class_name)]
-        same = [path for path in inside or candidates if PurePosixPath(stem(path)).name == name]
-        best = same or inside or candidates
+        # a file in another class's folder is another video, which may have the same name
+        nearest = inside or [path for path in candidates if not self._classes & _folders(path)]
+        best = [path for path in nearest if PurePosixPath(stem(path)).name == name] or nearest
         if not best or (not inside and len(best) > 1):  # two folders have one, and whose it is cannot be told
             return None
         self._used.add(best[0])
@@ -178,8 +184,15 @@ def _loose(name: str) -> str:
 
 def _is_inside(path: str, class_name: str) -> bool:
     """Whether a folder above ``path`` is called like the class; spaces may be written as underscores."""
-    wanted = _loose(class_name).replace("_", " ")
-    return any(_loose(part).replace("_", " ") == wanted for part in PurePosixPath(path).parts[:-1])
+    return _loose_class(class_name) in _folders(path)
+
+
+def _loose_class(name: str) -> str:
+    return _loose(name).replace("_", " ")
+
+
+def _folders(path: str) -> set[str]:
+    return set(map(_loose_class, PurePosixPath(path).parts[:-1]))
 
 
 def _what_else(others: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from preprocessing.datasets.listing import (
@@ -58,6 +59,8 @@ def read_csv(paths: Sequence[str]) -> Listing:
             "Relative paths are relative to the folder of the CSV file."
         )
     findings = [Finding("video without a label", video.video_id) for video in videos if not video.label_name]
+    counts = Counter(video.path for video in videos)
+    findings += [Finding("file with more than one id", path) for path, count in counts.items() if count > 1]
     return Listing(videos=videos, labels=labels, findings=findings + classes_without_videos(labels, videos))
 
 

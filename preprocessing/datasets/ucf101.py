@@ -40,7 +40,7 @@ def read_ucf101(paths: Sequence[str]) -> Listing:
     videos_uri, lists_uri = (paths[0], paths[1]) if has_classes[1] else (paths[1], paths[0])
     labels = _read_classes(join(lists_uri, "classInd.txt"))
     entries = _read_lists(lists_uri, labels)
-    folder = VideoFolder(videos_uri)
+    folder = VideoFolder(videos_uri, labels)
     videos = []
     for (label, name), splits in entries.items():
         found = folder.find(label, stem(name))

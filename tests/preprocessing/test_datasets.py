@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+import pyarrow.fs as pafs
 import pytest
 
 from preprocessing.datasets import READERS
@@ -14,6 +15,7 @@ from preprocessing.datasets.indexing import groups_of
 from preprocessing.datasets.listing import Listing, Video, VideoFolder
 from preprocessing.datasets.table import default_id
 from preprocessing.errors import ConfigError, UserError
+from preprocessing.manifest import ManifestRow, read_manifest, write_manifest
 
 
 def touch(root: Path, names: Iterable[str]) -> str:
@@ -418,8 +420,10 @@ def test_csv_keeps_numbers_as_labels(tmp_path: Path) -> None:
     listing = READERS["csv"]([str(file)])
     assert listing.labels == {"wave": 10, "clap": 2}
     assert [video.label_name for video in listing.videos] == ["wave", "clap", ""]
-    file.write_text("path,label\na.avi,10\nb.avi,2\n")
-    assert READERS["csv"]([str(file)]).labels == {"10": 10, "2": 2}
+    file.write_text("path,label,video_id\na.avi,10,x\na.avi,2,y\n")
+    listing = READERS["csv"]([str(file)])
+    assert listing.labels == {"10": 10, "2": 2}
+    assert findings(listing) == {"file with more than one id": [f"{tmp_path}/a.avi"]}
 
 
 def test_csv_says_what_is_wrong(tmp_path: Path) -> None:
@@ -462,6 +466,31 @@ def test_files_are_found_under_other_spellings(tmp_path: Path) -> None:
     assert folder.find("wave", "A") == "wave/a.avi"
     assert folder.find("wave", "twice") is None  # two files, and no telling which
     assert [finding.name for finding in folder.unlisted()] == ["x/twice.avi", "y/twice.avi"]
+
+
+def test_a_file_of_another_class_is_not_taken_for_a_missing_one(tmp_path: Path) -> None:
+    root = touch(tmp_path, ["hmdb/clap/same_0.avi", "hmdb/other/wave_0.avi"])
+    assert VideoFolder(root, ["clap", "shake_hands"]).find("shake_hands", "same_0") is None
+    assert VideoFolder(root, ["clap", "wave"]).find("wave", "wave_0") == "hmdb/other/wave_0.avi"
+
+
+def test_reads_from_an_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local folder plays the store; what is tested is that nothing goes around pyarrow."""
+    store = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
+    monkeypatch.setattr("preprocessing.storage._remote", lambda root: store)
+    touch(tmp_path / "bucket" / "ucf", ["YoYo/v_YoYo_g01_c01.avi", "YoYo/deep/er/v_YoYo_g02_c01.avi", "YoYo/.x.avi"])
+    ucf101_lists(tmp_path / "bucket" / "lists")
+    listing = READERS["ucf101"](["s3://bucket/ucf", "s3://bucket/lists"])
+    paths = {video.video_id: video.path for video in listing.videos}
+    assert paths["YoYo/v_YoYo_g01_c01"] == "s3://bucket/ucf/YoYo/v_YoYo_g01_c01.avi"
+    assert paths["YoYo/v_YoYo_g02_c01"] == "s3://bucket/ucf/YoYo/deep/er/v_YoYo_g02_c01.avi"
+    write(tmp_path / "bucket", {"list.csv": "path,label\nucf/a.avi,wave\n"})
+    assert READERS["csv"](["s3://bucket/list.csv"]).videos[0].path == "s3://bucket/ucf/a.avi"
+    rows = [ManifestRow(video_id="a", path="s3://bucket/ucf/a.avi", label=0, label_name="wave", group="a")]
+    write_manifest("s3://bucket/manifest.parquet", rows)
+    assert read_manifest("s3://bucket/manifest.parquet") == rows
+    with pytest.raises(UserError, match="s3://bucket/absent: there is no such folder"):
+        READERS["folder"](["s3://bucket/absent"])
 
 
 def test_wrong_number_of_paths_names_the_right_command() -> None:
