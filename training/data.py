@@ -175,23 +175,38 @@ def in_batches(keys: Sequence[Key], size: int) -> list[list[Key]]:
     return [list(keys[i : i + size]) for i in range(0, len(keys), size)]
 
 
-def make_loader(
-    dataset: ClipDataset, batches: Iterable[list[Key]], loader_workers: int, device: torch.device
-) -> DataLoader[Batch]:
-    """Return an iterable of :class:`Batch`, one per list of keys.
+class ClipLoader:
+    """An iterable of :class:`Batch`, one per list of keys; it can be gone through again if ``batches`` can.
 
     Loader processes are started fresh instead of forked: a fork of a process with threads (Ray's, OpenCV's) may hang.
+
+    Args:
+        dataset: Makes the items.
+        batches: Keys of the items of each batch.
+        loader_workers: Processes that make them; 0 for this one.
+        device: Where the batches will go; for CUDA they are put into pinned memory.
     """
-    return DataLoader(
-        dataset,  # type: ignore[arg-type]
-        batch_sampler=batches,
-        num_workers=loader_workers,
-        collate_fn=_collate,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=_start_worker,
-        multiprocessing_context="forkserver" if loader_workers else None,
-        persistent_workers=loader_workers > 0,
-    )
+
+    def __init__(
+        self, dataset: ClipDataset, batches: Iterable[list[Key]], loader_workers: int, device: torch.device
+    ) -> None:
+        self._loader: DataLoader[Batch] = DataLoader(
+            dataset,  # type: ignore[arg-type]
+            batch_sampler=batches,
+            num_workers=loader_workers,
+            collate_fn=_collate,
+            pin_memory=device.type == "cuda",
+            worker_init_fn=_start_worker,
+            multiprocessing_context="forkserver" if loader_workers else None,
+            persistent_workers=loader_workers > 0,
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        try:
+            yield from self._loader
+        except UserError as error:  # of a loader process: torch has put the traceback into the message
+            name = f"{type(error).__module__}.{type(error).__qualname__}: "
+            raise type(error)(str(error).rpartition(name)[2].strip()) from error
 
 
 def limit_threads(num_threads: int | None) -> None:

@@ -1,6 +1,6 @@
 """Training from the first epoch to the last. Knows no cluster: who starts the processes calls :func:`train` in each.
 
-Axes: N clips, K classes.
+Axes: N clips, C channels, T frames, H height, W width, K classes.
 """
 
 import time
@@ -16,11 +16,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from preprocessing import storage
 from preprocessing.config import to_plain
-from preprocessing.errors import ConfigError, UserError
+from preprocessing.errors import UserError
 from preprocessing.ordering import batch_seed, num_steps, share
 from training.checkpoints import save_recognizer
 from training.collective import from_first, is_active, share_buffers, world_sum
-from training.data import Batch, ClipDataset, Shards, TrainBatches, check_videos, in_batches, limit_threads, make_loader
+from training.data import Batch, ClipDataset, ClipLoader, Shards, TrainBatches, check_videos, in_batches, limit_threads
+from training.evaluate import score_clips
 from training.losses import cross_entropy_sum
 from training.metrics import MetricSums
 from training.models import Recognizer, build_recognizer
@@ -29,7 +30,7 @@ from training.progress import Event, Progress
 from training.recipe import TrainRecipe
 from training.state import TrainState, check_continues, load_state, save_state
 from training.step import Batch as DeviceBatch
-from training.step import train_step
+from training.step import autocast_dtype, train_step
 from training.transforms import to_device_batch
 
 BEST_FILE = "best.pt"
@@ -89,15 +90,6 @@ def train(
         raise AssertionError(f"{worker.world_size} workers, but torch.distributed is {is_active()=}")
     limit_threads(worker.num_threads)
     return _Training(recipe.on(worker.world_size), shards, worker, storage.resolve_uri(output), emit).run()
-
-
-def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
-    """Return the type of the forward pass that a recipe's ``amp`` means on ``device``; None for full precision."""
-    if amp == "fp16" and device.type != "cuda":
-        raise ConfigError('amp = "fp16" needs a CUDA device. Take "auto", "bf16" or "off".')
-    if amp == "auto":
-        return torch.bfloat16 if device.type == "cuda" else None
-    return {"bf16": torch.bfloat16, "fp16": torch.float16, "off": None}[amp]
 
 
 class _Training:
@@ -185,13 +177,13 @@ class _Training:
             recipe.epochs,
             (self.epoch, self.step),
         )
-        return iter(make_loader(dataset, keys, recipe.loader_workers, worker.device))
+        return iter(ClipLoader(dataset, keys, recipe.loader_workers, worker.device))
 
-    def _val_loader(self) -> Any:
+    def _val_loader(self) -> ClipLoader:
         recipe, worker = self.recipe, self.worker
         dataset = ClipDataset(self.shards, self.val_videos, recipe.data)
         keys = dataset.test_keys(share(len(self.val_videos), worker.rank, worker.world_size))
-        return make_loader(dataset, in_batches(keys, recipe.eval_batch), recipe.loader_workers, worker.device)
+        return ClipLoader(dataset, in_batches(keys, recipe.eval_batch), recipe.loader_workers, worker.device)
 
     def _to_device(self, batch: Batch) -> DeviceBatch:
         device = self.worker.device
@@ -253,23 +245,17 @@ class _Training:
             if time.monotonic() - self.saved_at >= recipe.save_every_s and self.step < self.num_steps:
                 self._save()
 
-    def _validate(self, loader: Any) -> MetricSums:
+    def _validate(self, loader: ClipLoader) -> MetricSums:
         share_buffers(self.model)
-        self.ddp.eval()
+        self.model.eval()
         sums = MetricSums(len(self.shards.classes))
-        for batch in loader:
-            x_NCTHW, labels_N = self._to_device(batch)
-            with (
-                torch.inference_mode(),
-                torch.autocast(x_NCTHW.device.type, self.dtype, enabled=self.dtype is not None),
-            ):
-                logits_NK = self.model(x_NCTHW).float()
-                loss = cross_entropy_sum(logits_NK, labels_N)
-            sums.add(logits_NK.cpu().numpy(), batch.labels.numpy(), float(loss))
+        for logits_NK, batch in score_clips(self.model, loader, self.worker.device, self.dtype):
+            loss = float(cross_entropy_sum(logits_NK, batch.labels))
+            sums.add(logits_NK.numpy(), batch.labels.numpy(), loss)
         sums.vector = world_sum(sums.vector, self.worker.device)
         return sums
 
-    def _end_epoch(self, val_loader: Any, began: float, num_clips: float) -> None:
+    def _end_epoch(self, val_loader: ClipLoader, began: float, num_clips: float) -> None:
         trained = time.monotonic() - began
         sums = self._validate(val_loader)
         metrics = sums.metrics()

@@ -1,0 +1,172 @@
+"""Scores of videos, their table, and their fusion, against hand-worked numbers."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from fake_shards import FakeRejected, make_shards
+from torch import nn
+
+from preprocessing.errors import ConfigError, UserError
+from preprocessing.sampling import multi_clips
+from training.evaluate import VideoScores, evaluate, file_digest, read_scores, write_scores
+from training.fusion import fuse, unit_scores
+from training.models import Recognizer, build_recognizer
+from training.recipe import DataRecipe
+
+DATA = DataRecipe(shards="/fake/set", clip_length=4, crop_size=16)
+
+
+def recognizer(num_classes: int = 3, modality: str = "rgb") -> Recognizer:
+    torch.manual_seed(0)
+    return build_recognizer(
+        backbone="resnet18",
+        head="tgap",
+        modality=modality,
+        num_classes=num_classes,
+        clip_length=4,
+        size=16,
+        width=0.125,
+    )
+
+
+def table(
+    scores: list[list[float]], ids: str = "abc", labels: tuple[int, ...] = (0, 1, 1), **about: str
+) -> VideoScores:
+    return VideoScores(
+        video_ids=list(ids),
+        labels=np.array(labels[: len(ids)]),
+        scores=np.array(scores, np.float32),
+        num_clips=np.ones(len(ids), np.int64),
+        classes=["open", "close"],
+        about=about,
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 5, 64])
+def test_a_video_s_score_is_the_mean_over_its_clips(batch: int) -> None:
+    shards = make_shards()
+    model = recognizer()
+    result = evaluate(model, shards, DATA, part="val", views="multi", batch=batch)
+    videos = shards.select("split1", "val")
+    assert result.video_ids == [video.video_id for video in videos]
+    expected_num = [len(multi_clips(video.num_images, 4, 1)) for video in videos]
+    assert result.num_clips.tolist() == expected_num
+    assert max(expected_num) > 1
+    i = int(np.argmax(expected_num))
+    per_clip = []
+    for indices in multi_clips(videos[i].num_images, 4, 1):
+        clip = shards.read_clip(videos[i], indices.tolist())[:, 1:22, 5:26]  # int(24 * .875) = 21, in the middle
+        resized = np.stack([cv2.resize(frame, (16, 16)) for frame in clip])
+        x = torch.from_numpy(resized).permute(3, 0, 1, 2)[None].float() / 255
+        mean, std = (torch.tensor(v).view(1, 3, 1, 1, 1) for v in (model.spec.mean, model.spec.std))
+        with torch.no_grad():
+            per_clip.append(model((x - mean) / std)[0].numpy())
+    np.testing.assert_allclose(result.scores[i], np.mean(per_clip, axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_progress_and_rejected_videos() -> None:
+    shards = make_shards()
+    shards.rejected = [
+        FakeRejected("bad", "no frame decodes", {"split1": "val"}),
+        FakeRejected("other", "too short", {"split1": "train"}),
+    ]
+    seen: list[tuple[int, int]] = []
+    result = evaluate(recognizer(), shards, DATA, part="val", batch=4, progress=lambda *done: seen.append(done))
+    assert seen == [(4, 9), (8, 9), (9, 9)]
+    assert result.rejected == [{"video_id": "bad", "problem": "no frame decodes"}]
+    assert any("1 video" in note and "rejected" in note for note in result.notes)
+    assert result.about["views"] == "single"
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(UserError, match="rgb of 3 classes, the recognizer takes rgb of 5 classes"):
+        evaluate(recognizer(5), make_shards(), DATA, part="val")
+    with pytest.raises(UserError, match="takes flow"):
+        evaluate(recognizer(3, "flow"), make_shards(), DATA, part="val")
+    model = recognizer()
+    nn.init.constant_(model.classifier.weight, float("nan"))
+    with pytest.raises(UserError, match="9 of 9 videos have scores that are no numbers, the first is v024"):
+        evaluate(model, make_shards(), DATA, part="val")
+
+
+def test_scores_come_back_from_their_file(tmp_path: Path) -> None:
+    before = evaluate(recognizer(), make_shards(), DATA, part="val", about={"checkpoint": "abc"})
+    uri = str(tmp_path / "scores.parquet")
+    write_scores(uri, before)
+    after = read_scores(uri)
+    assert (after.video_ids, after.classes, after.about) == (before.video_ids, before.classes, before.about)
+    np.testing.assert_array_equal(after.scores, before.scores)
+    np.testing.assert_array_equal(after.labels, before.labels)
+    np.testing.assert_array_equal(after.num_clips, before.num_clips)
+    assert after.metrics().as_numbers() == before.metrics().as_numbers()
+    first = file_digest(uri)
+    write_scores(uri, table([[1, 0], [0, 1], [0, 1]]))
+    assert file_digest(uri) != first
+
+
+def test_files_that_are_no_scores(tmp_path: Path) -> None:
+    (tmp_path / "rubbish").write_bytes(b"rubbish")
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "other.parquet")
+    for name, words in [
+        ("rubbish", "not a Parquet file"),
+        ("other.parquet", "not a table of scores"),
+        ("no", "no such"),
+    ]:
+        with pytest.raises(UserError, match=words):
+            read_scores(str(tmp_path / name))
+
+
+def test_fusion_by_hand() -> None:
+    rgb = table([[3, 4], [0, 2], [-5, 12]], modality="rgb")  # norms 5, 2, 13
+    flow = table([[8, 6], [1, 0], [0, 0]], modality="flow")  # norms 10, 1, 0
+    result = fuse([rgb, flow])
+    np.testing.assert_allclose(result.scores.scores, [[1.4, 1.4], [1, 1], [-5 / 13, 12 / 13]], rtol=1e-6)
+    assert result.scores.about["modality"] == "rgb+flow"
+    assert result.scores.num_clips.tolist() == [2, 2, 2]
+    weighted = fuse([rgb, flow], [1, 0.5]).scores
+    np.testing.assert_allclose(weighted.scores[0], [0.6 + 0.4, 0.8 + 0.3], rtol=1e-6)
+    assert weighted.metrics().top[1] == pytest.approx(2 / 3)  # a: 1.0 < 1.1, wrong; b and c right
+
+
+def test_the_scale_of_a_stream_does_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=(3, 2)).astype(np.float32) for _ in range(2))
+    np.testing.assert_allclose(
+        fuse([table(a), table(1000 * b)]).scores.scores,  # type: ignore[arg-type]
+        fuse([table(a), table(b)]).scores.scores,  # type: ignore[arg-type]
+        rtol=1e-5,
+    )
+    np.testing.assert_allclose(np.linalg.norm(unit_scores(a), axis=1), 1)
+
+
+def test_videos_are_matched_by_name_and_missing_ones_named() -> None:
+    rgb = table([[1, 0], [0, 1], [0, 1]], ids="abc")
+    flow = table([[0, 1], [1, 0]], ids="ca", labels=(1, 0))
+    result = fuse([rgb, flow])
+    assert result.scores.video_ids == ["a", "c"]
+    np.testing.assert_allclose(result.scores.scores, [[2, 0], [0, 2]])
+    assert result.missing == [[], ["b"]]
+    assert result.notes() == ["stream 2 has no score for 1 of 3 videos, which are left out: b"]
+
+
+def test_streams_that_do_not_fit_are_refused() -> None:
+    a = table([[1, 0], [0, 1], [0, 1]], part="val")
+    other = table([[1, 0], [0, 1], [0, 1]], part="val")
+    other.classes[1] = "shut"
+    with pytest.raises(UserError, match=r"different classes \(2 and 2; first difference: 'close', 'shut'\)"):
+        fuse([a, other])
+    with pytest.raises(UserError, match="1 of 3 videos different labels, the first is b"):
+        fuse([a, table([[1, 0]] * 3, labels=(0, 0, 1), part="val")])
+    with pytest.raises(UserError, match="part 'val' and 'test'"):
+        fuse([a, table([[1, 0]] * 3, part="test")])
+    with pytest.raises(UserError, match="no video has a score in every stream"):
+        fuse([a, table([[1, 0]] * 3, ids="xyz", part="val")])
+    with pytest.raises(ConfigError, match="one weight"):
+        fuse([a, a], [1.0])
+    with pytest.raises(ConfigError, match="2 or more score tables, got 1"):
+        fuse([a])

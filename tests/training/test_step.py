@@ -1,0 +1,138 @@
+"""One step: exact accumulation, gradients that are no numbers, seeds; optimizers and schedules against torch's."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from training.losses import cross_entropy_sum
+from training.optim import Schedule, build_optimizer, set_lr
+from training.recipe import OptimRecipe
+from training.step import StepResult, train_step
+
+
+def batch_of(num: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(num, 6, generator=generator), torch.randint(0, 3, (num,), generator=generator)
+
+
+def network(*layers: nn.Module) -> nn.Sequential:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(6, 8), *layers, nn.Linear(8, 3))
+
+
+def step(model: nn.Module, sizes: list[int], max_norm: float = 1e9, seeds: list[int] | None = None) -> StepResult:
+    clips, labels = batch_of(sum(sizes))
+    parts = list(zip(clips.split(sizes), labels.split(sizes), strict=True))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    return train_step(
+        model, optimizer, parts, cross_entropy_sum, num_clips=sum(sizes), max_grad_norm=max_norm, seeds=seeds
+    )
+
+
+@pytest.mark.parametrize("sizes", [[4, 4], [5, 3], [1] * 8])
+def test_the_cut_into_batches_does_not_matter(sizes: list[int]) -> None:
+    whole, cut = network(nn.ReLU()), network(nn.ReLU())
+    a, b = step(whole, [8]), step(cut, sizes)
+    torch.testing.assert_close(list(cut.parameters()), list(whole.parameters()))
+    torch.testing.assert_close((b.loss, b.grad_norm), (a.loss, a.grad_norm))
+    assert a.num_right == b.num_right
+
+
+def test_loss_and_count_are_those_before_the_update() -> None:
+    model = network()
+    clips, labels = batch_of(8)
+    logits = model(clips)
+    result = step(model, [8])
+    torch.testing.assert_close(result.loss, nn.functional.cross_entropy(logits, labels))
+    assert result.num_right == (logits.argmax(1) == labels).sum()
+
+
+def test_the_gradient_s_norm_is_limited() -> None:
+    model = network()
+    before = copy.deepcopy(list(model.parameters()))
+    result = step(model, [8], max_norm=0.01)
+    moved = math.sqrt(
+        sum(float((a - b).detach().square().sum()) for a, b in zip(model.parameters(), before, strict=True))
+    )
+    assert result.grad_norm > 0.1
+    assert moved == pytest.approx(0.5 * 0.01, rel=1e-3)
+
+
+def test_a_broken_gradient_leaves_the_weights_alone() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    clips, labels = batch_of(4)
+    clips[2, 1] = float("inf")
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(FloatingPointError, match="gradient norm is nan"):
+        train_step(model, optimizer, [(clips, labels)], cross_entropy_sum, num_clips=4, max_grad_norm=1)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_dropout_follows_the_seeds_and_not_the_past() -> None:
+    losses = []
+    for past in (0, 5):
+        model = network(nn.Dropout(0.5))
+        torch.rand(past)
+        losses.append(float(step(model, [4, 4], seeds=[3, 4]).loss))
+    assert losses[0] == losses[1]
+    assert float(step(network(nn.Dropout(0.5)), [4, 4], seeds=[3, 5]).loss) != losses[0]
+
+
+def test_label_smoothing_changes_the_loss_as_defined() -> None:
+    logits, labels = torch.tensor([[2.0, 0.0]]), torch.tensor([0])
+    right, wrong = math.log(1 + math.exp(-2)), 2 + math.log(1 + math.exp(-2))
+    assert float(cross_entropy_sum(logits, labels)) == pytest.approx(right)
+    assert float(cross_entropy_sum(logits, labels, 0.2)) == pytest.approx(0.9 * right + 0.1 * wrong)
+
+
+def test_sgd_with_dampening_by_hand() -> None:
+    weight = nn.Parameter(torch.tensor([1.0]))
+    recipe = OptimRecipe(name="sgd", lr=0.1, momentum=0.9, dampening=0.9, weight_decay=0.0)
+    optimizer = build_optimizer([weight], recipe)
+    for _ in range(2):
+        weight.grad = torch.tensor([1.0])
+        optimizer.step()
+    # torch: the first momentum is the whole gradient, 1; the second 0.9 * 1 + (1 - 0.9) * 1 = 1
+    assert float(weight) == pytest.approx(1 - 0.1 - 0.1)
+
+
+def test_adamw_decays_before_it_steps() -> None:
+    weight = nn.Parameter(torch.tensor([2.0]))
+    optimizer = build_optimizer([weight], OptimRecipe(lr=0.01, weight_decay=0.5))
+    weight.grad = torch.tensor([3.0])
+    optimizer.step()
+    assert float(weight) == pytest.approx(2 * (1 - 0.01 * 0.5) - 0.01, rel=1e-5)
+
+
+def test_plateau_is_torch_s() -> None:
+    losses = [3.0, 2.0, 2.0, 2.1, 1.99999, 2.0, 1.5, 1.6, 1.6, 1.6, 1.6, 1.6, 1.4, 1.4, 1.4, 1.4, 1.4, 1.4, 1.4]
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="min", patience=2, factor=0.1)
+    ours = Schedule(OptimRecipe(lr=0.1, patience=2, factor=0.1), steps_per_epoch=10, epochs=99)
+    for epoch, loss in enumerate(losses):
+        if epoch == 9:  # a restart in between changes nothing
+            state, ours = ours.state_dict(), Schedule(OptimRecipe(lr=0.1, patience=2, factor=0.1), 10, 99)
+            ours.load_state_dict(state)
+        assert ours.lr(10 * epoch) == pytest.approx(optimizer.param_groups[0]["lr"])
+        reference.step(loss)
+        ours.end_epoch(loss)
+    assert ours.lr(0) < 1e-3
+
+
+def test_warm_up_and_cosine_by_hand() -> None:
+    cosine = Schedule(OptimRecipe(lr=1.0, schedule="cosine", warmup_epochs=1), steps_per_epoch=4, epochs=4)
+    rates = [cosine.lr(i) for i in range(16)]
+    assert rates[0] == pytest.approx(0.25)
+    assert rates[8] == pytest.approx(0.5)
+    assert rates[15] == pytest.approx(0.5 * (1 + math.cos(math.pi * 15 / 16)))
+    constant = Schedule(OptimRecipe(lr=1.0, schedule="constant"), 4, 4)
+    constant.end_epoch(float("nan"))
+    assert {constant.lr(i) for i in range(20)} == {1.0}
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    set_lr(optimizer, 0.02)
+    assert optimizer.param_groups[0]["lr"] == 0.02
