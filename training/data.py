@@ -43,6 +43,10 @@ class Shards(checkpoints.Shards, Protocol):
     """What training needs of a shard set (:class:`preprocessing.shardset.ShardSet`)."""
 
     @property
+    def content(self) -> str:
+        """Digest of the stored bytes and the index: which videos, with which labels and splits."""
+
+    @property
     def rejected(self) -> Sequence[Any]:
         """Videos that are not in the set, with ``video_id``, ``problem`` and ``splits``."""
 

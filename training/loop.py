@@ -115,9 +115,8 @@ class _Training:
         self.about_shards = {
             "modality": shards.modality,
             "digest": shards.digest,
+            "content": shards.content,
             "classes": list(shards.classes),
-            "train_videos": len(self.train_videos),
-            "val_videos": len(self.val_videos),
         }
         self.saved_at = time.monotonic()
 

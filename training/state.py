@@ -24,7 +24,7 @@ class TrainState:
     recipe: dict[str, Any]
     """Plain values that decide the weights, see ``TrainRecipe.identity``."""
     shards: dict[str, Any]
-    """Modality, recipe digest and classes of the shard set, and how many videos each part has."""
+    """Modality, digests of recipe and content, and classes of the shard set."""
     weights: dict[str, Tensor]
     """State dict of the recognizer."""
     optimizer: dict[str, Any]

@@ -31,6 +31,7 @@ class FakeShards:
     classes: list[str]
     modality: str = "rgb"
     digest: str = "d1g35t"
+    content: str = "c0nt3nt"
     uri: str = "/fake/set"
     size: tuple[int, int] = (24, 32)
     rejected: list[FakeRejected] = field(default_factory=list)

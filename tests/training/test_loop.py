@@ -180,8 +180,10 @@ def test_a_read_only_output_is_found_before_training(tmp_path: Path) -> None:
         run(RECIPE, tmp_path / "file")
 
 
-def test_flow_and_sections(tmp_path: Path) -> None:
+def test_flow_and_sections_in_bfloat16(tmp_path: Path) -> None:
     data = replace(RECIPE.data, sampling="sections", flip=False, multi_scale=False)
-    summary, events = run(replace(RECIPE, data=data, epochs=1), tmp_path, make_shards(num_classes=2, modality="flow"))
+    recipe = replace(RECIPE, data=data, epochs=1, amp="bf16")
+    summary, events = run(recipe, tmp_path, make_shards(num_classes=2, modality="flow"))
+    assert {value.dtype for value in weights_of(tmp_path).values() if value.is_floating_point()} == {torch.float32}
     assert len(summary.history) == 1
     assert events[0]["num_classes"] == 2

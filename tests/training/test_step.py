@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from preprocessing.errors import ConfigError
 from training.losses import cross_entropy_sum
 from training.optim import Schedule, build_optimizer, set_lr
 from training.recipe import OptimRecipe
-from training.step import StepResult, train_step
+from training.step import StepResult, autocast_dtype, train_step
 
 
 def batch_of(num: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -136,3 +137,30 @@ def test_warm_up_and_cosine_by_hand() -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     set_lr(optimizer, 0.02)
     assert optimizer.param_groups[0]["lr"] == 0.02
+
+
+def test_a_scaler_leaves_an_overflowing_step_out_and_lowers_its_scale() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    clips, labels = batch_of(4)
+    before = copy.deepcopy(model.state_dict())
+    broken = (clips * float("inf"), labels)
+    train_step(model, optimizer, [broken], cross_entropy_sum, num_clips=4, max_grad_norm=1e9, scaler=scaler)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert scaler.get_scale() == 512
+    result = train_step(
+        model, optimizer, [(clips, labels)], cross_entropy_sum, num_clips=4, max_grad_norm=1e9, scaler=scaler
+    )
+    reference = network()
+    expected = step(reference, [4])
+    torch.testing.assert_close(list(model.parameters()), list(reference.parameters()))
+    torch.testing.assert_close(result.grad_norm, expected.grad_norm)  # of the gradients, not of the scaled ones
+
+
+def test_which_type_a_recipe_means() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert [autocast_dtype(amp, cpu) for amp in ("auto", "off", "bf16")] == [None, None, torch.bfloat16]
+    assert [autocast_dtype(amp, cuda) for amp in ("auto", "off", "fp16")] == [torch.bfloat16, None, torch.float16]
+    with pytest.raises(ConfigError, match="needs a CUDA device"):
+        autocast_dtype("fp16", cpu)
