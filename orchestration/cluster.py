@@ -19,6 +19,7 @@ def _prepare_private_cluster() -> None:
     # the switch for single-machine clusters is the only one that keeps every socket of Ray on the loopback interface
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would let any other program starve its workers
     configured = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     if not configured:  # a token of our own, or Ray would write one into the home directory
         os.environ["RAY_AUTH_MODE"] = "token"

@@ -1,0 +1,199 @@
+"""Training on a cluster: Ray Train places the processes, the driver hears what they say."""
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from orchestration import cluster as _cluster  # first: it says what Ray reads at its import
+
+# isort: split
+import ray
+import ray.train
+import torch
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from preprocessing import storage
+from preprocessing.errors import UserError
+from preprocessing.shardset import ShardSet
+from training.checkpoints import load_recognizer
+from training.evaluate import VideoScores, evaluate
+from training.loop import TrainSummary, WorkerContext, train
+from training.progress import Event
+from training.recipe import TrainRecipe
+
+MAX_RESTARTS = 3
+"""Times that training goes on from its last saved state after a worker was lost."""
+_POLL_S = 0.5
+_RAY_FOLDER = ".ray"
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a training came to."""
+
+    summary: TrainSummary
+    val_scores: VideoScores
+    """Of the best checkpoint on the validation part, one centre clip per video."""
+
+
+class _Ear:
+    """An actor that keeps what rank 0 says until the driver asks. It holds no CPU."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._refusal: UserError | None = None
+
+    def hear(self, event: Event) -> None:
+        self._events.append(event)
+
+    def refuse(self, error: UserError) -> None:
+        self._refusal = self._refusal or error
+
+    def refusal(self) -> UserError | None:
+        return self._refusal
+
+    def take(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+
+def fit(
+    recipe: TrainRecipe, output: str, hear: Callable[[Event], None], cpus_per_worker: float | None = None
+) -> FitResult:
+    """Train ``recipe`` with ``recipe.workers`` processes, or go on with what is in ``output``.
+
+    Args:
+        recipe: Its shards must be given as an absolute path or URI that every node can read.
+        output: Folder for the state and the best checkpoint, on storage that every node can write to.
+        hear: Called in this process with every event of :func:`training.loop.train`, in order.
+        cpus_per_worker: Logical CPUs that a worker holds; by default an equal share of a private cluster, else 1.
+
+    Raises:
+        UserError: If the training is refused, see :func:`training.loop.train`.
+        RuntimeError: If workers were lost more than MAX_RESTARTS times.
+    """
+    private = _cluster.machine_cpus() // recipe.workers
+    with _cluster.cluster(max(1, _cluster.machine_cpus(), recipe.workers)) as found:
+        cpus = cpus_per_worker or (float(max(1, private)) if found.private else 1.0)
+        if recipe.workers * cpus > found.num_cpus:
+            raise UserError(
+                f"workers = {recipe.workers} with {cpus:g} CPUs each need {recipe.workers * cpus:g}, the cluster has "
+                f"{found.num_cpus}. Ask for fewer workers."
+            )
+        logging.getLogger("ray.train").setLevel(logging.ERROR)
+        for attempt in range(MAX_RESTARTS + 1):
+            try:
+                return _fit_once(recipe, output, hear, cpus, use_gpu=found.num_gpus >= recipe.workers)
+            except ray.train.WorkerGroupError as error:
+                if attempt == MAX_RESTARTS:
+                    raise RuntimeError(f"training lost its workers {attempt + 1} times: {error}") from error
+                hear({"event": "restart", "reason": _first_failure(error), "left": MAX_RESTARTS - attempt})
+    raise AssertionError("the loop returns or raises")
+
+
+def _fit_once(recipe: TrainRecipe, output: str, hear: Callable[[Event], None], cpus: float, use_gpu: bool) -> FitResult:
+    ear: Any = ray.remote(num_cpus=0)(_Ear).remote()
+    resources = {"CPU": cpus, **({"GPU": 1.0} if use_gpu else {})}
+    scratch = storage.join(output, _RAY_FOLDER)
+    loop: Any = _worker
+    trainer = TorchTrainer(
+        loop,
+        train_loop_config={"recipe": recipe, "output": output, "ear": ear, "threads": max(1, int(cpus))},
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=recipe.workers, use_gpu=use_gpu, resources_per_worker=resources
+        ),
+        # Ray would silently go on with a run of the same name; our own state decides that, so the name is new
+        run_config=ray.train.RunConfig(name=uuid.uuid4().hex, storage_path=scratch),
+    )
+    with _Listener(ear, hear):
+        try:
+            result: Any = trainer.fit()
+            fitted: FitResult = result.return_value
+            return fitted
+        except ray.train.WorkerGroupError:
+            refusal = ray.get(ear.refusal.remote())
+            if refusal is not None:
+                raise refusal from None
+            raise
+        finally:
+            storage.delete_folder(scratch)
+
+
+class _Listener:
+    """Calls ``hear`` with the events of an ear, from a thread of its own, until the block ends."""
+
+    def __init__(self, ear: Any, hear: Callable[[Event], None]) -> None:
+        self._ear, self._hear = ear, hear
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        if self._error is not None and kind is None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            while not self._done.wait(_POLL_S):
+                self._drain()
+            self._drain()
+        except BaseException as error:  # raised again where the training was started
+            self._error = error
+
+    def _drain(self) -> None:
+        for event in ray.get(self._ear.take.remote()):
+            self._hear(event)
+
+
+def _worker(config: dict[str, Any]) -> FitResult | None:
+    """What each process of a training does. Rank 0 speaks, and at the end looks at the best checkpoint."""
+    recipe: TrainRecipe = config["recipe"]
+    ear, context = config["ear"], ray.train.get_context()
+    rank = context.get_world_rank()
+    device = ray.train.torch.get_device() if torch.cuda.is_available() else torch.device("cpu")
+
+    def emit(event: Event) -> None:
+        if rank == 0:
+            ear.hear.remote(event)
+
+    try:
+        shards = ShardSet.open(recipe.data.shards)
+        worker = WorkerContext(
+            rank=rank, world_size=context.get_world_size(), device=device, num_threads=config["threads"]
+        )
+        summary = train(recipe, shards, worker, config["output"], emit)
+        if rank:
+            return None
+        recognizer, info = load_recognizer(summary.checkpoint)
+        scores = evaluate(
+            recognizer,
+            shards,
+            recipe.data,
+            part=recipe.data.val_part,
+            batch=recipe.eval_batch,
+            device=device,
+            loader_workers=recipe.loader_workers,
+            amp=recipe.amp,
+            num_threads=config["threads"],
+        )
+    except UserError as error:
+        ray.get(ear.refuse.remote(error))
+        raise
+    ray.get(ear.hear.remote({"event": "end", "best_epoch": info.epoch}))  # waits: all events before it have arrived
+    return FitResult(summary, scores)
+
+
+def _first_failure(error: Any) -> str:
+    failures = getattr(error, "worker_failures", None) or {}
+    for rank, failure in sorted(failures.items()):
+        return f"worker {rank}: {type(failure).__name__}: {str(failure).splitlines()[0] if str(failure) else ''}"
+    return str(error).splitlines()[0]

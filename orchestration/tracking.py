@@ -1,0 +1,266 @@
+"""MLflow, written by one process: the driver. A store that fails for a while loses nothing and stops nobody."""
+
+import fcntl
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # ours keeps what failed and tries again later
+
+from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from preprocessing import storage
+from preprocessing.errors import ConfigError, UserError
+
+for _name in ("mlflow", "alembic"):
+    logging.getLogger(_name).setLevel(logging.WARNING)  # migrations of a fresh store are nobody's news
+
+RUN_FILE = "mlflow.json"
+"""In the output folder of a training: which MLflow run it is."""
+_PAGE = 1000
+_LONGEST_PARAM = 6000
+_FLUSH_S = 5.0
+
+
+@dataclass(frozen=True)
+class RunAddress:
+    """Where a run is kept."""
+
+    tracking_uri: str
+    experiment: str
+    run_id: str
+
+    def save(self, folder: str) -> None:
+        """Write the address into the folder of a training."""
+        storage.write_bytes(storage.join(folder, RUN_FILE), (json.dumps(asdict(self), indent=2) + "\n").encode())
+
+    @staticmethod
+    def load(folder: str) -> "RunAddress | None":
+        """Read the address from the folder of a training; None if there is none."""
+        path = storage.join(folder, RUN_FILE)
+        if not storage.exists(path):
+            return None
+        try:
+            return RunAddress(**json.loads(storage.read_bytes(path)))
+        except (ValueError, TypeError):
+            raise UserError(f"{path}: not the address of an MLflow run. Delete it to start a new run.") from None
+
+
+def choose_store(tracking_uri: str | None, folder: str) -> str:
+    """Return the tracking URI to use: the one given, MLFLOW_TRACKING_URI, or a SQLite file beside the run's folder.
+
+    Raises:
+        ConfigError: If none is given and ``folder`` is not a local one, where SQLite cannot live.
+    """
+    chosen = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if chosen:
+        return chosen if "://" in chosen else f"sqlite:///{storage.resolve_uri(chosen)}"
+    if not storage.is_local(folder):
+        raise ConfigError(f"{folder}: runs kept there need an MLflow server; give it with --tracking-uri.")
+    return f"sqlite:///{os.path.join(os.path.dirname(folder), 'mlflow.db')}"
+
+
+def page_command(tracking_uri: str) -> str:
+    """What opens the MLflow page of a store, or where it is."""
+    if tracking_uri.startswith("sqlite:"):
+        return f"mlflow ui --backend-store-uri {tracking_uri}"
+    return tracking_uri
+
+
+class Tracker:
+    """One run. Metrics are collected and sent in batches; what cannot be sent is kept and sent later."""
+
+    def __init__(self, client: MlflowClient, address: RunAddress) -> None:
+        self._client, self.address = client, address
+        self._waiting: list[Metric] = []
+        self._sent_at = time.monotonic()
+        self._told = False
+
+    @staticmethod
+    def start(tracking_uri: str, experiment: str, run_name: str, tags: Mapping[str, str]) -> "Tracker":
+        """Create a run.
+
+        Raises:
+            UserError: If the store cannot be reached.
+        """
+        client = _connect(tracking_uri)
+        with _explained(tracking_uri):
+            run = client.create_run(_experiment(client, tracking_uri, experiment), run_name=run_name, tags=dict(tags))
+        return Tracker(client, RunAddress(tracking_uri, experiment, run.info.run_id))
+
+    @staticmethod
+    def resume(address: RunAddress) -> "Tracker":
+        """Go on with a run.
+
+        Raises:
+            UserError: If the store cannot be reached, or has no such run.
+        """
+        client = _connect(address.tracking_uri)
+        with _explained(address.tracking_uri):
+            client.update_run(address.run_id, status="RUNNING")
+        return Tracker(client, address)
+
+    def last_step(self, name: str) -> int:
+        """Largest step at which a metric is known, -1 if it is not."""
+        with _explained(self.address.tracking_uri):
+            history = self._client.get_metric_history(self.address.run_id, name)
+        return max((metric.step for metric in history), default=-1)
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Record parameters that the run does not have yet."""
+        with _explained(self.address.tracking_uri):
+            known = self._client.get_run(self.address.run_id).data.params
+            new = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in values.items() if key not in known]
+            for start in range(0, len(new), 100):
+                self._client.log_batch(self.address.run_id, params=new[start : start + 100])
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Collect numbers, and send what was collected if it is time to."""
+        now_ms = int(time.time() * 1000)
+        self._waiting += [Metric(name, float(value), now_ms, step) for name, value in values.items()]
+        if time.monotonic() - self._sent_at >= _FLUSH_S:
+            self.flush()
+
+    def flush(self) -> bool:
+        """Send what was collected; return whether all of it arrived. Says so once if the store is out of reach."""
+        self._sent_at = time.monotonic()
+        try:
+            while self._waiting:
+                self._client.log_batch(self.address.run_id, metrics=self._waiting[:_PAGE])
+                del self._waiting[:_PAGE]
+        except Exception as error:  # whatever the store's trouble is, training goes on
+            if not self._told:
+                self._told = True
+                reason = str(error).splitlines()[0][:200]
+                print(f"MLflow is out of reach; its numbers are kept and sent later: {reason}", file=sys.stderr)
+            return False
+        return True
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Keep a local file, or a folder's files, with the run. Says so if the store is out of reach."""
+        try:
+            if path.is_dir():
+                self._client.log_artifacts(self.address.run_id, str(path), folder)
+            else:
+                self._client.log_artifact(self.address.run_id, str(path), folder)
+        except Exception as error:  # the file is still where it was
+            print(f"MLflow did not take {path.name}: {str(error).splitlines()[0][:200]}", file=sys.stderr)
+
+    def artifact_of(self, uri: str) -> None:
+        """Keep a file of any storage with the run."""
+        if storage.is_local(uri):
+            self.artifact(Path(uri))
+            return
+        with tempfile.TemporaryDirectory(prefix="kinebert-") as folder:
+            local = Path(folder) / storage.name_of(uri)
+            local.write_bytes(storage.read_bytes(uri))
+            self.artifact(local)
+
+    def end(self, status: str) -> None:
+        """Send the rest and close the run as FINISHED, FAILED or KILLED."""
+        for pause_s in (0.0, 2.0, 5.0):
+            time.sleep(pause_s)
+            if self.flush():
+                break
+        else:
+            print(f"MLflow stayed out of reach: {len(self._waiting)} numbers of the run are lost.", file=sys.stderr)
+        try:
+            self._client.set_terminated(self.address.run_id, status)
+        except Exception as error:  # nothing is left to do for a run whose store is gone
+            print(f"MLflow did not close the run: {str(error).splitlines()[0][:200]}", file=sys.stderr)
+
+
+@contextmanager
+def running(tracker: Tracker) -> Iterator[Tracker]:
+    """Close the run as what the block's end makes of it."""
+    status = "FAILED"
+    try:
+        yield tracker
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        tracker.end(status)
+
+
+def code_version() -> dict[str, str]:
+    """Tags that say which code ran: the git commit, and whether it was changed since. Empty outside a checkout."""
+    root = Path(__file__).parents[1]
+
+    def git(*args: str) -> str:
+        command = ["git", "-C", str(root), *args]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        commit, changed = git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"mlflow.source.git.commit": commit, "git_changed": str(changed).lower()}
+
+
+def _connect(tracking_uri: str) -> MlflowClient:
+    """Open a store; a server that does not answer is found out here, and not after hours."""
+    if tracking_uri.startswith("sqlite:///"):
+        folder = os.path.dirname(tracking_uri.removeprefix("sqlite:///"))
+        storage.check_writable(folder)
+    if tracking_uri.startswith(("http://", "https://")):
+        try:
+            urllib.request.urlopen(tracking_uri.rstrip("/") + "/health", timeout=10).close()
+        except urllib.error.HTTPError:
+            pass  # somebody answers; whether it is MLflow, the first request will tell
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise UserError(
+                f"{tracking_uri}: the tracking server does not answer ({reason}). Start it, correct --tracking-uri, "
+                "or leave it out to use a local SQLite file."
+            ) from None
+    with _explained(tracking_uri), _one_at_a_time(tracking_uri):
+        client = MlflowClient(tracking_uri)
+        client.search_experiments(max_results=1)
+        return client
+
+
+def _experiment(client: MlflowClient, tracking_uri: str, name: str) -> str:
+    with _one_at_a_time(tracking_uri):
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        artifacts = None
+        if tracking_uri.startswith("sqlite:///"):  # MLflow's own default is the present folder, wherever that is
+            artifacts = Path(tracking_uri.removeprefix("sqlite:///")).with_name("mlartifacts").as_uri()
+        return str(client.create_experiment(name, artifact_location=artifacts))
+
+
+@contextmanager
+def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
+    """Let one process of this machine at a time set up a SQLite store: several at once break its migration."""
+    if not tracking_uri.startswith("sqlite:///"):
+        yield
+        return
+    with open(tracking_uri.removeprefix("sqlite:///") + ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _explained(tracking_uri: str) -> Iterator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        reason = str(error).splitlines()[0][:300]
+        raise UserError(f"{tracking_uri}: MLflow says: {reason}") from None

@@ -1,0 +1,134 @@
+"""Score the videos of a split with a trained recognizer.
+
+kinebert evaluate runs/rgb/best.pt --part test --views multi
+"""
+
+import os
+import sys
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import tyro
+
+from orchestration.cluster import machine_cpus
+from orchestration.options import run
+from orchestration.progress import ProgressLine
+from preprocessing.errors import ConfigError
+from preprocessing.shardset import ShardSet
+from preprocessing.storage import check_writable, join, resolve_uri
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Score every video of one part of a split with a trained recognizer.
+
+    The scores per video are kept as Parquet, for `kinebert fuse`; a report is written beside them, and the numbers go
+    to the MLflow run of the training.
+    """
+
+    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]
+    """best.pt of a training (path or URI)."""
+    part: str = "test"
+    """Part of the split to score: train, val or test."""
+    split: str | None = None
+    """Name of the split; by default that of the training."""
+    shards: str | None = None
+    """Shard set (path or URI); by default that of the training."""
+    views: Literal["single", "multi"] = "single"
+    """single: the centre clip of each video; multi: the mean over all clips that fit without overlap."""
+    output: str | None = None
+    """Folder for scores.parquet and the report; by default one beside the checkpoint, named after part and views."""
+    batch: int = 16
+    """Clips that are fed at once."""
+    device: str = "auto"
+    """auto takes a GPU if there is one; or cpu, cuda, cuda:1."""
+    loader_workers: int = 0
+    """Processes that read clips; 0 reads them in this one."""
+
+
+def main(config: EvaluateConfig) -> int:
+    """Score, measure, report, and return the exit status."""
+    checkpoint = resolve_uri(config.checkpoint)
+    folder = checkpoint.rpartition("/")[0]
+    if config.batch < 1:
+        raise ConfigError(f"batch must be at least 1, got {config.batch}.")
+    import torch  # slow imports, after the options are known to be right
+
+    from orchestration import results, tracking
+    from training.checkpoints import check_shards, load_recognizer
+    from training.evaluate import evaluate, file_digest, recipe_of, write_scores
+
+    recognizer, info = load_recognizer(checkpoint)
+    recipe = recipe_of(checkpoint, info)
+    data = replace(recipe.data, split=config.split or recipe.data.split)
+    shards = ShardSet.open(resolve_uri(config.shards or data.shards))
+    check_shards(checkpoint, info, shards)
+    shards.select(data.split, config.part)
+    output = resolve_uri(config.output or join(folder, f"{data.split}-{config.part}-{config.views}"))
+    check_writable(output)
+    address = tracking.RunAddress.load(folder)
+    tracker = tracking.Tracker.resume(address) if address is not None else None
+    line = ProgressLine()
+    scores = evaluate(
+        recognizer,
+        shards,
+        data,
+        part=config.part,
+        views=config.views,
+        batch=config.batch,
+        device=_device(config.device, torch.cuda.is_available()),
+        loader_workers=config.loader_workers,
+        amp=recipe.amp,
+        num_threads=machine_cpus(),
+        about={
+            "checkpoint": file_digest(checkpoint),
+            "run_folder": folder,
+            "recipe": shards.recipe,
+            "content": shards.content,
+            "model": f"{recipe.model.backbone} + {recipe.model.head}",
+        },
+        progress=lambda done, total: line.show(lambda: f"{done}/{total} clips"),
+    )
+    line.close(f"{scores.num_clips.sum()} clips of {len(scores.video_ids)} videos")
+    table = join(output, "scores.parquet")
+    write_scores(table, scores)
+    facts = {"checkpoint": checkpoint, "model": scores.about["model"], "part": f"{data.split}/{config.part}"}
+    facts["views"] = "one centre clip per video" if config.views == "single" else "all clips without overlap"
+    name = f"{data.split}-{config.part}-{config.views}"
+    report = results.publish_report(
+        join(output, "report"),
+        results.report_data(f"{os.path.basename(folder)} on {name}", {shards.modality: scores}, facts),
+        tracker,
+        name,
+    )
+    if tracker is not None:
+        numbers = scores.metrics().as_numbers()
+        tracker.metrics({f"{name}/{key}": value for key, value in numbers.items()}, info.epoch)
+        tracker.artifact_of(table)
+        tracker.end("FINISHED")
+    print("\n".join([*results.accuracy_lines({shards.modality: scores}), *results.rejected_lines(scores)]))
+    print(f"scores: {table}")
+    print(f"report: {report}")
+    print(f"next: kinebert fuse {table} OTHER/scores.parquet")
+    return 0
+
+
+def _device(name: str, has_gpu: bool) -> "torch.device":  # noqa: F821 - torch is imported late
+    import torch
+
+    try:
+        device = torch.device(("cuda" if has_gpu else "cpu") if name == "auto" else name)
+    except RuntimeError:
+        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}.") from None
+    if device.type == "cuda" and not has_gpu:
+        raise ConfigError(f"device {name!r}: there is no CUDA device here; use cpu.")
+    return device
+
+
+def cli(args: list[str]) -> int:
+    """Run the program with command-line ``args`` and return its exit status."""
+    return run(main, EvaluateConfig, args, "kinebert evaluate")
+
+
+if __name__ == "__main__":
+    sys.exit(cli(sys.argv[1:]))

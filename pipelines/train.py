@@ -1,0 +1,164 @@
+"""Train a recognizer from a recipe, on this machine or on a cluster.
+
+kinebert train recipe.toml --set optim.lr=0.001
+ray job submit --working-dir . -- python pipelines/train.py pipelines/recipes/r.toml --output /data/runs/r
+"""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from orchestration.cluster import check_workers
+from orchestration.options import run
+from orchestration.progress import ProgressLine, duration
+from preprocessing import storage
+from preprocessing.config import flatten, load_config, to_plain
+from preprocessing.shardset import ShardSet
+from preprocessing.storage import resolve_uri
+from training.progress import Event
+from training.recipe import TrainRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a recognizer from a recipe.
+
+    Run the same command again to continue after a stop. Everything is kept in MLflow; the output folder holds the
+    best checkpoint, the state to continue from, and a report.
+    """
+
+    recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
+    """TOML file that describes the whole training; see pipelines/recipes."""
+    overrides: Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE ...")] = ()
+    """Values to take instead of the recipe's, such as optim.lr=0.001."""
+    output: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
+    """Folder (path or URI) of the run; by default runs/ and the recipe's name."""
+    experiment: str = "kinebert"
+    """MLflow experiment that the run belongs to."""
+    tracking_uri: str | None = None
+    """MLflow server, or file of a SQLite store; by default MLFLOW_TRACKING_URI, else mlflow.db beside RUN."""
+    cpus_per_worker: float | None = None
+    """Logical CPUs that a worker holds; by default an equal share of this machine, or 1 on a cluster."""
+
+
+def main(config: TrainConfig) -> int:
+    """Check everything that can be checked, train, report, and return the exit status."""
+    recipe = load_config(TrainRecipe, config.recipe, config.overrides)
+    recipe = replace(recipe, data=replace(recipe.data, shards=resolve_uri(recipe.data.shards)))
+    output = resolve_uri(config.output or f"runs/{Path(config.recipe).stem}")
+    check_workers(recipe.workers, "workers")
+    shards = ShardSet.open(recipe.data.shards)
+    from orchestration import fit, results, tracking  # slow imports, after the quick refusals
+    from training.preflight import check_training
+
+    for note in check_training(recipe, shards, output):
+        print(f"note: {note}")
+    store = tracking.choose_store(config.tracking_uri, output)
+    storage.check_writable(output)
+    known = tracking.RunAddress.load(output)
+    if known is not None and known.tracking_uri == store:
+        tracker = tracking.Tracker.resume(known)
+    else:
+        tags = {
+            **tracking.code_version(),
+            "modality": shards.modality,
+            "shards_digest": shards.digest,
+            "shards_content": shards.content,
+            "recipe_digest": recipe.digest(),
+            "run_folder": output,
+        }
+        name = storage.name_of(output)
+        tracker = tracking.Tracker.start(store, config.experiment, name, tags)
+        tracker.address.save(output)
+    with tracking.running(tracker):
+        tracker.params(flatten(to_plain(recipe)))
+        with storage.explained(output, "write the recipe"):
+            storage.write_bytes(storage.join(output, "recipe.toml"), Path(config.recipe).read_bytes())
+        tracker.artifact(Path(config.recipe))
+        print(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {output}", flush=True)
+        result = fit.fit(recipe, output, _Hearing(tracker, tracker.last_step("step/loss")), config.cpus_per_worker)
+        results.save_history(output, result.summary.history)
+        tracker.artifact_of(result.summary.checkpoint)
+        best = result.summary.best
+        tracker.metrics({f"best/{key}": value for key, value in best.items() if key.startswith("val_")}, best["epoch"])
+        scores = result.val_scores
+        scores.about.update(run_folder=output, recipe=shards.recipe)
+        facts = {"run": output, "recipe": config.recipe, "part": f"{recipe.data.split}/{recipe.data.val_part}"}
+        facts |= {"views": "one centre clip per video", "best epoch": str(best["epoch"])}
+        report = results.publish_report(
+            storage.join(output, "report"),
+            results.report_data(f"Training {storage.name_of(output)}", {shards.modality: scores}, facts),
+            tracker,
+            "report",
+        )
+    print("\n".join([*results.accuracy_lines({shards.modality: scores}), *results.rejected_lines(scores)]))
+    print(
+        f"best of {len(result.summary.history)} epochs: epoch {best['epoch']}, validation top-1 {best['val_top1']:.1%}"
+    )
+    print(f"report: {report}")
+    print(f"next: kinebert evaluate {result.summary.checkpoint} --part test")
+    print(f"      {tracking.page_command(store)}")
+    return 0
+
+
+class _Hearing:
+    """Shows what a training says, and passes it to MLflow. What was told before a restart is not told again."""
+
+    def __init__(self, tracker: Any, last_step: int) -> None:
+        self._tracker, self._last_step = tracker, last_step
+        self._line = ProgressLine()
+
+    def __call__(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "start":
+            self._start(event)
+        elif kind == "step":
+            self._step(event)
+        elif kind == "epoch":
+            self._epoch(event)
+        elif kind == "restart":
+            print(f"a worker was lost ({event['reason']}); going on from the last saved state", file=sys.stderr)
+
+    def _start(self, event: Event) -> None:
+        where = event["resumed"]
+        gone = f", going on at epoch {where['epoch'] + 1}, step {where['step'] + 1}" if where else ""
+        print(
+            f"{event['train_videos']} training and {event['val_videos']} validation videos, {event['num_classes']} "
+            f"classes, {event['num_parameters'] / 1e6:.2f} M parameters, {event['steps_per_epoch']} steps per epoch, "
+            f"{event['world_size']} workers{gone}",
+            flush=True,
+        )
+
+    def _step(self, event: Event) -> None:
+        if event["global_step"] > self._last_step:
+            self._last_step = event["global_step"]
+            names = ("loss", "top1", "lr", "grad_norm", "data_wait", "clips_per_s")
+            self._tracker.metrics({f"step/{name}": event[name] for name in names}, event["global_step"])
+        self._line.show(
+            lambda: (
+                f"epoch {event['epoch']}/{event['num_epochs']} step {event['step']}/{event['steps_per_epoch']}: loss "
+                f"{event['loss']:.3f}, {event['clips_per_s']:.1f} clips/s, {event['data_wait']:.0%} waiting for data, "
+                f"{duration(event['eta_s'])} left"
+            )
+        )
+
+    def _epoch(self, event: Event) -> None:
+        told = ("epoch", "event", "num_epochs", "is_best", "best_epoch", "best_top1")
+        self._tracker.metrics({key: value for key, value in event.items() if key not in told}, event["epoch"])
+        self._line.close(
+            f"epoch {event['epoch']}/{event['num_epochs']}: train loss {event['train_loss']:.3f}, top-1 "
+            f"{event['train_top1']:.1%}; validation loss {event['val_loss']:.3f}, top-1 {event['val_top1']:.1%}"
+            f"{' (best)' if event['is_best'] else ''}; {duration(event['seconds'])}"
+        )
+
+
+def cli(args: list[str]) -> int:
+    """Run the program with command-line ``args`` and return its exit status."""
+    return run(main, TrainConfig, args, "kinebert train")
+
+
+if __name__ == "__main__":
+    sys.exit(cli(sys.argv[1:]))

@@ -1,0 +1,34 @@
+"""What can be found out about a training before any process of it is started."""
+
+import torch
+
+from training.data import Shards, check_videos
+from training.models import build_recognizer
+from training.recipe import TrainRecipe
+from training.state import check_continues, load_state
+
+
+def check_training(recipe: TrainRecipe, shards: Shards, output: str) -> list[str]:
+    """Look for what would end a training early; return sentences about what is unusual but allowed.
+
+    Raises:
+        UserError: If a part is empty, the network cannot be built, or ``output`` holds another training.
+    """
+    notes = [
+        note
+        for part in (recipe.data.train_part, recipe.data.val_part)
+        for note in check_videos(shards, recipe.data, part)[1]
+    ]
+    with torch.device("meta"):  # shapes only: the real weights are made where they are trained
+        build_recognizer(
+            **recipe.model.arguments(),
+            modality=shards.modality,
+            num_classes=len(shards.classes),
+            clip_length=recipe.data.clip_length,
+            size=recipe.data.crop_size,
+            frame_interval=recipe.data.frame_interval,
+        )
+    state = load_state(output)
+    if state is not None:
+        check_continues(state, recipe.identity(), state.shards, output)
+    return notes
