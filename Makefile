@@ -1,0 +1,38 @@
+# Everything runs in .venv, made from constraints.txt on the first use.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.complete
+
+.PHONY: help setup demo test check bench clean
+
+help:  ## say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /' | sed 's/^/make /'
+
+setup: $(STAMP)  ## make .venv with the tested versions
+
+$(STAMP): constraints.txt pyproject.toml
+	@echo "setting up .venv from constraints.txt (some minutes, about 2 GB)"
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; say which: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+demo: setup  ## run the main job on generated videos, to a two-stream result (about 10 minutes)
+	@$(BIN)/kinebert demo --output demo
+
+test: setup  ## pass the tests (about 10 minutes)
+	@echo "running the fast tests; 'slow' and 'gpu' are markers for the others (-m slow)"
+	@$(BIN)/python -m pytest -q
+	@echo "next: make demo, or kinebert --help for your own videos (source .venv/bin/activate)"
+
+check: setup  ## lint, types, and who imports whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup  ## print the tables of tests/benchmarks
+	@for script in tests/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:  ## remove .venv and what tools left behind
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
