@@ -46,6 +46,10 @@ class Cluster:
     """Started by this program, on this machine; ends with it."""
 
 
+_present: Cluster | None = None
+"""The private cluster that an outer block has started."""
+
+
 @contextmanager
 def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
     """Join the cluster that ``RAY_ADDRESS`` names (as ``ray job submit`` sets it); without it, start a private one.
@@ -60,8 +64,9 @@ def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
     Raises:
         UserError: If the given cluster cannot be joined.
     """
+    global _present
     if ray.is_initialized():
-        yield _describe(private=False)
+        yield _present or _describe(private=False)
         return
     given = os.environ.get(GIVEN, "local")
     if given != "local":
@@ -85,8 +90,10 @@ def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
             logging_level=_QUIET,
             _temp_dir=folder,
         )
-        yield _describe(private=True)
+        _present = _describe(private=True)
+        yield _present
     finally:
+        _present = None
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -75,9 +75,8 @@ def fit(
         UserError: If the training is refused, see :func:`training.loop.train`.
         RuntimeError: If workers were lost more than MAX_RESTARTS times.
     """
-    private = _cluster.machine_cpus() // recipe.workers
-    with _cluster.cluster(max(1, _cluster.machine_cpus(), recipe.workers)) as found:
-        cpus = cpus_per_worker or (float(max(1, private)) if found.private else 1.0)
+    with _cluster.cluster(max(_cluster.machine_cpus(), recipe.workers)) as found:
+        cpus = cpus_per_worker or (float(max(1, found.num_cpus // recipe.workers)) if found.private else 1.0)
         if recipe.workers * cpus > found.num_cpus:
             raise UserError(
                 f"workers = {recipe.workers} with {cpus:g} CPUs each need {recipe.workers * cpus:g}, the cluster has "
