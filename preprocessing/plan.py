@@ -16,6 +16,8 @@ class PlannedVideo:
 
     video_id: str
     path: str
+    num_bytes: int
+    """Size of the file, by which a file that was replaced is noticed."""
     problem: str | None
     """Why the manifest says that it cannot be used; None where it can."""
 
@@ -48,7 +50,7 @@ def plan_shards(rows: Sequence[ManifestRow], videos_per_shard: int) -> list[Plan
     return [
         PlannedShard(
             f"shard-{i:05d}-of-{count:05d}.parquet",
-            tuple(PlannedVideo(row.video_id, row.path, row.problem) for row in sorted(group, key=_by_id)),
+            tuple(PlannedVideo(row.video_id, row.path, row.bytes, row.problem) for row in sorted(group, key=_by_id)),
         )
         for i, group in enumerate(groups)
     ]

@@ -26,13 +26,15 @@ class Claim:
 
     recipe: dict[str, Any]
     videos: str
-    """Digest of which video goes into which shard."""
+    """Digest of which video, from which file, goes into which shard."""
     num_videos: int
 
     @staticmethod
     def of(recipe: FrameRecipe, shards: Sequence[PlannedShard]) -> "Claim":
         """The claim of a job."""
-        videos = [[shard.name, [[v.video_id, v.path, v.problem] for v in shard.videos]] for shard in shards]
+        videos = [
+            [shard.name, [[v.video_id, v.path, v.num_bytes, v.problem] for v in shard.videos]] for shard in shards
+        ]
         return Claim(recipe.plain(), digest(videos), sum(len(shard.videos) for shard in shards))
 
 
@@ -60,7 +62,7 @@ def claim_output(output: str, claim: Claim) -> None:
         )
     if found["videos"] != claim.videos:
         raise ConfigError(
-            f"{output}: was made from another list of videos or with another videos_per_shard "
+            f"{output}: was made from another list of videos, from other files, or with another videos_per_shard "
             f"({found['num_videos']} videos there, {claim.num_videos} here). Choose another output folder."
         )
 

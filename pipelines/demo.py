@@ -1,0 +1,161 @@
+"""The whole job on generated videos: index, extract, train three recognizers, evaluate, fuse, compare.
+
+kinebert demo --output demo
+"""
+
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestration.options import run
+from orchestration.progress import ProgressLine, duration
+from preprocessing.errors import ConfigError, UserError
+from preprocessing.storage import check_writable, is_local, resolve_uri
+from preprocessing.synthetic import DIRECTION_CLASSES, ORDER_CLASSES, SYNTHETIC_CLASSES, write_synthetic_videos
+
+RECIPES = Path(__file__).parent / "recipes" / "demo"
+STREAMS = {
+    "rgb_tgap": "RGB, resnet18 + tgap",
+    "rgb_bert": "RGB, resnet18 + bert",
+    "flow_bert": "flow, resnet18 + bert",
+    "two_stream": "two-stream (RGB bert + flow bert)",
+}
+GOAL_TWO_STREAM, GOAL_ORDER_GAIN = 0.90, 0.30
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Run the whole job on generated videos: half of the classes differ by direction, half by order alone.
+
+    Every step is one of the programs, shown as the command that it is. Run again to continue.
+    """
+
+    output: str = "demo"
+    """Local folder for everything that the demo makes."""
+    videos_per_class: int = 60
+    """Videos of each of the 8 classes."""
+    seed: int = 0
+    """Decides the videos, the split, and the trainings."""
+
+
+@dataclass
+class _Clock:
+    """How long the steps took."""
+
+    steps: list[tuple[str, float]] = field(default_factory=list)
+
+    def step(self, about: str, program: Callable[[list[str]], int], name: str, *args: str) -> None:
+        """Run one program, as its command line says; a failure ends the demo."""
+        print(f"\n== {about}\n$ kinebert {name} {shlex.join(args)}", flush=True)
+        start = time.monotonic()
+        status = program(list(args))
+        self.steps.append((about, time.monotonic() - start))
+        if status:
+            raise UserError(f"demo: kinebert {name} ended with status {status}; its words are above.")
+
+
+def main(config: DemoConfig) -> int:
+    """Run the demo and return 0 if it shows what it is to show, else 1."""
+    output = resolve_uri(config.output)
+    if not is_local(output):
+        raise ConfigError(f"{output}: the demo works in a local folder.")
+    check_writable(output)
+    from orchestration.cluster import cluster, machine_cpus  # slow imports
+    from pipelines import evaluate, extract_flow, extract_frames, fuse, index_videos, train
+
+    start, clock, folder = time.monotonic(), _Clock(), Path(output)
+    print(f"the whole job on {machine_cpus()} cores, in {folder}")
+    _generate(config, folder, clock)
+    manifest, sets, runs = str(folder / "manifest.parquet"), folder / "sets", folder / "runs"
+    store = f"sqlite:///{folder / 'mlflow.db'}"
+    with ExitStack() as stack:
+        index = ["folder", str(folder / "videos"), "--output", manifest, "--val", "0.15", "--test", "0.35"]
+        clock.step("index the videos", index_videos.cli, "index", *index, "--seed", str(config.seed))
+        stack.enter_context(cluster())  # one for all steps: starting it takes seconds
+        for kind, program in (("frames", extract_frames.cli), ("flow", extract_flow.cli)):
+            options = ["--config", str(RECIPES / f"{kind}.toml"), "--manifest", manifest, "--output", str(sets / kind)]
+            clock.step(f"extract {kind}", program, f"extract-{kind}", *options)
+        for name in ("rgb_tgap", "rgb_bert", "flow_bert"):
+            shards = sets / ("flow" if name.startswith("flow") else "frames")
+            options = [str(RECIPES / f"{name}.toml"), "--set", f"data.shards={shards}", f"seed={config.seed}"]
+            options += ["--output", str(runs / name), "--tracking-uri", store, "--experiment", "demo"]
+            clock.step(f"train {STREAMS[name]}", train.cli, "train", *options)
+            options = [str(runs / name / "best.pt"), "--views", "multi", "--output", str(folder / "scores" / name)]
+            clock.step(f"evaluate {STREAMS[name]}", evaluate.cli, "evaluate", *options)
+    scores = [str(folder / "scores" / name / "scores.parquet") for name in ("rgb_bert", "flow_bert")]
+    options = [*scores, "--output", str(folder / "scores" / "two_stream"), "--tracking-uri", store]
+    clock.step("fuse the two streams", fuse.cli, "fuse", *options, "--experiment", "demo")
+    return _verdict(folder, store, clock, time.monotonic() - start)
+
+
+def _generate(config: DemoConfig, folder: Path, clock: _Clock) -> None:
+    """Make the videos; those of an earlier run are replaced by the same bytes."""
+    about = f"generate {config.videos_per_class * len(SYNTHETIC_CLASSES)} videos in {len(SYNTHETIC_CLASSES)} classes"
+    print(f"\n== {about}", flush=True)
+    start, line = time.monotonic(), ProgressLine()
+    write_synthetic_videos(
+        folder / "videos",
+        videos_per_class=config.videos_per_class,
+        seed=config.seed,
+        progress=lambda done, total: line.show(lambda: f"{done}/{total} videos"),
+    )
+    clock.steps.append((about, time.monotonic() - start))
+    print(f"in {folder / 'videos'}: {', '.join(SYNTHETIC_CLASSES)}")
+
+
+def _verdict(folder: Path, store: str, clock: _Clock, seconds: float) -> int:
+    """Print what was measured on the held-out videos, and whether it is what the demo is to show."""
+    from orchestration.tracking import page_command
+
+    found = {name: _accuracies(folder / "scores" / name / "scores.parquet") for name in STREAMS}
+    print("\n== result: top-1 on the held-out videos, percent")
+    width = max(map(len, STREAMS.values()))
+    print(f"{'':<{width}}  {'all':>6}  {'direction':>9}  {'order':>6}")
+    for name, about in STREAMS.items():
+        everything, direction, order = found[name]
+        print(f"{about:<{width}}  {100 * everything:>6.1f}  {100 * direction:>9.1f}  {100 * order:>6.1f}")
+    print(
+        f"order: {', '.join(ORDER_CLASSES)}, which come in pairs of the same frames in two orders; whoever tells the\n"
+        "pair but not the order is right in 50 % of them. direction: " + ", ".join(DIRECTION_CLASSES)
+    )
+    print("\n== time")
+    for about, step_s in clock.steps:
+        print(f"{duration(step_s):>12}  {about}")
+    print(f"{duration(seconds):>12}  in all")
+    gain = found["rgb_bert"][2] - found["rgb_tgap"][2]
+    shown = found["two_stream"][0] >= GOAL_TWO_STREAM and gain >= GOAL_ORDER_GAIN
+    print(
+        f"\n{'shown' if shown else 'NOT shown'}: two-stream {found['two_stream'][0]:.1%}, {GOAL_TWO_STREAM:.0%} expected"
+    )
+    print(f"  and bert {100 * gain:.0f} points above tgap on order, {100 * GOAL_ORDER_GAIN:.0f} expected")
+    print(f"report:    {folder / 'scores' / 'two_stream' / 'report' / 'report.md'}")
+    print(f"all runs:  {page_command(store)}   (then open http://127.0.0.1:5000)")
+    print("your own:  kinebert index folder VIDEOS --output manifest.parquet   (one sub-folder of VIDEOS per class)")
+    return 0 if shown else 1
+
+
+def _accuracies(scores_file: Path) -> tuple[float, float, float]:
+    """Top-1 on all videos, on those of the direction classes, and on those of the order classes."""
+    import numpy as np
+
+    from training.evaluate import read_scores
+    from training.metrics import measure
+
+    scores = read_scores(str(scores_file))
+    names = np.array([scores.classes[label] for label in scores.labels])
+    halves = [np.isin(names, DIRECTION_CLASSES), np.isin(names, ORDER_CLASSES)]
+    direction, order = (measure(scores.scores[half], scores.labels[half]).top[1] for half in halves)
+    return scores.metrics().top[1], direction, order
+
+
+def cli(args: list[str]) -> int:
+    """Run the program with command-line ``args`` and return its exit status."""
+    return run(main, DemoConfig, args, "kinebert demo")
+
+
+if __name__ == "__main__":
+    sys.exit(cli(sys.argv[1:]))
