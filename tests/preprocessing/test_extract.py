@@ -170,8 +170,11 @@ def test_a_folder_belongs_to_one_recipe_and_one_list(rows: list[ManifestRow], tm
     claim_output(output, Claim.of(FLOW, shards))
     with pytest.raises(ConfigError, match=r"another recipe .*bound: 15.0 != 20.0"):
         claim_output(output, Claim.of(replace(FLOW, bound=15.0), shards))
-    with pytest.raises(ConfigError, match=r"another list of videos .*6 videos there, 5 here"):
+    with pytest.raises(ConfigError, match=r"another list of videos.*6 videos there, 5 here"):
         claim_output(output, Claim.of(FLOW, plan_shards(rows[1:], 3)))
+    replaced = [replace(row, bytes=row.bytes + (row is rows[0])) for row in rows]
+    with pytest.raises(ConfigError, match="from other files"):
+        claim_output(output, Claim.of(FLOW, plan_shards(replaced, 3)))
     with pytest.raises(UserError, match="an unfinished set"):
         ShardSet.open(output)
 
