@@ -153,7 +153,7 @@ class TrainRecipe:
     loader_workers: int = 0
     """Processes per worker that read and crop clips; 0 does it in the worker itself."""
     amp: Literal["auto", "bf16", "fp16", "off"] = "auto"
-    """Type of the forward pass; auto is bf16 on CUDA and full precision on a CPU."""
+    """Type of the forward pass; auto is bf16 on CUDA and full precision on a CPU, whose bf16 is for trying out only."""
     save_every_s: float = 600.0
     """Seconds between saved states within an epoch; every epoch's end is saved as well."""
 

@@ -181,7 +181,9 @@ def test_a_read_only_output_is_found_before_training(tmp_path: Path) -> None:
 
 
 def test_flow_and_sections_in_bfloat16(tmp_path: Path) -> None:
-    data = replace(RECIPE.data, sampling="sections", flip=False, multi_scale=False)
+    # 64 pixels: on a 1x1 picture torch 2.13's bfloat16 convolution on a CPU leaves parts of its gradient unset (half of
+    # 60 repeats of one step had NaN in the weights that only see padding; float32 never had)
+    data = replace(RECIPE.data, sampling="sections", flip=False, multi_scale=False, crop_size=64)
     recipe = replace(RECIPE, data=data, epochs=1, amp="bf16")
     summary, events = run(recipe, tmp_path, make_shards(num_classes=2, modality="flow"))
     assert {value.dtype for value in weights_of(tmp_path).values() if value.is_floating_point()} == {torch.float32}
