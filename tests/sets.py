@@ -1,0 +1,36 @@
+"""Shard sets made in this process, without a cluster, for the tests of what reads them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from preprocessing.guard import Limits, sweep
+from preprocessing.manifest import ManifestRow
+from preprocessing.plan import plan_shards
+from preprocessing.recipe import FrameRecipe
+from preprocessing.setfiles import Claim, claim_output, finish_set
+from preprocessing.shardset import ShardSet
+from preprocessing.stages import BuildShard
+from tests.videos import manifest_rows, moving_texture, write_video
+
+
+def make_videos(folder: Path, lengths: Sequence[int], classes: int = 2, size: tuple[int, int] = (64, 48)) -> None:
+    """Write videos ``class0/v00.mp4`` and so on, of so many frames each."""
+    for i, length in enumerate(lengths):
+        frames = moving_texture(length, *size, seed=i)
+        write_video(folder / f"class{i % classes}" / f"v{i:02d}.mp4", frames)
+
+
+def make_rows(folder: Path, lengths: Sequence[int], classes: int = 2) -> list[ManifestRow]:
+    """Write videos and list them; every third is in the part ``val``, the others in ``train``."""
+    make_videos(folder, lengths, classes)
+    return manifest_rows(folder, part=lambda i: "val" if i % 3 == 2 else "train")
+
+
+def make_set(rows: Sequence[ManifestRow], output: Path, recipe: FrameRecipe, videos_per_shard: int = 2) -> ShardSet:
+    """Extract ``rows`` in this process."""
+    shards = plan_shards(rows, videos_per_shard)
+    claim_output(str(output), Claim.of(recipe, shards))
+    build = BuildShard(output=str(output), recipe=recipe, limits=Limits(), run_id="")
+    finish_set(str(output), recipe, rows, [build(shard) for shard in shards])
+    sweep(str(output))
+    return ShardSet.open(str(output))
