@@ -2,10 +2,11 @@
 
 import logging
 import pickle
+import queue
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +17,12 @@ import ray
 import ray.data
 
 from orchestration.progress import ProgressLine, duration
+from preprocessing import storage
 from preprocessing.errors import UserError
 from preprocessing.guard import sweep
 from preprocessing.manifest import ManifestRow
 from preprocessing.plan import PlannedShard, plan_shards
-from preprocessing.setfiles import Claim, claim_output, finish_set, is_finished, read_dataset_file
+from preprocessing.setfiles import DATASET_FILE, Claim, claim_output, finish_set, is_finished, read_dataset_file
 from preprocessing.shards import ShardSummary, VideoSummary
 from preprocessing.stages import BuildShard
 
@@ -68,9 +70,12 @@ def extract_set(
         assert dataset is not None
         return ExtractionResult(dataset, 0, time.monotonic() - start)
     sweep(output)
+    storage.delete_file(storage.join(output, DATASET_FILE))  # whoever kills this leaves a set that is not finished
+    there = set(storage.list_files(output))
+    kept = {video.video_id for shard in shards if shard.name in there for video in shard.videos}
     build = replace(build, run_id=uuid.uuid4().hex)
     with _cluster.cluster(workers):
-        summaries = _run(shards, build, workers, cpus_per_task, _Progress(rows))
+        summaries = _run(shards, build, workers, cpus_per_task, _Progress(rows, kept))
     dataset = finish_set(output, build.recipe, rows, summaries)
     sweep(output)
     return ExtractionResult(dataset, len(rows), time.monotonic() - start)
@@ -126,31 +131,40 @@ def _run(
 
 
 def _while_watching(rows: Iterator[Any], watch: Callable[[], None]) -> Iterator[Any]:
-    """Yield ``rows`` and call ``watch`` twice a second while they let us wait."""
-    end = object()
-    with ThreadPoolExecutor(1) as pool:
-        while True:
-            future = pool.submit(next, rows, end)
-            while not future.done():
-                watch()
-                try:
-                    future.exception(timeout=_POLL_S)
-                except TimeoutError:
-                    continue
-            row = future.result()
-            if row is end:
-                return
-            yield row
+    """Yield ``rows`` and call ``watch`` twice a second while they let us wait. Leaving early does not wait for them."""
+    end, ready = object(), queue.SimpleQueue[tuple[Any, BaseException | None]]()
+
+    def fetch() -> None:
+        try:
+            for row in rows:
+                ready.put((row, None))
+            ready.put((end, None))
+        except BaseException as error:  # raised again where the rows are read
+            ready.put((end, error))
+
+    threading.Thread(target=fetch, name="rows", daemon=True).start()
+    while True:
+        try:
+            row, error = ready.get(timeout=_POLL_S)
+        except queue.Empty:
+            watch()
+            continue
+        if error is not None:
+            raise error
+        if row is end:
+            return
+        yield row
 
 
 class _Progress:
-    """Turns reports of videos into the progress line."""
+    """Turns reports of videos into the progress line. Speed and time left are of the videos that are not ``kept``."""
 
-    def __init__(self, rows: Sequence[ManifestRow]) -> None:
-        self._weights = {row.video_id: max(1.0, row.duration_s * row.fps) for row in rows}
+    def __init__(self, rows: Sequence[ManifestRow], kept: Collection[str]) -> None:
+        self._num_videos = len(rows)
+        self._weights = {row.video_id: max(1.0, row.duration_s * row.fps) for row in rows if row.video_id not in kept}
         self._total = sum(self._weights.values())
         self._line, self._start = ProgressLine(), time.monotonic()
-        self._videos = self._frames = self._rejected = 0
+        self._videos = self._frames = self._new_frames = self._rejected = 0
         self._weight = 0.0
 
     def hear(self, videos: Sequence[VideoSummary]) -> None:
@@ -158,7 +172,9 @@ class _Progress:
             self._videos += 1
             self._frames += video.num_frames
             self._rejected += video.rejected
-            self._weight += self._weights.get(video.video_id, 1.0)
+            if video.video_id in self._weights:
+                self._new_frames += video.num_frames
+                self._weight += self._weights[video.video_id]
         self._line.show(self._text)
 
     def close(self, videos: Sequence[VideoSummary]) -> None:
@@ -169,6 +185,6 @@ class _Progress:
         elapsed_s = time.monotonic() - self._start
         left = duration(elapsed_s * (self._total / self._weight - 1)) if self._weight else "unknown"
         return (
-            f"{self._videos}/{len(self._weights)} videos, {self._frames} frames, {self._frames / elapsed_s:.1f} "
+            f"{self._videos}/{self._num_videos} videos, {self._frames} frames, {self._new_frames / elapsed_s:.1f} "
             f"frames/s, {self._rejected} rejected, {duration(elapsed_s)} gone, {left} left"
         )
