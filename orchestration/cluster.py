@@ -1,20 +1,30 @@
 """Where programs run: on the cluster that they are given, or on a private one of this machine that ends with them."""
 
+import fcntl
+import glob
 import logging
 import os
 import secrets
 import shutil
+import signal
+import socket
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 GIVEN = "RAY_ADDRESS"
+_TOO_LATE = "ray" in sys.modules
 
 
 def _prepare_private_cluster() -> None:
-    """Settings that Ray reads when it is imported or started. Nothing here touches a cluster that is given."""
+    """Settings that Ray reads when it is imported or started. None of them changes a cluster that is given."""
     if os.environ.get(GIVEN, "local") != "local":
+        os.environ.setdefault(
+            "RAY_NUM_REDIS_GET_RETRIES", "1"
+        )  # a cluster that is not there is waited for 40 s, not 800
         return
     # the switch for single-machine clusters is the only one that keeps every socket of Ray on the loopback interface
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -34,6 +44,8 @@ from preprocessing.errors import ConfigError, UserError  # noqa: E402
 
 _STORE_BYTES = 256 * 2**20  # pixels never enter the object store
 _QUIET = logging.ERROR
+_ANSWER_S = 5.0
+_PREFIX, _LOCK = "kb-", "lock"
 
 
 @dataclass(frozen=True)
@@ -70,8 +82,10 @@ def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
         return
     given = os.environ.get(GIVEN, "local")
     if given != "local":
+        _check_answers(given)
         try:
-            ray.init(address=given, log_to_driver=True, logging_level=_QUIET)
+            with _same_reaction_to_sigterm():
+                ray.init(address=given, log_to_driver=True, logging_level=_QUIET)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(f"{GIVEN}={given}: cannot join this Ray cluster: {str(error).splitlines()[0]}") from None
         try:
@@ -79,23 +93,65 @@ def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
         finally:
             ray.shutdown()
         return
-    folder = tempfile.mkdtemp(prefix="kb-", dir="/tmp")  # Ray's socket paths must stay below 107 characters
+    if _TOO_LATE:
+        raise RuntimeError("ray was imported before orchestration.cluster, which sets what Ray reads at its import")
+    with _own_folder() as folder:
+        try:
+            with _same_reaction_to_sigterm():
+                ray.init(
+                    address="local",
+                    num_cpus=num_cpus,
+                    object_store_memory=_STORE_BYTES,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=_QUIET,
+                    _temp_dir=folder,
+                )
+            yield _describe(private=True)
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _own_folder() -> Iterator[str]:
+    """Give a private cluster's folder, removed afterwards; remove those of programs that were killed.
+
+    A lock says whose program is alive: it goes with the process, and is seen by every container that shares /tmp.
+    """
+    for stale in glob.glob(f"/tmp/{_PREFIX}*/{_LOCK}"):
+        with suppress(OSError), open(stale) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(os.path.dirname(stale), ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp")  # Ray's socket paths must stay below 107 characters
     try:
-        ray.init(
-            address="local",
-            num_cpus=num_cpus,
-            object_store_memory=_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=_QUIET,
-            _temp_dir=folder,
-        )
-        _present = _describe(private=True)
-        yield _present
+        with open(os.path.join(folder, f".{_LOCK}"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            os.rename(lock.name, os.path.join(folder, _LOCK))  # nobody sees it before it is held
+            yield folder
     finally:
-        _present = None
-        ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _same_reaction_to_sigterm() -> Iterator[None]:
+    """Undo that ``ray.init`` takes the signal over from a program that handles it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
+def _check_answers(address: str) -> None:
+    """Find out in seconds, where Ray takes minutes and shows its own log, that nobody is at ``address``."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or "/" in host:
+        return  # Ray has words of its own for addresses of other kinds
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"{GIVEN}={address}: no Ray cluster answers there ({error}). Correct it, or unset it to use this machine."
+        ) from None
 
 
 def _describe(private: bool) -> Cluster:

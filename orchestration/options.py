@@ -2,7 +2,9 @@
 
 import dataclasses
 import inspect
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -41,7 +43,13 @@ def parse(cls: type[T], args: Sequence[str], program: str) -> T:
 
 
 def run(main: Callable[[Any], int], cls: type[Any], args: Sequence[str], program: str) -> int:
-    """Parse ``args`` and run ``main``: a mistake ends in one line and status 2, a bug in a traceback."""
+    """Parse ``args`` and run ``main``: a mistake ends in one line and status 2, a bug in a traceback.
+
+    Ctrl-C and SIGTERM (``ray job stop``, a batch system) end the program as an error would: it tidies up behind itself.
+    """
+    before: Any = None
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, _terminate)
     try:
         return main(parse(cls, args, program))
     except UserError as error:
@@ -50,3 +58,17 @@ def run(main: Callable[[Any], int], cls: type[Any], args: Sequence[str], program
     except KeyboardInterrupt:
         print("interrupted; run the same command again to continue", file=sys.stderr)
         return 130
+    except _TerminatedError:
+        print("terminated; run the same command again to continue", file=sys.stderr)
+        return 143
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+class _TerminatedError(SystemExit):
+    """SIGTERM came."""
+
+
+def _terminate(*_: object) -> None:
+    raise _TerminatedError(143)
