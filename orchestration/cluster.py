@@ -22,9 +22,9 @@ _TOO_LATE = "ray" in sys.modules
 def _prepare_private_cluster() -> None:
     """Settings that Ray reads when it is imported or started. None of them changes a cluster that is given."""
     if os.environ.get(GIVEN, "local") != "local":
-        os.environ.setdefault(
-            "RAY_NUM_REDIS_GET_RETRIES", "1"
-        )  # a cluster that is not there is waited for 40 s, not 800
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # wait 40 s for a cluster that is not there, not 800
+        return
+    if "ray" in sys.modules:  # this is a worker of a cluster, whose settings are not ours to make
         return
     # the switch for single-machine clusters is the only one that keeps every socket of Ray on the loopback interface
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -100,15 +100,17 @@ def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
             with _same_reaction_to_sigterm():
                 ray.init(
                     address="local",
-                    num_cpus=num_cpus,
+                    num_cpus=num_cpus or machine_cpus(),
                     object_store_memory=_STORE_BYTES,
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level=_QUIET,
                     _temp_dir=folder,
                 )
-            yield _describe(private=True)
+            _present = _describe(private=True)
+            yield _present
         finally:
+            _present = None
             ray.shutdown()
 
 

@@ -6,6 +6,7 @@ ray job submit --working-dir . -- python pipelines/train.py pipelines/recipes/r.
 
 import sys
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,8 +33,10 @@ class TrainConfig:
 
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
     """TOML file that describes the whole training; see pipelines/recipes."""
-    overrides: Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="KEY=VALUE ...")] = ()
-    """Values to take instead of the recipe's, such as optim.lr=0.001."""
+    overrides: tyro.conf.UseAppendAction[
+        Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(name="set", metavar="KEY=VALUE ...")]
+    ] = ()
+    """Values to take instead of the recipe's, such as optim.lr=0.001 model.width=0.5."""
     output: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
     """Folder (path or URI) of the run; by default runs/ and the recipe's name."""
     experiment: str = "kinebert"
@@ -46,7 +49,7 @@ class TrainConfig:
 
 def main(config: TrainConfig) -> int:
     """Check everything that can be checked, train, report, and return the exit status."""
-    recipe = load_config(TrainRecipe, config.recipe, config.overrides)
+    recipe = load_config(TrainRecipe, config.recipe, list(chain.from_iterable(config.overrides)))
     recipe = replace(recipe, data=replace(recipe.data, shards=resolve_uri(recipe.data.shards)))
     output = resolve_uri(config.output or f"runs/{Path(config.recipe).stem}")
     check_workers(recipe.workers, "workers")

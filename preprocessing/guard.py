@@ -19,7 +19,7 @@ from preprocessing.errors import ConfigError
 MAX_ATTEMPTS = 3
 """Deaths of its worker after which a video is given up."""
 ATTEMPTS_FOLDER = ".attempts"
-_GRACE_S = 2.0
+_GRACE_S = 30.0
 _VERDICT = "verdict"
 
 
@@ -27,7 +27,7 @@ _VERDICT = "verdict"
 class Limits:
     """How long one video may take."""
 
-    time_limit_s: float = 14400.0
+    time_limit_s: float = 86400.0
     """Seconds that one video may take in all."""
     stall_limit_s: float = 300.0
     """Seconds without a new image after which decoding or solving counts as hanging."""
@@ -96,7 +96,8 @@ def sweep(output: str) -> None:
 class Watchdog:
     """Ends the process when a video hangs inside a decoder or solver, where no Python code can interrupt it.
 
-    Slow but living work is ended from inside by :meth:`beat`, which raises; only a hang costs the process.
+    Slow but living work is ended from inside by :meth:`beat`, which raises; only a hang, or a single image that takes
+    longer than the stall limit, costs the process.
     """
 
     def __init__(self, limits: Limits, on_hang: Callable[[str], None]) -> None:

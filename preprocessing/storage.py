@@ -10,7 +10,7 @@ import tempfile
 import urllib.parse
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -180,7 +180,7 @@ def whole_file(uri: str) -> Iterator[Path]:
     """Give a local path to write to; on leaving without an error the file takes its name ``uri`` in one step.
 
     On a local disk the bytes go beside the final name, reach the disk, and are renamed. Elsewhere they go to a
-    temporary file of this node, and are uploaded when complete: an object store shows an upload only when it is whole.
+    temporary file of this node, are uploaded when complete, and then take their name.
     """
     if is_local(uri):
         final = Path(uri)
@@ -197,10 +197,13 @@ def whole_file(uri: str) -> Iterator[Path]:
         local = Path(folder) / name_of(uri)
         yield local
         fs, path = open_filesystem(uri)
-        try:
-            pafs.copy_files(str(local), path, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=fs)
+        uploaded = f"{path.rpartition('/')[0]}/.{local.name}.{uuid.uuid4().hex}{PARTIAL}"
+        try:  # under another name first: an upload that breaks off may be closed as if it were whole
+            pafs.copy_files(str(local), uploaded, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=fs)
+            fs.move(uploaded, path)
         except BaseException:
-            delete_file(uri)  # an upload that broke off may have been closed as if it were whole
+            with suppress(OSError):
+                fs.delete_file(uploaded)
             raise
 
 
