@@ -22,6 +22,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # ours keeps what
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from preprocessing import storage
 from preprocessing.errors import ConfigError, UserError
@@ -261,6 +262,6 @@ def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
 def _explained(tracking_uri: str) -> Iterator[None]:
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = str(error).splitlines()[0][:300]
         raise UserError(f"{tracking_uri}: MLflow says: {reason}") from None

@@ -1,0 +1,226 @@
+"""MLflow as the driver uses it: a SQLite store, a server that is not there, and a store that fails in the middle."""
+
+import multiprocessing
+import sqlite3
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.entities import Metric
+
+from orchestration import tracking
+from orchestration.tracking import RunAddress, Tracker, choose_store, page_command, running
+from preprocessing.errors import ConfigError, UserError
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One SQLite file for all tests: its set-up takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('store ü')}/mlflow.db"
+
+
+def history(tracker: Tracker, name: str) -> list[tuple[int, float]]:
+    metrics = tracker._client.get_metric_history(tracker.address.run_id, name)
+    return [(metric.step, metric.value) for metric in metrics]
+
+
+def run_of(tracker: Tracker) -> Any:
+    return tracker._client.get_run(tracker.address.run_id)
+
+
+def test_what_is_told_arrives(store: str, tmp_path: Path) -> None:
+    tracker = Tracker.start(store, "kinebert", "first", {"modality": "rgb"})
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.md").write_text("all well")
+    (tmp_path / "best.pt").write_bytes(b"weights")
+    with running(tracker):
+        tracker.params({"optim.lr": 0.01, "long": "x" * 9000})
+        for step in range(1, 2101):  # more than two pages
+            tracker.metrics({"step/loss": 1 / step, "step/top1": 0.5}, step)
+        tracker.artifact(tmp_path / "report", "report")
+        tracker.artifact_of(str(tmp_path / "best.pt"))
+    run = run_of(tracker)
+    assert (run.info.status, run.info.run_name, run.data.tags["modality"]) == ("FINISHED", "first", "rgb")
+    assert run.data.params == {"optim.lr": "0.01", "long": "x" * 6000}
+    assert history(tracker, "step/loss") == [(step, 1 / step) for step in range(1, 2101)]
+    assert len(history(tracker, "step/top1")) == 2100
+    listed = {file.path for file in tracker._client.list_artifacts(run.info.run_id)}
+    assert listed == {"report", "best.pt"}
+    assert run.info.artifact_uri.startswith(f"file://{Path(store.removeprefix('sqlite:///')).parent.as_uri()[7:]}")
+
+
+def test_a_run_goes_on_where_it_was(store: str, tmp_path: Path) -> None:
+    first = Tracker.start(store, "kinebert", "resumed", {})
+    first.address.save(str(tmp_path))
+    with running(first):
+        first.params({"epochs": 3})
+        first.metrics({"step/loss": 1.0}, 1)
+    address = RunAddress.load(str(tmp_path))
+    assert address == first.address
+    second = Tracker.resume(address)
+    assert run_of(second).info.status == "RUNNING"
+    assert second.last_step("step/loss") == 1
+    assert second.last_step("step/never") == -1
+    with running(second):
+        second.params({"epochs": 4, "new": 1})  # MLflow refuses to change one; the first value stays
+        second.metrics({"step/loss": 0.5}, 2)
+    assert history(second, "step/loss") == [(1, 1.0), (2, 0.5)]
+    assert run_of(second).data.params == {"epochs": "3", "new": "1"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (None, "FINISHED"),
+        (ValueError("bug"), "FAILED"),
+        (UserError("yours"), "FAILED"),
+        (KeyboardInterrupt(), "KILLED"),
+        (SystemExit(143), "KILLED"),
+    ],
+)
+def test_the_end_of_the_block_is_the_status_of_the_run(store: str, error: BaseException | None, status: str) -> None:
+    tracker = Tracker.start(store, "kinebert", "ending", {})
+
+    def block() -> None:
+        with running(tracker):
+            tracker.metrics({"m": 1.0}, 1)
+            if error is not None:
+                raise error
+
+    if error is None:
+        block()
+    else:
+        with pytest.raises(type(error)):
+            block()
+    assert run_of(tracker).info.status == status
+    assert history(tracker, "m") == [(1, 1.0)]
+
+
+def test_a_store_that_fails_for_a_while_loses_nothing_and_stops_nobody(
+    store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracker = Tracker.start(store, "kinebert", "shaken", {})
+    monkeypatch.setattr(tracking, "_FLUSH_S", 0.0)
+    real, broken = tracker._client.log_batch, True
+
+    def log_batch(run_id: str, metrics: list[Metric]) -> None:
+        if broken:
+            raise ConnectionError("connection refused\nand more")
+        real(run_id, metrics=metrics)
+
+    monkeypatch.setattr(tracker._client, "log_batch", log_batch)
+    tracker.metrics({"m": 1.0}, 1)
+    tracker.metrics({"m": 2.0}, 2)
+    assert capsys.readouterr().err == (
+        "MLflow is out of reach; its numbers are kept and sent later: connection refused\n"  # said once
+    )
+    broken = False
+    tracker.metrics({"m": 3.0}, 3)
+    assert history(tracker, "m") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    tracker.end("FINISHED")
+
+
+def test_a_store_that_stays_away_costs_numbers_but_not_the_training(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracker = Tracker.start(store, "kinebert", "lost", {})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("gone")
+
+    for name in ("log_batch", "log_artifact", "set_terminated"):
+        monkeypatch.setattr(tracker._client, name, refuse)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with running(tracker):
+        tracker.metrics({"m": 1.0, "n": 2.0}, 1)
+        tracker.artifact(tmp_path / "best.pt")
+    errors = capsys.readouterr().err.splitlines()
+    assert errors == [
+        "MLflow did not take best.pt: gone",
+        "MLflow is out of reach; its numbers are kept and sent later: gone",
+        "MLflow stayed out of reach: 2 numbers of the run are lost.",
+        "MLflow did not close the run: gone",
+    ]
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """A web server that is not MLflow."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_servers_that_are_none_are_refused_in_one_line_and_soon() -> None:
+    began = time.monotonic()
+    with pytest.raises(UserError) as absent:
+        Tracker.start("http://127.0.0.1:9", "kinebert", "run", {})
+    assert time.monotonic() - began < 15
+    assert "http://127.0.0.1:9: the tracking server does not answer" in str(absent.value)
+    server = HTTPServer(("127.0.0.1", 0), Stranger)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(UserError) as stranger:
+            Tracker.start(f"http://127.0.0.1:{server.server_port}", "kinebert", "run", {})
+    finally:
+        server.shutdown()
+    assert "MLflow says: " in str(stranger.value)
+    assert "\n" not in str(absent.value) + str(stranger.value)
+    assert time.monotonic() - began < 25
+
+
+def test_stores_and_addresses_that_are_none(store: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nosuch://x: "):
+        Tracker.start("nosuch://x", "kinebert", "run", {})
+    (tmp_path / "text.db").write_text("not a database at all, but long enough to look at " * 20)
+    with pytest.raises(UserError, match=r"text.db: "):
+        Tracker.start(f"sqlite:///{tmp_path}/text.db", "kinebert", "run", {})
+    with pytest.raises(UserError, match="cannot write to this folder"):
+        Tracker.start("sqlite:////proc/kinebert/mlflow.db", "kinebert", "run", {})
+    with pytest.raises(UserError, match="MLflow says: .*0123"):
+        Tracker.resume(RunAddress(store, "kinebert", "0123"))
+    (tmp_path / "mlflow.json").write_text("{}")
+    with pytest.raises(UserError, match="not the address of an MLflow run. Delete it"):
+        RunAddress.load(str(tmp_path))
+    assert RunAddress.load(str(tmp_path / "absent")) is None
+
+
+def test_which_store_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert choose_store(None, "/data/runs/rgb") == "sqlite:////data/runs/mlflow.db"
+    assert choose_store("http://server:5000", "/data/runs/rgb") == "http://server:5000"
+    assert choose_store("my.db", "/data/runs/rgb") == f"sqlite:///{tmp_path}/my.db"
+    assert page_command("sqlite:////a/m.db") == "mlflow ui --backend-store-uri sqlite:////a/m.db"
+    with pytest.raises(ConfigError, match="need an MLflow server; give it with --tracking-uri"):
+        choose_store(None, "s3://bucket/runs/rgb")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://other:5000")
+    assert choose_store(None, "s3://bucket/runs/rgb") == "http://other:5000"
+    assert choose_store("http://server:5000", "s3://bucket/runs/rgb") == "http://server:5000"
+
+
+def _start(uri: str, barrier: Any) -> None:
+    barrier.wait(60)
+    Tracker.start(uri, "kinebert", "one of many", {}).end("FINISHED")
+
+
+@pytest.mark.slow
+def test_several_programs_may_set_up_one_store_at_once(tmp_path: Path) -> None:
+    """A fresh SQLite store breaks when several processes migrate it at the same moment."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(2)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    processes = [context.Process(target=_start, args=(uri, barrier)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        assert database.execute("select count(*) from runs where status = 'FINISHED'").fetchone() == (2,)
