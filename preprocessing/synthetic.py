@@ -8,7 +8,7 @@ holds before encoding; H.264's losses depend a little on a frame's place.)
 - ``move_left``/``move_right`` and ``move_up``/``move_down``: an object crosses the picture, as optical flow shows.
 - ``open``/``close`` and ``switch_on``/``switch_off``: an object that drifts slowly, in any direction, changes its look
   once: an opening appears in it, or its lamp is lit. The looks share outline and motion and are cross-faded, so
-  that nothing grows or shrinks. TV-L1 still answers a change of light with some flow, which is a weak hint of the order.
+  that nothing grows or shrinks. TV-L1 still answers a change of light with some flow, a weak hint of the order.
 
 Backgrounds are textured and move as well, slower than the objects, in any direction. Textures are random noise.
 
