@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 GIVEN = "RAY_ADDRESS"
 _TOO_LATE = "ray" in sys.modules
@@ -30,6 +31,7 @@ def _prepare_private_cluster() -> None:
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would let any other program starve its workers
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")  # outlives a killed program by that, not 60 s
     configured = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     if not configured:  # a token of our own, or Ray would write one into the home directory
         os.environ["RAY_AUTH_MODE"] = "token"
@@ -39,6 +41,7 @@ def _prepare_private_cluster() -> None:
 _prepare_private_cluster()
 
 import ray  # noqa: E402 - after the settings that its import reads
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
 from preprocessing.errors import ConfigError, UserError  # noqa: E402
 
@@ -159,6 +162,12 @@ def _check_answers(address: str) -> None:
 def _describe(private: bool) -> Cluster:
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return Cluster(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), private)
+
+
+def beside_us() -> dict[str, Any]:
+    """Options of an actor that must live as long as the driver: on its node, which no other node's loss takes away."""
+    node = ray.get_runtime_context().get_node_id()
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
 def machine_cpus() -> int:

@@ -1,12 +1,14 @@
 """Extraction as a Ray Data job: one task makes one shard, and only names and numbers travel."""
 
 import logging
+import math
 import pickle
 import queue
 import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,11 +20,12 @@ import ray.data
 
 from orchestration.progress import ProgressLine, duration
 from preprocessing import storage
-from preprocessing.errors import UserError
+from preprocessing.errors import ConfigError, UserError
 from preprocessing.guard import sweep
 from preprocessing.manifest import ManifestRow
 from preprocessing.plan import PlannedShard, plan_shards
-from preprocessing.setfiles import DATASET_FILE, Claim, claim_output, finish_set, is_finished, read_dataset_file
+from preprocessing.running import only_job
+from preprocessing.setfiles import DATASET_FILE, claim_output, finish_set, is_finished, read_dataset_file
 from preprocessing.shards import ShardSummary, VideoSummary
 from preprocessing.stages import BuildShard
 
@@ -64,21 +67,45 @@ def extract_set(
     """
     start = time.monotonic()
     shards = plan_shards(rows, videos_per_shard)
-    claim_output(output, Claim.of(build.recipe, shards))
+    shards = claim_output(output, build.recipe, shards)
     if is_finished(output, rows, shards) and not build.retry_rejected:
         dataset = read_dataset_file(output)
         assert dataset is not None
         return ExtractionResult(dataset, 0, time.monotonic() - start)
-    sweep(output)
-    storage.delete_file(storage.join(output, DATASET_FILE))  # whoever kills this leaves a set that is not finished
-    there = set(storage.list_files(output))
-    kept = {video.video_id for shard in shards if shard.name in there for video in shard.videos}
-    build = replace(build, run_id=uuid.uuid4().hex)
-    with _cluster.cluster(workers):
-        summaries = _run(shards, build, workers, cpus_per_task, _Progress(rows, kept))
-    dataset = finish_set(output, build.recipe, rows, summaries)
-    sweep(output)
+    with only_job(output):
+        sweep(output)
+        storage.delete_file(storage.join(output, DATASET_FILE))  # whoever kills this leaves a set that is not finished
+        there = set(storage.list_files(output))
+        kept = {video.video_id for shard in shards if shard.name in there for video in shard.videos}
+        build = replace(build, run_id=uuid.uuid4().hex)
+        try:
+            with _cluster.cluster(math.ceil(workers * cpus_per_task) if workers else None):
+                _check_fits(cpus_per_task)
+                summaries = _run(shards, build, workers, cpus_per_task, _Progress(rows, kept))
+            _check_shared(output, shards)
+            dataset = finish_set(output, build.recipe, rows, summaries)
+        finally:
+            with suppress(OSError):  # a store that fails here has failed before, and said why
+                sweep(output)
     return ExtractionResult(dataset, len(rows), time.monotonic() - start)
+
+
+def _check_fits(cpus_per_task: float) -> None:
+    """Refuse what Ray would wait for, without a word and for ever."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    most = max((node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]), default=0.0)
+    if cpus_per_task > most:
+        raise ConfigError(f"cpus_per_task = {cpus_per_task:g}, but no node has more than {most:g} CPUs. Ask for fewer.")
+
+
+def _check_shared(output: str, shards: Sequence[PlannedShard]) -> None:
+    """Make sure that what the nodes wrote can be seen from here."""
+    missing = sorted({shard.name for shard in shards} - set(storage.list_files(output)))
+    if missing:
+        raise UserError(
+            f"{output}: {len(missing)} of {len(shards)} shards were written but cannot be seen from here, such as "
+            f"{missing[0]}. The nodes do not share this folder: choose one that they do, or a URI (s3://, gs://)."
+        )
 
 
 class _Board:
@@ -106,7 +133,7 @@ def _run(
     context.enable_progress_bars = False  # ours knows videos and frames; Ray's knows blocks
     context.execution_options.preserve_order = False
     context.execution_no_progress_timeout_s = -1  # one long video may well take more than Ray's half hour
-    board: Any = ray.remote(num_cpus=0)(_Board).remote()
+    board: Any = ray.remote(num_cpus=0)(_Board).options(**_cluster.beside_us()).remote()
 
     def task(row: Mapping[str, Any]) -> dict[str, Any]:
         shard = pickle.loads(row["shard"])
@@ -143,11 +170,14 @@ def _while_watching(rows: Iterator[Any], watch: Callable[[], None]) -> Iterator[
             ready.put((end, error))
 
     threading.Thread(target=fetch, name="rows", daemon=True).start()
+    watched = time.monotonic()
     while True:
+        if time.monotonic() - watched >= _POLL_S:
+            watch()
+            watched = time.monotonic()
         try:
             row, error = ready.get(timeout=_POLL_S)
         except queue.Empty:
-            watch()
             continue
         if error is not None:
             raise error

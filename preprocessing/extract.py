@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from preprocessing import storage
 from preprocessing.errors import VideoError
+from preprocessing.guard import TimeIsUp
 from preprocessing.images import encode_jpeg, quantize_flow
 from preprocessing.overlap import prefetch
 from preprocessing.plan import PlannedVideo
@@ -48,7 +50,8 @@ class Spool:
 
     def append(self, row: pa.RecordBatch) -> None:
         """Add one segment."""
-        self._writer.write_batch(row)
+        with storage.explained(tempfile.gettempdir(), "keep a video's images for a while (TMPDIR)"):
+            self._writer.write_batch(row)
         self.num_segments += 1
 
     def rows(self) -> Iterator[pa.RecordBatch]:
@@ -68,7 +71,7 @@ def extract_video(
         video: Which file.
         recipe: A :class:`FlowRecipe` stores flow between the frames, any other the frames themselves.
         open_video: Gives the frames; :class:`preprocessing.video.VideoFrames` outside tests.
-        beat: Called for every image; may raise TimeoutError.
+        beat: Called for every image; may raise TimeIsUp.
 
     Raises:
         VideoError: If the video has to be left out.
@@ -87,8 +90,12 @@ def extract_video(
             if len(batch) == SEGMENT_LENGTH:
                 spool.append(_segment(video.video_id, batch, spool.num_segments, frames, recipe))
                 batch = []
-    except TimeoutError as error:
+    except TimeIsUp as error:
         raise VideoError(video.video_id, "time", str(error).removeprefix("time: ")) from None
+    except OSError as error:  # of the storage that the video lies on; another time it may be read
+        raise VideoError(video.video_id, "read", in_words(error)) from error
+    except (cv2.error, MemoryError, ValueError) as error:  # pictures that are too large to resize or to encode
+        raise VideoError(video.video_id, "encode", in_words(error)) from error
     if batch:
         spool.append(_segment(video.video_id, batch, spool.num_segments, frames, recipe))
     _check(video.video_id, frames, recipe)

@@ -93,6 +93,10 @@ def sweep(output: str) -> None:
     storage.delete_folder(storage.join(output, ATTEMPTS_FOLDER))
 
 
+class TimeIsUp(Exception):  # noqa: N818 - not an error of the program
+    """A video has had the time that it may take."""
+
+
 class Watchdog:
     """Ends the process when a video hangs inside a decoder or solver, where no Python code can interrupt it.
 
@@ -117,11 +121,11 @@ class Watchdog:
         """Say that there is a new image.
 
         Raises:
-            TimeoutError: If the video has had its time.
+            TimeIsUp: If the video has had its time.
         """
         self._last = time.monotonic()
         if self._last - self._start > self._limits.time_limit_s:
-            raise TimeoutError(self._too_long())
+            raise TimeIsUp(self._too_long())
 
     def _watch(self) -> None:
         step = min(1.0, self._limits.stall_limit_s / 4, self._limits.time_limit_s / 4)

@@ -14,9 +14,14 @@ UInt8 = NDArray[np.uint8]
 
 
 def encode_jpeg(image: UInt8, quality: int) -> bytes:
-    """Encode one BGR ``(H, W, 3)`` or grey ``(H, W)`` picture."""
+    """Encode one BGR ``(H, W, 3)`` or grey ``(H, W)`` picture.
+
+    Raises:
+        ValueError: If it is larger than a JPEG can be.
+    """
     ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    assert ok, "imencode refuses only formats that it does not know"
+    if not ok:
+        raise ValueError(f"a picture of {image.shape[1]}x{image.shape[0]} pixels cannot be a JPEG")
     return data.tobytes()
 
 

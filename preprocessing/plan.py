@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from preprocessing.config import digest
 from preprocessing.errors import ConfigError
 from preprocessing.manifest import ManifestRow
 
@@ -28,6 +29,10 @@ class PlannedShard:
 
     name: str
     videos: tuple[PlannedVideo, ...]
+
+    def files_digest(self) -> str:
+        """Twelve characters that change when a file of the shard is replaced, or its problem is solved."""
+        return digest([[video.video_id, video.num_bytes, video.problem] for video in self.videos])
 
 
 def plan_shards(rows: Sequence[ManifestRow], videos_per_shard: int) -> list[PlannedShard]:

@@ -1,8 +1,7 @@
 """The files that make a folder of shards a set: whose it is while it is made, and what it holds when it is done."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -20,51 +19,43 @@ from preprocessing.shards import ShardSummary
 CLAIM, INDEX_FILE, DATASET_FILE = ".claim.json", "index.parquet", "dataset.json"
 
 
-@dataclass(frozen=True)
-class Claim:
-    """What a folder of shards is made from. Two jobs may share a folder only if theirs are equal."""
+def claim_output(output: str, recipe: FrameRecipe, shards: Sequence[PlannedShard]) -> list[PlannedShard]:
+    """Bind the folder ``output`` to a recipe and a list of videos, and return the plan to follow.
 
-    recipe: dict[str, Any]
-    videos: str
-    """Digest of which video, from which file, goes into which shard."""
-    num_videos: int
-
-    @staticmethod
-    def of(recipe: FrameRecipe, shards: Sequence[PlannedShard]) -> "Claim":
-        """The claim of a job."""
-        videos = [
-            [shard.name, [[v.video_id, v.path, v.num_bytes, v.problem] for v in shard.videos]] for shard in shards
-        ]
-        return Claim(recipe.plain(), digest(videos), sum(len(shard.videos) for shard in shards))
-
-
-def claim_output(output: str, claim: Claim) -> None:
-    """Bind the folder ``output`` to a recipe and a list of videos.
+    That is the plan of the first job here: files that were replaced since change their shards, not the others.
 
     Raises:
         ConfigError: If it is bound to others already, with what differs, or holds Parquet files of somebody else.
     """
     storage.check_writable(output)
     path = storage.join(output, CLAIM)
+    videos = {video.video_id: video for shard in shards for video in shard.videos}
     if not storage.exists(path):
         strangers = [name for name in storage.list_files(output) if name.endswith(".parquet")]
         if strangers:
             raise ConfigError(f"{output}: holds Parquet files that are no shard set ({strangers[0]}). Choose another.")
-        plain = {"recipe": claim.recipe, "videos": claim.videos, "num_videos": claim.num_videos}
-        storage.write_bytes(path, (json.dumps(plain, indent=2, sort_keys=True) + "\n").encode())
-        return
-    found = json.loads(storage.read_bytes(path))
-    differ = differences(claim.recipe, found["recipe"])
+        plan = {shard.name: [video.video_id for video in shard.videos] for shard in shards}
+        plain = {"recipe": recipe.plain(), "plan": plan}
+        storage.write_bytes(path, (json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+        return list(shards)
+    try:
+        found = json.loads(storage.read_bytes(path))
+        there = [video_id for ids in found["plan"].values() for video_id in ids]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(f"{path}: not a claim of this version. Choose another output folder.") from None
+    differ = differences(recipe.plain(), found["recipe"])
     if differ:
         raise ConfigError(
             f"{output}: was made with another recipe (here != there): {'; '.join(differ)}. Images made in two ways do "
             "not mix: choose another output folder, or go back to its recipe."
         )
-    if found["videos"] != claim.videos:
+    if videos.keys() != set(there):
+        some = ", ".join(sorted(videos.keys() ^ set(there))[:3])
         raise ConfigError(
-            f"{output}: was made from another list of videos, from other files, or with another videos_per_shard "
-            f"({found['num_videos']} videos there, {claim.num_videos} here). Choose another output folder."
+            f"{output}: was made from another list of videos ({len(there)} there, {len(videos)} here; only in one: "
+            f"{some}). Choose another output folder."
         )
+    return [PlannedShard(name, tuple(videos[id_] for id_ in ids)) for name, ids in sorted(found["plan"].items())]
 
 
 def read_dataset_file(output: str) -> dict[str, Any] | None:
@@ -87,9 +78,11 @@ def read_dataset_file(output: str) -> dict[str, Any] | None:
 
 
 def is_finished(output: str, rows: Sequence[ManifestRow], shards: Sequence[PlannedShard]) -> bool:
-    """Whether ``output`` holds the finished set of a claimed plan, with the manifest's present labels and splits."""
+    """Whether ``output`` holds the finished set of a claimed plan, with the manifest's present files and labels."""
     plain = read_dataset_file(output)
     if plain is None or plain["labels"] != labels_digest(rows):
+        return False
+    if [shard["files"] for shard in plain["shards"]] != [shard.files_digest() for shard in shards]:
         return False
     return {shard.name for shard in shards} | {INDEX_FILE} <= set(storage.list_files(output))
 
@@ -145,7 +138,7 @@ def finish_set(
         "modality": recipe.modality,
         "recipe": recipe.plain(),
         "digest": recipe.digest(),
-        "content": digest([shard.sha256 for shard in shards], index),
+        "content": content_digest([shard.sha256 for shard in shards], index),
         "labels": labels_digest(rows),
         "classes": _classes(rows),
         "counts": {
@@ -158,13 +151,21 @@ def finish_set(
             "bytes": sum(shard.num_bytes for shard in shards),
             "shards": len(shards),
         },
-        "shards": [{"name": shard.name, "bytes": shard.num_bytes, "sha256": shard.sha256} for shard in shards],
+        "shards": [
+            {"name": shard.name, "bytes": shard.num_bytes, "sha256": shard.sha256, "files": shard.files}
+            for shard in shards
+        ],
         "rejected": rejected,
     }
     text = json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     with storage.explained(output, "finish the set"):
         storage.write_bytes(storage.join(output, DATASET_FILE), text.encode())
     return plain
+
+
+def content_digest(sha256s: Sequence[str], index: Sequence[Mapping[str, Any]]) -> str:
+    """Digest of every byte of a set: of its shards' digests, and the rows of its index."""
+    return digest(list(sha256s), [{**row, "splits": sorted(dict(row["splits"]).items())} for row in index])
 
 
 def labels_digest(rows: Sequence[ManifestRow]) -> str:

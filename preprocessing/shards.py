@@ -41,6 +41,8 @@ class ShardSummary:
     name: str
     num_bytes: int
     sha256: str
+    files: str
+    """Digest of the files that it was made from, see :meth:`preprocessing.plan.PlannedShard.files_digest`."""
     videos: tuple[VideoSummary, ...]
 
 
@@ -65,14 +67,18 @@ class ShardWriter:
 
 
 @contextmanager
-def open_shard(uri: str, modality: str, recipe: dict[str, Any], recipe_digest: str) -> Iterator[ShardWriter]:
+def open_shard(
+    uri: str, modality: str, recipe: dict[str, Any], recipe_digest: str, files_digest: str
+) -> Iterator[ShardWriter]:
     """Write a shard that appears under its name, whole, when the block ends without an error.
 
-    The footer holds the format version, the recipe and its digest; :meth:`ShardWriter.describe` adds the videos.
+    The footer holds the format version, the recipe and its digest, and the digest of the files that the shard is made
+    from; :meth:`ShardWriter.describe` adds the videos.
     """
     footer = {
         "kinebert.format": str(FORMAT_VERSION),
         "kinebert.digest": recipe_digest,
+        "kinebert.files": files_digest,
         "kinebert.recipe": json.dumps(recipe, sort_keys=True),
     }
     with storage.explained(uri, "write this shard"), storage.whole_file(uri) as path:
@@ -93,16 +99,17 @@ def read_footer(uri: str) -> dict[str, str]:
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{uri}: not a readable shard: {error}. Delete it and run the extraction again.") from None
     footer = {key.decode(): value.decode() for key, value in metadata.items() if key.startswith(b"kinebert.")}
-    if "kinebert.videos" not in footer:
+    if not {"kinebert.videos", "kinebert.digest", "kinebert.files"} <= footer.keys():
         raise UserError(f"{uri}: not a shard of this program. Move it out of the folder.")
     return footer
 
 
 def summarize(uri: str) -> ShardSummary:
     """Read the summary of a finished shard."""
-    videos = tuple(VideoSummary(**video) for video in json.loads(read_footer(uri)["kinebert.videos"]))
+    footer = read_footer(uri)
+    videos = tuple(VideoSummary(**video) for video in json.loads(footer["kinebert.videos"]))
     num_bytes, sha256 = file_digest(uri)
-    return ShardSummary(storage.name_of(uri), num_bytes, sha256, videos)
+    return ShardSummary(storage.name_of(uri), num_bytes, sha256, footer["kinebert.files"], videos)
 
 
 def file_digest(uri: str) -> tuple[int, str]:

@@ -84,8 +84,12 @@ class ShardSet:
             if plain is None:
                 there = "an unfinished set: run its extraction again" if storage.exists(uri) else "nothing"
                 raise UserError(f"{uri}: expected a finished shard set (with a dataset.json), found {there}.")
-            with storage.open_input(storage.join(uri, INDEX_FILE)) as file:
-                rows = pq.read_table(file).to_pylist()
+            try:
+                with storage.open_input(storage.join(uri, INDEX_FILE)) as file:
+                    rows = pq.read_table(file).to_pylist()
+            except pa.ArrowException as error:
+                reason = str(error).splitlines()[0]
+                raise UserError(f"{uri}/{INDEX_FILE}: damaged: {reason}. Delete it, and extract again.") from None
         return ShardSet(uri, plain, [VideoEntry(**{**row, "splits": dict(row["splits"])}) for row in rows])
 
     def __getstate__(self) -> dict[str, Any]:

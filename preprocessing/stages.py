@@ -22,7 +22,8 @@ class BuildShard:
     """Turn one planned shard into one file, and return only a summary of it.
 
     A video that fails is reported in the summary and left out; the other videos of the shard are still written. A
-    shard that exists is not made again. The same plan and recipe give the same bytes, wherever and however often.
+    shard that exists is not made again unless one of its files was replaced. The same plan and recipe give the same
+    bytes, wherever and however often.
     """
 
     output: str
@@ -42,13 +43,15 @@ class BuildShard:
         """Build ``shard`` and tell ``report`` of every video as it is done."""
         cv2.setNumThreads(1)  # the cores belong to the tasks; OpenCV would take them all in each
         uri = storage.join(self.output, shard.name)
-        kept = self._kept(uri)
+        kept = self._kept(uri, shard)
         if kept is not None:
             for summary in kept.videos:
                 report(summary)
             return kept
         attempts = Attempts(self.output, self.run_id)
-        with open_shard(uri, self.recipe.modality, self.recipe.plain(), self.recipe.digest()) as writer:
+        with open_shard(
+            uri, self.recipe.modality, self.recipe.plain(), self.recipe.digest(), shard.files_digest()
+        ) as writer:
             # who killed a worker before goes first: should it do so again, no other work is lost
             early = {v: self._video(v, attempts) for v in shard.videos if attempts.suspects(v.video_id)}
             summaries: list[VideoSummary] = []
@@ -63,17 +66,19 @@ class BuildShard:
             writer.describe(summaries)
         return summarize(uri)
 
-    def _kept(self, uri: str) -> ShardSummary | None:
+    def _kept(self, uri: str, shard: PlannedShard) -> ShardSummary | None:
         if not storage.exists(uri):
             return None
-        found = read_footer(uri)["kinebert.digest"]
-        if found != self.recipe.digest():
+        footer = read_footer(uri)
+        if footer["kinebert.digest"] != self.recipe.digest():
             raise UserError(
-                f"{uri}: made by recipe {found}, this job has {self.recipe.digest()}. Choose another output folder."
+                f"{uri}: made by recipe {footer['kinebert.digest']}, this job has {self.recipe.digest()}. Choose "
+                "another output folder."
             )
+        if footer["kinebert.files"] != shard.files_digest():
+            return None
         summary = summarize(uri)
         if self.retry_rejected and any(video.rejected for video in summary.videos):
-            storage.delete_file(uri)
             return None
         return summary
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ from preprocessing.errors import UserError
 from preprocessing.guard import ATTEMPTS_FOLDER
 from preprocessing.images import decode_flow, decode_frames
 from preprocessing.schema import SEGMENT_LENGTH, SEGMENTS
-from preprocessing.setfiles import CLAIM, DATASET_FILE, INDEX_FILE, read_dataset_file
+from preprocessing.setfiles import CLAIM, DATASET_FILE, INDEX_FILE, content_digest, read_dataset_file
 from preprocessing.shards import file_digest, read_footer
 from preprocessing.shardset import ShardSet, VideoEntry
 
@@ -91,6 +91,11 @@ def _totals(found: ShardSet, plain: dict[str, object]) -> Iterator[str]:
     }
     said = plain["counts"]
     assert isinstance(said, dict)
+    shards = plain["shards"]
+    assert isinstance(shards, list)
+    index = content_digest([shard["sha256"] for shard in shards], [asdict(entry) for entry in found.videos])
+    if index != found.content:
+        yield f"{INDEX_FILE}: is not the one that was written ({index}, not {found.content}); extract again"
     for name, count in ours.items():
         if said.get(name) != count:
             yield f"{DATASET_FILE}: says {said.get(name)} {name}, {INDEX_FILE} has {count}"

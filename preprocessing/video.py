@@ -3,19 +3,24 @@
 Axes: H height, W width, 3 colours (BGR, OpenCV's order).
 """
 
+import errno
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import Type as SideData
 from numpy.typing import NDArray
 
 from preprocessing.recipe import FrameRecipe
 from preprocessing.storage import is_local, open_input
 
 UInt8 = NDArray[np.uint8]
+_STORAGE_TROUBLE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.ENOTCONN, errno.ENETUNREACH}
 _INTERPOLATION = {"linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "cubic": cv2.INTER_CUBIC}
 
 
@@ -23,8 +28,12 @@ class VideoFrames:
     """Iterate over the frames of one video; afterwards ``problem`` says why decoding ended early, if it did.
 
     Frames come in the decoder's output order (time stamps of XviD files are scrambled, so nothing is sorted by them),
-    rotated as the file's display matrix says, resized by the recipe: ``uint8 (H, W, 3)`` BGR. All frames of a video
-    have the size of its first. Nothing that is wrong with a file raises: what decodes before an error is yielded.
+    turned and mirrored as the file's display matrix says, resized by the recipe: ``uint8 (H, W, 3)`` BGR. All frames of
+    a video have the size of its first. Nothing that is wrong with a file raises: what decodes before an error is
+    yielded. A file that ends well before its header says is a problem as well, though no decoder complains.
+
+    Raises:
+        OSError: While iterating, if the storage fails, which says nothing of the video.
     """
 
     def __init__(self, path: str, recipe: FrameRecipe) -> None:
@@ -40,12 +49,17 @@ class VideoFrames:
                 frame = next(frames, None)
                 if frame is None:
                     return
-                image_HW3 = _upright(cast(UInt8, frame.to_ndarray(format="bgr24")), frame.rotation)
+                turn = display_turn(frame)
+                image_HW3 = turn.apply(cast(UInt8, frame.to_ndarray(format="bgr24")))
             except Exception as error:  # whatever a decoder says of a damaged file is data, not a bug
+                if getattr(error, "errno", None) in _STORAGE_TROUBLE:
+                    raise OSError(error.errno, in_words(error)) from error  # type: ignore[attr-defined]
                 self.problem = in_words(error)
                 return
             if size is None:
-                size = target_size(image_HW3.shape[1], image_HW3.shape[0], self._pixel_aspect(frame), self.recipe)
+                aspect = float(self._aspect) if self._aspect else 1.0
+                aspect = 1 / aspect if turn.transpose else aspect
+                size = target_size(image_HW3.shape[1], image_HW3.shape[0], aspect, self.recipe)
             if (image_HW3.shape[1], image_HW3.shape[0]) != size:
                 image_HW3 = cv2.resize(image_HW3, size, interpolation=_INTERPOLATION[self.recipe.interpolation])  # type: ignore[assignment]
             yield image_HW3
@@ -59,13 +73,35 @@ class VideoFrames:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1  # the cores belong to the tasks, not to each decoder
             self._aspect = stream.sample_aspect_ratio
-            for i, frame in enumerate(container.decode(stream)):
-                if i % self.recipe.frame_step == 0:
-                    yield frame
+            count, end_s, corrupt = 0, 0.0, False
+            for packet in container.demux(stream):
+                if packet.size:
+                    corrupt = packet.is_corrupt
+                    end_s = max(end_s, _end_s(packet))
+                for frame in packet.decode():
+                    if count % self.recipe.frame_step == 0:
+                        yield frame
+                    count += 1
+            self.problem = _early_end(container, stream, end_s, corrupt)
 
-    def _pixel_aspect(self, frame: av.VideoFrame) -> float:
-        aspect = float(self._aspect) if self._aspect else 1.0
-        return 1 / aspect if frame.rotation % 180 else aspect
+
+def _end_s(packet: Any) -> float:
+    """Time at which a packet's picture ends, in seconds; 0 where the file does not say."""
+    start = packet.pts if packet.pts is not None else packet.dts
+    return 0.0 if start is None else float((start + (packet.duration or 0)) * packet.time_base)
+
+
+def _early_end(container: Any, stream: Any, end_s: float, corrupt: bool) -> str | None:
+    """Say so if a file was cut off: many formats simply end there, and no decoder complains."""
+    if corrupt:
+        return "the file ends in the middle of a picture"
+    declared_s = float(stream.duration * stream.time_base) if stream.duration else 0.0
+    if not declared_s and container.duration and len(container.streams) == 1:  # else it may be the sound's
+        declared_s = container.duration / av.time_base
+    seconds = end_s - float((stream.start_time or 0) * stream.time_base)
+    if end_s and seconds < 0.9 * declared_s - 0.2:  # headers are often off by a frame or two
+        return f"the file ends early: {seconds:.1f} of {declared_s:.1f} s"
+    return None
 
 
 def in_words(error: BaseException) -> str:
@@ -83,9 +119,29 @@ def target_size(width: int, height: int, pixel_aspect: float, recipe: FrameRecip
     return max(1, round(shown * scale)), max(1, round(height * scale))
 
 
-def _upright(image_HW3: UInt8, rotation: int) -> UInt8:
-    """Turn a picture counter-clockwise by ``rotation`` degrees; anything but quarter turns is left alone."""
-    quarters, rest = divmod(rotation % 360, 90)
-    if rest or not quarters:
-        return image_HW3
-    return np.ascontiguousarray(np.rot90(image_HW3, quarters))
+@dataclass(frozen=True)
+class Turn:
+    """One of the eight ways in which a picture can lie: transposed first, then mirrored."""
+
+    transpose: bool = False
+    mirror_x: bool = False
+    mirror_y: bool = False
+
+    def apply(self, image_HW3: UInt8) -> UInt8:
+        """Lay a picture upright."""
+        if self == Turn():
+            return image_HW3
+        turned = image_HW3.transpose(1, 0, 2) if self.transpose else image_HW3
+        return np.ascontiguousarray(turned[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1])
+
+
+def display_turn(frame: av.VideoFrame) -> Turn:
+    """How a frame's display matrix wants it shown; matrices of other angles than quarter turns are left alone."""
+    side_data: Any = frame.side_data
+    data = side_data.get(SideData.DISPLAYMATRIX)
+    if data is None:
+        return Turn()
+    a, b, _, c, d = struct.unpack("<5i", bytes(data)[:20])  # x' = a x + c y, y' = b x + d y
+    if min(abs(a), abs(b)) > 0.01 * max(abs(a), abs(b), 1):
+        return Turn()
+    return Turn(False, a < 0, d < 0) if abs(a) > abs(b) else Turn(True, c < 0, b < 0)

@@ -7,7 +7,7 @@ from preprocessing.guard import Limits, sweep
 from preprocessing.manifest import ManifestRow
 from preprocessing.plan import plan_shards
 from preprocessing.recipe import FrameRecipe
-from preprocessing.setfiles import Claim, claim_output, finish_set
+from preprocessing.setfiles import claim_output, finish_set
 from preprocessing.shardset import ShardSet
 from preprocessing.stages import BuildShard
 from tests.videos import manifest_rows, moving_texture, write_video
@@ -29,7 +29,7 @@ def make_rows(folder: Path, lengths: Sequence[int], classes: int = 2) -> list[Ma
 def make_set(rows: Sequence[ManifestRow], output: Path, recipe: FrameRecipe, videos_per_shard: int = 2) -> ShardSet:
     """Extract ``rows`` in this process."""
     shards = plan_shards(rows, videos_per_shard)
-    claim_output(str(output), Claim.of(recipe, shards))
+    shards = claim_output(str(output), recipe, shards)
     build = BuildShard(output=str(output), recipe=recipe, limits=Limits(), run_id="")
     finish_set(str(output), recipe, rows, [build(shard) for shard in shards])
     sweep(str(output))

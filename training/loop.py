@@ -34,6 +34,7 @@ from training.step import autocast_dtype, train_step
 from training.transforms import to_device_batch
 
 BEST_FILE = "best.pt"
+LAST_FILE = "last.pt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +79,9 @@ def train(
         recipe: Its ``workers`` is taken from ``worker``.
         shards: The set that the recipe names, opened.
         worker: This process.
-        output: Folder for ``state.pt`` (to go on) and ``best.pt`` (the recognizer with the best validation top-1; of
-            equal ones that with the lower loss). Only rank 0 reads and writes it.
+        output: Folder for ``state.pt`` (to go on), ``best.pt`` (the recognizer with the best validation top-1; of
+            equal ones that with the lower loss) and ``last.pt`` (that of the last epoch, which nothing has chosen). Only
+            rank 0 reads and writes it.
         emit: Called between steps; time that it takes is time that training waits.
 
     Raises:
@@ -140,6 +142,7 @@ class _Training:
             num_clips = self.sums[2] - clips_before
             self._end_epoch(val_loader, began, num_clips)
         assert self.best is not None, "there is at least one epoch"
+        from_first(partial(self._save_recognizer, LAST_FILE, self.history[-1]), self.worker.rank)
         return TrainSummary(
             best=self.best,
             history=self.history,
@@ -274,13 +277,13 @@ class _Training:
         self.epoch, self.step, self.sums = self.epoch + 1, 0, np.zeros(3)
         if better:
             self.best = row
-            from_first(partial(self._save_best, row), self.worker.rank)
+            from_first(partial(self._save_recognizer, BEST_FILE, row), self.worker.rank)
         self._save()  # after the best: whoever is killed between the two does this epoch again, with the same result
         self.progress.epoch(row, row["seconds"] - trained, self.best or row, better)
 
-    def _save_best(self, row: dict[str, Any]) -> None:
+    def _save_recognizer(self, name: str, row: dict[str, Any]) -> None:
         save_recognizer(
-            storage.join(self.output, BEST_FILE),
+            storage.join(self.output, name),
             self.model,
             self.shards,
             epoch=row["epoch"],

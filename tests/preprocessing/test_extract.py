@@ -20,7 +20,7 @@ from preprocessing.images import dequantize_flow
 from preprocessing.manifest import ManifestRow
 from preprocessing.plan import plan_shards
 from preprocessing.recipe import FlowRecipe, FrameRecipe
-from preprocessing.setfiles import Claim, claim_output, finish_set, is_finished
+from preprocessing.setfiles import claim_output, finish_set, is_finished
 from preprocessing.shards import read_footer, summarize
 from preprocessing.shardset import ShardSet
 from preprocessing.stages import BuildShard
@@ -40,7 +40,7 @@ def stage(output: Path, recipe: FrameRecipe, **options: object) -> BuildShard:
 
 def extract(rows: list[ManifestRow], output: Path, recipe: FrameRecipe, **options: object) -> ShardSet:
     shards = plan_shards(rows, 3)
-    claim_output(str(output), Claim.of(recipe, shards))
+    shards = claim_output(str(output), recipe, shards)
     build = stage(output, recipe, **options)
     finish_set(str(output), recipe, rows, [build(shard) for shard in shards])
     return ShardSet.open(str(output))
@@ -166,15 +166,12 @@ def test_the_same_plan_gives_the_same_bytes_and_finished_shards_are_kept(
 def test_a_folder_belongs_to_one_recipe_and_one_list(rows: list[ManifestRow], tmp_path: Path) -> None:
     output = str(tmp_path / "set")
     shards = plan_shards(rows, 3)
-    claim_output(output, Claim.of(FLOW, shards))
-    claim_output(output, Claim.of(FLOW, shards))
+    claim_output(output, FLOW, shards)
+    assert claim_output(output, FLOW, plan_shards(rows, 2)) == shards
     with pytest.raises(ConfigError, match=r"another recipe .*bound: 15.0 != 20.0"):
-        claim_output(output, Claim.of(replace(FLOW, bound=15.0), shards))
-    with pytest.raises(ConfigError, match=r"another list of videos.*6 videos there, 5 here"):
-        claim_output(output, Claim.of(FLOW, plan_shards(rows[1:], 3)))
-    replaced = [replace(row, bytes=row.bytes + (row is rows[0])) for row in rows]
-    with pytest.raises(ConfigError, match="from other files"):
-        claim_output(output, Claim.of(FLOW, plan_shards(replaced, 3)))
+        claim_output(output, replace(FLOW, bound=15.0), shards)
+    with pytest.raises(ConfigError, match=r"another list of videos .6 there, 5 here; only in one: class0/a"):
+        claim_output(output, FLOW, plan_shards(rows[1:], 3))
     with pytest.raises(UserError, match="an unfinished set"):
         ShardSet.open(output)
 
@@ -192,6 +189,19 @@ def test_new_labels_need_no_new_pixels(rows: list[ManifestRow], tmp_path: Path) 
     assert before == {path.name: path.stat().st_mtime_ns for path in output.glob("shard-*")}
     (output / next(iter(before))).unlink()
     assert not is_finished(str(output), renamed, shards)
+
+
+def test_a_file_that_was_replaced_changes_its_shard_and_no_other(rows: list[ManifestRow], tmp_path: Path) -> None:
+    output = tmp_path / "rgb"
+    broken = [replace(row, bytes=1, problem="0 bytes") if row.video_id == "class1/b" else row for row in rows]
+    found = extract(broken, output, RGB)
+    assert "class1/b" in {video.video_id for video in found.rejected}
+    before = {path.name: path.stat().st_mtime_ns for path in output.glob("shard-*")}
+    assert not is_finished(str(output), rows, claim_output(str(output), RGB, plan_shards(rows, 3)))
+    mended = extract(rows, output, RGB)
+    after = {path.name: path.stat().st_mtime_ns for path in output.glob("shard-*")}
+    assert mended.entry("class1/b").num_frames == 40
+    assert [name for name in before if before[name] != after[name]] == [mended.entry("class1/b").shard]
 
 
 def test_splits_are_selected_or_named(rgb: ShardSet) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from preprocessing.errors import UserError
 from preprocessing.recipe import FlowRecipe, FrameRecipe
+from preprocessing.setfiles import content_digest
 from preprocessing.shards import file_digest
 from preprocessing.verify import verify_set
 from tests.sets import make_rows, make_set
@@ -105,6 +106,8 @@ def swap_rows(folder: Path, change: Callable[[list[pa.Table]], list[pa.Table]]) 
         for shard in plain["shards"]:
             if shard["name"] == path.name:
                 shard.update(bytes=num_bytes, sha256=sha256)
+        index = pq.read_table(folder / "index.parquet").to_pylist()
+        plain["content"] = content_digest([shard["sha256"] for shard in plain["shards"]], index)
 
     edit_dataset(correct)(folder)
 
@@ -137,6 +140,7 @@ def exchange_segments(folder: Path) -> None:
         (add_a_stranger, "notes.txt: does not belong to the set; delete it"),
         (leave_attempts, ".attempts: left by a killed job"),
         (edit_index(lambda row: row.update(num_frames=6, num_images=6)), "index.parquet says 6"),
+        (edit_index(lambda row: row.update(label=1 - row["label"])), "index.parquet: is not the one that was written"),
         (edit_index(lambda row: row.update(num_frames=6)), "class0/v00: 5 images for 6 frames, expected 6"),
         (edit_index(lambda row: row.update(shard="shard-00009-of-00009.parquet")), "dataset.json does not"),
         (edit_index(lambda row: row.update(width=32)), "images of 64x48, expected 32x48"),
