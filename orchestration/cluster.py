@@ -31,7 +31,6 @@ def _prepare_private_cluster() -> None:
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would let any other program starve its workers
-    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")  # outlives a killed program by that, not 60 s
     configured = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     if not configured:  # a token of our own, or Ray would write one into the home directory
         os.environ["RAY_AUTH_MODE"] = "token"

@@ -1,9 +1,12 @@
 """Training on a cluster: Ray Train places the processes, the driver hears what they say."""
 
 import logging
+import signal
+import sys
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +28,7 @@ from training.progress import Event
 from training.recipe import TrainRecipe
 
 MAX_RESTARTS = 3
-"""Times that training goes on from its last saved state after a worker was lost."""
+"""Times that training goes on from its last saved state without getting any further than the time before."""
 _POLL_S = 0.5
 _RAY_FOLDER = ".ray"
 
@@ -73,7 +76,7 @@ def fit(
 
     Raises:
         UserError: If the training is refused, see :func:`training.loop.train`.
-        RuntimeError: If workers were lost more than MAX_RESTARTS times.
+        RuntimeError: If workers were lost more than MAX_RESTARTS times without any progress in between.
     """
     with _cluster.cluster(max(_cluster.machine_cpus(), recipe.workers)) as found:
         cpus = cpus_per_worker or (float(max(1, found.num_cpus // recipe.workers)) if found.private else 1.0)
@@ -83,18 +86,20 @@ def fit(
                 f"{found.num_cpus}. Ask for fewer workers."
             )
         logging.getLogger("ray.train").setLevel(logging.ERROR)
-        for attempt in range(MAX_RESTARTS + 1):
+        listener, losses, furthest = _Listener(hear), 0, -1
+        while True:
             try:
-                return _fit_once(recipe, output, hear, cpus, use_gpu=found.num_gpus >= recipe.workers)
-            except ray.train.WorkerGroupError as error:
-                if attempt == MAX_RESTARTS:
-                    raise RuntimeError(f"training lost its workers {attempt + 1} times: {error}") from error
-                hear({"event": "restart", "reason": _first_failure(error), "left": MAX_RESTARTS - attempt})
-    raise AssertionError("the loop returns or raises")
+                return _fit_once(recipe, output, listener, cpus, use_gpu=found.num_gpus >= recipe.workers)
+            except (ray.train.WorkerGroupError, ray.train.ControllerError) as error:
+                losses = 1 if listener.furthest > furthest else losses + 1
+                furthest = max(furthest, listener.furthest)
+                if losses > MAX_RESTARTS:
+                    raise RuntimeError(f"training broke off {losses} times at the same step: {error}") from error
+                listener.tell({"event": "restart", "reason": _first_failure(error), "left": MAX_RESTARTS - losses + 1})
 
 
-def _fit_once(recipe: TrainRecipe, output: str, hear: Callable[[Event], None], cpus: float, use_gpu: bool) -> FitResult:
-    ear: Any = ray.remote(num_cpus=0)(_Ear).remote()
+def _fit_once(recipe: TrainRecipe, output: str, listener: "_Listener", cpus: float, use_gpu: bool) -> FitResult:
+    ear: Any = ray.remote(num_cpus=0)(_Ear).options(**_cluster.beside_us()).remote()
     resources = {"CPU": cpus, **({"GPU": 1.0} if use_gpu else {})}
     scratch = storage.join(output, _RAY_FOLDER)
     loop: Any = _worker
@@ -108,7 +113,8 @@ def _fit_once(recipe: TrainRecipe, output: str, hear: Callable[[Event], None], c
         # Ray would silently go on with a run of the same name; our own state decides that, so the name is new
         run_config=ray.train.RunConfig(name=uuid.uuid4().hex, storage_path=scratch),
     )
-    with _Listener(ear, hear):
+    interrupted = signal.getsignal(signal.SIGINT)
+    with listener.to(ear):
         try:
             result: Any = trainer.fit()
             fitted: FitResult = result.return_value
@@ -118,39 +124,64 @@ def _fit_once(recipe: TrainRecipe, output: str, hear: Callable[[Event], None], c
             if refusal is not None:
                 raise refusal from None
             raise
+        except SystemExit as error:
+            if error.code == 1:  # what Ray Train makes of Ctrl-C
+                raise KeyboardInterrupt from None
+            raise
         finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, interrupted)  # Ray Train would keep it
             storage.delete_folder(scratch)
 
 
 class _Listener:
-    """Calls ``hear`` with the events of an ear, from a thread of its own, until the block ends."""
+    """Calls ``hear`` with the events of an ear, from a thread of its own.
 
-    def __init__(self, ear: Any, hear: Callable[[Event], None]) -> None:
-        self._ear, self._hear = ear, hear
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
-        self._error: BaseException | None = None
+    Whoever hears may fail (a terminal that was closed, say); training goes on, and the failure is said once.
+    """
 
-    def __enter__(self) -> None:
-        self._thread.start()
+    def __init__(self, hear: Callable[[Event], None]) -> None:
+        self._hear = hear
+        self._failed = False
+        self.furthest = -1
+        """Largest step that was heard of."""
 
-    def __exit__(self, kind: Any, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-        if self._error is not None and kind is None:
-            raise self._error
+    @contextmanager
+    def to(self, ear: Any) -> Iterator[None]:
+        """Listen to ``ear`` until the block ends."""
+        done = threading.Event()
 
-    def _run(self) -> None:
+        def run() -> None:
+            while not done.wait(_POLL_S):
+                self._drain(ear)
+            self._drain(ear)
+
+        thread = threading.Thread(target=run, name="events", daemon=True)
+        thread.start()
         try:
-            while not self._done.wait(_POLL_S):
-                self._drain()
-            self._drain()
-        except BaseException as error:  # raised again where the training was started
-            self._error = error
+            yield
+        finally:
+            done.set()
+            thread.join()
 
-    def _drain(self) -> None:
-        for event in ray.get(self._ear.take.remote()):
+    def tell(self, event: Event) -> None:
+        """Pass one event on."""
+        self.furthest = max(self.furthest, event.get("global_step", -1))
+        try:
             self._hear(event)
+        except Exception as error:  # a training is worth more than what is said about it
+            if not self._failed:
+                self._failed = True
+                with suppress(OSError):
+                    print(f"progress is no longer shown or recorded in full: {error!r}", file=sys.stderr)
+
+    def _drain(self, ear: Any) -> None:
+        try:
+            events = ray.get(ear.take.remote())
+        except ray.exceptions.RayError:  # the cluster is going; fit() will say so
+            return
+        for event in events:
+            self.tell(event)
 
 
 def _worker(config: dict[str, Any]) -> FitResult | None:

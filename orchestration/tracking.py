@@ -69,6 +69,8 @@ def choose_store(tracking_uri: str | None, folder: str) -> str:
     """
     chosen = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if chosen:
+        if chosen.startswith("sqlite:///"):
+            return f"sqlite:///{storage.resolve_uri(chosen.removeprefix('sqlite:///'))}"
         return chosen if "://" in chosen else f"sqlite:///{storage.resolve_uri(chosen)}"
     if not storage.is_local(folder):
         raise ConfigError(f"{folder}: runs kept there need an MLflow server; give it with --tracking-uri.")
@@ -113,6 +115,21 @@ class Tracker:
         client = _connect(address.tracking_uri)
         with _explained(address.tracking_uri):
             client.update_run(address.run_id, status="RUNNING")
+        return Tracker(client, address)
+
+    @staticmethod
+    def attach(address: RunAddress) -> "Tracker | None":
+        """Add to a run without touching its state; None, and a word about it, if its store or the run is gone."""
+        path = address.tracking_uri.removeprefix("sqlite:///")
+        try:
+            if path != address.tracking_uri and not os.path.exists(path):
+                raise UserError(f"{path}: there is no such store")
+            client = _connect(address.tracking_uri)
+            with _explained(address.tracking_uri):
+                client.get_run(address.run_id)
+        except UserError as error:
+            print(f"not recorded in MLflow: {error}", file=sys.stderr)
+            return None
         return Tracker(client, address)
 
     def last_step(self, name: str) -> int:

@@ -54,6 +54,8 @@ class _Clock:
         start = time.monotonic()
         status = program(list(args))
         self.steps.append((about, time.monotonic() - start))
+        if status == 130:  # Ctrl-C was for all of it
+            raise KeyboardInterrupt
         if status:
             raise UserError(f"demo: kinebert {name} ended with status {status}; its words are above.")
 
@@ -103,6 +105,7 @@ def _generate(config: DemoConfig, folder: Path, clock: _Clock) -> None:
         seed=config.seed,
         progress=lambda done, total: line.show(lambda: f"{done}/{total} videos"),
     )
+    line.close(f"{config.videos_per_class * len(SYNTHETIC_CLASSES)} videos written")
     clock.steps.append((about, time.monotonic() - start))
     print(f"in {folder / 'videos'}: {', '.join(SYNTHETIC_CLASSES)}")
 

@@ -67,7 +67,7 @@ def main(config: EvaluateConfig) -> int:
     output = resolve_uri(config.output or join(folder, f"{data.split}-{config.part}-{config.views}"))
     check_writable(output)
     address = tracking.RunAddress.load(folder)
-    tracker = tracking.Tracker.resume(address) if address is not None else None
+    tracker = tracking.Tracker.attach(address) if address is not None else None
     line = ProgressLine()
     scores = evaluate(
         recognizer,
@@ -105,7 +105,7 @@ def main(config: EvaluateConfig) -> int:
         numbers = scores.metrics().as_numbers()
         tracker.metrics({f"{name}/{key}": value for key, value in numbers.items()}, info.epoch)
         tracker.artifact_of(table)
-        tracker.end("FINISHED")
+        tracker.flush()
     print("\n".join([*results.accuracy_lines({shards.modality: scores}), *results.rejected_lines(scores)]))
     print(f"scores: {table}")
     print(f"report: {report}")

@@ -43,7 +43,8 @@ def main(config: FuseConfig) -> int:
     fusion = fuse(streams, config.weights)
     check_writable(output)
     known = tracking.RunAddress.load(str(streams[0].about.get("run_folder", "")))
-    store = config.tracking_uri or (known.tracking_uri if known else None)
+    beside = tracking.Tracker.attach(known) if known and not config.tracking_uri else None
+    store = beside.address.tracking_uri if beside else config.tracking_uri
     tags = {**tracking.code_version(), "modality": str(fusion.scores.about["modality"]), "run_folder": output}
     tracker = tracking.Tracker.start(tracking.choose_store(store, output), config.experiment, "fused", tags)
     with tracking.running(tracker):

@@ -16,7 +16,7 @@ from orchestration.cluster import check_workers
 from orchestration.options import run
 from orchestration.progress import ProgressLine, duration
 from preprocessing import storage
-from preprocessing.config import flatten, load_config, to_plain
+from preprocessing.config import flatten, load_config, to_plain, to_toml
 from preprocessing.shardset import ShardSet
 from preprocessing.storage import resolve_uri
 from training.progress import Event
@@ -78,12 +78,17 @@ def main(config: TrainConfig) -> int:
         tracker.address.save(output)
     with tracking.running(tracker):
         tracker.params(flatten(to_plain(recipe)))
+        effective = storage.join(output, "recipe.toml")
         with storage.explained(output, "write the recipe"):
-            storage.write_bytes(storage.join(output, "recipe.toml"), Path(config.recipe).read_bytes())
-        tracker.artifact(Path(config.recipe))
+            storage.write_bytes(effective, to_toml(to_plain(recipe)).encode())
+        tracker.artifact_of(effective)
         print(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {output}", flush=True)
         result = fit.fit(recipe, output, _Hearing(tracker, tracker.last_step("step/loss")), config.cpus_per_worker)
         results.save_history(output, result.summary.history)
+        sent = tracker.last_step("val_loss")
+        for row in result.summary.history:  # those that a killed driver could not send
+            if row["epoch"] > sent:
+                tracker.metrics({key: value for key, value in row.items() if key != "epoch"}, row["epoch"])
         tracker.artifact_of(result.summary.checkpoint)
         best = result.summary.best
         tracker.metrics({f"best/{key}": value for key, value in best.items() if key.startswith("val_")}, best["epoch"])
@@ -151,6 +156,7 @@ class _Hearing:
     def _epoch(self, event: Event) -> None:
         told = ("epoch", "event", "num_epochs", "is_best", "best_epoch", "best_top1")
         self._tracker.metrics({key: value for key, value in event.items() if key not in told}, event["epoch"])
+        self._tracker.flush()
         self._line.close(
             f"epoch {event['epoch']}/{event['num_epochs']}: train loss {event['train_loss']:.3f}, top-1 "
             f"{event['train_top1']:.1%}; validation loss {event['val_loss']:.3f}, top-1 {event['val_top1']:.1%}"

@@ -143,6 +143,18 @@ def to_plain(config: Any) -> dict[str, Any]:
     return plain
 
 
+def to_toml(plain: Mapping[str, Any], table: str = "") -> str:
+    """Write plain values as TOML that :func:`load_config` reads back; None is left out, as TOML has none."""
+    lines, tables = [], []
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            name = f"{table}.{key}" if table else key
+            tables.append(f"\n[{name}]\n{to_toml(value, name)}")
+        elif value is not None:  # JSON's strings, numbers, lists and booleans are TOML's as well
+            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}\n")
+    return "".join([*lines, *tables])
+
+
 def digest(*values: Any) -> str:
     """Twelve characters that change whenever any of ``values`` (configs or plain JSON values) changes."""
     plain = [to_plain(value) if dataclasses.is_dataclass(value) else value for value in values]

@@ -21,13 +21,21 @@ def export_frames(
     set of frames and one of flow may share a folder, and a second run goes on where the first ended.
 
     Raises:
-        UserError: If a video_id would lead out of ``output``, or the disk refuses.
+        UserError: If a video_id would lead out of ``output``, the folder holds pictures of another set of this kind, or
+            the disk refuses.
     """
+    for entry in found.videos:
+        if not os.path.abspath(output / entry.video_id).startswith(os.path.abspath(output) + os.sep):
+            raise UserError(f"{entry.video_id}: this video_id leads out of {output}; name the video otherwise.")
+    marker = output / f".{found.modality}-of"
+    with storage.explained(str(output), "write pictures"):
+        output.mkdir(parents=True, exist_ok=True)
+        if marker.exists() and marker.read_text() != found.content:
+            raise UserError(f"{output}: holds {found.modality} pictures of another set. Choose another folder.")
+        marker.write_text(found.content)
     written = 0
     for done, entry in enumerate(found.videos, start=1):
         folder = output / entry.video_id
-        if not os.path.abspath(folder).startswith(os.path.abspath(output) + os.sep):
-            raise UserError(f"{entry.video_id}: this video_id leads out of {output}; name the video otherwise.")
         with storage.explained(str(folder), "write pictures"):
             folder.mkdir(parents=True, exist_ok=True)
             written += _export_video(found, entry, folder)

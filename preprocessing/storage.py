@@ -59,13 +59,13 @@ def join(uri: str, *parts: str) -> str:
     """Append ``parts`` to a location, in front of a URI's query."""
     if is_local(uri):
         return os.path.join(uri, *parts)
-    base, mark, query = uri.partition("?")
-    return "/".join([base.rstrip("/"), *parts]) + mark + query
+    base, query = _split_query(uri)
+    return "/".join([base.rstrip("/"), *parts]) + (f"?{query}" if query else "")
 
 
 def name_of(uri: str) -> str:
     """Last part of a location."""
-    return PurePosixPath(uri.partition("?")[0] if not is_local(uri) else uri).name
+    return PurePosixPath(uri if is_local(uri) else _split_query(uri)[0]).name
 
 
 @functools.lru_cache(maxsize=64)
@@ -80,11 +80,21 @@ def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     """Return the pyarrow filesystem of a location, and the location's path in it."""
     if is_local(uri):
         return pafs.LocalFileSystem(), uri
-    parsed = urllib.parse.urlsplit(uri)
-    root = f"{parsed.scheme}://{parsed.netloc}/" + (f"?{parsed.query}" if parsed.query else "")
-    bucket_in_path = parsed.scheme in ("s3", "gs", "gcs", "abfs", "abfss")
-    host = parsed.netloc.rpartition("@")[2] if bucket_in_path else ""
-    return _remote(root), (host + parsed.path if bucket_in_path else parsed.path)
+    scheme, _, rest = uri.partition("://")  # by hand: names may hold what has a meaning in a URL
+    rest, query = _split_query(rest)
+    host, slash, path = rest.partition("/")
+    root = f"{scheme}://{host}/" + (f"?{query}" if query else "")
+    if scheme in ("s3", "gs", "gcs"):  # the bucket is a part of the path, what stands before an @ is not
+        return _remote(root), host.rpartition("@")[2] + slash + path
+    if scheme in ("abfs", "abfss"):
+        return _remote(root), host.partition("@")[0] + slash + path
+    return _remote(root), slash + path
+
+
+def _split_query(text: str) -> tuple[str, str]:
+    """Divide ``bucket/name?region=x`` into its parts; a question mark without an option after it belongs to a name."""
+    name, mark, query = text.rpartition("?")
+    return (name, query) if mark and "=" in query and "/" not in query.partition("=")[0] else (text, "")
 
 
 @contextmanager

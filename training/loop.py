@@ -80,8 +80,8 @@ def train(
         shards: The set that the recipe names, opened.
         worker: This process.
         output: Folder for ``state.pt`` (to go on), ``best.pt`` (the recognizer with the best validation top-1; of
-            equal ones that with the lower loss) and ``last.pt`` (that of the last epoch, which nothing has chosen). Only
-            rank 0 reads and writes it.
+            equal ones that with the lower loss) and ``last.pt`` (that of the last epoch, which nothing has chosen).
+            Only rank 0 reads and writes it.
         emit: Called between steps; time that it takes is time that training waits.
 
     Raises:

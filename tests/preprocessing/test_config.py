@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from preprocessing.config import differences, digest, flatten, from_mapping, load_config, read_toml
+from preprocessing.config import differences, digest, flatten, from_mapping, load_config, read_toml, to_toml
 from preprocessing.errors import ConfigError
 
 
@@ -144,3 +144,10 @@ def test_a_digest_is_of_values_not_of_their_order() -> None:
     assert digest({"a": 1, "b": [1, 2]}) != digest({"a": 1, "b": [2, 1]})
     assert digest(Inner()) == digest({"rate": 0.5, "kind": "a"})
     assert len({digest(Inner()), digest(Inner(rate=1.0)), digest(Inner(kind="b"))}) == 3
+
+
+def test_toml_reads_back(tmp_path: Path) -> None:
+    plain = {"a": 1, "b": [1.0, 0.5], "c": {"d": 'ü "quoted"', "e": True, "f": {"g": 1e-05}}, "none": None}
+    path = tmp_path / "x.toml"
+    path.write_text(to_toml(plain))
+    assert read_toml(path) == {key: value for key, value in plain.items() if key != "none"}

@@ -35,11 +35,21 @@ def test_frames_and_flow_share_a_folder(sets: tuple[ShardSet, ShardSet], tmp_pat
     assert seen == [(1, 2), (2, 2)]
     assert export_frames(flow, tmp_path) == 2 * (4 + 34)
     assert names(tmp_path) == sorted(
-        [f"class0/v00/img_{i:05d}.jpg" for i in range(1, 6)]
+        [".flow-of", ".rgb-of"]
+        + [f"class0/v00/img_{i:05d}.jpg" for i in range(1, 6)]
         + [f"class1/v01/img_{i:05d}.jpg" for i in range(1, 36)]
         + [f"class0/v00/flow_{axis}_{i:05d}.jpg" for axis in "xy" for i in range(1, 5)]
         + [f"class1/v01/flow_{axis}_{i:05d}.jpg" for axis in "xy" for i in range(1, 35)]
     )
+
+
+def test_pictures_of_another_set_are_not_mixed_in(sets: tuple[ShardSet, ShardSet], tmp_path: Path) -> None:
+    frames, _ = sets
+    export_frames(frames, tmp_path)
+    other = ShardSet.open(frames.uri)
+    other.content = "other"
+    with pytest.raises(UserError, match="holds rgb pictures of another set"):
+        export_frames(other, tmp_path)
 
 
 def test_pictures_are_the_stored_bytes(sets: tuple[ShardSet, ShardSet], tmp_path: Path) -> None:

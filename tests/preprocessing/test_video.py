@@ -18,22 +18,63 @@ _ONE = 1 << 16
 MATRICES = {90: (0, _ONE, 0, -_ONE, 0), 180: (-_ONE, 0, 0, 0, -_ONE), 270: (0, -_ONE, 0, _ONE, 0)}
 
 
-def rotate(path: Path, degrees: int) -> Path:
+def write_matrix(path: Path, matrix: tuple[int, ...]) -> Path:
     """Write a display matrix into the track header of an MP4 file."""
     data = bytearray(path.read_bytes())
     start = data.index(b"tkhd") + 4 + 4 + 20 + 16
-    data[start : start + 20] = struct.pack(">5i", *MATRICES[degrees])
+    data[start : start + 20] = struct.pack(">5i", *matrix)
     path.write_bytes(data)
     return path
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_pictures_are_upright_as_opencv_shows_them(tmp_path: Path, degrees: int) -> None:
-    path = rotate(write_video(tmp_path / "a.mp4", moving_texture(3, 96, 64)), degrees)
+    path = write_matrix(write_video(tmp_path / "a.mp4", moving_texture(3, 96, 64)), MATRICES[degrees])
     _, expected = cv2.VideoCapture(str(path)).read()
     first = next(iter(VideoFrames(str(path), AS_CODED)))
     assert first.shape == expected.shape
     assert np.abs(first.astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ((-_ONE, 0, 0, 0, _ONE), lambda picture: picture[:, ::-1]),
+        ((_ONE, 0, 0, 0, -_ONE), lambda picture: picture[::-1]),
+        ((0, _ONE, 0, _ONE, 0), lambda picture: picture.transpose(1, 0, 2)),
+    ],
+)
+def test_mirrored_pictures_are_laid_right(
+    tmp_path: Path, matrix: tuple[int, ...], expected: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    path = write_video(tmp_path / "a.mp4", moving_texture(3, 96, 64))
+    plain = next(iter(VideoFrames(str(path), AS_CODED)))
+    shown = next(iter(VideoFrames(str(write_matrix(path, matrix)), AS_CODED)))
+    assert np.array_equal(shown, expected(plain))
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", "mpeg4"), ("a.mkv", "libx264"), ("a.ts", "libx264")])
+def test_a_file_that_was_cut_off_is_marked_even_if_no_decoder_complains(tmp_path: Path, name: str, codec: str) -> None:
+    path = write_video(tmp_path / name, moving_texture(60), codec)
+    whole = VideoFrames(str(path), AS_CODED)
+    assert sum(1 for _ in whole) == 60
+    assert whole.problem is None
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 4 // 5])
+    cut = VideoFrames(str(path), AS_CODED)
+    assert 0 < sum(1 for _ in cut) < 55
+    assert name == "a.ts" or "the file ends" in str(cut.problem)  # a transport stream has no length to fall short of
+
+
+def test_trouble_of_the_storage_is_no_fault_of_the_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "a.mp4", moving_texture(3))
+
+    def unplugged(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("preprocessing.video.av.open", unplugged)
+    with pytest.raises(OSError, match="Input/output error"):
+        list(VideoFrames(str(path), AS_CODED))
 
 
 def test_frames_come_in_order_and_at_the_recipes_size(tmp_path: Path) -> None:
