@@ -1,0 +1,142 @@
+"""Training on Ray Train: what the driver hears, and that a lost worker costs time and nothing else."""
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from orchestration.fit import fit
+from preprocessing.errors import UserError
+from preprocessing.recipe import FrameRecipe
+from preprocessing.shardset import ShardSet
+from tests.sets import make_rows, make_set
+from training.checkpoints import load_recognizer
+from training.evaluate import evaluate
+from training.loop import TrainSummary, WorkerContext, train
+from training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
+from training.state import load_state
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
+    folder = tmp_path_factory.mktemp("fit")
+    return make_set(make_rows(folder / "videos", [6] * 12), folder / "rgb", FrameRecipe(resize="none"))
+
+
+@pytest.fixture(scope="module")
+def recipe(shards: ShardSet) -> TrainRecipe:
+    return TrainRecipe(
+        data=DataRecipe(shards=shards.uri, clip_length=4, crop_size=32),
+        model=ModelRecipe(backbone="resnet18", head="bert", width=0.125, dropout=0.2),
+        optim=OptimRecipe(lr=1e-3),
+        batch_size=4,
+        micro_batch=2,
+        epochs=2,
+    )
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def alone(recipe: TrainRecipe, shards: ShardSet, output: Path) -> TrainSummary:
+    """Train in this process, without a cluster, as long as it takes."""
+    return train(recipe, shards, WorkerContext(num_threads=1), str(output), lambda _: None)
+
+
+def weights(output: Path) -> dict[str, torch.Tensor]:
+    state = load_state(str(output))
+    assert state is not None
+    return state.weights
+
+
+def numbers(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in ("seconds", "clips_per_s")} for row in history]
+
+
+def test_two_workers_train_like_one_and_the_driver_hears_all(
+    ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path
+) -> None:
+    events: list[dict[str, Any]] = []
+    result = fit(replace(recipe, workers=2), str(tmp_path / "two"), events.append, cpus_per_worker=1)
+    assert [event["event"] for event in events] == ["start", *(["step"] * 2 + ["epoch"]) * 2, "end"]
+    assert (events[0]["world_size"], events[0]["train_videos"], events[0]["val_videos"]) == (2, 8, 4)
+    assert [event["global_step"] for event in events if event["event"] == "step"] == [1, 2, 3, 4]
+    assert all(0 <= event["data_wait"] <= 1 for event in events if event["event"] == "step")
+    one = alone(recipe, shards, tmp_path / "one")
+    assert len(result.summary.history) == 2
+    for ours, theirs in zip(result.summary.history, one.history, strict=True):
+        # the same clips in the same micro-batches; only the order of sums differs
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-3)
+    recognizer, info = load_recognizer(result.summary.checkpoint)
+    assert info.epoch == result.summary.best["epoch"] == events[-1]["best_epoch"]
+    again = evaluate(recognizer, shards, recipe.data, part="val")
+    assert result.val_scores.video_ids == again.video_ids
+    assert result.val_scores.scores == pytest.approx(again.scores, rel=1e-4, abs=1e-5)
+    assert result.val_scores.metrics().top[1] == pytest.approx(result.summary.best["val_top1"])
+    assert not (tmp_path / "two" / ".ray").exists()
+
+
+def test_a_killed_worker_goes_on_to_the_same_bits(
+    ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path
+) -> None:
+    import psutil  # Ray brings it along, and must be imported before
+
+    recipe = replace(recipe, epochs=40, save_every_s=0)
+    events: list[dict[str, Any]] = []
+
+    def hear(event: dict[str, Any]) -> None:
+        events.append(event)
+        if event["event"] == "epoch" and event["epoch"] == 2:
+            (worker,) = [p for p in psutil.Process().children(recursive=True) if "RayTrainWorker" in p.name()]
+            os.kill(worker.pid, signal.SIGKILL)
+
+    result = fit(recipe, str(tmp_path / "killed"), hear, cpus_per_worker=1)
+    kinds = [event["event"] for event in events]
+    assert (kinds.count("start"), kinds.count("restart"), kinds.count("end")) == (2, 1, 1)
+    second = [event for event in events if event["event"] == "start"][1]
+    assert second["resumed"]["epoch"] >= 2
+    summary = alone(recipe, shards, tmp_path / "alone")
+    assert numbers(result.summary.history) == numbers(summary.history)
+    expected = weights(tmp_path / "alone")
+    for name, value in weights(tmp_path / "killed").items():
+        assert torch.equal(value, expected[name]), name
+
+
+@pytest.mark.slow
+def test_a_finished_training_is_not_done_again(
+    ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path
+) -> None:
+    summary = alone(recipe, shards, tmp_path)
+    events: list[dict[str, Any]] = []
+    result = fit(recipe, str(tmp_path), events.append, cpus_per_worker=1)
+    assert [event["event"] for event in events] == ["start", "end"]
+    assert result.summary.history == summary.history
+
+
+def test_what_a_user_must_do_arrives_as_it_was_said(
+    ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path
+) -> None:
+    """Found out in a worker, by the first step; not tried again."""
+    wild = replace(recipe, optim=OptimRecipe(name="sgd", lr=1e30, max_grad_norm=1e30))
+    events: list[dict[str, Any]] = []
+    with pytest.raises(UserError, match=r"epoch 1, step 2: .*set a lower optim.lr"):
+        fit(wild, str(tmp_path), events.append, cpus_per_worker=1)
+    assert "restart" not in [event["event"] for event in events]
+    assert not (tmp_path / ".ray").exists()
+
+
+def test_more_than_the_cluster_has_is_refused_before_anything_starts(
+    ray_cluster: Any, recipe: TrainRecipe, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"workers = 2 with 3 CPUs each need 6, the cluster has 4. Ask for fewer"):
+        fit(replace(recipe, workers=2), str(tmp_path), lambda _: None, cpus_per_worker=3)
+    assert list(tmp_path.iterdir()) == []
