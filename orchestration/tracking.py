@@ -216,8 +216,9 @@ def running(tracker: Tracker) -> Iterator[Tracker]:
         tracker.end(status)
 
 
-def code_version() -> dict[str, str]:
-    """Tags that say which code ran: the git commit, and whether it was changed since. Empty outside a checkout."""
+def code_version(program: str) -> dict[str, str]:
+    """Tags that say which program ran: its name and, in a checkout, the git commit and whether it was changed since."""
+    name = {"mlflow.source.name": f"kinebert {program}", "mlflow.source.type": "LOCAL"}
     root = Path(__file__).parents[1]
 
     def git(*args: str) -> str:
@@ -227,8 +228,8 @@ def code_version() -> dict[str, str]:
     try:
         commit, changed = git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
-        return {}
-    return {"mlflow.source.git.commit": commit, "git_changed": str(changed).lower()}
+        return name
+    return {**name, "mlflow.source.git.commit": commit, "git_changed": str(changed).lower()}
 
 
 def _connect(tracking_uri: str) -> MlflowClient:
@@ -261,7 +262,8 @@ def _experiment(client: MlflowClient, tracking_uri: str, name: str) -> str:
         artifacts = None
         if tracking_uri.startswith("sqlite:///"):  # MLflow's own default is the present folder, wherever that is
             artifacts = Path(tracking_uri.removeprefix("sqlite:///")).with_name("mlartifacts").as_uri()
-        return str(client.create_experiment(name, artifact_location=artifacts))
+        training = {"mlflow.experimentKind": "custom_model_development"}  # or the page is one of language models
+        return str(client.create_experiment(name, artifact_location=artifacts, tags=training))
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def main(config: FuseConfig) -> int:
     known = tracking.RunAddress.load(str(streams[0].about.get("run_folder", "")))
     beside = tracking.Tracker.attach(known) if known and not config.tracking_uri else None
     store = beside.address.tracking_uri if beside else config.tracking_uri
-    tags = {**tracking.code_version(), "modality": str(fusion.scores.about["modality"]), "run_folder": output}
+    tags = {**tracking.code_version("fuse"), "modality": str(fusion.scores.about["modality"]), "run_folder": output}
     tracker = tracking.Tracker.start(tracking.choose_store(store, output), config.experiment, "fused", tags)
     with tracking.running(tracker):
         named = {_name(i, stream.about.get("modality"), streams): stream for i, stream in enumerate(streams)}

@@ -66,7 +66,7 @@ def main(config: TrainConfig) -> int:
         tracker = tracking.Tracker.resume(known)
     else:
         tags = {
-            **tracking.code_version(),
+            **tracking.code_version("train"),
             "modality": shards.modality,
             "shards_digest": shards.digest,
             "shards_content": shards.content,
@@ -85,13 +85,14 @@ def main(config: TrainConfig) -> int:
         print(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {output}", flush=True)
         result = fit.fit(recipe, output, _Hearing(tracker, tracker.last_step("step/loss")), config.cpus_per_worker)
         results.save_history(output, result.summary.history)
-        sent = tracker.last_step("val_loss")
+        sent = tracker.last_step("epoch/val_loss")
         for row in result.summary.history:  # those that a killed driver could not send
             if row["epoch"] > sent:
-                tracker.metrics({key: value for key, value in row.items() if key != "epoch"}, row["epoch"])
+                tracker.metrics(_epoch_metrics(row), row["epoch"])
         tracker.artifact_of(result.summary.checkpoint)
+        tracker.artifact_of(storage.join(output, "last.pt"))
         best = result.summary.best
-        tracker.metrics({f"best/{key}": value for key, value in best.items() if key.startswith("val_")}, best["epoch"])
+        tracker.metrics({"best_val_top1": best["val_top1"]}, best["epoch"])
         scores = result.val_scores
         scores.about.update(run_folder=output, recipe=shards.recipe)
         facts = {"run": output, "recipe": config.recipe, "part": f"{recipe.data.split}/{recipe.data.val_part}"}
@@ -110,6 +111,12 @@ def main(config: TrainConfig) -> int:
     print(f"next: kinebert evaluate {result.summary.checkpoint} --part test")
     print(f"      {tracking.page_command(store)}")
     return 0
+
+
+def _epoch_metrics(row: dict[str, Any]) -> dict[str, float]:
+    """The numbers of an epoch under the names that MLflow's page groups them by."""
+    names = ("train_", "val_", "lr", "seconds", "clips_per_s")
+    return {f"epoch/{key}": value for key, value in row.items() if key.startswith(names)}
 
 
 class _Hearing:
@@ -154,8 +161,7 @@ class _Hearing:
         )
 
     def _epoch(self, event: Event) -> None:
-        told = ("epoch", "event", "num_epochs", "is_best", "best_epoch", "best_top1")
-        self._tracker.metrics({key: value for key, value in event.items() if key not in told}, event["epoch"])
+        self._tracker.metrics(_epoch_metrics(event), event["epoch"])
         self._tracker.flush()
         self._line.close(
             f"epoch {event['epoch']}/{event['num_epochs']}: train loss {event['train_loss']:.3f}, top-1 "
