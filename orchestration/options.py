@@ -17,15 +17,15 @@ T = TypeVar("T")
 _ABOUT_CONFIG = "--config FILE reads a TOML recipe with the same names; options given here override it."
 
 
-def parse(cls: type[T], args: Sequence[str], program: str) -> T:
-    """Build a ``cls`` from ``--config FILE`` (optional) and from options that override it.
+def parse(cls: type[T], args: Sequence[str], program: str, from_file: bool = False) -> T:
+    """Build a ``cls`` from options and, with ``from_file``, from the ``--config FILE`` that they override.
 
     Raises:
         ConfigError: If the file does not fit ``cls``.
         SystemExit: With status 2 for wrong options, 0 for ``--help``; both are explained to the user first.
     """
     rest, config = list(args), None
-    for i, arg in enumerate(rest):
+    for i, arg in enumerate(rest if from_file else ()):
         if arg == "--config" or arg.startswith("--config="):
             given = arg.partition("=")[2] if "=" in arg else "".join(rest[i + 1 : i + 2])
             if not given:
@@ -37,12 +37,12 @@ def parse(cls: type[T], args: Sequence[str], program: str) -> T:
     if config is not None:
         absent = {field.name: tyro.MISSING for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
         default = from_mapping(cls, read_toml(config), where=config, absent=absent)
-    about = f"{inspect.getdoc(cls)}\n\n{_ABOUT_CONFIG}"
+    about = "\n\n".join([inspect.getdoc(cls) or "", *([_ABOUT_CONFIG] if from_file else [])])
     options: T = tyro.cli(cls, args=rest, default=default, prog=program, description=about)
     return options
 
 
-def run(main: Callable[[Any], int], cls: type[Any], args: Sequence[str], program: str) -> int:
+def run(main: Callable[[Any], int], cls: type[Any], args: Sequence[str], program: str, from_file: bool = False) -> int:
     """Parse ``args`` and run ``main``: a mistake ends in one line and status 2, a bug in a traceback.
 
     Ctrl-C and SIGTERM (``ray job stop``, a batch system) end the program as an error would: it tidies up behind itself.
@@ -51,7 +51,7 @@ def run(main: Callable[[Any], int], cls: type[Any], args: Sequence[str], program
     if threading.current_thread() is threading.main_thread():
         before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        return main(parse(cls, args, program))
+        return main(parse(cls, args, program, from_file))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -75,7 +75,7 @@ def main(config: DemoConfig) -> int:
     manifest, sets, runs = str(folder / "manifest.parquet"), folder / "sets", folder / "runs"
     store = f"sqlite:///{folder / 'mlflow.db'}"
     with ExitStack() as stack:
-        index = ["folder", str(folder / "videos"), "--output", manifest, "--val", "0.15", "--test", "0.35"]
+        index = ["folder", str(folder / "videos"), "--output", manifest, "--val", "0.135", "--test", "0.265"]
         clock.step("index the videos", index_videos.cli, "index", *index, "--seed", str(config.seed))
         stack.enter_context(cluster())  # one for all steps: starting it takes seconds
         for kind, program in (("frames", extract_frames.cli), ("flow", extract_flow.cli)):

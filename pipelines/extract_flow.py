@@ -12,7 +12,7 @@ from pipelines.extraction import ExtractFlowConfig, extract
 
 def cli(args: list[str]) -> int:
     """Run the program with command-line ``args`` and return its exit status."""
-    return run(extract, ExtractFlowConfig, args, "kinebert extract-flow")
+    return run(extract, ExtractFlowConfig, args, "kinebert extract-flow", from_file=True)
 
 
 if __name__ == "__main__":

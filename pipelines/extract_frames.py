@@ -12,7 +12,7 @@ from pipelines.extraction import ExtractFramesConfig, extract
 
 def cli(args: list[str]) -> int:
     """Run the program with command-line ``args`` and return its exit status."""
-    return run(extract, ExtractFramesConfig, args, "kinebert extract-frames")
+    return run(extract, ExtractFramesConfig, args, "kinebert extract-frames", from_file=True)
 
 
 if __name__ == "__main__":

@@ -198,7 +198,7 @@ def _verdict(config: IndexConfig, num_problems: int, num_videos: int, failed: bo
 
 def cli(args: list[str]) -> int:
     """Run the program with command-line ``args`` and return its exit status."""
-    return run(main, IndexConfig, args, "kinebert index")
+    return run(main, IndexConfig, args, "kinebert index", from_file=True)
 
 
 if __name__ == "__main__":
