@@ -19,11 +19,16 @@ $(STAMP): constraints.txt pyproject.toml
 
 demo: setup  ## run the main job on generated videos, to a two-stream result (about 10 minutes)
 	@$(BIN)/kinebert demo --output demo
+	@echo "these commands are in .venv: source .venv/bin/activate"
 
 test: setup  ## pass the tests (about 10 minutes)
 	@echo "running the fast tests; 'slow' and 'gpu' are markers for the others (-m slow)"
 	@$(BIN)/python -m pytest -q
-	@echo "next: make demo, or kinebert --help for your own videos (source .venv/bin/activate)"
+	@echo "passed. Next:"
+	@echo "  make demo                                   the whole job on generated videos"
+	@echo "  source .venv/bin/activate"
+	@echo "  kinebert index folder VIDEOS --output manifest.parquet    your own videos, one sub-folder per class"
+	@echo "  mlflow ui --backend-store-uri sqlite:///$(CURDIR)/demo/mlflow.db    the runs, after the demo"
 
 check: setup  ## lint, types, and who imports whom
 	@$(BIN)/ruff check .

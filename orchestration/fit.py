@@ -85,11 +85,16 @@ def fit(
                 f"workers = {recipe.workers} with {cpus:g} CPUs each need {recipe.workers * cpus:g}, the cluster has "
                 f"{found.num_cpus}. Ask for fewer workers."
             )
+        if 0 < found.num_gpus < recipe.workers:
+            raise UserError(
+                f"workers = {recipe.workers}, but the cluster has {found.num_gpus} GPUs and a worker takes one. Ask for "
+                "fewer workers."
+            )
         logging.getLogger("ray.train").setLevel(logging.ERROR)
         listener, losses, furthest = _Listener(hear), 0, -1
         while True:
             try:
-                return _fit_once(recipe, output, listener, cpus, use_gpu=found.num_gpus >= recipe.workers)
+                return _fit_once(recipe, output, listener, cpus, use_gpu=found.num_gpus > 0)
             except (ray.train.WorkerGroupError, ray.train.ControllerError) as error:
                 losses = 1 if listener.furthest > furthest else losses + 1
                 furthest = max(furthest, listener.furthest)
