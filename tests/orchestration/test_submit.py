@@ -1,0 +1,140 @@
+"""A real cluster, and this checkout given to it by ``ray job submit``."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from preprocessing.manifest import write_manifest
+from preprocessing.recipe import FrameRecipe
+from preprocessing.shardset import ShardSet
+from tests.sets import make_rows, make_set
+
+ROOT = Path(__file__).parents[2]
+Submit = Callable[..., subprocess.CompletedProcess[str]]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("aiohttp_cors") is None or importlib.util.find_spec("grpc") is None,
+        reason="jobs can be submitted to a cluster of ray[default] only",
+    ),
+]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def end_all(mark: str) -> None:
+    """End the processes of this cluster, and no other on this machine: ``ray stop`` would end them all."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for _ in range(20):
+            ours = []
+            for folder in Path("/proc").glob("[0-9]*"):
+                try:
+                    if mark.encode() in (folder / "environ").read_bytes():
+                        ours.append(int(folder.name))
+                except OSError:
+                    continue
+            for pid in ours:
+                os.kill(pid, number)
+            if not ours:
+                return
+            time.sleep(0.5)
+
+
+@pytest.fixture(scope="module", params=["disabled", "token"])
+def submit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Submit]:
+    """Start a cluster, and give what submits a command to it from a copy of the checkout."""
+    folder = tmp_path_factory.mktemp("submit")
+    checkout = folder / "checkout"
+    tracked = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=True)
+    for name in filter(None, tracked.stdout.split("\0")):
+        if (ROOT / name).exists():
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, checkout / name)
+    (checkout / "demo").mkdir()
+    (checkout / "demo" / "large").write_bytes(b"x" * 200_000_000)  # an upload of more than 100 MB is refused
+    mark, port, page = uuid.uuid4().hex, free_port(), free_port()
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTHONPATH"))}
+    env |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "KINEBERT_TEST": mark,
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
+        "RAY_AUTH_MODE": request.param,
+        "RAY_AUTH_TOKEN": uuid.uuid4().hex,
+        "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{page}",
+    }
+    if request.param == "disabled":
+        del env["RAY_AUTH_TOKEN"]
+    ray = [sys.executable, "-m", "ray.scripts.scripts"]
+    temp = tempfile.mkdtemp(prefix="kbt-", dir="/tmp")
+    options = [f"--port={port}", f"--dashboard-port={page}", "--num-cpus=2", f"--temp-dir={temp}"]
+    options += [f"--dashboard-agent-listen-port={free_port()}"]  # other clusters of this machine have the usual one
+    options += ["--object-store-memory=200000000", "--disable-usage-stats"]
+    try:
+        subprocess.run([*ray, "start", "--head", *options], env=env, check=True, capture_output=True, cwd=folder)
+
+        def run(*command: str) -> subprocess.CompletedProcess[str]:
+            line = [*ray, "job", "submit", "--working-dir", ".", "--", *command]
+            return subprocess.run(line, env=env, cwd=checkout, capture_output=True, text=True, timeout=240)
+
+        yield run
+    finally:
+        end_all(mark)
+        shutil.rmtree(temp, ignore_errors=True)
+
+
+def test_the_uploaded_copy_runs_and_what_git_ignores_stays_here(submit: Submit) -> None:
+    code = "import orchestration, os, preprocessing; print('at', orchestration.__file__, os.path.exists('demo'))"
+    done = submit("python", "-c", code)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("at ")]
+    assert "/working_dir_files/_ray_pkg_" in line
+    assert line.endswith("False")
+
+
+def test_extraction_as_a_job(submit: Submit, tmp_path: Path) -> None:
+    rows = make_rows(tmp_path / "videos", [5, 9, 3, 4])
+    manifest, output = tmp_path / "manifest.parquet", tmp_path / "set"
+    write_manifest(str(manifest), rows)
+    command = ["python", "pipelines/extract_frames.py", "--manifest", str(manifest), "--resize", "none"]
+    done = submit(*command, "--videos-per-shard", "2", "--output", str(output))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 of 4 videos" in done.stdout
+    make_set(rows, tmp_path / "alone", FrameRecipe(resize="none"))
+    assert ShardSet.open(str(output)).content == ShardSet.open(str(tmp_path / "alone")).content
+
+    relative = submit(*command, "--output", "set")
+    assert relative.returncode != 0
+    assert "error: set: a relative path in a submitted job lies in the job's own copy" in relative.stdout
+
+
+def test_training_as_a_job(submit: Submit, tmp_path: Path) -> None:
+    make_set(make_rows(tmp_path / "videos", [5] * 6), tmp_path / "set", FrameRecipe(resize="none"))
+    (tmp_path / "tiny.toml").write_text(
+        f'batch_size = 2\nmicro_batch = 1\nepochs = 1\nworkers = 2\n[data]\nshards = "{tmp_path}/set"\n'
+        'clip_length = 4\ncrop_size = 32\n[model]\nbackbone = "resnet18"\nwidth = 0.125\n'
+    )
+    done = submit("python", "pipelines/train.py", str(tmp_path / "tiny.toml"), "--output", str(tmp_path / "runs" / "r"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 training and 2 validation videos" in done.stdout
+    assert (tmp_path / "runs" / "r" / "best.pt").exists()
+    assert (tmp_path / "runs" / "mlflow.db").exists()
