@@ -24,6 +24,7 @@ def _prepare_private_cluster() -> None:
     """Settings that Ray reads when it is imported or started. None of them changes a cluster that is given."""
     if os.environ.get(GIVEN, "local") != "local":
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # wait 40 s for a cluster that is not there, not 800
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # the driver's: an error of ours says it in one line
         return
     if "ray" in sys.modules:  # this is a worker of a cluster, whose settings are not ours to make
         return
@@ -89,7 +90,11 @@ def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
             with _same_reaction_to_sigterm():
                 ray.init(address=given, log_to_driver=True, logging_level=_QUIET)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UserError(f"{GIVEN}={given}: cannot join this Ray cluster: {str(error).splitlines()[0]}") from None
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise UserError(
+                f"{GIVEN}={given}: cannot join this Ray cluster: {reason}. If it asks for a token, give it in "
+                "RAY_AUTH_TOKEN; or unset it to use this machine."
+            ) from None
         try:
             yield _describe(private=False)
         finally:

@@ -58,6 +58,7 @@ def main(config: EvaluateConfig) -> int:
     from training.checkpoints import check_shards, load_recognizer
     from training.evaluate import evaluate, file_digest, recipe_of, write_scores
 
+    device = _device(config.device, torch.cuda.is_available())
     recognizer, info = load_recognizer(checkpoint)
     recipe = recipe_of(checkpoint, info)
     data = replace(recipe.data, split=config.split or recipe.data.split)
@@ -76,7 +77,7 @@ def main(config: EvaluateConfig) -> int:
         part=config.part,
         views=config.views,
         batch=config.batch,
-        device=_device(config.device, torch.cuda.is_available()),
+        device=device,
         loader_workers=config.loader_workers,
         amp=recipe.amp,
         num_threads=machine_cpus(),
