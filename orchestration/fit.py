@@ -87,8 +87,8 @@ def fit(
             )
         if 0 < found.num_gpus < recipe.workers:
             raise UserError(
-                f"workers = {recipe.workers}, but the cluster has {found.num_gpus} GPUs and a worker takes one. Ask for "
-                "fewer workers."
+                f"workers = {recipe.workers}, but the cluster has {found.num_gpus} GPUs and a worker takes one. Ask "
+                "for fewer workers."
             )
         logging.getLogger("ray.train").setLevel(logging.ERROR)
         listener, losses, furthest = _Listener(hear), 0, -1
