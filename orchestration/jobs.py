@@ -66,13 +66,13 @@ def extract_set(
         UserError: If the folder belongs to another recipe or list, or cannot be written.
     """
     start = time.monotonic()
-    shards = plan_shards(rows, videos_per_shard)
-    shards = claim_output(output, build.recipe, shards)
-    if is_finished(output, rows, shards) and not build.retry_rejected:
-        dataset = read_dataset_file(output)
-        assert dataset is not None
-        return ExtractionResult(dataset, 0, time.monotonic() - start)
+    storage.check_writable(output)
     with only_job(output):
+        shards = claim_output(output, build.recipe, plan_shards(rows, videos_per_shard))
+        if is_finished(output, rows, shards) and not build.retry_rejected:
+            dataset = read_dataset_file(output)
+            assert dataset is not None
+            return ExtractionResult(dataset, 0, time.monotonic() - start)
         sweep(output)
         storage.delete_file(storage.join(output, DATASET_FILE))  # whoever kills this leaves a set that is not finished
         there = set(storage.list_files(output))

@@ -27,20 +27,20 @@ def claim_output(output: str, recipe: FrameRecipe, shards: Sequence[PlannedShard
     Raises:
         ConfigError: If it is bound to others already, with what differs, or holds Parquet files of somebody else.
     """
-    storage.check_writable(output)
     path = storage.join(output, CLAIM)
+    there = storage.list_files(output)
     videos = {video.video_id: video for shard in shards for video in shard.videos}
-    if not storage.exists(path):
-        strangers = [name for name in storage.list_files(output) if name.endswith(".parquet")]
-        if strangers:
-            raise ConfigError(f"{output}: holds Parquet files that are no shard set ({strangers[0]}). Choose another.")
+    made = [name for name in there if name.endswith(".parquet")]
+    if CLAIM not in there or not made:  # a claim that nothing was made from yet binds nobody
+        if made:
+            raise ConfigError(f"{output}: holds Parquet files that are no shard set ({made[0]}). Choose another.")
         plan = {shard.name: [video.video_id for video in shard.videos] for shard in shards}
         plain = {"recipe": recipe.plain(), "plan": plan}
         storage.write_bytes(path, (json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
         return list(shards)
     try:
         found = json.loads(storage.read_bytes(path))
-        there = [video_id for ids in found["plan"].values() for video_id in ids]
+        claimed = {video_id for ids in found["plan"].values() for video_id in ids}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(f"{path}: not a claim of this version. Choose another output folder.") from None
     differ = differences(recipe.plain(), found["recipe"])
@@ -49,10 +49,10 @@ def claim_output(output: str, recipe: FrameRecipe, shards: Sequence[PlannedShard
             f"{output}: was made with another recipe (here != there): {'; '.join(differ)}. Images made in two ways do "
             "not mix: choose another output folder, or go back to its recipe."
         )
-    if videos.keys() != set(there):
-        some = ", ".join(sorted(videos.keys() ^ set(there))[:3])
+    if videos.keys() != claimed:
+        some = ", ".join(sorted(videos.keys() ^ claimed)[:3])
         raise ConfigError(
-            f"{output}: was made from another list of videos ({len(there)} there, {len(videos)} here; only in one: "
+            f"{output}: was made from another list of videos ({len(claimed)} there, {len(videos)} here; only in one: "
             f"{some}). Choose another output folder."
         )
     return [PlannedShard(name, tuple(videos[id_] for id_ in ids)) for name, ids in sorted(found["plan"].items())]

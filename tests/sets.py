@@ -28,8 +28,8 @@ def make_rows(folder: Path, lengths: Sequence[int], classes: int = 2) -> list[Ma
 
 def make_set(rows: Sequence[ManifestRow], output: Path, recipe: FrameRecipe, videos_per_shard: int = 2) -> ShardSet:
     """Extract ``rows`` in this process."""
-    shards = plan_shards(rows, videos_per_shard)
-    shards = claim_output(str(output), recipe, shards)
+    output.mkdir(parents=True, exist_ok=True)
+    shards = claim_output(str(output), recipe, plan_shards(rows, videos_per_shard))
     build = BuildShard(output=str(output), recipe=recipe, limits=Limits(), run_id="")
     finish_set(str(output), recipe, rows, [build(shard) for shard in shards])
     sweep(str(output))

@@ -39,9 +39,8 @@ def stage(output: Path, recipe: FrameRecipe, **options: object) -> BuildShard:
 
 
 def extract(rows: list[ManifestRow], output: Path, recipe: FrameRecipe, **options: object) -> ShardSet:
-    shards = plan_shards(rows, 3)
-    shards = claim_output(str(output), recipe, shards)
     build = stage(output, recipe, **options)
+    shards = claim_output(str(output), recipe, plan_shards(rows, 3))
     finish_set(str(output), recipe, rows, [build(shard) for shard in shards])
     return ShardSet.open(str(output))
 
@@ -164,9 +163,11 @@ def test_the_same_plan_gives_the_same_bytes_and_finished_shards_are_kept(
 
 
 def test_a_folder_belongs_to_one_recipe_and_one_list(rows: list[ManifestRow], tmp_path: Path) -> None:
-    output = str(tmp_path / "set")
+    output = str(tmp_path)
     shards = plan_shards(rows, 3)
+    claim_output(output, replace(FLOW, bound=10.0), shards)  # nothing was made from it: it binds nobody
     claim_output(output, FLOW, shards)
+    (tmp_path / shards[0].name).touch()
     assert claim_output(output, FLOW, plan_shards(rows, 2)) == shards
     with pytest.raises(ConfigError, match=r"another recipe .*bound: 15.0 != 20.0"):
         claim_output(output, replace(FLOW, bound=15.0), shards)
