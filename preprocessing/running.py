@@ -36,11 +36,9 @@ def only_job(output: str) -> Iterator[None]:
     done = threading.Event()
 
     def beat() -> None:
-        while True:
+        while not done.wait(_BEAT_S):
             with suppress(OSError):  # a store that fails for a moment is no reason to stop
                 storage.write_bytes(path, json.dumps(_us()).encode())
-            if done.wait(_BEAT_S):
-                return
 
     storage.write_bytes(path, json.dumps(_us()).encode())
     thread = threading.Thread(target=beat, name="running", daemon=True)

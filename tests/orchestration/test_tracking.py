@@ -16,6 +16,22 @@ from orchestration.tracking import RunAddress, Tracker, choose_store, page_comma
 from preprocessing.errors import ConfigError, UserError
 
 
+def test_attaching_leaves_the_run_as_it_is_and_never_makes_a_store(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = Tracker.start(store, "kinebert", "attached", {})
+    first.end("FAILED")
+    again = Tracker.attach(first.address)
+    assert again is not None
+    again.metrics({"test/top1": 0.5}, 1)
+    again.flush()
+    assert history(first, "test/top1") == [(1, 0.5)]
+    assert run_of(first).info.status == "FAILED"
+    assert Tracker.attach(RunAddress(f"sqlite:///{tmp_path}/gone.db", "kinebert", "0" * 32)) is None
+    assert "not recorded in MLflow" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One SQLite file for all tests: its set-up takes seconds."""
