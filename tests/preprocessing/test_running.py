@@ -12,7 +12,14 @@ import pytest
 from preprocessing.errors import UserError
 from preprocessing.running import RUNNING_FILE, only_job
 
-HOLD = "import sys, time; from preprocessing.running import only_job\nwith only_job(sys.argv[1]): print('held', flush=True); time.sleep(60)"
+HOLD = """
+import sys, time
+from preprocessing.running import only_job
+
+with only_job(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
 
 
 def hold(folder: Path) -> "subprocess.Popen[str]":
