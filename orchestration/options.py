@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from preprocessing.config import from_mapping, read_toml
+from preprocessing.config import from_mapping, nested, read_toml
 from preprocessing.errors import ConfigError, UserError
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def parse(cls: type[T], args: Sequence[str], program: str, from_file: bool = Fal
     default: Any = None
     if config is not None:
         absent = {field.name: tyro.MISSING for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        default = from_mapping(cls, read_toml(config), where=config, absent=absent)
+        default = from_mapping(cls, nested(cls, read_toml(config)), where=config, absent=absent)
     about = "\n\n".join([inspect.getdoc(cls) or "", *([_ABOUT_CONFIG] if from_file else [])])
     options: T = tyro.cli(cls, args=rest, default=default, prog=program, description=about)
     return options

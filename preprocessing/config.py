@@ -68,6 +68,26 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], where: str, absent: Ma
     return cls(**given)
 
 
+def nested(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Move keys that only a table of ``cls`` knows into that table, so that a flat recipe does as well as a nested one.
+
+    ``{"bound": 15}`` becomes ``{"recipe": {"bound": 15}}`` where a field ``recipe`` of ``cls`` has a field ``bound``.
+    """
+    hints = typing.get_type_hints(cls)
+    result = {key: value for key, value in values.items() if key in hints}
+    strangers = {key: value for key, value in values.items() if key not in hints}
+    for name, hint in hints.items():
+        table = result.get(name, {})
+        if not dataclasses.is_dataclass(hint) or not isinstance(table, Mapping):
+            continue
+        inner = nested(typing.cast(type, hint), {**strangers, **table})
+        known = {key for key in inner if key in typing.get_type_hints(hint)}
+        if known:
+            result[name] = {key: value for key, value in inner.items() if key in known or key in table}
+            strangers = {key: value for key, value in strangers.items() if key in inner and key not in known}
+    return {**result, **strangers}
+
+
 def _value(hint: Any, value: Any, where: str) -> Any:
     """Check ``value`` against the type ``hint`` and convert what TOML cannot express."""
     origin = typing.get_origin(hint)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from preprocessing.config import differences, digest, flatten, from_mapping, load_config, read_toml, to_toml
+from preprocessing.config import differences, digest, flatten, from_mapping, load_config, nested, read_toml, to_toml
 from preprocessing.errors import ConfigError
 
 
@@ -151,3 +151,40 @@ def test_toml_reads_back(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text(to_toml(plain))
     assert read_toml(path) == {key: value for key, value in plain.items() if key != "none"}
+
+
+@dataclass(frozen=True)
+class _Solver:
+    warps: int = 5
+
+
+@dataclass(frozen=True)
+class _Inner:
+    bound: float = 20.0
+    solver: _Solver = field(default_factory=_Solver)
+
+
+@dataclass(frozen=True)
+class _Outer:
+    output: str = ""
+    inner: _Inner = field(default_factory=_Inner)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"output": "o", "bound": 15.0, "warps": 2},
+        {"output": "o", "inner": {"bound": 15.0, "warps": 2}},
+        {"output": "o", "inner": {"bound": 15.0, "solver": {"warps": 2}}},
+        {"output": "o", "warps": 2, "inner": {"bound": 15.0}},
+    ],
+)
+def test_a_flat_recipe_does_as_well_as_a_nested_one(values: dict[str, Any]) -> None:
+    assert from_mapping(_Outer, nested(_Outer, values), "x") == _Outer("o", _Inner(15.0, _Solver(2)))
+
+
+def test_what_no_table_knows_is_still_unknown() -> None:
+    with pytest.raises(ConfigError, match="unknown key 'bonud'"):
+        from_mapping(_Outer, nested(_Outer, {"bonud": 1, "warps": 2}), "x")
+    with pytest.raises(ConfigError, match="unknown key 'bonud' in _Inner. Did you mean 'bound'?"):
+        from_mapping(_Outer, nested(_Outer, {"inner": {"bonud": 1}}), "x")
