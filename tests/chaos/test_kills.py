@@ -25,7 +25,7 @@ Start = Callable[..., Program]
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[ManifestRow]:
     folder = tmp_path_factory.mktemp("chaos") / "videos"
     for i in range(3):
-        first = write_video(folder / f"class{i}" / "v0.mp4", moving_texture(150, 320, 240, seed=i))
+        first = write_video(folder / f"class{i}" / "v0.mp4", moving_texture(250, 320, 240, seed=i))
         for copy in range(1, 4):
             shutil.copy(first, first.with_name(f"v{copy}.mp4"))
     return manifest_rows(folder)
@@ -88,7 +88,9 @@ def test_a_killed_worker(start: Start, undisturbed: dict[str, bytes], tmp_path: 
     """And while a cluster is alive: nobody else can reach it, and it leaves no trace outside its folder."""
     program = start(workers=2)
     program.wait_for(lambda: shards(tmp_path), "the first shard")
-    os.kill(program.workers()[0], signal.SIGKILL)
+    found: list[int] = []
+    program.wait_for(lambda: found.extend(program.workers()) or found, "a worker in the middle of a task")
+    os.kill(found[0], signal.SIGKILL)
     assert len(program.listening()) >= 3
     assert program.listening_to_strangers() == set()
     assert program.wait() == 0, program.errors()
