@@ -223,6 +223,10 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
     except UserError as error:
         ray.get(ear.refuse.remote(error))
         raise
+    except torch.OutOfMemoryError as error:  # it would come again
+        refusal = UserError(f"{str(error).splitlines()[0]} Lower micro_batch (or eval_batch), or crop_size.")
+        ray.get(ear.refuse.remote(refusal))
+        raise refusal from error
     ray.get(ear.hear.remote({"event": "end", "best_epoch": info.epoch}))  # waits: all events before it have arrived
     return FitResult(summary, scores)
 

@@ -33,10 +33,6 @@ class StreamScores:
     """``(V, K)``, one row per video: the mean over its clips, or the fused scores."""
     labels: NDArray[np.integer]
     """``(V,)``"""
-    clip_scores: NDArray[np.floating] | None = None
-    """``(M, K)``, one row per clip where clips were scored one by one; None for fused scores."""
-    clip_labels: NDArray[np.integer] | None = None
-    """``(M,)``"""
     digest: str = ""
     """Digest of the shard set's recipe; empty for fused scores."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -122,16 +118,13 @@ def _accuracy_table(data: ReportData, measured: Mapping[str, Metrics]) -> str:
     rows = []
     for stream in data.streams:
         metrics = measured[stream.name]
-        rows.append([stream.name, "video", metrics.num_videos, *_accuracies(metrics)])
-        if stream.clip_scores is not None and stream.clip_labels is not None:
-            clips = measure(stream.clip_scores, stream.clip_labels)
-            rows.append([stream.name, "clip", clips.num_videos, *_accuracies(clips)])
-    header = ["stream", "level", "scored", *(f"top-{k}" for k in TOP), "mean class"]
+        rows.append([stream.name, metrics.num_videos, *_accuracies(metrics)])
+    header = ["stream", "videos", *(f"top-{k}" for k in TOP), "mean class"]
     num = len(data.classes)
     trivial = [f"top-{k}" for k in TOP if k >= num]
     note = f"\n\nWith {num} classes {' and '.join(trivial)} cannot be missed." if trivial else ""
     chance = f"\n\nAll in percent. Guessing gives {_percent(1 / num)} top-1."
-    return _table(header, rows, text=2) + chance + note
+    return _table(header, rows, text=1) + chance + note
 
 
 def _accuracies(metrics: Metrics) -> list[str]:

@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,8 @@ from preprocessing.errors import ConfigError, UserError
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # migrations of a fresh store are nobody's news
 
+COMMIT = "KINEBERT_COMMIT"
+"""Environment variable that names the git commit where there is no checkout, as in a submitted job."""
 RUN_FILE = "mlflow.json"
 """In the output folder of a training: which MLflow run it is."""
 _PAGE = 1000
@@ -80,7 +83,7 @@ def choose_store(tracking_uri: str | None, folder: str) -> str:
 def page_command(tracking_uri: str) -> str:
     """What opens the MLflow page of a store, or where it is."""
     if tracking_uri.startswith("sqlite:"):
-        return f"mlflow ui --backend-store-uri {tracking_uri}"
+        return f"mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}"
     return tracking_uri
 
 
@@ -113,8 +116,11 @@ class Tracker:
             UserError: If the store cannot be reached, or has no such run.
         """
         client = _connect(address.tracking_uri)
-        with _explained(address.tracking_uri):
-            client.update_run(address.run_id, status="RUNNING")
+        try:
+            with _explained(address.tracking_uri):
+                client.update_run(address.run_id, status="RUNNING")
+        except UserError as error:
+            raise UserError(f"{error} Delete {RUN_FILE} in the run's folder to start a new MLflow run.") from None
         return Tracker(client, address)
 
     @staticmethod
@@ -217,9 +223,12 @@ def running(tracker: Tracker) -> Iterator[Tracker]:
 
 
 def code_version(program: str) -> dict[str, str]:
-    """Tags that say which program ran: its name and, in a checkout, the git commit and whether it was changed since."""
+    """Tags that say which program ran: its name, and the git commit and whether it was changed since, if known."""
     name = {"mlflow.source.name": f"kinebert {program}", "mlflow.source.type": "LOCAL"}
     root = Path(__file__).parents[1]
+
+    if COMMIT in os.environ:  # a submitted job has no .git; whoever submits may say what it is
+        return {**name, "mlflow.source.git.commit": os.environ[COMMIT]}
 
     def git(*args: str) -> str:
         command = ["git", "-C", str(root), *args]
@@ -228,7 +237,7 @@ def code_version(program: str) -> dict[str, str]:
     try:
         commit, changed = git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
-        return name
+        return {**name, "mlflow.source.git.commit": "unknown"}
     return {**name, "mlflow.source.git.commit": commit, "git_changed": str(changed).lower()}
 
 

@@ -24,7 +24,7 @@ STREAMS = {
     "flow_bert": "flow, resnet18 + bert",
     "two_stream": "two-stream (RGB bert + flow bert)",
 }
-GOAL_TWO_STREAM, GOAL_ORDER_GAIN = 0.90, 0.30
+GOAL_TWO_STREAM, GOAL_ORDER_GAIN, GOAL_TGAP_ORDER = 0.90, 0.30, 0.65
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +131,11 @@ def _verdict(folder: Path, store: str, clock: _Clock, seconds: float) -> int:
     print(f"{duration(seconds):>12}  in all")
     gain = found["rgb_bert"][2] - found["rgb_tgap"][2]
     shown = found["two_stream"][0] >= GOAL_TWO_STREAM and gain >= GOAL_ORDER_GAIN
+    shown = shown and found["rgb_tgap"][2] <= GOAL_TGAP_ORDER
     print(f"\n{'shown' if shown else 'NOT shown'}:")
     print(f"  two-stream {found['two_stream'][0]:.1%} ({GOAL_TWO_STREAM:.0%} expected)")
     print(f"  bert {100 * gain:.0f} points above tgap on order ({100 * GOAL_ORDER_GAIN:.0f} expected)")
+    print(f"  tgap {found['rgb_tgap'][2]:.1%} on order (at most {GOAL_TGAP_ORDER:.0%} expected)")
     print(f"report:    {folder / 'scores' / 'two_stream' / 'report' / 'report.md'}")
     print(f"all runs:  {page_command(store)}   (then open http://127.0.0.1:5000)")
     print("your own:  kinebert index folder VIDEOS --output manifest.parquet   (one sub-folder of VIDEOS per class)")

@@ -4,6 +4,7 @@ kinebert evaluate runs/rgb/best.pt --part test --views multi
 """
 
 import os
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
@@ -65,7 +66,9 @@ def main(config: EvaluateConfig) -> int:
     shards = ShardSet.open(resolve_uri(config.shards or data.shards))
     check_shards(checkpoint, info, shards)
     shards.select(data.split, config.part)
-    output = resolve_uri(config.output or join(folder, f"{data.split}-{config.part}-{config.views}"))
+    stem = os.path.splitext(os.path.basename(checkpoint))[0]
+    name = f"{data.split}-{config.part}-{config.views}" + (f"-{stem}" if stem != "best" else "")
+    output = resolve_uri(config.output or join(folder, name))
     check_writable(output)
     address = tracking.RunAddress.load(folder)
     tracker = tracking.Tracker.attach(address) if address is not None else None
@@ -79,7 +82,7 @@ def main(config: EvaluateConfig) -> int:
         batch=config.batch,
         device=device,
         loader_workers=config.loader_workers,
-        amp=recipe.amp,
+        amp="off" if device.type == "cpu" else recipe.amp,
         num_threads=machine_cpus(),
         about={
             "checkpoint": file_digest(checkpoint),
@@ -95,7 +98,6 @@ def main(config: EvaluateConfig) -> int:
     write_scores(table, scores)
     facts = {"checkpoint": checkpoint, "model": scores.about["model"], "part": f"{data.split}/{config.part}"}
     facts["views"] = "one centre clip per video" if config.views == "single" else "all clips without overlap"
-    name = f"{data.split}-{config.part}-{config.views}"
     report = results.publish_report(
         join(output, "report"),
         results.report_data(f"{os.path.basename(folder)} on {name}", {shards.modality: scores}, facts),
@@ -108,10 +110,31 @@ def main(config: EvaluateConfig) -> int:
         tracker.artifact_of(table)
         tracker.flush()
     print("\n".join([*results.accuracy_lines({shards.modality: scores}), *results.rejected_lines(scores)]))
+    for note in [*scores.notes, *_cautions(scores.video_ids, shards, recipe.data, data.split, config.part, stem)]:
+        print(f"note: {note}")
     print(f"scores: {table}")
     print(f"report: {report}")
-    print(f"next: kinebert fuse {table} OTHER/scores.parquet")
+    print(f"next: kinebert fuse {shlex.quote(table)} OTHER/scores.parquet")
     return 0
+
+
+def _cautions(
+    scored: list[str],
+    shards: ShardSet,
+    trained: "DataRecipe",  # noqa: F821 - imported late
+    split: str,
+    part: str,
+    stem: str,
+) -> list[str]:
+    """Say so if the accuracy is no measure of what the recognizer has not seen."""
+    seen = {video.video_id for video in shards.select(trained.split, trained.train_part)}
+    known = len(seen.intersection(scored))
+    cautions = []
+    if known:
+        cautions.append(f"{known} of {len(scored)} videos were learnt from ({trained.split}/{trained.train_part})")
+    if (split, part) == (trained.split, trained.val_part) and stem == "best":
+        cautions.append(f"{split}/{part} chose this checkpoint among the epochs; last.pt was chosen by nothing")
+    return cautions
 
 
 def _device(name: str, has_gpu: bool) -> "torch.device":  # noqa: F821 - torch is imported late
@@ -121,8 +144,10 @@ def _device(name: str, has_gpu: bool) -> "torch.device":  # noqa: F821 - torch i
         device = torch.device(("cuda" if has_gpu else "cpu") if name == "auto" else name)
     except RuntimeError:
         raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}.") from None
-    if device.type == "cuda" and not has_gpu:
-        raise ConfigError(f"device {name!r}: there is no CUDA device here; use cpu.")
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device {name!r}: there are {torch.cuda.device_count()} CUDA devices here.")
     return device
 
 

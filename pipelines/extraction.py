@@ -1,5 +1,6 @@
 """What extract_frames and extract_flow share: their options, and the job."""
 
+import shlex
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -112,5 +113,5 @@ def _verdict(result: ExtractionResult, output: str, max_rejected: float) -> int:
     if share > max_rejected:
         print(f"failed: {len(rejected)} rejected are {share:.1%} of the videos, max_rejected allows {max_rejected:.1%}")
         return 1
-    print(f"next: kinebert verify {output}")
+    print(f"next: kinebert verify {shlex.quote(output)}")
     return 0

@@ -4,6 +4,7 @@ kinebert train recipe.toml --set optim.lr=0.001
 ray job submit --working-dir . -- python pipelines/train.py pipelines/recipes/r.toml --output /data/runs/r
 """
 
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -83,12 +84,14 @@ def main(config: TrainConfig) -> int:
             storage.write_bytes(effective, to_toml(to_plain(recipe)).encode())
         tracker.artifact_of(effective)
         print(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {output}", flush=True)
-        result = fit.fit(recipe, output, _Hearing(tracker, tracker.last_step("step/loss")), config.cpus_per_worker)
+        hearing = _Hearing(tracker, tracker.last_step("step/loss"))
+        result = fit.fit(recipe, output, hearing, config.cpus_per_worker)
         results.save_history(output, result.summary.history)
-        sent = tracker.last_step("epoch/val_loss")
-        for row in result.summary.history:  # those that a killed driver could not send
-            if row["epoch"] > sent:
-                tracker.metrics(_epoch_metrics(row), row["epoch"])
+        if tracker.flush():  # else its store is gone, and what waits is all there is to send
+            sent = tracker.last_step("epoch/val_loss")
+            for row in result.summary.history:  # those that a killed driver could not send
+                if row["epoch"] > sent:
+                    tracker.metrics(_epoch_metrics(row), row["epoch"])
         tracker.artifact_of(result.summary.checkpoint)
         tracker.artifact_of(storage.join(output, "last.pt"))
         best = result.summary.best
@@ -108,7 +111,9 @@ def main(config: TrainConfig) -> int:
         f"best of {len(result.summary.history)} epochs: epoch {best['epoch']}, validation top-1 {best['val_top1']:.1%}"
     )
     print(f"report: {report}")
-    print(f"next: kinebert evaluate {result.summary.checkpoint} --part test")
+    chosen_on_test = recipe.data.val_part == "test"
+    checkpoint = storage.join(output, "last.pt") if chosen_on_test else result.summary.checkpoint
+    print(f"next: kinebert evaluate {shlex.quote(checkpoint)} --part test --views multi")
     print(f"      {tracking.page_command(store)}")
     return 0
 

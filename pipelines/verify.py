@@ -3,6 +3,7 @@
 kinebert verify sets/rgb
 """
 
+import shlex
 import sys
 from dataclasses import dataclass
 from typing import Annotated
@@ -47,7 +48,10 @@ def main(config: VerifyConfig) -> int:
         print(f"  and {len(verdict.problems) - 50} more")
     checked = f"{verdict.num_videos} videos, {verdict.num_images} images in {verdict.num_shards} shards"
     print(f"{uri}: {f'{len(verdict.problems)} problems' if verdict.problems else 'whole'}: {checked}")
-    return 1 if verdict.problems else 0
+    if verdict.problems:
+        return 1
+    print(f"next: kinebert train RECIPE --set data.shards={shlex.quote(uri)}   (such as pipelines/recipes/rgb.toml)")
+    return 0
 
 
 def cli(args: list[str]) -> int:

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from preprocessing import storage
-from preprocessing.config import differences
 from preprocessing.errors import ConfigError, UserError
 from preprocessing.images import decode_flow, decode_frames
 from preprocessing.schema import SEGMENT_LENGTH
@@ -124,12 +123,11 @@ class ShardSet:
         if not chosen:
             parts = sorted({video.splits[split] for video in self.videos if split in video.splits})
             there = ", ".join(parts) or "none"
-            raise ConfigError(f"{self.uri}: split {split!r} has no {part!r} videos. It has: {there}.")
+            raise ConfigError(
+                f"{self.uri}: split {split!r} has no {part!r} videos. It has: {there}. Name one of those "
+                "(data.train_part, data.val_part, --part)."
+            )
         return chosen
-
-    def select_rejected(self, split: str, part: str) -> list[RejectedVideo]:
-        """Videos of that part that were left out at extraction."""
-        return [video for video in self.rejected if video.splits.get(split) == part]
 
     def read_jpegs(self, entry: VideoEntry, indices: Sequence[int]) -> list[tuple[pa.Buffer, ...]]:
         """Encoded images of ``entry`` at ``indices`` (any order, repeats allowed): ``(frame,)`` or ``(x, y)`` each.
@@ -184,14 +182,3 @@ class ShardSet:
             self._files.popitem(last=False)[1].close()
         self._files[shard] = file
         return file
-
-
-def check_same_recipe(ours: dict[str, Any], theirs: dict[str, Any], where: str) -> None:
-    """Refuse images that were made in another way than a model was trained on.
-
-    Raises:
-        UserError: With what differs.
-    """
-    differ = differences(ours, theirs)
-    if differ:
-        raise UserError(f"{where}: images were made with another recipe (set != checkpoint): {'; '.join(differ)}.")

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.metrics import Metrics
-
 
 @dataclass(frozen=True, kw_only=True)
 class ClassRow:
@@ -92,11 +90,6 @@ def most_confused(confusion_KK: NDArray[np.integer], classes: Sequence[str], lim
         ConfusedPair(name=classes[i], taken_for=classes[j], num=int(confusion_KK[i, j]), share=float(share_KK[i, j]))
         for i, j in pairs[:limit]
     ]
-
-
-def gains(metrics: Metrics, base: Metrics) -> NDArray[np.float64]:
-    """Return by how much each class is better than in ``base``, -1 to 1; NaN where one has no videos of it."""
-    return metrics.per_class - base.per_class
 
 
 def _share(part: int, whole: int) -> float:

@@ -28,7 +28,7 @@ from training.models import Recognizer, build_recognizer
 from training.optim import Schedule, build_optimizer, set_lr
 from training.progress import Event, Progress
 from training.recipe import TrainRecipe
-from training.state import TrainState, check_continues, load_state, save_state
+from training.state import TrainState, about, check_continues, load_state, save_state
 from training.step import Batch as DeviceBatch
 from training.step import autocast_dtype, train_step
 from training.transforms import to_device_batch
@@ -114,12 +114,6 @@ class _Training:
         self.epoch, self.step, self.sums = 0, 0, np.zeros(3)
         self.best: dict[str, Any] | None = None
         self.history: list[dict[str, Any]] = []
-        self.about_shards = {
-            "modality": shards.modality,
-            "digest": shards.digest,
-            "content": shards.content,
-            "classes": list(shards.classes),
-        }
         self.saved_at = time.monotonic()
 
     def run(self) -> TrainSummary:
@@ -297,7 +291,7 @@ class _Training:
             return
         state = TrainState(
             recipe=self.recipe.identity(),
-            shards=self.about_shards,
+            shards=about(self.shards),
             weights=dict(self.model.state_dict()),
             optimizer=self.optimizer.state_dict(),
             schedule=self.schedule.state_dict(),
@@ -314,7 +308,7 @@ class _Training:
         state = from_first(lambda: load_state(self.output), self.worker.rank)
         if state is None:
             return None
-        check_continues(state, self.recipe.identity(), self.about_shards, self.output)
+        check_continues(state, self.recipe.identity(), about(self.shards), self.output)
         self.model.load_state_dict(state.weights)
         self.optimizer.load_state_dict(state.optimizer)
         self.schedule.load_state_dict(state.schedule)

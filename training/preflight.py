@@ -5,7 +5,7 @@ import torch
 from training.data import Shards, check_videos
 from training.models import build_recognizer
 from training.recipe import TrainRecipe
-from training.state import check_continues, load_state
+from training.state import about, check_continues, load_state
 
 
 def check_training(recipe: TrainRecipe, shards: Shards, output: str) -> list[str]:
@@ -30,5 +30,5 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str) -> list[str
         )
     state = load_state(output)
     if state is not None:
-        check_continues(state, recipe.identity(), state.shards, output)
+        check_continues(state, recipe.identity(), about(shards), output)
     return notes

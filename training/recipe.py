@@ -7,6 +7,7 @@ from preprocessing.config import digest, to_plain
 from preprocessing.errors import ConfigError
 from preprocessing.ordering import MAX_SEED
 from preprocessing.sampling import Sampling
+from training.models.registry import head_options
 
 MAY_CHANGE = frozenset({"data.shards", "epochs", "workers", "loader_workers", "save_every_s"})
 """Keys that a run may be continued with other values of: they change what is done next, not what was done."""
@@ -77,6 +78,12 @@ class ModelRecipe:
             raise ConfigError(f"model.width must be positive, got {self.width}.")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"model.dropout must be at least 0 and below 1, got {self.dropout}.")
+        for name, default in head_options(self.head, {}).items():
+            value = self.head_options.get(name, default)
+            if type(value) is not type(default) and not (type(default) is float and type(value) is int):
+                kind = type(default).__name__
+                raise ConfigError(f"model.head_options.{name} must be a {kind}, got {value!r}.")
+        head_options(self.head, self.head_options)
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of ``build_recognizer`` that a recipe decides."""

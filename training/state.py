@@ -9,6 +9,7 @@ from preprocessing import storage
 from preprocessing.config import differences
 from preprocessing.errors import UserError
 from training.checkpoints import load_plain, save_plain
+from training.data import Shards
 
 STATE_FILE = "state.pt"
 _KIND, _FORMAT = "kinebert training state", 1
@@ -43,6 +44,16 @@ class TrainState:
     """The epoch with the best validation so far, as in ``history``."""
     history: list[dict[str, Any]]
     """Numbers of the finished epochs."""
+
+
+def about(shards: Shards) -> dict[str, Any]:
+    """What a training remembers of its shard set, as plain values."""
+    return {
+        "modality": shards.modality,
+        "digest": shards.digest,
+        "content": shards.content,
+        "classes": list(shards.classes),
+    }
 
 
 def save_state(output: str, state: TrainState) -> None:

@@ -32,8 +32,6 @@ def data() -> ReportData:
         name="rgb",
         scores=scores(0, 0, 1, 1, 1, 1, 0, 2),
         labels=LABELS,
-        clip_scores=scores(0, 2),
-        clip_labels=np.array([0, 0]),
         digest="aaaaaaaaaaaa",
         recipe={"width": 340, "tvl1": {"tau": 0.25}},
     )
@@ -62,9 +60,8 @@ def rows(text: str, heading: str) -> list[list[str]]:
 
 def test_accuracies_are_those_of_the_scores(data: ReportData) -> None:
     assert rows(render_report(data), "## Accuracy") == [
-        ["rgb", "video", "8", "62.5", "100.0", "100.0", "66.7"],  # 5 of 8; classes 2/4, 2/2, 1/2
-        ["rgb", "clip", "2", "50.0", "100.0", "100.0", "50.0"],
-        ["fused", "video", "8", "87.5", "100.0", "100.0", "91.7"],  # 7 of 8; classes 3/4, 2/2, 2/2
+        ["rgb", "8", "62.5", "100.0", "100.0", "66.7"],  # 5 of 8; classes 2/4, 2/2, 1/2
+        ["fused", "8", "87.5", "100.0", "100.0", "91.7"],  # 7 of 8; classes 3/4, 2/2, 2/2
     ]
     assert "With 3 classes top-3 and top-5 cannot be missed." in render_report(data)
     assert "Guessing gives 33.3 top-1." in render_report(data)

@@ -207,7 +207,6 @@ def test_a_file_that_was_replaced_changes_its_shard_and_no_other(rows: list[Mani
 
 def test_splits_are_selected_or_named(rgb: ShardSet) -> None:
     assert [v.video_id for v in rgb.select("split1", "test")] == ["class0/a"]
-    assert [v.video_id for v in rgb.select_rejected("split1", "train")] == ["class1/empty"]
     with pytest.raises(ConfigError, match="no split 'split2'. There are: split1"):
         rgb.select("split2", "test")
     with pytest.raises(ConfigError, match="has no 'val' videos. It has: test, train"):

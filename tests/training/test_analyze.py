@@ -5,8 +5,7 @@ import pytest
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import precision_recall_fscore_support
 
-from training.analyze import class_table, gains, most_confused, normalised_confusion
-from training.metrics import measure
+from training.analyze import class_table, most_confused, normalised_confusion
 
 CLASSES = ["open", "close", "wave", "none"]
 CONFUSION_KK = np.array([[6, 4, 0, 0], [1, 1, 0, 0], [0, 4, 16, 0], [0, 0, 0, 0]])
@@ -56,11 +55,3 @@ def test_names_must_fit_the_matrix() -> None:
     for function in (class_table, most_confused):
         with pytest.raises(ValueError, match=r"3 class names for a confusion matrix of shape \(4, 4\)"):
             function(CONFUSION_KK, CLASSES[:3])
-
-
-def test_gains_are_per_class() -> None:
-    labels_V = np.array([0, 0, 1, 1])
-    better, base = np.eye(3)[[0, 0, 1, 0]], np.eye(3)[[0, 1, 1, 1]]
-    gained_K = gains(measure(better, labels_V), measure(base, labels_V))
-    assert gained_K[:2].tolist() == [0.5, -0.5]
-    assert np.isnan(gained_K[2])

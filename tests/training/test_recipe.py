@@ -63,7 +63,7 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
 
 
 def test_plain_values_make_the_recipe_again() -> None:
-    recipe = TrainRecipe(data=replace(DATA, scales=(1.0, 0.7)), model=ModelRecipe(head_options={"x": 1}))
+    recipe = TrainRecipe(data=replace(DATA, scales=(1.0, 0.7)), model=ModelRecipe(head_options={"num_heads": 4}))
     assert from_mapping(TrainRecipe, to_plain(recipe), "checkpoint") == recipe
 
 

@@ -1,0 +1,61 @@
+"""What is found out before any process of a training is started."""
+
+from pathlib import Path
+
+import pytest
+
+from preprocessing.errors import ConfigError, UserError
+from preprocessing.recipe import FrameRecipe
+from preprocessing.shardset import ShardSet
+from tests.sets import make_rows, make_set
+from training.loop import WorkerContext, train
+from training.preflight import check_training
+from training.recipe import DataRecipe, ModelRecipe, TrainRecipe
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
+    folder = tmp_path_factory.mktemp("preflight")
+    return make_set(make_rows(folder / "videos", [6] * 6), folder / "rgb", FrameRecipe(resize="none"))
+
+
+def recipe(shards: ShardSet, **data: object) -> TrainRecipe:
+    return TrainRecipe(
+        data=DataRecipe(shards=shards.uri, clip_length=4, crop_size=32, **data),  # type: ignore[arg-type]
+        model=ModelRecipe(backbone="resnet18", width=0.125),
+        batch_size=2,
+        micro_batch=2,
+        epochs=1,
+    )
+
+
+def test_a_finished_training_goes_on_only_with_its_own_shards(shards: ShardSet, tmp_path: Path) -> None:
+    train(recipe(shards), shards, WorkerContext(), str(tmp_path), lambda _: None)
+    assert check_training(recipe(shards), shards, str(tmp_path)) == []
+    others = ShardSet.open(shards.uri)
+    others.digest = "0" * 12
+    with pytest.raises(UserError, match=r"holds a training with other settings .*shards.digest"):
+        check_training(recipe(shards), others, str(tmp_path))
+    with pytest.raises(UserError, match=r"recipe.data.crop_size|recipe.data.flip"):
+        check_training(recipe(shards, flip=False), shards, str(tmp_path))
+
+
+def test_what_cannot_be_trained_is_said_at_once(shards: ShardSet, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no 'test' videos. It has: train, val. Name one of those"):
+        check_training(recipe(shards, val_part="test"), shards, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 3}, "has no option 'size'"),
+        ({"width": 0.5}, "has no option 'width'"),
+        ({"num_heads": "eight"}, "model.head_options.num_heads must be a int, got 'eight'"),
+        ({"num_heads": True}, "model.head_options.num_heads must be a int, got True"),
+        ({"num_layers": 1.5}, "model.head_options.num_layers must be a int, got 1.5"),
+    ],
+)
+def test_options_of_the_head_are_checked(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ModelRecipe(head="bert", head_options=options)
+    assert ModelRecipe(head="bert", head_options={"keep_prob": 1}).arguments()["keep_prob"] == 1
