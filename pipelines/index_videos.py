@@ -193,7 +193,7 @@ def _verdict(config: IndexConfig, num_problems: int, num_videos: int, failed: bo
             "and run this again. The manifest is written; later programs leave these videos out."
         )
     done = f"Done: {share}." if num_problems else "Done: all videos can be used."
-    return f"{done} Next: kinebert extract-frames --manifest {shlex.quote(config.output)} --output frames"
+    return f"{done} Next: kinebert extract-frames --manifest {shlex.quote(config.output)} --output sets/rgb"
 
 
 def cli(args: list[str]) -> int:
