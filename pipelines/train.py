@@ -62,21 +62,7 @@ def main(config: TrainConfig) -> int:
         print(f"note: {note}")
     store = tracking.choose_store(config.tracking_uri, output)
     storage.check_writable(output)
-    known = tracking.RunAddress.load(output)
-    if known is not None and known.tracking_uri == store:
-        tracker = tracking.Tracker.resume(known)
-    else:
-        tags = {
-            **tracking.code_version("train"),
-            "modality": shards.modality,
-            "shards_digest": shards.digest,
-            "shards_content": shards.content,
-            "recipe_digest": recipe.digest(),
-            "run_folder": output,
-        }
-        name = storage.name_of(output)
-        tracker = tracking.Tracker.start(store, config.experiment, name, tags)
-        tracker.address.save(output)
+    tracker = _open_run(config, store, output, shards, recipe)
     with tracking.running(tracker):
         tracker.params(flatten(to_plain(recipe)))
         effective = storage.join(output, "recipe.toml")
@@ -84,28 +70,11 @@ def main(config: TrainConfig) -> int:
             storage.write_bytes(effective, to_toml(to_plain(recipe)).encode())
         tracker.artifact_of(effective)
         print(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {output}", flush=True)
+        facts = {"run": output, "recipe": config.recipe, "part": f"{recipe.data.split}/{recipe.data.val_part}"}
         hearing = _Hearing(tracker, tracker.last_step("step/loss"))
         result = fit.fit(recipe, output, hearing, config.cpus_per_worker)
-        results.save_history(output, result.summary.history)
-        if tracker.flush():  # else its store is gone, and what waits is all there is to send
-            sent = tracker.last_step("epoch/val_loss")
-            for row in result.summary.history:  # those that a killed driver could not send
-                if row["epoch"] > sent:
-                    tracker.metrics(_epoch_metrics(row), row["epoch"])
-        tracker.artifact_of(result.summary.checkpoint)
-        tracker.artifact_of(storage.join(output, "last.pt"))
-        best = result.summary.best
-        tracker.metrics({"best_val_top1": best["val_top1"]}, best["epoch"])
-        scores = result.val_scores
-        scores.about.update(run_folder=output, recipe=shards.recipe)
-        facts = {"run": output, "recipe": config.recipe, "part": f"{recipe.data.split}/{recipe.data.val_part}"}
-        facts |= {"views": "one centre clip per video", "best epoch": str(best["epoch"])}
-        report = results.publish_report(
-            storage.join(output, "report"),
-            results.report_data(f"Training {storage.name_of(output)}", {shards.modality: scores}, facts),
-            tracker,
-            "report",
-        )
+        report = _record(tracker, result, output, shards, facts)
+    best, scores = result.summary.best, result.val_scores
     print("\n".join([*results.accuracy_lines({shards.modality: scores}), *results.rejected_lines(scores)]))
     print(
         f"best of {len(result.summary.history)} epochs: epoch {best['epoch']}, validation top-1 {best['val_top1']:.1%}"
@@ -116,6 +85,60 @@ def main(config: TrainConfig) -> int:
     print(f"next: kinebert evaluate {shlex.quote(checkpoint)} --part test --views multi")
     print(f"      {tracking.page_command(store)}")
     return 0
+
+
+def _open_run(
+    config: TrainConfig, store: str, output: str, shards: ShardSet, recipe: TrainRecipe
+) -> "tracking.Tracker":  # noqa: F821 - imported late
+    """Go on with the MLflow run of ``output``, or start one."""
+    from orchestration import tracking
+
+    known = tracking.RunAddress.load(output)
+    if known is not None and known.tracking_uri == store:
+        return tracking.Tracker.resume(known)
+    tags = {
+        **tracking.code_version("train"),
+        "modality": shards.modality,
+        "shards_digest": shards.digest,
+        "shards_content": shards.content,
+        "recipe_digest": recipe.digest(),
+        "run_folder": output,
+    }
+    name = storage.name_of(output)
+    tracker = tracking.Tracker.start(store, config.experiment, name, tags)
+    tracker.address.save(output)
+    return tracker
+
+
+def _record(
+    tracker: "tracking.Tracker",  # noqa: F821 - imported late
+    result: "fit.FitResult",  # noqa: F821
+    output: str,
+    shards: ShardSet,
+    facts: dict[str, str],
+) -> str:
+    """Keep what a training came to, in its folder and in MLflow, and return the report's location."""
+    from orchestration import results
+
+    results.save_history(output, result.summary.history)
+    if tracker.flush():  # else its store is gone, and what waits is all there is to send
+        sent = tracker.last_step("epoch/val_loss")
+        for row in result.summary.history:  # those that a killed driver could not send
+            if row["epoch"] > sent:
+                tracker.metrics(_epoch_metrics(row), row["epoch"])
+    tracker.artifact_of(result.summary.checkpoint)
+    tracker.artifact_of(storage.join(output, "last.pt"))
+    best = result.summary.best
+    tracker.metrics({"best_val_top1": best["val_top1"]}, best["epoch"])
+    scores = result.val_scores
+    scores.about.update(run_folder=output, recipe=shards.recipe)
+    facts = {**facts, "views": "one centre clip per video", "best epoch": str(best["epoch"])}
+    return results.publish_report(
+        storage.join(output, "report"),
+        results.report_data(f"Training {storage.name_of(output)}", {shards.modality: scores}, facts),
+        tracker,
+        "report",
+    )
 
 
 def _epoch_metrics(row: dict[str, Any]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from preprocessing.config import digest, from_mapping, to_plain
+from preprocessing.config import digest, to_plain
 from preprocessing.errors import ConfigError
 from preprocessing.schema import FORMAT_VERSION
 from preprocessing.tvl1 import TvL1Params
@@ -81,17 +81,3 @@ class FlowRecipe(FrameRecipe):
         super().__post_init__()
         if self.bound <= 0:
             raise ConfigError(f"bound must be positive (pixels per frame step), got {self.bound}.")
-
-
-def recipe_from_plain(plain: dict[str, Any], where: str) -> FrameRecipe:
-    """Undo :meth:`FrameRecipe.plain`.
-
-    Raises:
-        ConfigError: If it was written by another version of the format.
-    """
-    values = {key: value for key, value in plain.items() if key not in ("format", "modality")}
-    if plain.get("format") != FORMAT_VERSION:
-        raise ConfigError(
-            f"{where}: written in format {plain.get('format')}, this version reads {FORMAT_VERSION}. Extract it again."
-        )
-    return from_mapping(FlowRecipe if plain["modality"] == "flow" else FrameRecipe, values, where)

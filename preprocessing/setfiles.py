@@ -14,7 +14,7 @@ from preprocessing.manifest import ManifestRow
 from preprocessing.plan import PlannedShard
 from preprocessing.recipe import FrameRecipe
 from preprocessing.schema import FORMAT_VERSION, INDEX
-from preprocessing.shards import ShardSummary
+from preprocessing.shards import ShardSummary, VideoSummary
 
 CLAIM, INDEX_FILE, DATASET_FILE = ".claim.json", "index.parquet", "dataset.json"
 
@@ -97,42 +97,13 @@ def finish_set(
         ((video, shard.name) for shard in shards for video in shard.videos), key=lambda entry: entry[0].video_id
     )
     assert [video.video_id for video, _ in entries] == sorted(by_id), "every video of the manifest is in one shard"
-    index = [
-        {
-            "video_id": video.video_id,
-            "label": by_id[video.video_id].label,
-            "label_name": by_id[video.video_id].label_name,
-            "splits": sorted(by_id[video.video_id].splits.items()),
-            "shard": shard,
-            "first_row_group": video.first_row_group,
-            "num_row_groups": video.num_row_groups,
-            "num_frames": video.num_frames,
-            "num_images": video.num_images,
-            "width": video.width,
-            "height": video.height,
-            "truncated": video.truncated,
-            "problem": video.problem,
-        }
-        for video, shard in entries
-        if not video.rejected
-    ]
+    index, rejected = _index(entries, by_id), _rejected(entries, by_id)
     table = pa.Table.from_pylist(index, schema=INDEX)
     with (
         storage.explained(output, "finish the set"),
         storage.whole_file(storage.join(output, INDEX_FILE)) as path,
     ):
         pq.write_table(table, path)
-    rejected = [
-        {
-            "video_id": video.video_id,
-            "label": by_id[video.video_id].label,
-            "label_name": by_id[video.video_id].label_name,
-            "splits": dict(sorted(by_id[video.video_id].splits.items())),
-            "problem": video.problem,
-        }
-        for video, _ in entries
-        if video.rejected
-    ]
     plain = {
         "format": FORMAT_VERSION,
         "modality": recipe.modality,
@@ -161,6 +132,44 @@ def finish_set(
     with storage.explained(output, "finish the set"):
         storage.write_bytes(storage.join(output, DATASET_FILE), text.encode())
     return plain
+
+
+def _index(entries: Sequence[tuple[VideoSummary, str]], by_id: Mapping[str, ManifestRow]) -> list[dict[str, Any]]:
+    """Rows of ``index.parquet``: the videos that are stored, with the shard that each lies in."""
+    return [
+        {
+            "video_id": video.video_id,
+            "label": by_id[video.video_id].label,
+            "label_name": by_id[video.video_id].label_name,
+            "splits": sorted(by_id[video.video_id].splits.items()),
+            "shard": shard,
+            "first_row_group": video.first_row_group,
+            "num_row_groups": video.num_row_groups,
+            "num_frames": video.num_frames,
+            "num_images": video.num_images,
+            "width": video.width,
+            "height": video.height,
+            "truncated": video.truncated,
+            "problem": video.problem,
+        }
+        for video, shard in entries
+        if not video.rejected
+    ]
+
+
+def _rejected(entries: Sequence[tuple[VideoSummary, str]], by_id: Mapping[str, ManifestRow]) -> list[dict[str, Any]]:
+    """The videos that were left out, and why."""
+    return [
+        {
+            "video_id": video.video_id,
+            "label": by_id[video.video_id].label,
+            "label_name": by_id[video.video_id].label_name,
+            "splits": dict(sorted(by_id[video.video_id].splits.items())),
+            "problem": video.problem,
+        }
+        for video, _ in entries
+        if video.rejected
+    ]
 
 
 def content_digest(sha256s: Sequence[str], index: Sequence[Mapping[str, Any]]) -> str:
