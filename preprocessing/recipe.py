@@ -7,7 +7,7 @@ from preprocessing.config import digest, to_plain
 from preprocessing.errors import ConfigError
 from preprocessing.schema import FORMAT_VERSION
 from preprocessing.tvl1 import TvL1Params
-from preprocessing.tvl1.solve import MIN_SIDE
+from preprocessing.tvl1.pyramid import MIN_SIDE
 
 _IDLE = {
     "fixed": {"short_side", "square_pixels"},

@@ -3,28 +3,46 @@
 Axes: T frames, H height, W width, 2 components (x, y).
 """
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.tvl1.opencv import solve_opencv
 from preprocessing.tvl1.params import TvL1Params
+from preprocessing.tvl1.pyramid import MIN_SIDE
 
-Backend = Literal["auto", "opencv"]
-MIN_SIDE = 16
-"""Shortest side that has a pyramid level, in pixels."""
+Solver = Literal["numba", "torch", "opencv"]
+Backend = Literal["auto", "numba", "torch", "opencv"]
+
+
+def choose_backend(backend: Backend = "auto") -> Solver:
+    """Say who solves on this machine: ``auto`` is torch where CUDA has a device, else numba.
+
+    Raises:
+        ValueError: If there is no such backend.
+    """
+    if backend not in get_args(Backend):
+        raise ValueError(f"there is no TV-L1 backend {backend!r}; there are: {', '.join(get_args(Backend))}")
+    if backend != "auto":
+        return backend
+    return "torch" if _cuda_is_here() else "numba"
 
 
 def tvl1_flow(
-    grey_THW: NDArray[np.uint8], params: TvL1Params | None = None, backend: Backend = "auto"
+    grey_THW: NDArray[np.uint8],
+    params: TvL1Params | None = None,
+    backend: Backend = "auto",
+    *,
+    num_threads: int = 1,
 ) -> NDArray[np.float32]:
     """Estimate dense optical flow between neighbouring frames.
 
     Args:
         grey_THW: Grey frames in display order, values 0..255, shape ``(T, H, W)`` with T >= 2, H and W >= 16.
         params: Solver parameters; OpenCV's defaults if None.
-        backend: Who solves it. The result does not depend on it beyond rounding. ``auto`` takes the fastest here.
+        backend: Who solves it. The result does not depend on it beyond rounding.
+        num_threads: Pairs solved at the same time by ``numba``; the result is the same bits for any number.
 
     Returns:
         Flow of shape ``(T - 1, 2, H, W)``. Channel 0 is the displacement to the right, channel 1 the displacement
@@ -40,6 +58,27 @@ def tvl1_flow(
         raise ValueError(f"expected uint8 (T >= 2, H, W), got {grey_THW.dtype} {grey_THW.shape}")
     if min(grey_THW.shape[1:]) < MIN_SIDE:
         raise ValueError(f"expected frames of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {grey_THW.shape[1:]}")
-    if backend not in ("auto", "opencv"):
-        raise ValueError(f"there is no TV-L1 backend {backend!r}; there are: auto, opencv")
-    return solve_opencv(grey_THW, params or TvL1Params())
+    if num_threads < 1:
+        raise ValueError(f"num_threads must be at least 1, got {num_threads}")
+    params = params or TvL1Params()
+    match choose_backend(backend):  # each brings a library that the others do without
+        case "numba":
+            from preprocessing.tvl1.cpu.solver import solve_numba
+
+            return solve_numba(grey_THW, params, num_threads)
+        case "torch":
+            from preprocessing.tvl1.gpu.solver import solve_torch
+
+            return solve_torch(grey_THW, params)
+        case "opencv":
+            from preprocessing.tvl1.opencv import solve_opencv
+
+            return solve_opencv(grey_THW, params)
+
+
+def _cuda_is_here() -> bool:
+    if not Path("/dev/nvidiactl").exists() and not Path("/dev/dxg").exists():  # torch takes seconds to say no
+        return False
+    import torch
+
+    return torch.cuda.is_available()
