@@ -45,7 +45,7 @@ class TvL1Params:
             if getattr(self, name) < 1:
                 raise ConfigError(f"tvl1.{name} must be at least 1, got {getattr(self, name)}.")
         if self.coarse_warps < 0 or self.coarse_epsilon < 0:
-            raise ConfigError("tvl1.coarse_warps and tvl1.coarse_epsilon must not be negative; 0 means: as at the finest.")
+            raise ConfigError("tvl1.coarse_warps and coarse_epsilon must not be negative; 0 means: as at the finest.")
         if not 0 < self.scale_step < 1:
             raise ConfigError(f"tvl1.scale_step must lie strictly between 0 and 1, got {self.scale_step}.")
         if self.median_filtering not in (1, 3, 5):
