@@ -1,0 +1,1 @@
+"""TV-L1 on a CPU: explicit vectors through numba, one pair per thread."""

@@ -1,0 +1,150 @@
+"""Pyramids of images, and flow carried to the next finer level: bilinear, as OpenCV's INTER_LINEAR."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from preprocessing.tvl1.cpu.layout import BLOCK, JIT, U1, U2
+from preprocessing.tvl1.cpu.vectors import LANES, fill, fma, load, load_one, plane, store, store_first, store_one
+
+MARGIN = LANES
+"""Values to the left and to the right of a row of an image in memory."""
+
+
+def image_stride(blocks: int) -> int:
+    """Values of a row of an image in memory."""
+    return blocks * LANES + 2 * MARGIN
+
+
+@njit(**JIT)
+def read_frame(frame: Any, image_array: Any, first: int, stride: int) -> None:
+    """Copy a ``uint8 (H, W)`` frame to the finest level of a pyramid."""
+    height, width = frame.shape
+    image = plane(image_array)
+    for y in range(height):
+        at = first + y * stride
+        for x in range(width):
+            store_one(image, at + x, np.float32(frame[y, x]))
+        _repeat_ends(image, at, width)
+
+
+@njit(**JIT)
+def shrink_image(
+    array,
+    first,
+    stride,
+    height,
+    width,
+    blocks,
+    target_first,
+    target_stride,
+    new_height,
+    new_width,
+    step,
+    columns,
+    line_array,
+):  # type: ignore[no-untyped-def]
+    """Make the next coarser level of a pyramid; ``step`` is the distance of its pixels in this one's."""
+    image, line = plane(array), plane(line_array)
+    _find_columns(columns, line, blocks, width, new_width, step)
+    for y in range(new_height):
+        top, bottom, part = _neighbours(y, step, height)
+        share = fill(part)
+        top, bottom = first + top * stride, first + bottom * stride
+        for x in range(0, blocks * LANES, LANES):
+            a = load(image, top + x)
+            store(line, x, fma(share, load(image, bottom + x) - a, a))
+        at = target_first + y * target_stride
+        _gather(line, blocks, columns, new_width, image, at, np.float32(1))
+        _repeat_ends(image, at, new_width)
+
+
+@njit(**JIT)
+def enlarge_flow(
+    array, height, width, blocks, flow_array, new_height, new_width, new_blocks, gain, columns, line_array
+):  # type: ignore[no-untyped-def]
+    """Carry the flow in a level's state to the size of the next finer level, multiplied by ``gain``."""
+    state, flow, line = plane(array), plane(flow_array), plane(line_array)
+    _find_columns(columns, line, blocks, width, new_width, width / new_width)
+    for component in range(2):
+        for y in range(new_height):
+            top, bottom, part = _neighbours(y, height / new_height, height)
+            share = fill(part)
+            i, j = (top + 1) * blocks * BLOCK + component * LANES, (bottom + 1) * blocks * BLOCK + component * LANES
+            for x in range(0, blocks * LANES, LANES):
+                a = load(state, i)
+                store(line, x, fma(share, load(state, j) - a, a))
+                i += BLOCK
+                j += BLOCK
+            at = (component * new_height + y) * new_blocks * LANES
+            _gather(line, blocks, columns, new_width, flow, at, np.float32(gain))
+
+
+@njit(**JIT)
+def begin_level(array, height, blocks, flow_array, has_flow):  # type: ignore[no-untyped-def]
+    """Set up the state of a level: the flow as given, or zero, and no dual variables."""
+    state, flow = plane(array), plane(flow_array)
+    zero = fill(np.float32(0))
+    for i in range(0, BLOCK * (blocks * (height + 1) + 1), LANES):
+        store(state, i, zero)
+    if has_flow:
+        for component in range(2):
+            i = blocks * BLOCK + component * LANES
+            at = component * height * blocks * LANES
+            for _ in range(height * blocks):
+                store(state, i, load(flow, at))
+                i += BLOCK
+                at += LANES
+
+
+@njit(**JIT)
+def write_flow(array, height, width, blocks, unscale, result) -> None:  # type: ignore[no-untyped-def]
+    """Write the flow in a level's state as float32 ``(2, H, W)`` in pixels."""
+    state, target = plane(array), plane(result)
+    factor = fill(np.float32(unscale))
+    for component in range(2):
+        for y in range(height):
+            i = (y + 1) * blocks * BLOCK + component * LANES
+            at = (component * height + y) * width
+            for x in range(0, width, LANES):
+                store_first(target, at + x, load(state, i) * factor, min(width - x, LANES))
+                i += BLOCK
+
+
+@njit(**JIT)
+def _neighbours(y, step, size):  # type: ignore[no-untyped-def]
+    """The two source rows of a row, and the share of the second."""
+    place = (y + 0.5) * step - 0.5
+    top = int(math.floor(place))
+    part = place - top
+    if top < 0:
+        top, part = 0, 0.0
+    if top >= size - 1:
+        top, part = size - 1, 0.0
+    return top, min(top + 1, size - 1), np.float32(part)
+
+
+@njit(**JIT)
+def _find_columns(columns, line, blocks, width, new_width, step):  # type: ignore[no-untyped-def]
+    """Keep the left source column of every column, and the share of the right one behind the line."""
+    for x in range(new_width):
+        left, _, part = _neighbours(x, step, width)
+        columns[x] = left
+        store_one(line, (blocks + 1) * LANES + x, part)
+
+
+@njit(**JIT)
+def _gather(line, blocks, columns, new_width, target, at, gain):  # type: ignore[no-untyped-def]
+    for x in range(new_width):
+        left = columns[x]
+        a = load_one(line, left)
+        share = load_one(line, (blocks + 1) * LANES + x)
+        store_one(target, at + x, (a + share * (load_one(line, left + 1) - a)) * gain)
+
+
+@njit(**JIT)
+def _repeat_ends(image, at, width):  # type: ignore[no-untyped-def]
+    store_one(image, at - 1, load_one(image, at))
+    store_one(image, at + width, load_one(image, at + width - 1))
