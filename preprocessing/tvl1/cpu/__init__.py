@@ -1,1 +1,8 @@
 """TV-L1 on a CPU: explicit vectors through numba, one pair per thread."""
+
+from pathlib import Path
+
+from preprocessing.tvl1.cache import own_cache
+
+with own_cache(Path(__file__).parent):
+    import preprocessing.tvl1.cpu.solver  # noqa: F401 - defines every function that is compiled
