@@ -52,9 +52,15 @@ def _decode(jpeg: Any, mode: int) -> UInt8:
 
 
 def quantize_flow(flow: NDArray[np.float32], bound: float) -> UInt8:
-    """Map ``[-bound, bound]`` pixels linearly to ``0..255``; larger motion is clipped, zero motion becomes 128."""
-    codes: UInt8 = np.rint((np.clip(flow, -bound, bound) + bound) * (255 / (2 * bound))).astype(np.uint8)
-    return codes
+    """Map ``[-bound, bound]`` pixels linearly to ``0..255``; larger motion is clipped, zero motion becomes 128.
+
+    The value is ``round((flow + bound) * 255 / (2 * bound))`` in single precision, halves to the even number.
+    """
+    shifted: NDArray[np.float32] = flow + np.float32(bound)
+    np.clip(shifted, 0, np.float32(2 * bound), out=shifted)
+    rows = shifted.reshape(-1, shifted.shape[-1])  # OpenCV takes a third axis for colours
+    codes = cast(UInt8, cv2.convertScaleAbs(rows, alpha=255 / (2 * bound)))  # scales, rounds and converts in one pass
+    return codes.reshape(flow.shape)
 
 
 def dequantize_flow(codes: UInt8, bound: float) -> NDArray[np.float32]:
