@@ -5,7 +5,8 @@ Axes: T frames, H height, W width.
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, cast
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from preprocessing import storage
-from preprocessing.errors import VideoError
+from preprocessing.errors import UserError, VideoError
 from preprocessing.guard import TimeIsUp
 from preprocessing.images import encode_jpeg, quantize_flow
 from preprocessing.overlap import prefetch
@@ -21,12 +22,14 @@ from preprocessing.plan import PlannedVideo
 from preprocessing.recipe import FlowRecipe, FrameRecipe
 from preprocessing.schema import SEGMENT_LENGTH, SEGMENTS
 from preprocessing.shards import VideoSummary
-from preprocessing.tvl1 import tvl1_flow
+from preprocessing.solving import FlowSolver
+from preprocessing.timing import OFF, NoTiming
 from preprocessing.video import in_words
 
 UInt8 = NDArray[np.uint8]
-_PAIRS_AT_ONCE = 1  # OpenCV gains nothing from more, and the clock of the video is looked at after each
-_DEPTH = 16
+Float32 = NDArray[np.float32]
+_FRAMES_AHEAD = 16
+_BATCHES_AHEAD = 1
 
 
 class Frames(Protocol):
@@ -37,7 +40,7 @@ class Frames(Protocol):
     def __iter__(self) -> Iterator[UInt8]: ...
 
 
-OpenVideo = Callable[[str, FrameRecipe], Frames]
+OpenVideo = Callable[[str, FrameRecipe, NoTiming], Frames]
 
 
 class Spool:
@@ -63,7 +66,12 @@ class Spool:
 
 
 def extract_video(
-    video: PlannedVideo, recipe: FrameRecipe, open_video: OpenVideo, beat: Callable[[], None]
+    video: PlannedVideo,
+    recipe: FrameRecipe,
+    open_video: OpenVideo,
+    beat: Callable[[], None],
+    solver: FlowSolver,
+    timing: NoTiming = OFF,
 ) -> tuple[VideoSummary, Spool]:
     """Decode ``video`` once and encode what ``recipe`` asks for.
 
@@ -72,13 +80,18 @@ def extract_video(
         recipe: A :class:`FlowRecipe` stores flow between the frames, any other the frames themselves.
         open_video: Gives the frames; :class:`preprocessing.video.VideoFrames` outside tests.
         beat: Called for every image; may raise TimeIsUp.
+        solver: Who solves the flow; ready for use.
+        timing: Learns how long the stages take.
 
     Raises:
         VideoError: If the video has to be left out.
     """
-    frames = _Counted(open_video(video.path, recipe))
+    frames = _Counted(open_video(video.path, recipe, timing))
     flow = isinstance(recipe, FlowRecipe)
-    images = _encode_flow(video.video_id, frames, recipe) if flow else _encode_frames(frames, recipe)  # type: ignore[arg-type]
+    if isinstance(recipe, FlowRecipe):
+        images = _Flow(video.video_id, recipe, solver, timing).images(frames)
+    else:
+        images = _encode_frames(frames, recipe, timing)
     spool = Spool(recipe.modality)
     batch: list[tuple[bytes, ...]] = []
     num_images = 0
@@ -88,7 +101,8 @@ def extract_video(
             batch.append(image)
             num_images += 1
             if len(batch) == SEGMENT_LENGTH:
-                spool.append(_segment(video.video_id, batch, spool.num_segments, frames, recipe))
+                with timing.stage("write"):
+                    spool.append(_segment(video.video_id, batch, spool.num_segments, frames, recipe))
                 batch = []
     except TimeIsUp as error:
         raise VideoError(video.video_id, "time", str(error).removeprefix("time: ")) from None
@@ -140,34 +154,58 @@ def _check(video_id: str, frames: _Counted, recipe: FrameRecipe) -> None:
         raise VideoError(video_id, "decode", f"broke off after {frames.count} frames{said} (on_decode_error = reject)")
 
 
-def _encode_frames(frames: Iterable[UInt8], recipe: FrameRecipe) -> Iterator[tuple[bytes, ...]]:
-    for frame_HW3 in prefetch(frames, _DEPTH):
-        yield (encode_jpeg(frame_HW3, recipe.jpeg_quality),)
+def _encode_frames(frames: Iterable[UInt8], recipe: FrameRecipe, timing: NoTiming) -> Iterator[tuple[bytes, ...]]:
+    for frame_HW3 in prefetch(frames, _FRAMES_AHEAD):
+        with timing.stage("encode"):
+            image = (encode_jpeg(frame_HW3, recipe.jpeg_quality),)
+        yield image
 
 
-def _encode_flow(video_id: str, frames: Iterable[UInt8], recipe: FlowRecipe) -> Iterator[tuple[bytes, ...]]:
-    for codes_T2HW in prefetch(_solve(video_id, prefetch(frames, _DEPTH), recipe), 2):
-        for codes_2HW in codes_T2HW:
-            yield encode_jpeg(codes_2HW[0], recipe.jpeg_quality), encode_jpeg(codes_2HW[1], recipe.jpeg_quality)
+@dataclass(frozen=True)
+class _Flow:
+    """Flow of one video, from its frames to 8-bit pictures. One thread decodes, one solves, one encodes."""
 
+    video_id: str
+    recipe: FlowRecipe
+    solver: FlowSolver
+    timing: NoTiming
 
-def _solve(video_id: str, frames: Iterable[UInt8], recipe: FlowRecipe) -> Iterator[UInt8]:
-    """Yield 8-bit flow ``(T, 2, H, W)`` of a few pairs at a time."""
-    grey: list[UInt8] = []
+    def images(self, frames: Iterable[UInt8]) -> Iterator[tuple[bytes, ...]]:
+        """Yield the two pictures of every field."""
+        grey = prefetch(self._grey(frames), _FRAMES_AHEAD)
+        for fields_T2HW in prefetch(self._solve(grey), _BATCHES_AHEAD):
+            for field_2HW in fields_T2HW:
+                with self.timing.stage("quantise"):
+                    codes_2HW = quantize_flow(field_2HW, self.recipe.bound)
+                with self.timing.stage("encode"):
+                    image = tuple(encode_jpeg(codes_HW, self.recipe.jpeg_quality) for codes_HW in codes_2HW)
+                yield image
 
-    def flow() -> UInt8:
+    def _grey(self, frames: Iterable[UInt8]) -> Iterator[UInt8]:
+        for frame_HW3 in frames:
+            with self.timing.stage("grey"):
+                grey_HW = cast(UInt8, cv2.cvtColor(frame_HW3, cv2.COLOR_BGR2GRAY))
+            yield grey_HW
+
+    def _solve(self, frames: Iterable[UInt8]) -> Iterator[Float32]:
+        """Yield flow ``(T, 2, H, W)`` of as many pairs at a time as the solver likes, and of the rest at the end."""
+        grey: list[UInt8] = []
+        for grey_HW in frames:
+            grey.append(grey_HW)
+            if len(grey) == self.solver.pairs_at_once(*grey_HW.shape) + 1:
+                yield self._solved(grey)
+                del grey[:-1]
+        if len(grey) > 1:
+            yield self._solved(grey)
+
+    def _solved(self, grey: list[UInt8]) -> Float32:
         try:
-            return quantize_flow(tvl1_flow(np.stack(grey), recipe.tvl1), recipe.bound)
+            with self.timing.stage("solve"):
+                return self.solver.solve(np.stack(grey), self.recipe.tvl1)
+        except UserError:
+            raise
         except Exception as error:  # a solver that refuses a video must not end the others
-            raise VideoError(video_id, "flow", in_words(error)) from error
-
-    for frame_HW3 in frames:
-        grey.append(cv2.cvtColor(frame_HW3, cv2.COLOR_BGR2GRAY))  # type: ignore[arg-type]
-        if len(grey) == _PAIRS_AT_ONCE + 1:
-            yield flow()
-            del grey[:-1]
-    if len(grey) > 1:
-        yield flow()
+            raise VideoError(self.video_id, "flow", in_words(error)) from error
 
 
 def _segment(

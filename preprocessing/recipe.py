@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from preprocessing.config import digest, to_plain
+from preprocessing.config import differences, digest, to_plain
 from preprocessing.errors import ConfigError
 from preprocessing.schema import FORMAT_VERSION
-from preprocessing.tvl1 import TvL1Params
+from preprocessing.tvl1 import PRESETS, TvL1Params
 from preprocessing.tvl1.pyramid import MIN_SIDE
 
 _IDLE = {
@@ -81,3 +81,16 @@ class FlowRecipe(FrameRecipe):
         super().__post_init__()
         if self.bound <= 0:
             raise ConfigError(f"bound must be positive (pixels per frame step), got {self.bound}.")
+
+
+def preset_of(params: TvL1Params) -> str | None:
+    """Name of the preset with these parameters, if there is one."""
+    return next((name for name, preset in PRESETS.items() if preset == params), None)
+
+
+def describe_tvl1(params: TvL1Params) -> str:
+    """``classic``, or the preset that is nearest and where the parameters differ: ``fast but warps = 4``."""
+    changes = {name: differences(to_plain(params), to_plain(preset)) for name, preset in PRESETS.items()}
+    name = min(changes, key=lambda name: len(changes[name]))
+    values = [f"{change.partition(':')[0]} = {to_plain(params)[change.partition(':')[0]]}" for change in changes[name]]
+    return f"{name} but {', '.join(values)}" if values else name

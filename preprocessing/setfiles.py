@@ -12,7 +12,7 @@ from preprocessing.config import differences, digest
 from preprocessing.errors import ConfigError, UserError
 from preprocessing.manifest import ManifestRow
 from preprocessing.plan import PlannedShard
-from preprocessing.recipe import FrameRecipe
+from preprocessing.recipe import FlowRecipe, FrameRecipe, preset_of
 from preprocessing.schema import FORMAT_VERSION, INDEX
 from preprocessing.shards import ShardSummary, VideoSummary
 
@@ -127,11 +127,32 @@ def finish_set(
             for shard in shards
         ],
         "rejected": rejected,
+        **_flow(recipe, shards),
     }
     text = json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     with storage.explained(output, "finish the set"):
         storage.write_bytes(storage.join(output, DATASET_FILE), text.encode())
     return plain
+
+
+def _flow(recipe: FrameRecipe, shards: Sequence[ShardSummary]) -> dict[str, Any]:
+    """What is said of flow beyond its recipe: the preset that its parameters are, and who solved how many fields."""
+    if not isinstance(recipe, FlowRecipe):
+        return {}
+    solvers: dict[str, int] = {}
+    for shard in shards:
+        name = shard.solver or "unknown"
+        solvers[name] = solvers.get(name, 0) + sum(video.num_images for video in shard.videos)
+    return {"flow": {"preset": preset_of(recipe.tvl1), "solvers": solvers}}
+
+
+def describe_flow(dataset: Mapping[str, Any]) -> str | None:
+    """One line for people on who solved the flow of a ``dataset.json``; None if there is nothing to say."""
+    flow = dataset.get("flow")
+    if flow is None:
+        return None
+    solvers = ", ".join(f"{name} ({count} fields)" for name, count in sorted(flow["solvers"].items()))
+    return f"TV-L1, {f'preset {name}' if (name := flow['preset']) else 'own parameters'}, solved by {solvers}"
 
 
 def _index(entries: Sequence[tuple[VideoSummary, str]], by_id: Mapping[str, ManifestRow]) -> list[dict[str, Any]]:

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from preprocessing import storage
 from preprocessing.errors import UserError
+from preprocessing.recipe import FrameRecipe
 from preprocessing.schema import FORMAT_VERSION, SEGMENTS
+from preprocessing.timing import TaskTiming
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,10 @@ class ShardSummary:
     files: str
     """Digest of the files that it was made from, see :meth:`preprocessing.plan.PlannedShard.files_digest`."""
     videos: tuple[VideoSummary, ...]
+    solver: str | None = None
+    """Who solved its flow: library and version. None for frames."""
+    timing: TaskTiming | None = None
+    """Where the time went, if that was measured."""
 
 
 class ShardWriter:
@@ -67,24 +72,24 @@ class ShardWriter:
 
 
 @contextmanager
-def open_shard(
-    uri: str, modality: str, recipe: dict[str, Any], recipe_digest: str, files_digest: str
-) -> Iterator[ShardWriter]:
+def open_shard(uri: str, recipe: FrameRecipe, files_digest: str, solver: str | None) -> Iterator[ShardWriter]:
     """Write a shard that appears under its name, whole, when the block ends without an error.
 
-    The footer holds the format version, the recipe and its digest, and the digest of the files that the shard is made
-    from; :meth:`ShardWriter.describe` adds the videos.
+    The footer holds the format version, the recipe and its digest, the digest of the files that the shard is made
+    from, and who solved its flow; :meth:`ShardWriter.describe` adds the videos.
     """
     footer = {
         "kinebert.format": str(FORMAT_VERSION),
-        "kinebert.digest": recipe_digest,
+        "kinebert.digest": recipe.digest(),
         "kinebert.files": files_digest,
-        "kinebert.recipe": json.dumps(recipe, sort_keys=True),
+        "kinebert.recipe": json.dumps(recipe.plain(), sort_keys=True),
     }
+    if solver is not None:
+        footer["kinebert.solver"] = solver
     with storage.explained(uri, "write this shard"), storage.whole_file(uri) as path:
         options = {"compression": "none", "use_dictionary": False, "write_statistics": False}  # JPEG is compressed
-        with pq.ParquetWriter(path, SEGMENTS[modality].with_metadata(footer), **options) as writer:
-            yield ShardWriter(writer, modality)
+        with pq.ParquetWriter(path, SEGMENTS[recipe.modality].with_metadata(footer), **options) as writer:
+            yield ShardWriter(writer, recipe.modality)
 
 
 def read_footer(uri: str) -> dict[str, str]:
@@ -109,7 +114,8 @@ def summarize(uri: str) -> ShardSummary:
     footer = read_footer(uri)
     videos = tuple(VideoSummary(**video) for video in json.loads(footer["kinebert.videos"]))
     num_bytes, sha256 = file_digest(uri)
-    return ShardSummary(storage.name_of(uri), num_bytes, sha256, footer["kinebert.files"], videos)
+    solver = footer.get("kinebert.solver")
+    return ShardSummary(storage.name_of(uri), num_bytes, sha256, footer["kinebert.files"], videos, solver)
 
 
 def file_digest(uri: str) -> tuple[int, str]:

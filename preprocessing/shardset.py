@@ -67,6 +67,8 @@ class ShardSet:
         self.content: str = plain["content"]
         """Of every shard's bytes and the index: sets that share it are the same."""
         self.classes: list[str] = plain["classes"]
+        self.solvers: dict[str, int] = plain.get("flow", {}).get("solvers", {})
+        """How many fields each solver (library and version) has made; empty for frames."""
         self.videos = videos
         self.rejected = [RejectedVideo(**video) for video in plain["rejected"]]
         self._files: OrderedDict[str, pq.ParquetFile] = OrderedDict()

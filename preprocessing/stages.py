@@ -1,7 +1,9 @@
 """Work that one task of the cluster does. Plain callables: nothing here knows Ray, so all of it runs in a unit test."""
 
+import os
+import socket
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 
@@ -10,8 +12,10 @@ from preprocessing.errors import UserError, VideoError
 from preprocessing.extract import OpenVideo, Spool, extract_video
 from preprocessing.guard import Attempts, Limits, Watchdog, die_of
 from preprocessing.plan import PlannedShard, PlannedVideo
-from preprocessing.recipe import FrameRecipe
-from preprocessing.shards import ShardSummary, VideoSummary, open_shard, read_footer, summarize
+from preprocessing.recipe import FlowRecipe, FrameRecipe
+from preprocessing.shards import ShardSummary, ShardWriter, VideoSummary, open_shard, read_footer, summarize
+from preprocessing.solving import FlowSolver
+from preprocessing.timing import OFF, NoTiming, Timing
 from preprocessing.video import VideoFrames
 
 Report = Callable[[VideoSummary], None]
@@ -22,8 +26,8 @@ class BuildShard:
     """Turn one planned shard into one file, and return only a summary of it.
 
     A video that fails is reported in the summary and left out; the other videos of the shard are still written. A
-    shard that exists is not made again unless one of its files was replaced. The same plan and recipe give the same
-    bytes, wherever and however often.
+    shard that exists is not made again unless one of its files was replaced. The same plan, recipe and solver give the
+    same bytes, wherever and however often.
     """
 
     output: str
@@ -38,6 +42,10 @@ class BuildShard:
     """Make shards again that left videos out."""
     open_video: OpenVideo = VideoFrames
     """Gives the frames of a video."""
+    solver: FlowSolver = field(default_factory=FlowSolver)
+    """Who solves flow; recorded in the shard, and no part of its recipe."""
+    timed: bool = False
+    """Measure how long the stages take."""
 
     def __call__(self, shard: PlannedShard, report: Report = lambda _: None) -> ShardSummary:
         """Build ``shard`` and tell ``report`` of every video as it is done."""
@@ -48,23 +56,35 @@ class BuildShard:
             for summary in kept.videos:
                 report(summary)
             return kept
+        timing = Timing() if self.timed else OFF
+        self._write(uri, shard, report, timing)
+        with timing.stage("write"):
+            made = summarize(uri)
+        if isinstance(timing, Timing):
+            made = replace(made, timing=timing.result(f"{socket.gethostname()} {os.getpid()}"))
+        return made
+
+    def _write(self, uri: str, shard: PlannedShard, report: Report, timing: NoTiming) -> None:
+        solver = self.solver
+        if isinstance(self.recipe, FlowRecipe):
+            with timing.stage("prepare"):  # before any video's time runs
+                solver = solver.ready(self.recipe.tvl1)
         attempts = Attempts(self.output, self.run_id)
-        with open_shard(
-            uri, self.recipe.modality, self.recipe.plain(), self.recipe.digest(), shard.files_digest()
-        ) as writer:
+        solved_by = solver.name() if isinstance(self.recipe, FlowRecipe) else None
+        with open_shard(uri, self.recipe, shard.files_digest(), solved_by) as writer:
             # who killed a worker before goes first: should it do so again, no other work is lost
-            early = {v: self._video(v, attempts) for v in shard.videos if attempts.suspects(v.video_id)}
+            suspects = [video for video in shard.videos if attempts.suspects(video.video_id)]
+            early = {video: self._video(video, attempts, solver, timing) for video in suspects}
             summaries: list[VideoSummary] = []
             for video in shard.videos:
-                summary, spool = early.pop(video) if video in early else self._video(video, attempts)
+                summary, spool = early.pop(video) if video in early else self._video(video, attempts, solver, timing)
                 if spool is not None:
                     summary = replace(summary, first_row_group=writer.num_row_groups)
-                    for row in spool.rows():
-                        writer.append(row)
+                    with timing.stage("write"):
+                        _append(writer, spool)
                 summaries.append(summary)
                 report(summary)
             writer.describe(summaries)
-        return summarize(uri)
 
     def _kept(self, uri: str, shard: PlannedShard) -> ShardSummary | None:
         if not storage.exists(uri):
@@ -82,7 +102,9 @@ class BuildShard:
             return None
         return summary
 
-    def _video(self, video: PlannedVideo, attempts: Attempts) -> tuple[VideoSummary, Spool | None]:
+    def _video(
+        self, video: PlannedVideo, attempts: Attempts, solver: FlowSolver, timing: NoTiming
+    ) -> tuple[VideoSummary, Spool | None]:
         problem = f"manifest: {video.problem}" if video.problem else attempts.given_up(video.video_id)
         if problem is None:
             try:
@@ -90,7 +112,12 @@ class BuildShard:
                     attempts.attempt(video.video_id),
                     Watchdog(self.limits, die_of(attempts, video.video_id)) as watchdog,
                 ):
-                    return extract_video(video, self.recipe, self.open_video, watchdog.beat)
+                    return extract_video(video, self.recipe, self.open_video, watchdog.beat, solver, timing)
             except VideoError as error:
                 problem = f"{error.stage}: {error.problem}"
         return VideoSummary(video_id=video.video_id, problem=problem, rejected=True), None
+
+
+def _append(writer: ShardWriter, spool: Spool) -> None:
+    for row in spool.rows():
+        writer.append(row)

@@ -115,6 +115,8 @@ def _shard(found: ShardSet, shard: dict[str, Any], entries: list[VideoEntry], de
         yield f"{name}: {num_bytes} bytes that are not the {shard['bytes']} that were written; delete it, extract again"
         return
     footer = read_footer(uri)
+    if found.solvers and footer.get("kinebert.solver", "unknown") not in found.solvers:
+        yield f"{name}: solved by {footer.get('kinebert.solver')}, {DATASET_FILE} says {', '.join(found.solvers)}"
     if footer["kinebert.digest"] != found.digest:
         yield f"{name}: made by recipe {footer['kinebert.digest']}, the set by {found.digest}"
     summaries = {video["video_id"]: video for video in json.loads(footer["kinebert.videos"]) if not video["rejected"]}

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from preprocessing.recipe import FrameRecipe
 from preprocessing.storage import is_local, open_input
+from preprocessing.timing import OFF, NoTiming
 
 UInt8 = NDArray[np.uint8]
 _STORAGE_TROUBLE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.ENOTCONN, errno.ENETUNREACH}
@@ -36,9 +37,10 @@ class VideoFrames:
         OSError: While iterating, if the storage fails, which says nothing of the video.
     """
 
-    def __init__(self, path: str, recipe: FrameRecipe) -> None:
+    def __init__(self, path: str, recipe: FrameRecipe, timing: NoTiming = OFF) -> None:
         self.path = path
         self.recipe = recipe
+        self.timing = timing
         self.problem: str | None = None
 
     def __iter__(self) -> Iterator[UInt8]:
@@ -46,11 +48,12 @@ class VideoFrames:
         frames = self._decoded()
         while True:
             try:
-                frame = next(frames, None)
-                if frame is None:
-                    return
-                turn = display_turn(frame)
-                image_HW3 = turn.apply(cast(UInt8, frame.to_ndarray(format="bgr24")))
+                with self.timing.stage("decode"):
+                    frame = next(frames, None)
+                    if frame is None:
+                        return
+                    turn = display_turn(frame)
+                    image_HW3 = turn.apply(cast(UInt8, frame.to_ndarray(format="bgr24")))
             except Exception as error:  # whatever a decoder says of a damaged file is data, not a bug
                 if getattr(error, "errno", None) in _STORAGE_TROUBLE:
                     raise OSError(error.errno, in_words(error)) from error  # type: ignore[attr-defined]
@@ -61,7 +64,8 @@ class VideoFrames:
                 aspect = 1 / aspect if turn.transpose else aspect
                 size = target_size(image_HW3.shape[1], image_HW3.shape[0], aspect, self.recipe)
             if (image_HW3.shape[1], image_HW3.shape[0]) != size:
-                image_HW3 = cv2.resize(image_HW3, size, interpolation=_INTERPOLATION[self.recipe.interpolation])  # type: ignore[assignment]
+                with self.timing.stage("resize"):
+                    image_HW3 = cv2.resize(image_HW3, size, interpolation=_INTERPOLATION[self.recipe.interpolation])  # type: ignore[assignment]
             yield image_HW3
 
     def _decoded(self) -> Iterator[av.VideoFrame]:

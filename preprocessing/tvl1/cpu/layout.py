@@ -11,7 +11,7 @@ U1, U2, P11, P12, P21, P22, GX, GY, RHO, LIMIT = (LANES * i for i in range(10))
 """Offsets in a block: flow; dual variables; direction of the warped image's gradient; residual without the flow's part,
 divided by the gradient's length; largest change by the data term. All but the gradient are multiplied by tau / theta."""
 BLOCK = 10 * LANES
-JIT = {"error_model": "numpy", "nogil": True, "cache": True}
+JIT = {"error_model": "numpy", "nogil": True}
 
 
 def blocks_per_row(width: int) -> int:

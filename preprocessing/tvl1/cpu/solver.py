@@ -3,7 +3,9 @@
 Axes: T frames, H height, W width, 2 components (x, y).
 """
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,13 @@ from preprocessing.tvl1.cpu.resize import begin_level, enlarge_flow, read_frame,
 from preprocessing.tvl1.cpu.warp import build_table, warp
 from preprocessing.tvl1.cpu.workspace import Workspace
 from preprocessing.tvl1.params import TvL1Params
+
+_SOURCES = int(
+    hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()[:12],
+    16,
+)
+"""Of every file that machine code is made from. As the default of an argument it is part of the key in numba's cache on
+disk, which by itself looks at the file of the cached function alone."""
 
 
 def solve_numba(grey_THW: NDArray[np.uint8], params: TvL1Params, num_threads: int = 1) -> NDArray[np.float32]:
@@ -55,8 +64,10 @@ def solve_sequence(grey_THW: NDArray[np.uint8], workspace: Workspace, fields_T2H
     return work
 
 
-@njit(**JIT)
-def build_pyramid(frame: Any, pyramid: Any, levels: Any, step: float, columns: Any, line: Any) -> None:
+@njit(cache=True, **JIT)
+def build_pyramid(
+    frame: Any, pyramid: Any, levels: Any, step: float, columns: Any, line: Any, sources: int = _SOURCES
+) -> None:
     """Fill a pyramid with a ``uint8 (H, W)`` frame and its coarser versions; ``step`` is ``1 / scale_step``."""
     read_frame(frame, pyramid, levels[0, 3], levels[0, 4])
     for k in range(1, len(levels)):
@@ -79,9 +90,25 @@ def build_pyramid(frame: Any, pyramid: Any, levels: Any, step: float, columns: A
         )
 
 
-@njit(**JIT)
+@njit(cache=True, **JIT)
 def solve_pair(  # type: ignore[no-untyped-def]
-    one, two, levels, warps, thresholds, step, scale, tau, limit, inner, outer, side, estimates, memory, columns, result
+    one,
+    two,
+    levels,
+    warps,
+    thresholds,
+    step,
+    scale,
+    tau,
+    limit,
+    inner,
+    outer,
+    side,
+    estimates,
+    memory,
+    columns,
+    result,
+    sources=_SOURCES,
 ):
     """Solve a pair of pyramids from the coarsest level to the finest.
 

@@ -213,12 +213,6 @@ def negated(context: Any, builder: Any, a: Any) -> Any:
     return builder.fneg(a)
 
 
-@define(VECTOR, VECTOR, types.float32, VECTOR)
-def where_above(context: Any, builder: Any, a: Any, threshold: Any, b: Any) -> Any:
-    """``b`` where ``a`` is above the threshold, else 0."""
-    return builder.select(builder.fcmp_ordered(">", a, splat(builder, threshold)), b, constant(0))
-
-
 @define(types.void, PLANE, types.intp, VECTOR, types.intp)
 def store_first(context: Any, builder: Any, target: Any, index: Any, value: Any, count: Any) -> None:
     """Write the first ``count`` lanes, at least one."""
@@ -230,6 +224,34 @@ def store_first(context: Any, builder: Any, target: Any, index: Any, value: Any,
     kind = ir.FunctionType(ir.VoidType(), [FLOATS, FLOATS.as_pointer(), INT32, ir.VectorType(ir.IntType(1), LANES)])
     masked = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.v{LANES}f32.p0v{LANES}f32")
     builder.call(masked, [value, pointer, ir.Constant(INT32, 4), inside])
+
+
+@define(types.float32, VECTOR)
+def first_lane(context: Any, builder: Any, a: Any) -> Any:
+    """The first value."""
+    return builder.extract_element(a, ir.Constant(INT32, 0))
+
+
+@define(VECTOR, VECTOR, types.intp)
+def repeat_first(context: Any, builder: Any, a: Any, count: Any) -> Any:
+    """``a`` in the first ``count`` lanes, its first value in the others."""
+    lanes = ir.Constant(INTS, list(range(LANES)))
+    inside = builder.icmp_signed("<", lanes, splat(builder, builder.trunc(count, INT32), INTS))
+    return builder.select(inside, a, splat(builder, builder.extract_element(a, ir.Constant(INT32, 0))))
+
+
+@define(types.boolean, VECTOR, types.float32)
+def any_above(context: Any, builder: Any, a: Any, threshold: Any) -> Any:
+    """Whether a lane is larger than the threshold."""
+    above = builder.fcmp_ordered(">", a, splat(builder, threshold))
+    bits = ir.IntType(LANES)
+    return builder.icmp_unsigned("!=", builder.bitcast(above, bits), ir.Constant(bits, 0))
+
+
+@define(VECTOR, VECTOR, types.float32, VECTOR, VECTOR)
+def choose(context: Any, builder: Any, a: Any, threshold: Any, b: Any, c: Any) -> Any:
+    """``b`` where ``a`` is above the threshold, else ``c``."""
+    return builder.select(builder.fcmp_ordered(">", a, splat(builder, threshold)), b, c)
 
 
 def _estimate(context: Any, builder: Any, a: Any, name: str) -> Any:

@@ -1,6 +1,7 @@
 """Bicubic warping of the second image and its gradient, and what the iterations need of them.
 
-Keys' kernel with a = -0.75 and zeros around the image, as OpenCV's ``remap`` (INTER_CUBIC, BORDER_CONSTANT).
+Keys' kernel with a = -0.75 and zeros around the image, as OpenCV's ``remap`` (INTER_CUBIC, BORDER_CONSTANT). Neighbours
+mostly come from neighbouring places: then whole vectors are read, and only the weights differ from lane to lane.
 """
 
 from typing import Any
@@ -9,38 +10,40 @@ import numpy as np
 from numba import njit
 
 from preprocessing.tvl1.cpu.layout import BLOCK, GX, GY, JIT, LIMIT, RHO, U1, U2
-from preprocessing.tvl1.cpu.quads import load_place, load_quads, spread, store_places, store_quads, store_sum
 from preprocessing.tvl1.cpu.vectors import (
     LANES,
+    any_above,
+    choose,
     count_up,
     fill,
+    first_lane,
     floor,
     fma,
     keep_first,
     load,
-    load_one,
     maximum,
     minimum,
+    negated,
     plane,
+    repeat_first,
     sqrt,
     store,
-    where_above,
+    store_one,
 )
+from preprocessing.tvl1.cpu.window import interpolate, load_place, store_places
 
 MARGIN = 8
 """Zeros on every side of a table, in pixels: more than the kernel reaches from a clamped position."""
+SCRATCH_SIZE = 12 * LANES
+"""Values of scratch memory: weights of four columns and four rows, places, results."""
+_PLACES, _RESULTS = 8 * LANES, 9 * LANES
 _FLAT = np.float32(np.finfo(np.float32).eps)
 """Squared gradients up to this count as none, in (grey levels / pixel)^2."""
 
 
 def table_size(height: int, blocks: int) -> int:
-    """Values of the table of an image: intensity, its gradient and a zero for every pixel, with margins."""
-    return 4 * (height + 2 * MARGIN) * (blocks * LANES + 2 * MARGIN)
-
-
-def scratch_size(blocks: int) -> int:
-    """Values of scratch memory for one row: places, weights of rows, weights of columns and results."""
-    return 13 * blocks * LANES
+    """Values of the table of an image: intensity and both central differences, each with margins."""
+    return 3 * (height + 2 * MARGIN) * (blocks * LANES + 2 * MARGIN)
 
 
 @njit(**JIT)
@@ -57,27 +60,22 @@ def build_table(image_array: Any, first: int, stride: int, height: int, width: i
         table: At least :func:`table_size` values.
     """
     image, target = plane(image_array), plane(table)
-    zero, half = fill(np.float32(0)), fill(np.float32(0.5))
-    row = 4 * (blocks * LANES + 2 * MARGIN)
-    for y in range(-MARGIN, height + MARGIN):
-        at = (y + MARGIN) * row
-        if y < 0 or y >= height:
-            for i in range(at, at + row, LANES):
-                store(target, i, zero)
-            continue
-        for i in range(0, 4 * MARGIN, LANES):
-            store(target, at + i, zero)
-            store(target, at + row - 4 * MARGIN + i, zero)
+    half = fill(np.float32(0.5))
+    row = blocks * LANES + 2 * MARGIN
+    size = row * (height + 2 * MARGIN)
+    for i in range(0, 3 * size, LANES):
+        store(target, min(i, 3 * size - LANES), fill(np.float32(0)))
+    for y in range(height):
+        at = (y + MARGIN) * row + MARGIN
         here, above = first + y * stride, first + max(y - 1, 0) * stride
         below = first + min(y + 1, height - 1) * stride
-        at += 4 * MARGIN
         for x in range(0, blocks * LANES, LANES):
-            grey = load(image, here + x)
+            inside = min(width - x, LANES)
             gx = half * (load(image, here + x + 1) - load(image, here + x - 1))
             gy = half * (load(image, below + x) - load(image, above + x))
-            inside = min(width - x, LANES)
-            store_quads(target, at, keep_first(grey, inside), keep_first(gx, inside), keep_first(gy, inside), zero)
-            at += 4 * LANES
+            store(target, at + x, keep_first(load(image, here + x), inside))
+            store(target, at + x + size, keep_first(gx, inside))
+            store(target, at + x + 2 * size, keep_first(gy, inside))
 
 
 @njit(**JIT)
@@ -95,44 +93,57 @@ def warp(  # type: ignore[no-untyped-def]
         width: Pixels of a row.
         blocks: Blocks of a row.
         table_array: From :func:`build_table`, of the second image.
-        scratch_array: At least :func:`scratch_size` values.
+        scratch_array: At least ``SCRATCH_SIZE`` values.
         scale: What the flow in the state is multiplied by, tau / theta.
         limit: lambda * theta, OpenCV's l_t.
     """
     state, image, table, scratch = plane(array), plane(image_array), plane(table_array), plane(scratch_array)
-    size = blocks * LANES
-    table_row = 4 * (size + 2 * MARGIN)
+    row = blocks * LANES + 2 * MARGIN
+    size = row * (height + 2 * MARGIN)
+    least, right, bottom = fill(np.float32(-4)), fill(np.float32(width + 2)), fill(np.float32(height + 2))
+    unscale = fill(np.float32(1 / scale))
+    scales, limits = fill(np.float32(scale)), fill(np.float32(scale * limit))
     for y in range(height):
-        at = (y + 1) * blocks * BLOCK
-        for x in range(0, size, LANES):
-            _place(
-                state, at + (x // LANES) * BLOCK, x, y, height, width, scratch, size, table_row, np.float32(1 / scale)
-            )
-        for x in range(width):
-            _interpolate(table, load_place(scratch, x), table_row, scratch, x, size)
-        for x in range(0, size, LANES):
-            grey = load(image, first + y * stride + x)
+        i = (y + 1) * blocks * BLOCK
+        origin = (y + MARGIN - 1) * row + MARGIN - 1
+        for x in range(0, blocks * LANES, LANES):
             inside = min(width - x, LANES)
-            _linearise(state, at + (x // LANES) * BLOCK, grey, scratch, 9 * size + 4 * x, inside, scale, limit)
+            u, v = load(state, i + U1), load(state, i + U2)
+            px, py = fma(u, unscale, count_up(x)), fma(v, unscale, fill(np.float32(y)))
+            px, py = minimum(maximum(px, least), right), minimum(maximum(py, least), bottom)
+            left, top = floor(px), floor(py)
+            dx, dy = repeat_first(left - count_up(x), inside), repeat_first(top - fill(np.float32(y)), inside)
+            bx, by = _lower(dx), _lower(dy)
+            if _apart(dx, bx) or _apart(dy, by):
+                store_places(scratch, _PLACES, top, left, row, (MARGIN - 1) * row + MARGIN - 1)
+                warped, gx, gy = _one_by_one(table, size, row, scratch, px - left, py - top, inside)
+            else:
+                place = origin + x + int(by) * row + int(bx)
+                warped, gx, gy = _together(table, size, row, place, px - left, py - top, dx, dy, bx, by)
+            warped, gx, gy = keep_first(warped, inside), keep_first(gx, inside), keep_first(gy, inside)
+            squared = fma(gx, gx, gy * gy)
+            length = sqrt(squared)
+            inverse = choose(squared, _FLAT, fill(np.float32(1)) / length, fill(np.float32(0)))
+            gx, gy = gx * inverse, gy * inverse
+            data = (warped - load(image, first + y * stride + x)) * inverse * scales
+            store(state, i + GX, gx)
+            store(state, i + GY, gy)
+            store(state, i + RHO, data - gx * u - gy * v)
+            store(state, i + LIMIT, length * limits)
+            i += BLOCK
 
 
 @njit(**JIT)
-def _place(state, i, x, y, height, width, scratch, size, table_row, unscale):  # type: ignore[no-untyped-def]
-    """Say where the pixels of a block come from, and with which weights."""
-    unscaled = fill(unscale)
-    px, py = fma(load(state, i + U1), unscaled, count_up(x)), fma(load(state, i + U2), unscaled, fill(np.float32(y)))
-    least = fill(np.float32(-4))
-    px = minimum(maximum(px, least), fill(np.float32(width + 2)))
-    py = minimum(maximum(py, least), fill(np.float32(height + 2)))
-    left, top = floor(px), floor(py)
-    store_places(scratch, x, top, left, table_row, (MARGIN - 1) * table_row + 4 * (MARGIN - 1))
-    a, b, c, d = _cubic(py - top)
-    store(scratch, size + x, a)
-    store(scratch, 2 * size + x, b)
-    store(scratch, 3 * size + x, c)
-    store(scratch, 4 * size + x, d)
-    a, b, c, d = _cubic(px - left)
-    store_quads(scratch, 5 * size + 4 * x, a, b, c, d)
+def _lower(displacement):  # type: ignore[no-untyped-def]
+    """The lower of two neighbouring whole numbers, if the lanes hold no others."""
+    lowest = first_lane(displacement)
+    return lowest - np.float32(1) if any_above(negated(displacement), -lowest) else lowest
+
+
+@njit(**JIT)
+def _apart(displacement, lower):  # type: ignore[no-untyped-def]
+    """Whether a lane holds neither ``lower`` nor the next whole number."""
+    return any_above(displacement, lower + np.float32(1)) or any_above(negated(displacement), -lower)
 
 
 @njit(**JIT)
@@ -148,25 +159,61 @@ def _cubic(t):  # type: ignore[no-untyped-def]
 
 
 @njit(**JIT)
-def _interpolate(table, place, row, scratch, x, size):  # type: ignore[no-untyped-def]
-    """Intensity and gradient of one pixel: all 48 values of its window in four loads."""
-    value = fill(load_one(scratch, size + x)) * load(table, place)
-    value = fma(fill(load_one(scratch, 2 * size + x)), load(table, place + row), value)
-    value = fma(fill(load_one(scratch, 3 * size + x)), load(table, place + 2 * row), value)
-    value = fma(fill(load_one(scratch, 4 * size + x)), load(table, place + 3 * row), value)
-    store_sum(scratch, 9 * size + 4 * x, value * spread(scratch, 5 * size + 4 * x))
+def _shifted(weights, displacement, lower):  # type: ignore[no-untyped-def]
+    """Weights of five neighbours: those one place further have none for the first, the others none for the last."""
+    a, b, c, d = weights
+    zero = fill(np.float32(0))
+    return (
+        choose(displacement, lower, zero, a),
+        choose(displacement, lower, a, b),
+        choose(displacement, lower, b, c),
+        choose(displacement, lower, c, d),
+        choose(displacement, lower, d, zero),
+    )
+
+
+@njit(inline="always", **JIT)
+def _together(table, size, row, place, tx, ty, dx, dy, bx, by):  # type: ignore[no-untyped-def]
+    """Intensity and gradient of a block whose pixels come from places that differ by one at most."""
+    columns, (a, b, c, d, e) = _shifted(_cubic(tx), dx, bx), _shifted(_cubic(ty), dy, by)
+    wide, zero = any_above(dx, bx), fill(np.float32(0))
+    sums = _add_row(table, place, size, columns, wide, a, (zero, zero, zero))
+    sums = _add_row(table, place + row, size, columns, wide, b, sums)
+    sums = _add_row(table, place + 2 * row, size, columns, wide, c, sums)
+    sums = _add_row(table, place + 3 * row, size, columns, wide, d, sums)
+    if any_above(dy, by):
+        sums = _add_row(table, place + 4 * row, size, columns, wide, e, sums)
+    return sums
 
 
 @njit(**JIT)
-def _linearise(state, i, grey, scratch, at, inside, scale, limit):  # type: ignore[no-untyped-def]
-    warped, gx, gy = load_quads(scratch, at)
-    warped, gx, gy = keep_first(warped, inside), keep_first(gx, inside), keep_first(gy, inside)
-    squared = fma(gx, gx, gy * gy)
-    length = sqrt(squared)
-    inverse = where_above(squared, _FLAT, fill(np.float32(1)) / length)
-    gx, gy = gx * inverse, gy * inverse
-    data = (warped - grey) * inverse * fill(np.float32(scale))
-    store(state, i + GX, gx)
-    store(state, i + GY, gy)
-    store(state, i + RHO, data - gx * load(state, i + U1) - gy * load(state, i + U2))
-    store(state, i + LIMIT, length * fill(np.float32(scale * limit)))
+def _add_row(table, at, size, columns, wide, weight, sums):  # type: ignore[no-untyped-def]
+    """Add one row of the windows to intensity and gradient."""
+    return (
+        fma(weight, _across(table, at, columns, wide), sums[0]),
+        fma(weight, _across(table, at + size, columns, wide), sums[1]),
+        fma(weight, _across(table, at + 2 * size, columns, wide), sums[2]),
+    )
+
+
+@njit(**JIT)
+def _across(table, at, columns, wide):  # type: ignore[no-untyped-def]
+    a, b, c, d, e = columns
+    value = fma(b, load(table, at + 1), a * load(table, at))
+    value = fma(d, load(table, at + 3), fma(c, load(table, at + 2), value))
+    return fma(e, load(table, at + 4), value) if wide else value
+
+
+@njit(**JIT)
+def _one_by_one(table, size, row, scratch, tx, ty, inside):  # type: ignore[no-untyped-def]
+    """Intensity and gradient of a block whose pixels come from anywhere."""
+    for k, weights in enumerate(_cubic(tx)):
+        store(scratch, k * LANES, weights)
+    for k, weights in enumerate(_cubic(ty)):
+        store(scratch, (4 + k) * LANES, weights)
+    for x in range(inside):
+        place = load_place(scratch, _PLACES + x)
+        store_one(scratch, _RESULTS + x, interpolate(table, place, row, scratch, x))
+        store_one(scratch, _RESULTS + LANES + x, interpolate(table, place + size, row, scratch, x))
+        store_one(scratch, _RESULTS + 2 * LANES + x, interpolate(table, place + 2 * size, row, scratch, x))
+    return load(scratch, _RESULTS), load(scratch, _RESULTS + LANES), load(scratch, _RESULTS + 2 * LANES)

@@ -53,7 +53,7 @@ class Workspace:
             _memory(max([2 * h * blocks_per_row(w) * LANES for h, w in sizes[:-1]], default=LANES)),
             line,
             _memory(median.scratch_size(width)),
-            _memory(warp.scratch_size(blocks)),
+            _memory(warp.SCRATCH_SIZE),
         )
         scale = params.tau / params.theta
         thresholds = [params.epsilon_at(k) ** 2 * h * w * scale**2 for k, (h, w) in enumerate(sizes)]

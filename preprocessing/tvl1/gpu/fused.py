@@ -1,0 +1,223 @@
+"""TV-L1 on one level of the pyramid with Triton kernels: buffers on the device, and chunks of launches.
+
+A chunk warps, filters, iterates ten times and lists the pairs that are left; what a pair needs of it is decided on the
+device (see :mod:`preprocessing.tvl1.gpu.kernels`). With CUDA a chunk is one captured graph, and the host looks back at
+the chunk before the last to see whether anybody is left, so that the device never waits for it.
+
+Axes: N pairs, B pairs that fit (N <= B), H height, W width, 2 components of flow, 3 planes (image and gradients).
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from preprocessing.tvl1.gpu import kernels
+from preprocessing.tvl1.gpu.level import LevelParams
+from preprocessing.tvl1.networks import median_network
+
+STEPS_PER_CHUNK = 10
+_TILE = {"BLOCK_Y": 16, "BLOCK_X": 32, "num_warps": 4}  # a row of a tile is what one warp reads at once
+_SMALL_TILE = {"BLOCK_Y": 8, "BLOCK_X": 32, "num_warps": 4}  # many values are alive per pixel: 16 rows would spill
+_FUSION = {"enable_fp_fusion": True}  # said, because Triton's default changes with its version, and bits with it
+_PROGRAMS_PER_PROCESSOR = 64  # more than are resident, so that those that finish early are replaced
+
+
+def try_kernel(device: torch.device) -> None:
+    """Start the smallest kernel and wait for it; raises whatever Triton raises where it cannot."""
+    state = torch.zeros((1, kernels.FIELDS.value), dtype=torch.int32, device=device)
+    order = torch.zeros(2, dtype=torch.int32, device=device)
+    with torch.cuda.device(device):
+        kernels.order_kernel[(1,)](state, order, 1, BLOCK=1)
+    assert order.tolist() == [1, 0], "the one pair that is not done is listed"
+
+
+class FusedSolver:
+    """Solves levels of up to ``capacity`` pairs; keeps its buffers and graphs for the next batch of the same size.
+
+    Args:
+        capacity: Pairs that fit.
+        levels: Settings of every level, the finest first.
+        device: A CUDA device, or the CPU where kernels are interpreted.
+    """
+
+    def __init__(self, capacity: int, levels: tuple[LevelParams, ...], device: torch.device) -> None:
+        self.capacity, self.levels, self.device = capacity, levels, device
+        self.turn = _Turn(device)
+        area = max(level.height * level.width for level in levels)
+        tiles = max(_num_tiles(level, _TILE) for level in levels)
+        self._flow = torch.empty(capacity * 6 * area, device=device)
+        self._dual = torch.empty(capacity * 8 * area, dtype=levels[0].dual_dtype, device=device)
+        self._gradient = torch.empty(capacity * 2 * area, device=device)
+        self._constant = torch.empty(capacity * area, device=device)
+        self._first = torch.empty(capacity * area, device=device)
+        self._second = torch.empty(capacity * 3 * area, device=device)
+        self._partial = torch.empty(capacity * tiles, device=device)
+        self._state = torch.full((capacity, kernels.FIELDS.value), kernels.DONE.value, dtype=torch.int32, device=device)
+        self._order = torch.zeros(1 + capacity, dtype=torch.int32, device=device)
+        self._chunks: dict[int, Callable[[], None]] = {}
+        self._watch = _Watch(self._order)
+
+    def solve_level(self, index: int, first_NHW: Tensor, second_N3HW: Tensor, flow_N2HW: Tensor) -> Tensor:
+        """Improve the flow of every pair on level ``index``; returns a new ``(N, 2, H, W)``."""
+        n, level = len(first_NHW), self.levels[index]
+        b, h, w = self.capacity, level.height, level.width
+        assert n <= b, f"{n} pairs do not fit into {b}"
+        assert first_NHW.shape[1:] == (h, w), f"level {index} is {h} x {w}, got {tuple(first_NHW.shape)}"
+        chunk = self._chunks.get(index) or self._prepare(index)
+        flow_B32HW = self._flow[: b * 6 * h * w].view(b, 3, 2, h, w)
+        flow_B32HW[:n, 0] = flow_N2HW
+        self._first[: b * h * w].view(b, h, w)[:n] = first_NHW
+        self._second[: b * 3 * h * w].view(b, 3, h, w)[:n] = second_N3HW
+        self._dual[: n * 8 * h * w].zero_()
+        self._state.fill_(kernels.DONE.value)
+        self._state[:n] = 0  # needs a warp; slot, warp, round and iteration 0
+        self._launch_order()
+        for i in range(_most_chunks(level) + 2):  # one more than needed is looked at late, one is to spare
+            chunk()
+            if not self._watch.num_left(i):
+                break
+        else:
+            raise AssertionError("a pair took more iterations than there are")
+        slots_N = self._state[:n, kernels.SLOT.value].long()
+        return flow_B32HW[torch.arange(n, device=self.device), slots_N]
+
+    def _prepare(self, index: int) -> Callable[[], None]:
+        """Compile the kernels of a level and, with CUDA, record a chunk of them."""
+
+        def launch() -> None:
+            self._launch_chunk(self.levels[index])
+
+        if self.device.type == "cuda":
+            self._state.fill_(kernels.DONE.value)
+            self._order.zero_()
+            launch()  # nobody is listed, so this only compiles
+            self._chunks[index] = _captured(launch)
+        else:
+            self._chunks[index] = launch
+        return self._chunks[index]
+
+    def _launch_chunk(self, level: LevelParams) -> None:
+        size = (level.height, level.width)
+        kernels.warp_kernel[self._grid(level, _SMALL_TILE)](
+            self._flow, self._first, self._second, self._gradient, self._constant, self._state, self._order,
+            *size, **_SMALL_TILE, **_FUSION,
+        )  # fmt: skip
+        if level.median_filtering > 1:
+            kernels.median_kernel[self._grid(level, _SMALL_TILE)](
+                self._flow, self._state, self._order, *size, **_network(level.median_filtering), **_SMALL_TILE,
+                **_FUSION,
+            )  # fmt: skip
+        for i in range(_steps(level)):
+            self._launch_step(level, is_first=i == 0)
+        self._launch_order()
+
+    def _launch_step(self, level: LevelParams, is_first: bool) -> None:
+        is_int16 = self._dual.dtype == torch.int16
+        tiles = _num_tiles(level, _TILE)
+        kernels.step_kernel[self._grid(level, _TILE)](
+            self._flow, self._dual, self._gradient, self._constant, self._state, self._order, self._partial,
+            level.height, level.width, level.tau, level.dual_step, level.limit, level.dual_scale, 1 / level.dual_scale,
+            IS_FIRST=is_first, HAS_MEDIAN=level.median_filtering > 1, IS_INT16=is_int16, **_TILE, **_FUSION,
+        )  # fmt: skip
+        kernels.decide_kernel[(self.capacity,)](
+            self._state, self._partial, tiles, level.threshold, level.warps, level.outer_iterations,
+            level.inner_iterations, IS_FIRST=is_first, BLOCK=256, num_warps=1, **_FUSION,
+        )  # fmt: skip
+
+    def _launch_order(self) -> None:
+        block = triton.next_power_of_2(self.capacity)
+        kernels.order_kernel[(1,)](self._state, self._order, self.capacity, BLOCK=block, num_warps=4)
+
+    def _grid(self, level: LevelParams, tile: dict[str, int]) -> tuple[int]:
+        """Programs that take turns; their number has no influence on the result."""
+        processors = 1
+        if self.device.type == "cuda":
+            processors = torch.cuda.get_device_properties(self.device).multi_processor_count
+        return (min(self.capacity * _num_tiles(level, tile), processors * _PROGRAMS_PER_PROCESSOR),)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the buffers."""
+        return sum(x.nbytes for x in vars(self).values() if isinstance(x, Tensor))
+
+
+def _captured(launch: Callable[[], None]) -> Callable[[], None]:
+    """Record the kernels that ``launch`` starts, so that starting them again costs the host nothing per kernel."""
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            launch()
+    except RuntimeError as error:
+        warnings.warn(f"CUDA graphs do not work here, TV-L1 will be slower: {error}", RuntimeWarning, stacklevel=2)
+        return launch
+    return graph.replay
+
+
+class _Turn:
+    """One batch at a time, because it lives in the buffers; also when callers work on streams of their own."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._lock = Lock()
+        self._finished = torch.cuda.Event() if device.type == "cuda" else None
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if self._finished:
+            torch.cuda.current_stream().wait_event(self._finished)
+
+    def __exit__(self, *_: object) -> None:
+        if self._finished:
+            self._finished.record()
+        self._lock.release()
+
+
+class _Watch:
+    """Says how many pairs are left; with CUDA as of the chunk before the last, so that nothing waits."""
+
+    def __init__(self, order: Tensor) -> None:
+        self._count = order[:1]
+        if order.is_cuda:
+            self._seen = torch.zeros((2, 1), dtype=torch.int32, pin_memory=True)
+            self._copied = torch.cuda.Event(), torch.cuda.Event()
+
+    def num_left(self, chunk: int) -> int:
+        """Return the pairs left after chunk number ``chunk``, or with CUDA after the one before."""
+        if not self._count.is_cuda:
+            return int(self._count)
+        now, before = chunk % 2, (chunk + 1) % 2
+        self._seen[now].copy_(self._count, non_blocking=True)
+        self._copied[now].record()
+        if chunk == 0:
+            return 1
+        self._copied[before].synchronize()
+        return int(self._seen[before])
+
+
+def _network(side: int) -> dict[str, Any]:
+    """Return a median network as the kernel takes it: the columns of the window first, then across them."""
+    network = median_network(side)
+    columns = [
+        (low * side + column, high * side + column, keep_low, keep_high)
+        for column in range(side)
+        for low, high, keep_low, keep_high in network.column
+    ]
+    return {"NETWORK": (*columns, *map(tuple, network.window)), "MEDIAN": network.median, "SIDE": side}
+
+
+def _num_tiles(level: LevelParams, tile: dict[str, int]) -> int:
+    return math.ceil(level.height / tile["BLOCK_Y"]) * math.ceil(level.width / tile["BLOCK_X"])
+
+
+def _steps(level: LevelParams) -> int:
+    """Iterations in a chunk: about ten, so that chunks fill a round."""
+    return math.ceil(level.inner_iterations / math.ceil(level.inner_iterations / STEPS_PER_CHUNK))
+
+
+def _most_chunks(level: LevelParams) -> int:
+    return level.warps * level.outer_iterations * math.ceil(level.inner_iterations / _steps(level))

@@ -1,0 +1,173 @@
+"""TV-L1 for many pairs at once, on a GPU if there is one.
+
+Axes: T frames, B pairs, H height, W width, 2 components of flow (x, y), 3 planes (image, x gradient, y gradient).
+"""
+
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import lru_cache
+from threading import Lock
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from preprocessing.tvl1.gpu import plain
+from preprocessing.tvl1.gpu.level import LevelParams, all_levels
+from preprocessing.tvl1.gpu.resample import enlarge_flow, pyramid, with_gradients
+from preprocessing.tvl1.params import TvL1Params
+from preprocessing.tvl1.pyramid import MIN_SIDE
+
+_KERNEL_PIXELS = 256 * 340 * 256  # per batch: enough that a few pairs that take long do not leave the device idle
+_CUDA_PIXELS = 64 * 340 * 256  # plain operations keep many copies of a batch
+_CPU_PIXELS = 340 * 256  # what the caches hold
+_MOST_PAIRS = 1024  # of small frames: one program lists the pairs that are left
+_KERNEL_BYTES, _PLAIN_BYTES = 160, 500  # per pixel of a frame: buffers, pyramids and what lives beside them
+_MEMORY_SHARE = 0.6  # of what is free: other processes and fragments need some
+_PINNED_BYTES = 1 << 30  # larger results are copied the slow way: pinned memory is taken from everybody
+
+
+class LevelSolver(Protocol):
+    """Improves the flow of a batch on one level after another."""
+
+    capacity: int
+    levels: tuple[LevelParams, ...]
+    turn: AbstractContextManager[object]
+    """Held while a batch is solved."""
+
+    def solve_level(self, index: int, first_BHW: Tensor, second_B3HW: Tensor, flow_B2HW: Tensor) -> Tensor:
+        """Return the flow of at most ``capacity`` pairs on level ``index``, in a new tensor."""
+        ...
+
+
+@dataclass(frozen=True)
+class PlainSolver:
+    """Solves levels with torch operations; see :mod:`preprocessing.tvl1.gpu.plain`."""
+
+    capacity: int
+    levels: tuple[LevelParams, ...]
+    turn: AbstractContextManager[object] = field(default_factory=nullcontext)
+
+    def solve_level(self, index: int, first_BHW: Tensor, second_B3HW: Tensor, flow_B2HW: Tensor) -> Tensor:
+        """Return the flow of all pairs on level ``index``, in a new tensor."""
+        return plain.solve_level(first_BHW, second_B3HW, flow_B2HW, self.levels[index])
+
+
+def solve_torch(
+    grey_THW: NDArray[np.uint8], params: TvL1Params, device: torch.device | str | None = None
+) -> NDArray[np.float32]:
+    """Solve every pair of neighbours; see :func:`preprocessing.tvl1.tvl1_flow`. By default on a GPU if there is one."""
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    t, h, w = grey_THW.shape
+    is_pinned = device.type == "cuda" and (t - 1) * 8 * h * w <= _PINNED_BYTES
+    fields_T2HW = torch.empty((t - 1, 2, h, w), dtype=torch.float32, device="cpu", pin_memory=is_pinned)
+    step = _find_solver(device, h, w, params).capacity
+    for start in range(0, t - 1, step):
+        frames_BHW = torch.from_numpy(np.array(grey_THW[start : start + step + 1])).to(device)
+        flow_B2HW = solve_pairs(frames_BHW[:-1], frames_BHW[1:], params)
+        fields_T2HW[start : start + step].copy_(flow_B2HW, non_blocking=True)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    result_T2HW: NDArray[np.float32] = fields_T2HW.numpy()
+    return result_T2HW
+
+
+def solve_pairs(first_BHW: Tensor, second_BHW: Tensor, params: TvL1Params) -> Tensor:
+    """Solve any pairs of images, of one video or of many, on the device where they are.
+
+    Args:
+        first_BHW: First images, values 0..255 of any type, H and W at least 16.
+        second_BHW: Second images.
+        params: Solver parameters.
+
+    Returns:
+        Flow ``(B, 2, H, W)``, float32, pixels from the first to the second image. Its bits do not depend on which pairs
+        are solved together.
+
+    Raises:
+        ValueError: If the images do not have one such shape.
+    """
+    b, h, w = first_BHW.shape
+    if second_BHW.shape != first_BHW.shape or min(h, w) < MIN_SIDE:
+        raise ValueError(
+            f"expected two (B, H >= {MIN_SIDE}, W >= {MIN_SIDE}), "
+            f"got {tuple(first_BHW.shape)} and {tuple(second_BHW.shape)}"
+        )
+    solver = _find_solver(first_BHW.device, h, w, params)
+    flow_B2HW = torch.empty((b, 2, h, w), dtype=torch.float32, device=first_BHW.device)
+    for start in range(0, b, solver.capacity):
+        part = slice(start, start + solver.capacity)
+        flow_B2HW[part] = solve_batch(first_BHW[part], second_BHW[part], params, solver)
+    return flow_B2HW
+
+
+def solve_batch(first_BHW: Tensor, second_BHW: Tensor, params: TvL1Params, solver: LevelSolver) -> Tensor:
+    """Solve at most ``solver.capacity`` pairs, from the coarsest level to the finest."""
+    sizes = [(level.height, level.width) for level in solver.levels]
+    device = first_BHW.device
+    on_device = torch.cuda.device(device) if device.type == "cuda" else nullcontext()  # kernels start on the current
+    with torch.no_grad(), torch.autocast(device.type, enabled=False), on_device, solver.turn:
+        firsts = pyramid(first_BHW, sizes, params.scale_step)
+        seconds = pyramid(second_BHW, sizes, params.scale_step)
+        flow_B2HW = firsts[-1].new_zeros((len(first_BHW), 2, *sizes[-1]))
+        for i in reversed(range(len(sizes))):
+            if i < len(sizes) - 1:
+                flow_B2HW = enlarge_flow(flow_B2HW, sizes[i], params.scale_step)
+            flow_B2HW = solver.solve_level(i, firsts[i], with_gradients(seconds[i]), flow_B2HW)
+        return flow_B2HW
+
+
+_last_solver: dict[object, LevelSolver] = {}  # at most one: a solver with kernels holds gigabytes
+_last_solver_lock = Lock()
+
+
+def _find_solver(device: torch.device, height: int, width: int, params: TvL1Params) -> LevelSolver:
+    """Return the solver of the last call if it fits, so that its buffers and graphs are used again, else a new one."""
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
+    key = device, height, width, params
+    with _last_solver_lock:
+        if key not in _last_solver:
+            _last_solver.clear()
+            _last_solver[key] = _make_solver(device, height, width, params)
+        return _last_solver[key]
+
+
+def _make_solver(device: torch.device, height: int, width: int, params: TvL1Params) -> LevelSolver:
+    exact = all_levels(height, width, params, torch.float32)
+    if device.type != "cuda":
+        return PlainSolver(max(1, _CPU_PIXELS // (height * width)), exact)
+    if not _kernels_work(device):
+        return PlainSolver(_capacity(device, height * width, _CUDA_PIXELS, _PLAIN_BYTES), exact)
+    capacity = _capacity(device, height * width, _KERNEL_PIXELS, _KERNEL_BYTES)
+    from preprocessing.tvl1.gpu.fused import FusedSolver
+
+    return FusedSolver(capacity, all_levels(height, width, params, torch.int16), device)
+
+
+@lru_cache
+def _kernels_work(device: torch.device) -> bool:
+    """Whether Triton is there and can start a kernel; it needs a C compiler on the machine, which it calls once."""
+    try:
+        from preprocessing.tvl1.gpu.fused import try_kernel
+
+        try_kernel(device)
+    except Exception as error:  # whatever Triton is missing, there is another way
+        warnings.warn(
+            f"TV-L1 runs on plain torch operations, about ten times slower than with Triton, which fails here: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+def _capacity(device: torch.device, area: int, most_pixels: int, pixel_bytes: int) -> int:
+    """Return how many pairs of frames of ``area`` pixels to solve at once."""
+    free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # kept by torch, but not in use
+    fits = int(free * _MEMORY_SHARE) // (pixel_bytes * area)
+    return max(1, min(fits, most_pixels // area, _MOST_PAIRS))
