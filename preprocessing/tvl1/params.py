@@ -36,6 +36,8 @@ class TvL1Params:
     """Warps per level below the finest; 0: as many as ``warps``. Ours, not OpenCV's."""
     coarse_epsilon: float = 0.0
     """``epsilon`` of the levels below the finest; 0: the same. Ours, not OpenCV's."""
+    estimates: bool = False
+    """Roots and quotients by the estimate instructions of x86, numba only: results differ from CPU to CPU."""
 
     def __post_init__(self) -> None:
         for name in ("tau", "lambda_", "theta", "epsilon"):
@@ -63,7 +65,7 @@ class TvL1Params:
 PRESETS = {
     "classic": TvL1Params(),
     "wide": TvL1Params(scale_step=0.5),
-    "fast": TvL1Params(warps=3, coarse_epsilon=0.02, outer_iterations=2),
+    "fast": TvL1Params(warps=3, coarse_warps=2, coarse_epsilon=0.02, outer_iterations=2),
 }
 """classic: OpenCV's defaults, what published flow weights were trained on; wide: reaches motions of 20 px and more;
 fast: fewer warps and iterations."""

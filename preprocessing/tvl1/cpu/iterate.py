@@ -1,15 +1,14 @@
 """One iteration of TV-L1 in one pass over the image: the primal step of a row, then the dual step of the row above.
 
-Zach, Pock & Bischof 2007, equations 10 and 14, in OpenCV's order. A vector's dual step is spread over three turns of the
-loop, so that nobody waits for a square root or a quotient.
+Zach, Pock & Bischof 2007, equations 10 and 14, in OpenCV's order. The dual step of a block is spread over three turns
+of the loop, so that nobody waits for a square root or a quotient.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from preprocessing.tvl1.cpu.layout import BLOCK, GX, GY, JIT, LIMIT, P11, P12, P21, P22, RHO, U1, U2
+from preprocessing.tvl1.cpu.layout import BLOCK, GX, GY, LIMIT, P11, P12, P21, P22, RHO, U1, U2, compiled
 from preprocessing.tvl1.cpu.vectors import (
     LANES,
     after,
@@ -30,7 +29,7 @@ from preprocessing.tvl1.cpu.vectors import (
 )
 
 
-@njit(**JIT)
+@compiled
 def iterate(array: Any, height: int, width: int, blocks: int, tau: float, estimates: Any) -> Any:
     """Run one iteration on a level.
 
@@ -56,8 +55,8 @@ def iterate(array: Any, height: int, width: int, blocks: int, tau: float, estima
     return total(error)
 
 
-@njit(**JIT)
-def _row(state, j, i, blocks, inside, tau, error, estimates):  # type: ignore[no-untyped-def] # vectors, typed by numba
+@compiled
+def _row(state, j, i, blocks, inside, tau, error, estimates):
     """Primal step of the row at ``j``, dual step of the row above at ``i``."""
     u, v = load(state, i + U1), load(state, i + U2)
     zero = fill(np.float32(0))
@@ -92,8 +91,8 @@ def _row(state, j, i, blocks, inside, tau, error, estimates):  # type: ignore[no
     return fma(d1, d1, fma(d2, d2, before_last))
 
 
-@njit(**JIT)
-def _first_row(state, j, blocks, inside, tau):  # type: ignore[no-untyped-def]
+@compiled
+def _first_row(state, j, blocks, inside, tau):
     """Primal step of the first row, which has no row above."""
     zero = fill(np.float32(0))
     before_last, error = zero, zero
@@ -106,8 +105,8 @@ def _first_row(state, j, blocks, inside, tau):  # type: ignore[no-untyped-def]
     return fma(d1, d1, fma(d2, d2, before_last))
 
 
-@njit(**JIT)
-def _last_row(state, i, blocks, inside, estimates):  # type: ignore[no-untyped-def]
+@compiled
+def _last_row(state, i, blocks, inside, estimates):
     """Dual step of the last row, below which the flow goes on unchanged."""
     zero = fill(np.float32(0))
     for k in range(blocks):
@@ -121,8 +120,8 @@ def _last_row(state, i, blocks, inside, estimates):  # type: ignore[no-untyped-d
         i += BLOCK
 
 
-@njit(**JIT)
-def _primal(state, j, up1, up2, left1, left2, tau):  # type: ignore[no-untyped-def]
+@compiled
+def _primal(state, j, up1, up2, left1, left2, tau):
     """Move the flow of a block; ``up`` and ``left`` are the dual variables of the neighbours."""
     p1, p2 = load(state, j + P11), load(state, j + P21)
     d1 = (p1 - before(left1, p1)) + (load(state, j + P12) - up1)
@@ -138,8 +137,8 @@ def _primal(state, j, up1, up2, left1, left2, tau):  # type: ignore[no-untyped-d
     return u, v, d1, d2, p1, p2
 
 
-@njit(**JIT)
-def _slopes(state, i, ux, uy, vx, vy, p12, p22, estimates):  # type: ignore[no-untyped-def]
+@compiled
+def _slopes(state, i, ux, uy, vx, vy, p12, p22, estimates):
     """Add the flow's gradients to the dual variables of a block, and find what these are to be divided by."""
     nu, nv = fma(ux, ux, uy * uy), fma(vx, vx, vy * vy)
     one = fill(np.float32(1))
@@ -150,8 +149,8 @@ def _slopes(state, i, ux, uy, vx, vy, p12, p22, estimates):  # type: ignore[no-u
     return nu, nv, load(state, i + P11) + ux, p12 + uy, load(state, i + P21) + vx, p22 + vy
 
 
-@njit(**JIT)
-def _shrink(state, i, nu, nv, p11, p12, p21, p22, estimates):  # type: ignore[no-untyped-def]
+@compiled
+def _shrink(state, i, nu, nv, p11, p12, p21, p22, estimates):
     """Finish the dual step of a block: two quotients at the price of one division."""
     one = fill(np.float32(1))
     if estimates is None:

@@ -3,13 +3,12 @@
 Values are compared as integers that sort like the floats they stand for: CPUs have more units for that.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 
-from preprocessing.tvl1.cpu.layout import BLOCK, JIT
+from preprocessing.tvl1.cpu.layout import BLOCK, compiled
 from preprocessing.tvl1.cpu.vectors import (
     FLOATS,
     INTP,
@@ -100,7 +99,7 @@ _sort_5, _median_5 = _steps(5)
 _sort_3, _median_3 = _steps(3)
 
 
-@njit(**JIT)
+@compiled
 def filter_medians(
     array: Any, height: int, width: int, blocks: int, offset: int, side: int, scratch_array: Any
 ) -> None:
@@ -136,15 +135,15 @@ def filter_medians(
             at += BLOCK
 
 
-@njit(**JIT)
-def _read_row(state, at, blocks, scratch, target):  # type: ignore[no-untyped-def] # vectors, typed by numba
+@compiled
+def _read_row(state, at, blocks, scratch, target):
     for x in range(target + _MARGIN, target + _MARGIN + blocks * LANES, LANES):
         store(scratch, x, _sortable(load(state, at)))
         at += BLOCK
 
 
-@njit(**JIT)
-def _repeat_ends(scratch, first, size, width, side):  # type: ignore[no-untyped-def]
+@compiled
+def _repeat_ends(scratch, first, size, width, side):
     for rank in range(side):
         left, right = first + rank * size, first + rank * size + width - 1
         for k in range(1, side // 2 + 1):

@@ -4,9 +4,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from preprocessing.tvl1.cpu.layout import BLOCK, JIT, U1, U2
+from preprocessing.tvl1.cpu.layout import BLOCK, compiled
 from preprocessing.tvl1.cpu.vectors import LANES, fill, fma, load, load_one, plane, store, store_first, store_one
 
 MARGIN = LANES
@@ -18,7 +17,7 @@ def image_stride(blocks: int) -> int:
     return blocks * LANES + 2 * MARGIN
 
 
-@njit(**JIT)
+@compiled
 def read_frame(frame: Any, image_array: Any, first: int, stride: int) -> None:
     """Copy a ``uint8 (H, W)`` frame to the finest level of a pyramid."""
     height, width = frame.shape
@@ -30,7 +29,7 @@ def read_frame(frame: Any, image_array: Any, first: int, stride: int) -> None:
         _repeat_ends(image, at, width)
 
 
-@njit(**JIT)
+@compiled
 def shrink_image(
     array,
     first,
@@ -45,7 +44,7 @@ def shrink_image(
     step,
     columns,
     line_array,
-):  # type: ignore[no-untyped-def]
+):
     """Make the next coarser level of a pyramid; ``step`` is the distance of its pixels in this one's."""
     image, line = plane(array), plane(line_array)
     _find_columns(columns, line, blocks, width, new_width, step)
@@ -61,10 +60,10 @@ def shrink_image(
         _repeat_ends(image, at, new_width)
 
 
-@njit(**JIT)
+@compiled
 def enlarge_flow(
     array, height, width, blocks, flow_array, new_height, new_width, new_blocks, gain, columns, line_array
-):  # type: ignore[no-untyped-def]
+):
     """Carry the flow in a level's state to the size of the next finer level, multiplied by ``gain``."""
     state, flow, line = plane(array), plane(flow_array), plane(line_array)
     _find_columns(columns, line, blocks, width, new_width, width / new_width)
@@ -82,8 +81,8 @@ def enlarge_flow(
             _gather(line, blocks, columns, new_width, flow, at, np.float32(gain))
 
 
-@njit(**JIT)
-def begin_level(array, height, blocks, flow_array, has_flow):  # type: ignore[no-untyped-def]
+@compiled
+def begin_level(array, height, blocks, flow_array, has_flow):
     """Set up the state of a level: the flow as given, or zero, and no dual variables."""
     state, flow = plane(array), plane(flow_array)
     zero = fill(np.float32(0))
@@ -99,8 +98,8 @@ def begin_level(array, height, blocks, flow_array, has_flow):  # type: ignore[no
                 at += LANES
 
 
-@njit(**JIT)
-def write_flow(array, height, width, blocks, unscale, result) -> None:  # type: ignore[no-untyped-def]
+@compiled
+def write_flow(array, height, width, blocks, unscale, result) -> None:
     """Write the flow in a level's state as float32 ``(2, H, W)`` in pixels."""
     state, target = plane(array), plane(result)
     factor = fill(np.float32(unscale))
@@ -113,11 +112,11 @@ def write_flow(array, height, width, blocks, unscale, result) -> None:  # type: 
                 i += BLOCK
 
 
-@njit(**JIT)
-def _neighbours(y, step, size):  # type: ignore[no-untyped-def]
+@compiled
+def _neighbours(y, step, size):
     """The two source rows of a row, and the share of the second."""
     place = (y + 0.5) * step - 0.5
-    top = int(math.floor(place))
+    top = math.floor(place)
     part = place - top
     if top < 0:
         top, part = 0, 0.0
@@ -126,8 +125,8 @@ def _neighbours(y, step, size):  # type: ignore[no-untyped-def]
     return top, min(top + 1, size - 1), np.float32(part)
 
 
-@njit(**JIT)
-def _find_columns(columns, line, blocks, width, new_width, step):  # type: ignore[no-untyped-def]
+@compiled
+def _find_columns(columns, line, blocks, width, new_width, step):
     """Keep the left source column of every column, and the share of the right one behind the line."""
     for x in range(new_width):
         left, _, part = _neighbours(x, step, width)
@@ -135,8 +134,8 @@ def _find_columns(columns, line, blocks, width, new_width, step):  # type: ignor
         store_one(line, (blocks + 1) * LANES + x, part)
 
 
-@njit(**JIT)
-def _gather(line, blocks, columns, new_width, target, at, gain):  # type: ignore[no-untyped-def]
+@compiled
+def _gather(line, blocks, columns, new_width, target, at, gain):
     for x in range(new_width):
         left = columns[x]
         a = load_one(line, left)
@@ -144,7 +143,7 @@ def _gather(line, blocks, columns, new_width, target, at, gain):  # type: ignore
         store_one(target, at + x, (a + share * (load_one(line, left + 1) - a)) * gain)
 
 
-@njit(**JIT)
-def _repeat_ends(image, at, width):  # type: ignore[no-untyped-def]
+@compiled
+def _repeat_ends(image, at, width):
     store_one(image, at - 1, load_one(image, at))
     store_one(image, at + width, load_one(image, at + width - 1))

@@ -3,29 +3,19 @@
 Axes: T frames, H height, W width, 2 components (x, y).
 """
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from preprocessing.tvl1.cpu.iterate import iterate
-from preprocessing.tvl1.cpu.layout import JIT, U1, U2
+from preprocessing.tvl1.cpu.layout import U1, U2, compiled, entry
 from preprocessing.tvl1.cpu.median import filter_medians
 from preprocessing.tvl1.cpu.resize import begin_level, enlarge_flow, read_frame, shrink_image, write_flow
 from preprocessing.tvl1.cpu.warp import build_table, warp
 from preprocessing.tvl1.cpu.workspace import Workspace
 from preprocessing.tvl1.params import TvL1Params
-
-_SOURCES = int(
-    hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()[:12],
-    16,
-)
-"""Of every file that machine code is made from. As the default of an argument it is part of the key in numba's cache on
-disk, which by itself looks at the file of the cached function alone."""
 
 
 def solve_numba(grey_THW: NDArray[np.uint8], params: TvL1Params, num_threads: int = 1) -> NDArray[np.float32]:
@@ -64,10 +54,8 @@ def solve_sequence(grey_THW: NDArray[np.uint8], workspace: Workspace, fields_T2H
     return work
 
 
-@njit(cache=True, **JIT)
-def build_pyramid(
-    frame: Any, pyramid: Any, levels: Any, step: float, columns: Any, line: Any, sources: int = _SOURCES
-) -> None:
+@entry
+def build_pyramid(frame: Any, pyramid: Any, levels: Any, step: float, columns: Any, line: Any) -> None:
     """Fill a pyramid with a ``uint8 (H, W)`` frame and its coarser versions; ``step`` is ``1 / scale_step``."""
     read_frame(frame, pyramid, levels[0, 3], levels[0, 4])
     for k in range(1, len(levels)):
@@ -90,8 +78,8 @@ def build_pyramid(
         )
 
 
-@njit(cache=True, **JIT)
-def solve_pair(  # type: ignore[no-untyped-def]
+@entry
+def solve_pair(
     one,
     two,
     levels,
@@ -108,7 +96,6 @@ def solve_pair(  # type: ignore[no-untyped-def]
     memory,
     columns,
     result,
-    sources=_SOURCES,
 ):
     """Solve a pair of pyramids from the coarsest level to the finest.
 
@@ -135,8 +122,8 @@ def solve_pair(  # type: ignore[no-untyped-def]
     return work
 
 
-@njit(**JIT)
-def _settle(state, height, width, blocks, tau, threshold, inner, outer, side, estimates, medians):  # type: ignore[no-untyped-def]
+@compiled
+def _settle(state, height, width, blocks, tau, threshold, inner, outer, side, estimates, medians):
     """Iterate until the flow changes by less than ``threshold``; return the number of iterations."""
     num_iterations = 0
     for _ in range(outer):

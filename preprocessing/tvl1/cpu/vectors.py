@@ -15,6 +15,7 @@ from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic, models, overload, register_model
 
+_CHECKED = bool(getattr(config, "BOUNDSCHECK", None))
 LANES = 16
 """Pixels of one vector. The same on every CPU: sums of errors are taken in this order."""
 
@@ -54,7 +55,7 @@ class _PlaneModel(models.StructModel):
         super().__init__(manager, kind, [("data", types.CPointer(types.float32)), ("size", types.intp)])
 
 
-def define(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:
+def define(result: Any, *arguments: Any) -> Any:
     """Make an intrinsic of fixed types from a function ``(context, builder, *values) -> value``."""
 
     def wrap(emit: Callable[..., Any]) -> Any:
@@ -92,7 +93,7 @@ def call(builder: Any, name: str, *values: Any) -> Any:
 def address(context: Any, builder: Any, plane: Any, index: Any, count: int, kind: Any = None) -> Any:
     """Point to ``count`` values of ``plane`` from ``index`` on."""
     fields = cgutils.create_struct_proxy(PLANE)(context, builder, plane)
-    if config.BOUNDSCHECK:
+    if _CHECKED:
         last = builder.add(index, ir.Constant(INTP, count))
         bad = builder.or_(
             builder.icmp_signed("<", index, ir.Constant(INTP, 0)), builder.icmp_signed(">", last, fields.size)
@@ -104,7 +105,7 @@ def address(context: Any, builder: Any, plane: Any, index: Any, count: int, kind
 
 
 @intrinsic
-def plane(typing_context: Any, array: Any) -> Any:
+def _plane(typing_context: Any, array: Any) -> Any:
     """The memory of a C-contiguous float32 array, as it is given to :func:`load` and :func:`store`."""
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -114,6 +115,9 @@ def plane(typing_context: Any, array: Any) -> Any:
         return made._getvalue()
 
     return PLANE(array), code
+
+
+plane: Any = _plane  # numba's own annotations count the first argument
 
 
 @define(VECTOR, PLANE, types.intp)

@@ -7,9 +7,8 @@ mostly come from neighbouring places: then whole vectors are read, and only the 
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from preprocessing.tvl1.cpu.layout import BLOCK, GX, GY, JIT, LIMIT, RHO, U1, U2
+from preprocessing.tvl1.cpu.layout import BLOCK, GX, GY, LIMIT, RHO, U1, U2, compiled, inlined
 from preprocessing.tvl1.cpu.vectors import (
     LANES,
     any_above,
@@ -46,7 +45,7 @@ def table_size(height: int, blocks: int) -> int:
     return 3 * (height + 2 * MARGIN) * (blocks * LANES + 2 * MARGIN)
 
 
-@njit(**JIT)
+@compiled
 def build_table(image_array: Any, first: int, stride: int, height: int, width: int, blocks: int, table: Any) -> None:
     """Lay out an image and its central differences for :func:`warp`.
 
@@ -78,10 +77,8 @@ def build_table(image_array: Any, first: int, stride: int, height: int, width: i
             store(target, at + x + 2 * size, keep_first(gy, inside))
 
 
-@njit(**JIT)
-def warp(  # type: ignore[no-untyped-def]
-    array, image_array, first, stride, height, width, blocks, table_array, scratch_array, scale, limit
-) -> None:
+@compiled
+def warp(array, image_array, first, stride, height, width, blocks, table_array, scratch_array, scale, limit) -> None:
     """Warp the image of a table by the flow of a level, and linearise the data term around that flow.
 
     Args:
@@ -133,21 +130,21 @@ def warp(  # type: ignore[no-untyped-def]
             i += BLOCK
 
 
-@njit(**JIT)
-def _lower(displacement):  # type: ignore[no-untyped-def]
+@compiled
+def _lower(displacement):
     """The lower of two neighbouring whole numbers, if the lanes hold no others."""
     lowest = first_lane(displacement)
     return lowest - np.float32(1) if any_above(negated(displacement), -lowest) else lowest
 
 
-@njit(**JIT)
-def _apart(displacement, lower):  # type: ignore[no-untyped-def]
+@compiled
+def _apart(displacement, lower):
     """Whether a lane holds neither ``lower`` nor the next whole number."""
     return any_above(displacement, lower + np.float32(1)) or any_above(negated(displacement), -lower)
 
 
-@njit(**JIT)
-def _cubic(t):  # type: ignore[no-untyped-def]
+@compiled
+def _cubic(t):
     """Weights of the four neighbours of a point ``t`` of the way from the second to the third."""
     one = fill(np.float32(1))
     s = one - t
@@ -158,8 +155,8 @@ def _cubic(t):  # type: ignore[no-untyped-def]
     return first, second, third, one - first - second - third
 
 
-@njit(**JIT)
-def _shifted(weights, displacement, lower):  # type: ignore[no-untyped-def]
+@compiled
+def _shifted(weights, displacement, lower):
     """Weights of five neighbours: those one place further have none for the first, the others none for the last."""
     a, b, c, d = weights
     zero = fill(np.float32(0))
@@ -172,8 +169,8 @@ def _shifted(weights, displacement, lower):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(inline="always", **JIT)
-def _together(table, size, row, place, tx, ty, dx, dy, bx, by):  # type: ignore[no-untyped-def]
+@inlined
+def _together(table, size, row, place, tx, ty, dx, dy, bx, by):
     """Intensity and gradient of a block whose pixels come from places that differ by one at most."""
     columns, (a, b, c, d, e) = _shifted(_cubic(tx), dx, bx), _shifted(_cubic(ty), dy, by)
     wide, zero = any_above(dx, bx), fill(np.float32(0))
@@ -186,8 +183,8 @@ def _together(table, size, row, place, tx, ty, dx, dy, bx, by):  # type: ignore[
     return sums
 
 
-@njit(**JIT)
-def _add_row(table, at, size, columns, wide, weight, sums):  # type: ignore[no-untyped-def]
+@compiled
+def _add_row(table, at, size, columns, wide, weight, sums):
     """Add one row of the windows to intensity and gradient."""
     return (
         fma(weight, _across(table, at, columns, wide), sums[0]),
@@ -196,16 +193,16 @@ def _add_row(table, at, size, columns, wide, weight, sums):  # type: ignore[no-u
     )
 
 
-@njit(**JIT)
-def _across(table, at, columns, wide):  # type: ignore[no-untyped-def]
+@compiled
+def _across(table, at, columns, wide):
     a, b, c, d, e = columns
     value = fma(b, load(table, at + 1), a * load(table, at))
     value = fma(d, load(table, at + 3), fma(c, load(table, at + 2), value))
     return fma(e, load(table, at + 4), value) if wide else value
 
 
-@njit(**JIT)
-def _one_by_one(table, size, row, scratch, tx, ty, inside):  # type: ignore[no-untyped-def]
+@compiled
+def _one_by_one(table, size, row, scratch, tx, ty, inside):
     """Intensity and gradient of a block whose pixels come from anywhere."""
     for k, weights in enumerate(_cubic(tx)):
         store(scratch, k * LANES, weights)

@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ class Workspace:
     One thread uses it at a time. At 340x256 it takes about 8 MB.
     """
 
-    _idle: "OrderedDict[int, Workspace]" = OrderedDict()
+    _idle: ClassVar["OrderedDict[int, Workspace]"] = OrderedDict()
     _lock = threading.Lock()
 
     def __init__(self, height: int, width: int, params: TvL1Params) -> None:
@@ -67,7 +67,7 @@ class Workspace:
             params.inner_iterations,
             params.outer_iterations,
             params.median_filtering,
-            None,
+            params.estimates or None,
         )
 
     @property
