@@ -22,6 +22,7 @@ _TOO_LATE = "ray" in sys.modules
 
 def _prepare_private_cluster() -> None:
     """Settings that Ray reads when it is imported or started. None of them changes a cluster that is given."""
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # or a thread that outlives a job would start another cluster
     if os.environ.get(GIVEN, "local") != "local":
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # wait 40 s for a cluster that is not there, not 800
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # the driver's: an error of ours says it in one line

@@ -1,4 +1,7 @@
-"""Extraction as a Ray Data job: one task makes one shard, and only names and numbers travel."""
+"""Extraction as a Ray Data job: one task makes one shard, and only names and numbers travel.
+
+Tasks are plain functions; where they hold a share of a GPU they are actors, whose solver stays warm.
+"""
 
 import logging
 import math
@@ -18,12 +21,14 @@ from orchestration import cluster as _cluster  # first: it says what Ray reads a
 import ray
 import ray.data
 
+from orchestration.placement import Placement, place
 from orchestration.progress import ProgressLine, duration
 from preprocessing import storage
-from preprocessing.errors import ConfigError, UserError
+from preprocessing.errors import UserError
 from preprocessing.guard import sweep
 from preprocessing.manifest import ManifestRow
 from preprocessing.plan import PlannedShard, plan_shards
+from preprocessing.recipe import FlowRecipe
 from preprocessing.running import only_job
 from preprocessing.setfiles import DATASET_FILE, claim_output, finish_set, is_finished, read_dataset_file
 from preprocessing.shards import ShardSummary, VideoSummary
@@ -41,6 +46,8 @@ class ExtractionResult:
     new_videos: int
     """Videos of this run; 0 if there was nothing to do."""
     seconds: float
+    shards: tuple[ShardSummary, ...] = ()
+    """Every shard of the set; empty if there was nothing to do."""
 
 
 def extract_set(
@@ -51,19 +58,24 @@ def extract_set(
     videos_per_shard: int,
     workers: int | None = None,
     cpus_per_task: float = 1.0,
+    gpus_per_task: float | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> ExtractionResult:
     """Bring the shard set ``output`` to completion; what is there already is kept.
 
     Args:
         rows: The manifest.
         output: Location of the set.
-        build: What one task does.
+        build: What one task does. Its solver is settled here, by what the cluster has: see :func:`place`.
         videos_per_shard: On average.
         workers: Most tasks at a time; by default as many as the cluster has CPUs for.
         cpus_per_task: Logical CPUs that a task holds.
+        gpus_per_task: Share of a GPU that a task holds; by default decided by what the cluster has.
+        say: Told who solves the flow, once that is known.
 
     Raises:
-        UserError: If the folder belongs to another recipe or list, or cannot be written.
+        UserError: If the folder belongs to another recipe or list, or cannot be written, or the cluster lacks what a
+            task asks for.
     """
     start = time.monotonic()
     storage.check_writable(output)
@@ -80,22 +92,41 @@ def extract_set(
         build = replace(build, run_id=uuid.uuid4().hex)
         try:
             with _cluster.cluster(math.ceil(workers * cpus_per_task) if workers else None):
-                _check_fits(cpus_per_task)
-                summaries = _run(shards, build, workers, cpus_per_task, _Progress(rows, kept))
+                placement = _place(build, cpus_per_task, gpus_per_task, workers)
+                if isinstance(build.recipe, FlowRecipe):
+                    say(placement.about)
+                build = replace(build, solver=placement.solver)
+                progress = _Progress(rows, kept)
+                summaries = _run(shards, build, _pool(placement, len(shards), cpus_per_task, workers), progress)
             _check_shared(output, shards)
             dataset = finish_set(output, build.recipe, rows, summaries)
         finally:
             with suppress(OSError):  # a store that fails here has failed before, and said why
                 sweep(output)
-    return ExtractionResult(dataset, len(rows), time.monotonic() - start)
+    return ExtractionResult(dataset, len(rows), time.monotonic() - start, tuple(summaries))
 
 
-def _check_fits(cpus_per_task: float) -> None:
-    """Refuse what Ray would wait for, without a word and for ever."""
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    most = max((node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]), default=0.0)
-    if cpus_per_task > most:
-        raise ConfigError(f"cpus_per_task = {cpus_per_task:g}, but no node has more than {most:g} CPUs. Ask for fewer.")
+def _place(build: BuildShard, cpus: float, gpus: float | None, workers: int | None) -> Placement:
+    """Decide where tasks run; refuse what Ray would wait for, without a word and for ever."""
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes = [node["Resources"] for node in found if node["Alive"]]
+    if not isinstance(build.recipe, FlowRecipe):
+        gpus = 0.0
+    return place(build.solver, nodes, cpus_per_task=cpus, gpus_per_task=gpus, workers=workers)
+
+
+def _pool(placement: Placement, num_shards: int, cpus: float, workers: int | None) -> dict[str, Any]:
+    """Options of Ray Data's ``map``."""
+    if not placement.gpus_per_task:
+        return {"num_cpus": cpus, **({"concurrency": workers} if workers is not None else {})}
+    most = min(placement.num_actors, num_shards)
+    pool = ray.data.ActorPoolStrategy(
+        min_size=1,  # on a busy cluster some come later
+        max_size=most,
+        initial_size=most,
+        max_tasks_in_flight_per_actor=1,  # a shard that waits for one actor could not be taken by another
+    )
+    return {"num_cpus": cpus, "num_gpus": placement.gpus_per_task, "compute": pool}
 
 
 def _check_shared(output: str, shards: Sequence[PlannedShard]) -> None:
@@ -125,8 +156,22 @@ class _Board:
         return videos
 
 
+class _Builder:
+    """What a task runs, and what an actor is made of."""
+
+    def __init__(self, build: BuildShard, board: Any) -> None:
+        self._build, self._board = build, board
+
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        shard = pickle.loads(row["shard"])
+        try:
+            return {"outcome": pickle.dumps(self._build(shard, report=lambda video: self._board.add.remote(video)))}
+        except UserError as error:  # Ray would wrap it beyond recognition
+            return {"outcome": pickle.dumps(error)}
+
+
 def _run(
-    shards: Sequence[PlannedShard], build: BuildShard, workers: int | None, cpus: float, progress: "_Progress"
+    shards: Sequence[PlannedShard], build: BuildShard, pool: Mapping[str, Any], progress: "_Progress"
 ) -> list[ShardSummary]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
@@ -136,23 +181,24 @@ def _run(
     board: Any = ray.remote(num_cpus=0)(_Board).options(**_cluster.beside_us()).remote()
 
     def task(row: Mapping[str, Any]) -> dict[str, Any]:
-        shard = pickle.loads(row["shard"])
-        try:
-            return {"outcome": pickle.dumps(build(shard, report=lambda video: board.add.remote(video)))}
-        except UserError as error:  # Ray would wrap it beyond recognition
-            return {"outcome": pickle.dumps(error)}
+        return _Builder(build, board)(row)
 
     items = [{"shard": pickle.dumps(shard)} for shard in shards]
-    options: dict[str, Any] = {"num_cpus": cpus}
-    if workers is not None:
-        options["concurrency"] = workers
-    dataset = ray.data.from_items(items, override_num_blocks=len(items)).map(task, **options)
+    rows: Any = ray.data.from_items(items, override_num_blocks=len(items))
+    if "compute" in pool:
+        dataset = rows.map(_Builder, fn_constructor_args=(build, board), **pool)
+    else:
+        dataset = rows.map(task, **pool)
     summaries = []
-    for row in _while_watching(iter(dataset.iter_rows()), lambda: progress.hear(ray.get(board.news.remote()))):
-        outcome = pickle.loads(row["outcome"])
-        if isinstance(outcome, UserError):
-            raise outcome
-        summaries.append(outcome)
+    try:
+        for row in _while_watching(iter(dataset.iter_rows()), lambda: progress.hear(ray.get(board.news.remote()))):
+            outcome = pickle.loads(row["outcome"])
+            if isinstance(outcome, UserError):
+                raise outcome
+            summaries.append(outcome)
+    except BaseException:
+        _stop()
+        raise
     progress.close(ray.get(board.news.remote()))
     return summaries
 
@@ -184,6 +230,17 @@ def _while_watching(rows: Iterator[Any], watch: Callable[[], None]) -> Iterator[
         if row is end:
             return
         yield row
+
+
+def _stop() -> None:
+    """End Ray Data's thread, and with it the tasks that still run.
+
+    Left alone it would go on asking a cluster that is shut down meanwhile, and crash this process.
+    """
+    for thread in threading.enumerate():
+        if type(thread).__name__ == "StreamingExecutor":
+            with suppress(Exception):  # what we are here for is another error
+                thread.shutdown(force=True)  # type: ignore[attr-defined]
 
 
 class _Progress:

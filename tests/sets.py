@@ -9,6 +9,7 @@ from preprocessing.plan import plan_shards
 from preprocessing.recipe import FrameRecipe
 from preprocessing.setfiles import claim_output, finish_set
 from preprocessing.shardset import ShardSet
+from preprocessing.solving import FlowSolver
 from preprocessing.stages import BuildShard
 from tests.videos import manifest_rows, moving_texture, write_video
 
@@ -26,11 +27,17 @@ def make_rows(folder: Path, lengths: Sequence[int], classes: int = 2) -> list[Ma
     return manifest_rows(folder, part=lambda i: "val" if i % 3 == 2 else "train")
 
 
-def make_set(rows: Sequence[ManifestRow], output: Path, recipe: FrameRecipe, videos_per_shard: int = 2) -> ShardSet:
+def make_set(
+    rows: Sequence[ManifestRow],
+    output: Path,
+    recipe: FrameRecipe,
+    videos_per_shard: int = 2,
+    solver: FlowSolver | None = None,
+) -> ShardSet:
     """Extract ``rows`` in this process."""
     output.mkdir(parents=True, exist_ok=True)
     shards = claim_output(str(output), recipe, plan_shards(rows, videos_per_shard))
-    build = BuildShard(output=str(output), recipe=recipe, limits=Limits(), run_id="")
+    build = BuildShard(output=str(output), recipe=recipe, limits=Limits(), run_id="", solver=solver or FlowSolver())
     finish_set(str(output), recipe, rows, [build(shard) for shard in shards])
     sweep(str(output))
     return ShardSet.open(str(output))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 
@@ -36,6 +37,15 @@ class Hanging(VideoFrames):
         yield from frames
 
 
+class Deadly(Segfaulting):
+    """Crashes at one video, and gives nothing of another."""
+
+    def __iter__(self) -> Frames:
+        if self.path.endswith("v02.mp4"):
+            time.sleep(3600)
+        yield from super().__iter__()
+
+
 class Refusing(VideoFrames):
     """Finds that the user must act."""
 
@@ -48,3 +58,25 @@ class Buggy(VideoFrames):
 
     def __iter__(self) -> Frames:
         raise KeyError("bug")
+
+
+class OnAGpuNode(VideoFrames):
+    """Refuses to be anywhere else, or in a process to which no GPU was given."""
+
+    def __iter__(self) -> Frames:
+        import ray
+
+        here = ray.get_runtime_context().get_node_id()
+        gpus = next(node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["NodeID"] == here)
+        if not gpus or os.environ.get("CUDA_VISIBLE_DEVICES") != "0":
+            raise UserError(f"no GPU here: {gpus}, {os.environ.get('CUDA_VISIBLE_DEVICES')}")
+        yield from super().__iter__()
+
+
+class WithoutTorch(VideoFrames):
+    """Refuses to be in a process that has imported torch."""
+
+    def __iter__(self) -> Frames:
+        yield from super().__iter__()
+        if "torch" in sys.modules:
+            raise UserError("torch is here")

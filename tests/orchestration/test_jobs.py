@@ -13,9 +13,11 @@ from orchestration.jobs import ExtractionResult, extract_set
 from preprocessing.errors import ConfigError, UserError
 from preprocessing.guard import Limits
 from preprocessing.manifest import ManifestRow
-from preprocessing.recipe import FrameRecipe
+from preprocessing.recipe import FlowRecipe, FrameRecipe
 from preprocessing.shardset import ShardSet
+from preprocessing.solving import FlowSolver
 from preprocessing.stages import BuildShard
+from preprocessing.tvl1 import TvL1Params
 from preprocessing.verify import verify_set
 from tests.orchestration import faults
 from tests.sets import make_rows, make_set
@@ -117,6 +119,27 @@ def test_rejected_videos_are_tried_again_and_meanwhile_the_set_is_unfinished(
     assert extract(rows, tmp_path / "set", retry_rejected=True).dataset["counts"]["rejected"] == 0
     make_set(rows, tmp_path / "alone", RGB)
     assert content(tmp_path / "set") == content(tmp_path / "alone")
+
+
+def test_tasks_on_cpus_import_no_torch_and_say_who_solved(
+    ray_cluster: Any, rows: list[ManifestRow], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    flow = FlowRecipe(resize="none", tvl1=TvL1Params(warps=1))
+    for backend, expected in (("auto", "numba"), ("opencv", "opencv")):
+        build = BuildShard(output=str(tmp_path / backend), recipe=flow, limits=Limits(), run_id="")
+        build = replace(build, solver=FlowSolver(backend=backend), open_video=faults.WithoutTorch)
+        made = extract_set(rows, str(tmp_path / backend), build, videos_per_shard=2, say=said.append)
+        (name,) = made.dataset["flow"]["solvers"]
+        assert name.startswith(expected)
+        assert made.dataset["flow"]["solvers"] == {name: 86}
+        assert [shard.solver for shard in made.shards] == [name] * 3
+    assert said == ["solver: numba on CPUs", "solver: opencv on CPUs"]
+    make_set(rows, tmp_path / "alone", flow, solver=FlowSolver(backend="numba"))
+    assert content(tmp_path / "auto") == content(tmp_path / "alone")
+    build = replace(build, output=str(tmp_path / "auto"), solver=FlowSolver(backend="opencv"))
+    again = extract_set(rows, str(tmp_path / "auto"), build, videos_per_shard=2)
+    assert again.new_videos == 0  # the backend is no part of the recipe
 
 
 def test_what_a_user_must_do_arrives_as_it_was_said(ray_cluster: Any, rows: list[ManifestRow], tmp_path: Path) -> None:

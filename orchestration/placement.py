@@ -1,0 +1,106 @@
+"""Where flow is solved: on GPUs by actors that stay, or on CPUs by tasks. Decided by what the cluster has."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from preprocessing.errors import ConfigError
+from preprocessing.solving import FlowSolver
+
+MOST_TASKS_PER_GPU = 8
+"""A task decodes and encodes about 300 pairs per second on its core; more than 8 of them wait for the GPU."""
+_RAY_STEP = 1e4  # Ray counts shares of a GPU in ten thousandths
+
+Node = Mapping[str, float]
+"""Resources of a node, as Ray names them: ``CPU``, ``GPU``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """How the tasks of an extraction are run."""
+
+    solver: FlowSolver
+    gpus_per_task: float
+    """Share of a GPU that each task holds. Above 0, tasks are actors: their solver and its GPU context stay warm."""
+    num_actors: int
+    """Actors that the cluster has room for; 0 where tasks are no actors."""
+    about: str
+    """For people."""
+
+
+def place(
+    solver: FlowSolver,
+    nodes: Sequence[Node],
+    *,
+    cpus_per_task: float,
+    gpus_per_task: float | None = None,
+    workers: int | None = None,
+) -> Placement:
+    """Decide who solves, where.
+
+    ``auto`` and ``torch`` go to the GPUs if there are any, and then to those nodes alone: were the CPUs of others to
+    help with another solver, the bytes of a shard would depend on who came first. One GPU is fed by as many tasks as
+    its node has cores for, at most 8. Without a GPU ``auto`` is ``numba``.
+
+    Args:
+        solver: Its backend and whatever else is wanted.
+        nodes: Every living node of the cluster.
+        cpus_per_task: Logical CPUs that a task holds.
+        gpus_per_task: Share of a GPU that a task holds; None to decide here, 0 to leave the GPUs alone.
+        workers: Most tasks at a time.
+
+    Raises:
+        ConfigError: If no node has what a task asks for.
+    """
+    able = [node for node in nodes if node.get("CPU", 0.0) >= cpus_per_task]
+    if not able:
+        most = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+        raise ConfigError(f"cpus_per_task = {cpus_per_task:g}, but no node has more than {most:g} CPUs. Ask for fewer.")
+    gpus = gpus_per_task
+    if gpus is None:
+        gpus = _share(able, cpus_per_task) if solver.backend in ("auto", "torch") else 0.0
+    threads = max(1, math.floor(cpus_per_task))
+    if not gpus:
+        return _on_cpus(solver, threads, has_gpu=any(node.get("GPU", 0.0) for node in nodes))
+    homes = [node for node in able if node.get("GPU", 0.0) >= gpus]
+    if not homes:
+        raise ConfigError(
+            f"gpus_per_task = {gpus:g}, but no node has that beside {cpus_per_task:g} CPUs. Ask for less, or for 0 to "
+            "solve on CPUs."
+        )
+    backend = "torch" if solver.backend == "auto" else solver.backend
+    num_actors = sum(_room(node, cpus_per_task, gpus) for node in homes)
+    if workers is not None:
+        num_actors = min(num_actors, workers)
+    num_gpus = sum(int(node["GPU"]) for node in homes)
+    return Placement(
+        solver=FlowSolver(backend=backend, num_threads=threads, on_gpu=backend == "torch"),
+        gpus_per_task=gpus,
+        num_actors=num_actors,
+        about=f"solver: {backend} on {num_gpus} GPU{'s' if num_gpus > 1 else ''}, fed by {num_actors} tasks",
+    )
+
+
+def _on_cpus(solver: FlowSolver, threads: int, has_gpu: bool) -> Placement:
+    backend = "numba" if solver.backend == "auto" else solver.backend
+    about = f"solver: {backend} on CPUs"
+    if backend == "torch":
+        there = "gpus_per_task = 0" if has_gpu else "the cluster has no GPU"
+        about += f" ({there}; slow: without a GPU --backend numba is 30 times as fast)"
+    on_cpus = FlowSolver(backend=backend, num_threads=threads)
+    return Placement(solver=on_cpus, gpus_per_task=0.0, num_actors=0, about=about)
+
+
+def _share(nodes: Sequence[Node], cpus_per_task: float) -> float:
+    """Share of a GPU that leaves no core of its node idle, on the node with most cores per GPU; 0 without a GPU."""
+    shares = []
+    for node in nodes:
+        if node.get("GPU", 0.0) >= 1:
+            tasks = math.ceil(node["CPU"] / cpus_per_task / int(node["GPU"]))
+            shares.append(math.floor(_RAY_STEP / min(MOST_TASKS_PER_GPU, max(1, tasks))) / _RAY_STEP)
+    return min(shares, default=0.0)
+
+
+def _room(node: Node, cpus_per_task: float, gpus_per_task: float) -> int:
+    """Tasks that fit on a node; one never spans two GPUs."""
+    return min(int(node["CPU"] / cpus_per_task + 1e-6), int(node["GPU"]) * int(1 / gpus_per_task + 1e-6))
