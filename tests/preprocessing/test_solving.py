@@ -1,0 +1,144 @@
+"""A solver in a task: ready before the first video, fed in batches that bound memory and time, named in the shard."""
+
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from preprocessing import solving
+from preprocessing.errors import ConfigError, UserError
+from preprocessing.solving import FlowSolver
+from preprocessing.tvl1 import PRESETS, TvL1Params
+
+GREY = np.random.default_rng(0).integers(0, 256, (12, 16, 20), np.uint8)
+OPENCV = FlowSolver(backend="opencv")
+
+
+@pytest.mark.parametrize(
+    ("solver", "size", "pairs"),
+    [
+        (FlowSolver(backend="opencv"), (256, 340), 1),
+        (FlowSolver(backend="numba"), (256, 340), 8),
+        (FlowSolver(backend="numba", num_threads=3), (256, 340), 24),
+        (FlowSolver(backend="numba"), (64, 64), 8),
+        (FlowSolver(backend="numba"), (1080, 1920), 1),
+        (FlowSolver(backend="numba"), (360, 640), 3),
+        (FlowSolver(backend="torch", on_gpu=True), (256, 340), 64),
+        (FlowSolver(backend="torch", on_gpu=True), (720, 1280), 6),
+        (FlowSolver(backend="torch", on_gpu=True), (2160, 3840), 1),
+        (FlowSolver(backend="torch"), (256, 340), 4),
+    ],
+)
+def test_large_frames_come_in_small_batches(solver: FlowSolver, size: tuple[int, int], pairs: int) -> None:
+    assert solver.pairs_at_once(*size) == pairs
+
+
+def test_a_solver_says_who_it_is() -> None:
+    assert OPENCV.ready(TvL1Params()).name().startswith("opencv ")
+    assert FlowSolver(backend="numba").name().startswith("numba 0.")
+    assert FlowSolver(backend="torch").name().startswith("torch 2.")
+    assert FlowSolver(backend="torch", on_gpu=True).name().endswith(" on a GPU")
+
+
+def test_auto_is_settled_by_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solving, "_warm_up", lambda *_: None)
+    monkeypatch.setattr(solving, "choose_backend", lambda backend="auto": "torch" if backend == "auto" else backend)
+    ready = FlowSolver().ready(TvL1Params())
+    assert (ready.backend, ready.on_gpu) == ("torch", True)
+    assert not FlowSolver(backend="numba").ready(TvL1Params()).on_gpu
+    monkeypatch.setattr(solving, "choose_backend", lambda backend="auto": "numba" if backend == "auto" else backend)
+    assert FlowSolver().ready(TvL1Params()).backend == "numba"
+    assert not FlowSolver(backend="torch").ready(TvL1Params()).on_gpu
+    with pytest.raises(UserError, match="holds a GPU, but torch sees none there. Install a torch"):
+        FlowSolver(backend="torch", on_gpu=True).ready(TvL1Params())
+
+
+def test_what_a_backend_lacks_is_said_before_the_first_video() -> None:
+    with pytest.raises(ConfigError, match="OpenCV's TV-L1 has no coarse_warps and no coarse_epsilon"):
+        OPENCV.ready(replace(PRESETS["classic"], coarse_epsilon=0.02))
+
+
+class OutOfMemoryError(RuntimeError):
+    """Bears the name of torch's."""
+
+
+def test_a_gpu_without_memory_is_given_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def solve(grey_THW: NDArray[np.uint8], *_: object, **__: object) -> NDArray[np.float32]:
+        sizes.append(len(grey_THW) - 1)
+        if len(grey_THW) - 1 > 3:
+            raise OutOfMemoryError("CUDA out of memory")
+        return np.stack([np.stack(pair) for pair in pairwise(grey_THW)]).astype(np.float32)
+
+    monkeypatch.setattr(solving, "tvl1_flow", solve)
+    flow = FlowSolver(backend="torch", on_gpu=True).solve(GREY, TvL1Params())
+    assert np.array_equal(flow[:, 0], GREY[:-1])
+    assert np.array_equal(flow[:, 1], GREY[1:])
+    assert max(sizes[1:]) < 11
+
+    def never(*_: object, **__: object) -> NDArray[np.float32]:
+        raise OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(solving, "tvl1_flow", never)
+    with pytest.raises(OutOfMemoryError):
+        FlowSolver(backend="torch", on_gpu=True).solve(GREY, TvL1Params())
+
+
+def test_a_lost_gpu_ends_the_process_and_blames_no_video(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: object, **__: object) -> NDArray[np.float32]:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    def end(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(solving, "tvl1_flow", lost)
+    monkeypatch.setattr("os._exit", end)
+    with pytest.raises(SystemExit):
+        FlowSolver(backend="torch", on_gpu=True).solve(GREY, TvL1Params())
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        FlowSolver(backend="torch").solve(GREY, TvL1Params())
+
+
+def hold_the_place(inside: Path, leave: Path) -> None:
+    inside.with_suffix(".started").touch()
+    with solving._first_alone():
+        inside.touch()
+        while not leave.exists():
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_first_of_a_node_compiles_alone_even_if_it_is_killed(killed: bool, tmp_path: Path) -> None:
+    places = [tmp_path / name for name in "abc"]
+    spawn = multiprocessing.get_context("spawn").Process
+    processes = [spawn(target=hold_the_place, args=(place, place.with_suffix(".leave"))) for place in places]
+    processes[0].start()
+    wait_for(places[:1])
+    for process in processes[1:]:
+        process.start()
+    wait_for([place.with_suffix(".started") for place in places])
+    time.sleep(0.3)
+    assert not any(place.exists() for place in places[1:])
+    if killed:
+        os.kill(processes[0].pid or 0, signal.SIGKILL)
+    else:
+        places[0].with_suffix(".leave").touch()
+    wait_for(places)  # the others go together: neither waits for the other to leave
+    for process, place in zip(processes, places, strict=True):
+        place.with_suffix(".leave").touch()
+        process.join(60)
+
+
+def wait_for(paths: list[Path]) -> None:
+    deadline = time.monotonic() + 60
+    while not all(path.exists() for path in paths):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
