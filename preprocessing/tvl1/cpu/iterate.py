@@ -28,6 +28,9 @@ from preprocessing.tvl1.cpu.vectors import (
     total,
 )
 
+_SUM_LANES = 16
+"""Changes are summed up as if vectors had so many pixels on every CPU: otherwise rounding would decide when to stop."""
+
 
 @compiled
 def iterate(array: Any, height: int, width: int, blocks: int, tau: float, estimates: Any) -> Any:
@@ -48,21 +51,34 @@ def iterate(array: Any, height: int, width: int, blocks: int, tau: float, estima
     inside = width - (blocks - 1) * LANES
     step = fill(np.float32(tau))
     row = blocks * BLOCK
-    error = _first_row(state, row, blocks, inside, step)
+    sums = _first_row(state, row, blocks, inside, step)
     for y in range(2, height + 1):
-        error = _row(state, y * row, (y - 1) * row, blocks, inside, step, error, estimates)
+        sums = _row(state, y * row, (y - 1) * row, blocks, inside, step, sums, estimates)
     _last_row(state, height * row, blocks, inside, estimates)
-    return total(error)
+    return total(sums[0]) if LANES == _SUM_LANES else total(sums[0] + sums[1])
 
 
 @compiled
-def _row(state, j, i, blocks, inside, tau, error, estimates):
+def _add(sums, d1, d2):
+    """Add squared changes to two sums that take turns where vectors are short."""
+    added = fma(d1, d1, fma(d2, d2, sums[0]))
+    return (added, sums[1]) if LANES == _SUM_LANES else (sums[1], added)
+
+
+@compiled
+def _end_row(sums, blocks):
+    """Let the next row begin with the same sum as this one."""
+    return sums if LANES == _SUM_LANES or blocks % 2 == 0 else (sums[1], sums[0])
+
+
+@compiled
+def _row(state, j, i, blocks, inside, tau, sums, estimates):
     """Primal step of the row at ``j``, dual step of the row above at ``i``."""
     u, v = load(state, i + U1), load(state, i + U2)
     zero = fill(np.float32(0))
     up1, up2 = load(state, i + P12), load(state, i + P22)
     un, vn, d1, d2, left1, left2 = _primal(state, j, up1, up2, zero, zero, tau)
-    before_last, error = error, fma(d1, d1, fma(d2, d2, error))
+    before_last, sums = sums, _add(sums, d1, d2)
     if blocks > 1:
         ur, vr = load(state, i + BLOCK + U1), load(state, i + BLOCK + U2)
         nu, nv, a, b, c, d = _slopes(state, i, after(u, ur) - u, un - u, after(v, vr) - v, vn - v, up1, up2, estimates)
@@ -71,7 +87,7 @@ def _row(state, j, i, blocks, inside, tau, error, estimates):
         j += BLOCK
         up1, up2 = load(state, i + P12), load(state, i + P22)
         un, vn, d1, d2, left1, left2 = _primal(state, j, up1, up2, left1, left2, tau)
-        before_last, error = error, fma(d1, d1, fma(d2, d2, error))
+        before_last, sums = sums, _add(sums, d1, d2)
         for _ in range(blocks - 2):
             _shrink(state, i - BLOCK, nu, nv, a, b, c, d, estimates)
             ur, vr = load(state, i + BLOCK + U1), load(state, i + BLOCK + U2)
@@ -82,27 +98,27 @@ def _row(state, j, i, blocks, inside, tau, error, estimates):
             j += BLOCK
             up1, up2 = load(state, i + P12), load(state, i + P22)
             un, vn, d1, d2, left1, left2 = _primal(state, j, up1, up2, left1, left2, tau)
-            before_last, error = error, fma(d1, d1, fma(d2, d2, error))
+            before_last, sums = sums, _add(sums, d1, d2)
         _shrink(state, i - BLOCK, nu, nv, a, b, c, d, estimates)
     d1, d2 = keep_first(d1, inside), keep_first(d2, inside)
     ux, vx = keep_first(after(u, u) - u, inside - 1), keep_first(after(v, v) - v, inside - 1)
     nu, nv, a, b, c, d = _slopes(state, i, ux, un - u, vx, vn - v, up1, up2, estimates)
     _shrink(state, i, nu, nv, a, b, c, d, estimates)
-    return fma(d1, d1, fma(d2, d2, before_last))
+    return _end_row(_add(before_last, d1, d2), blocks)
 
 
 @compiled
 def _first_row(state, j, blocks, inside, tau):
     """Primal step of the first row, which has no row above."""
     zero = fill(np.float32(0))
-    before_last, error = zero, zero
+    before_last = sums = (zero, zero)
     d1, d2, left1, left2 = zero, zero, zero, zero
     for _ in range(blocks):
         _, _, d1, d2, left1, left2 = _primal(state, j, zero, zero, left1, left2, tau)
-        before_last, error = error, fma(d1, d1, fma(d2, d2, error))
+        before_last, sums = sums, _add(sums, d1, d2)
         j += BLOCK
     d1, d2 = keep_first(d1, inside), keep_first(d2, inside)
-    return fma(d1, d1, fma(d2, d2, before_last))
+    return _end_row(_add(before_last, d1, d2), blocks)
 
 
 @compiled

@@ -102,13 +102,13 @@ def begin_level(array, height, blocks, flow_array, has_flow):
 def write_flow(array, height, width, blocks, unscale, result) -> None:
     """Write the flow in a level's state as float32 ``(2, H, W)`` in pixels."""
     state, target = plane(array), plane(result)
-    factor = fill(np.float32(unscale))
+    factor, zero = fill(np.float32(unscale)), fill(np.float32(0))  # adding zero leaves no negative zeros
     for component in range(2):
         for y in range(height):
             i = (y + 1) * blocks * BLOCK + component * LANES
             at = (component * height + y) * width
             for x in range(0, width, LANES):
-                store_first(target, at + x, load(state, i) * factor, min(width - x, LANES))
+                store_first(target, at + x, fma(load(state, i), factor, zero), min(width - x, LANES))
                 i += BLOCK
 
 

@@ -10,14 +10,26 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
-from numba.core import cgutils, config
+from numba.core import cgutils
+from numba.core import config as _config
 from numba.extending import intrinsic, models, overload, register_model
 
-_CHECKED = bool(getattr(config, "BOUNDSCHECK", None))
-LANES = 16
-"""Pixels of one vector. The same on every CPU: sums of errors are taken in this order."""
+config: Any = _config  # its values come from the environment
+_CHECKED = bool(config.BOUNDSCHECK)
+
+
+def _features() -> str:
+    """What the CPU that numba compiles for can do."""
+    if config.CPU_FEATURES is not None:
+        return str(config.CPU_FEATURES)
+    return ",".join(f"+{name}" for name, there in binding.get_host_cpu_features().items() if there)
+
+
+FEATURES = frozenset(_features().split(","))
+LANES = 16 if "+avx512f" in FEATURES else 8
+"""Pixels of one vector."""
 
 FLOAT = ir.FloatType()
 INT32 = ir.IntType(32)
@@ -265,9 +277,11 @@ def _estimate(context: Any, builder: Any, a: Any, name: str) -> Any:
         builder.module, ir.FunctionType(kind, [kind]), f"llvm.x86.avx.{name}.ps.256"
     )
     halves = []
-    for half in (0, 8):
+    for half in range(0, LANES, 8):
         mask = ir.Constant(ir.VectorType(INT32, 8), list(range(half, half + 8)))
         halves.append(builder.call(function, [builder.shuffle_vector(a, ir.Constant(a.type, ir.Undefined), mask)]))
+    if len(halves) == 1:
+        return halves[0]
     return builder.shuffle_vector(*halves, ir.Constant(INTS, list(range(LANES))))
 
 

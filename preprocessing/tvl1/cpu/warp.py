@@ -1,7 +1,8 @@
 """Bicubic warping of the second image and its gradient, and what the iterations need of them.
 
 Keys' kernel with a = -0.75 and zeros around the image, as OpenCV's ``remap`` (INTER_CUBIC, BORDER_CONSTANT). Neighbours
-mostly come from neighbouring places: then whole vectors are read, and only the weights differ from lane to lane.
+mostly come from neighbouring places: then whole vectors are read, and only the weights differ from lane to lane. Both
+ways give a pixel the same bits.
 """
 
 from typing import Any
@@ -172,33 +173,33 @@ def _shifted(weights, displacement, lower):
 @inlined
 def _together(table, size, row, place, tx, ty, dx, dy, bx, by):
     """Intensity and gradient of a block whose pixels come from places that differ by one at most."""
-    columns, (a, b, c, d, e) = _shifted(_cubic(tx), dx, bx), _shifted(_cubic(ty), dy, by)
-    wide, zero = any_above(dx, bx), fill(np.float32(0))
-    sums = _add_row(table, place, size, columns, wide, a, (zero, zero, zero))
-    sums = _add_row(table, place + row, size, columns, wide, b, sums)
-    sums = _add_row(table, place + 2 * row, size, columns, wide, c, sums)
-    sums = _add_row(table, place + 3 * row, size, columns, wide, d, sums)
-    if any_above(dy, by):
-        sums = _add_row(table, place + 4 * row, size, columns, wide, e, sums)
+    (a, b, c, d, e), rows = _shifted(_cubic(tx), dx, bx), _shifted(_cubic(ty), dy, by)
+    high, zero = any_above(dy, by), fill(np.float32(0))
+    sums = _add_column(table, place, size, row, rows, high, a, (zero, zero, zero))
+    sums = _add_column(table, place + 1, size, row, rows, high, b, sums)
+    sums = _add_column(table, place + 2, size, row, rows, high, c, sums)
+    sums = _add_column(table, place + 3, size, row, rows, high, d, sums)
+    if any_above(dx, bx):
+        sums = _add_column(table, place + 4, size, row, rows, high, e, sums)
     return sums
 
 
 @compiled
-def _add_row(table, at, size, columns, wide, weight, sums):
-    """Add one row of the windows to intensity and gradient."""
+def _add_column(table, at, size, row, rows, high, weight, sums):
+    """Add one column of the windows to intensity and gradient."""
     return (
-        fma(weight, _across(table, at, columns, wide), sums[0]),
-        fma(weight, _across(table, at + size, columns, wide), sums[1]),
-        fma(weight, _across(table, at + 2 * size, columns, wide), sums[2]),
+        fma(weight, _down(table, at, row, rows, high), sums[0]),
+        fma(weight, _down(table, at + size, row, rows, high), sums[1]),
+        fma(weight, _down(table, at + 2 * size, row, rows, high), sums[2]),
     )
 
 
 @compiled
-def _across(table, at, columns, wide):
-    a, b, c, d, e = columns
-    value = fma(b, load(table, at + 1), a * load(table, at))
-    value = fma(d, load(table, at + 3), fma(c, load(table, at + 2), value))
-    return fma(e, load(table, at + 4), value) if wide else value
+def _down(table, at, row, rows, high):
+    a, b, c, d, e = rows
+    value = fma(b, load(table, at + row), a * load(table, at))
+    value = fma(d, load(table, at + 3 * row), fma(c, load(table, at + 2 * row), value))
+    return fma(e, load(table, at + 4 * row), value) if high else value
 
 
 @compiled

@@ -35,32 +35,30 @@ def load_place(context: Any, builder: Any, source: Any, index: Any) -> Any:
 
 @define(types.float32, PLANE, types.intp, types.intp, PLANE, types.intp)
 def interpolate(context: Any, builder: Any, image: Any, place: Any, row: Any, scratch: Any, weights: Any) -> Any:
-    """Weighted sum of the 4x4 window at ``place``.
+    """Weighted sum of the 4x4 window at ``place``: down the columns, then across.
 
     ``weights`` is where the scratch memory holds the weights of the window's first column for ``LANES`` pixels, then
     those of the other columns, then of the rows; it points to the pixel that is meant.
     """
-    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_QUAD, [_QUAD] * 3), "llvm.fma.v4f32")
+    fma_quad = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_QUAD, [_QUAD] * 3), "llvm.fma.v4f32")
+    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(FLOAT, [FLOAT] * 3), "llvm.fma.f32")
     undefined = ir.Constant(_QUAD, ir.Undefined)
 
     def weight(k: int) -> Any:
         index = builder.add(weights, ir.Constant(INTP, k * LANES))
         return builder.load(address(context, builder, scratch, index, 1))
 
-    value = ir.Constant(_QUAD, [0.0] * 4)
-    for k in range(4):
+    def row_of_window(k: int) -> tuple[Any, Any]:
         index = builder.add(place, builder.mul(row, ir.Constant(INTP, k)))
         window = builder.load(address(context, builder, image, index, 4, _QUAD))
         window.align = 4
-        everywhere = builder.shuffle_vector(
-            builder.insert_element(undefined, weight(4 + k), ir.Constant(INT32, 0)),
-            undefined,
-            ir.Constant(ir.VectorType(INT32, 4), [0] * 4),
-        )
-        value = builder.call(fma, [everywhere, window, value])
-    columns = undefined
-    for k in range(4):
-        columns = builder.insert_element(columns, weight(k), ir.Constant(INT32, k))
-    value = builder.fmul(value, columns)
-    a, b, c, d = (builder.extract_element(value, ir.Constant(INT32, k)) for k in range(4))
-    return builder.fadd(builder.fadd(a, c), builder.fadd(b, d))
+        first = builder.insert_element(undefined, weight(4 + k), ir.Constant(INT32, 0))
+        return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(INT32, 4), [0] * 4)), window
+
+    quad = builder.fmul(*row_of_window(0))
+    for k in range(1, 4):
+        quad = builder.call(fma_quad, [*row_of_window(k), quad])
+    value = builder.fmul(weight(0), builder.extract_element(quad, ir.Constant(INT32, 0)))
+    for k in range(1, 4):
+        value = builder.call(fma, [weight(k), builder.extract_element(quad, ir.Constant(INT32, k)), value])
+    return value

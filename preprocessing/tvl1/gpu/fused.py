@@ -7,9 +7,11 @@ the chunk before the last to see whether anybody is left, so that the device nev
 Axes: N pairs, B pairs that fit (N <= B), H height, W width, 2 components of flow, 3 planes (image and gradients).
 """
 
+import functools
 import math
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any
 
@@ -33,7 +35,7 @@ def try_kernel(device: torch.device) -> None:
     state = torch.zeros((1, kernels.FIELDS.value), dtype=torch.int32, device=device)
     order = torch.zeros(2, dtype=torch.int32, device=device)
     with torch.cuda.device(device):
-        kernels.order_kernel[(1,)](state, order, 1, BLOCK=1)
+        kernels.order_kernel[(1,)](state, order, 1, BLOCK=1, num_warps=4, **_FUSION)
     assert order.tolist() == [1, 0], "the one pair that is not done is listed"
 
 
@@ -51,13 +53,14 @@ class FusedSolver:
         self.turn = _Turn(device)
         area = max(level.height * level.width for level in levels)
         tiles = max(_num_tiles(level, _TILE) for level in levels)
-        self._flow = torch.empty(capacity * 6 * area, device=device)
-        self._dual = torch.empty(capacity * 8 * area, dtype=levels[0].dual_dtype, device=device)
-        self._gradient = torch.empty(capacity * 2 * area, device=device)
-        self._constant = torch.empty(capacity * area, device=device)
-        self._first = torch.empty(capacity * area, device=device)
-        self._second = torch.empty(capacity * 3 * area, device=device)
-        self._partial = torch.empty(capacity * tiles, device=device)
+        buffer = functools.partial(torch.empty, dtype=torch.float32, device=device)
+        self._flow = buffer(capacity * 6 * area)
+        self._dual = buffer(capacity * 8 * area, dtype=levels[0].dual_dtype)
+        self._gradient = buffer(capacity * 2 * area)
+        self._constant = buffer(capacity * area)
+        self._first = buffer(capacity * area)
+        self._second = buffer(capacity * 3 * area)
+        self._partial = buffer(capacity * tiles)
         self._state = torch.full((capacity, kernels.FIELDS.value), kernels.DONE.value, dtype=torch.int32, device=device)
         self._order = torch.zeros(1 + capacity, dtype=torch.int32, device=device)
         self._chunks: dict[int, Callable[[], None]] = {}
@@ -132,7 +135,7 @@ class FusedSolver:
 
     def _launch_order(self) -> None:
         block = triton.next_power_of_2(self.capacity)
-        kernels.order_kernel[(1,)](self._state, self._order, self.capacity, BLOCK=block, num_warps=4)
+        kernels.order_kernel[(1,)](self._state, self._order, self.capacity, BLOCK=block, num_warps=4, **_FUSION)
 
     def _grid(self, level: LevelParams, tile: dict[str, int]) -> tuple[int]:
         """Programs that take turns; their number has no influence on the result."""
@@ -140,11 +143,6 @@ class FusedSolver:
         if self.device.type == "cuda":
             processors = torch.cuda.get_device_properties(self.device).multi_processor_count
         return (min(self.capacity * _num_tiles(level, tile), processors * _PROGRAMS_PER_PROCESSOR),)
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory of the buffers."""
-        return sum(x.nbytes for x in vars(self).values() if isinstance(x, Tensor))
 
 
 def _captured(launch: Callable[[], None]) -> Callable[[], None]:
@@ -159,12 +157,12 @@ def _captured(launch: Callable[[], None]) -> Callable[[], None]:
     return graph.replay
 
 
-class _Turn:
+class _Turn(AbstractContextManager[None]):
     """One batch at a time, because it lives in the buffers; also when callers work on streams of their own."""
 
     def __init__(self, device: torch.device) -> None:
         self._lock = Lock()
-        self._finished = torch.cuda.Event() if device.type == "cuda" else None
+        self._finished = torch.cuda.Event() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -183,8 +181,8 @@ class _Watch:
     def __init__(self, order: Tensor) -> None:
         self._count = order[:1]
         if order.is_cuda:
-            self._seen = torch.zeros((2, 1), dtype=torch.int32, pin_memory=True)
-            self._copied = torch.cuda.Event(), torch.cuda.Event()
+            self._seen = torch.zeros((2, 1), dtype=torch.int32, device="cpu", pin_memory=True)
+            self._copied = torch.cuda.Event(), torch.cuda.Event()  # type: ignore[no-untyped-call]
 
     def num_left(self, chunk: int) -> int:
         """Return the pairs left after chunk number ``chunk``, or with CUDA after the one before."""

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from threading import Lock
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,9 +21,8 @@ from preprocessing.tvl1.gpu.resample import enlarge_flow, pyramid, with_gradient
 from preprocessing.tvl1.params import TvL1Params
 from preprocessing.tvl1.pyramid import MIN_SIDE
 
-_KERNEL_PIXELS = 256 * 340 * 256  # per batch: enough that a few pairs that take long do not leave the device idle
-_CUDA_PIXELS = 64 * 340 * 256  # plain operations keep many copies of a batch
-_CPU_PIXELS = 340 * 256  # what the caches hold
+_MOST_PIXELS = 256 * 340 * 256  # per batch: enough that a few pairs that take long do not leave the device idle
+_CPU_PIXELS = 340 * 256  # a batch that stays in the caches: a third faster than 16 times as many
 _MOST_PAIRS = 1024  # of small frames: one program lists the pairs that are left
 _KERNEL_BYTES, _PLAIN_BYTES = 160, 500  # per pixel of a frame: buffers, pyramids and what lives beside them
 _MEMORY_SHARE = 0.6  # of what is free: other processes and fragments need some
@@ -33,14 +32,20 @@ _PINNED_BYTES = 1 << 30  # larger results are copied the slow way: pinned memory
 class LevelSolver(Protocol):
     """Improves the flow of a batch on one level after another."""
 
-    capacity: int
-    levels: tuple[LevelParams, ...]
-    turn: AbstractContextManager[object]
-    """Held while a batch is solved."""
+    @property
+    def capacity(self) -> int:
+        """Most pairs of a batch."""
+
+    @property
+    def levels(self) -> tuple[LevelParams, ...]:
+        """Settings of every level, the finest first."""
+
+    @property
+    def turn(self) -> AbstractContextManager[object]:
+        """Held while a batch is solved."""
 
     def solve_level(self, index: int, first_BHW: Tensor, second_B3HW: Tensor, flow_B2HW: Tensor) -> Tensor:
         """Return the flow of at most ``capacity`` pairs on level ``index``, in a new tensor."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def solve_torch(
     t, h, w = grey_THW.shape
     is_pinned = device.type == "cuda" and (t - 1) * 8 * h * w <= _PINNED_BYTES
     fields_T2HW = torch.empty((t - 1, 2, h, w), dtype=torch.float32, device="cpu", pin_memory=is_pinned)
-    step = _find_solver(device, h, w, params).capacity
+    step = _find_solver(device, h, w, params, t - 1).capacity
     for start in range(0, t - 1, step):
         frames_BHW = torch.from_numpy(np.array(grey_THW[start : start + step + 1])).to(device)
         flow_B2HW = solve_pairs(frames_BHW[:-1], frames_BHW[1:], params)
@@ -90,13 +95,13 @@ def solve_pairs(first_BHW: Tensor, second_BHW: Tensor, params: TvL1Params) -> Te
     Raises:
         ValueError: If the images do not have one such shape.
     """
-    b, h, w = first_BHW.shape
-    if second_BHW.shape != first_BHW.shape or min(h, w) < MIN_SIDE:
+    shape = tuple(first_BHW.shape)
+    if tuple(second_BHW.shape) != shape or len(shape) != 3 or min(shape) < 1 or min(shape[1:]) < MIN_SIDE:
         raise ValueError(
-            f"expected two (B, H >= {MIN_SIDE}, W >= {MIN_SIDE}), "
-            f"got {tuple(first_BHW.shape)} and {tuple(second_BHW.shape)}"
+            f"expected two (B >= 1, H >= {MIN_SIDE}, W >= {MIN_SIDE}), got {shape} and {tuple(second_BHW.shape)}"
         )
-    solver = _find_solver(first_BHW.device, h, w, params)
+    b, h, w = shape
+    solver = _find_solver(first_BHW.device, h, w, params, b)
     flow_B2HW = torch.empty((b, 2, h, w), dtype=torch.float32, device=first_BHW.device)
     for start in range(0, b, solver.capacity):
         part = slice(start, start + solver.capacity)
@@ -120,32 +125,49 @@ def solve_batch(first_BHW: Tensor, second_BHW: Tensor, params: TvL1Params, solve
         return flow_B2HW
 
 
-_last_solver: dict[object, LevelSolver] = {}  # at most one: a solver with kernels holds gigabytes
-_last_solver_lock = Lock()
+class _Kept(NamedTuple):
+    key: object
+    wanted: int
+    """Pairs for which it was made; where memory is short it holds fewer."""
+    solver: LevelSolver
 
 
-def _find_solver(device: torch.device, height: int, width: int, params: TvL1Params) -> LevelSolver:
+_kept: list[_Kept] = []  # at most one: a solver with kernels holds gigabytes
+_kept_lock = Lock()
+
+
+def _find_solver(device: torch.device, height: int, width: int, params: TvL1Params, num_pairs: int) -> LevelSolver:
     """Return the solver of the last call if it fits, so that its buffers and graphs are used again, else a new one."""
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
+    most = max(1, min(_MOST_PIXELS // (height * width), _MOST_PAIRS))
+    wanted = min(1 << (num_pairs - 1).bit_length(), most)
     key = device, height, width, params
-    with _last_solver_lock:
-        if key not in _last_solver:
-            _last_solver.clear()
-            _last_solver[key] = _make_solver(device, height, width, params)
-        return _last_solver[key]
+    with _kept_lock:
+        if not _kept or _kept[0].key != key or _kept[0].wanted < wanted:
+            _kept.clear()
+            _kept.append(_Kept(key, wanted, _make_solver(device, height, width, params, wanted)))
+        return _kept[0].solver
 
 
-def _make_solver(device: torch.device, height: int, width: int, params: TvL1Params) -> LevelSolver:
+def _make_solver(device: torch.device, height: int, width: int, params: TvL1Params, wanted: int) -> LevelSolver:
+    area = height * width
     exact = all_levels(height, width, params, torch.float32)
     if device.type != "cuda":
-        return PlainSolver(max(1, _CPU_PIXELS // (height * width)), exact)
+        return PlainSolver(max(1, _CPU_PIXELS // area), exact)
     if not _kernels_work(device):
-        return PlainSolver(_capacity(device, height * width, _CUDA_PIXELS, _PLAIN_BYTES), exact)
-    capacity = _capacity(device, height * width, _KERNEL_PIXELS, _KERNEL_BYTES)
+        return PlainSolver(min(wanted, _fitting(device, area * _PLAIN_BYTES)), exact)
     from preprocessing.tvl1.gpu.fused import FusedSolver
 
-    return FusedSolver(capacity, all_levels(height, width, params, torch.int16), device)
+    levels = all_levels(height, width, params, torch.int16)
+    return FusedSolver(min(wanted, _fitting(device, area * _KERNEL_BYTES)), levels, device)
+
+
+def _fitting(device: torch.device, pair_bytes: int) -> int:
+    """Return how many pairs fit into what is free of the device's memory."""
+    free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # kept by torch, but not in use
+    return max(1, int(free * _MEMORY_SHARE) // pair_bytes)
 
 
 @lru_cache
