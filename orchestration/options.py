@@ -5,7 +5,7 @@ import inspect
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import tyro
@@ -17,8 +17,18 @@ T = TypeVar("T")
 _ABOUT_CONFIG = "--config FILE reads a TOML recipe with the same names; options given here override it."
 
 
-def parse(cls: type[T], args: Sequence[str], program: str, from_file: bool = False) -> T:
+_PRESET = "preset"
+Presets = Mapping[str, Mapping[str, Any]]
+"""Values by the name that ``--preset`` (or ``preset`` in a recipe file) chooses them by."""
+
+
+def parse(
+    cls: type[T], args: Sequence[str], program: str, from_file: bool = False, presets: Presets | None = None
+) -> T:
     """Build a ``cls`` from options and, with ``from_file``, from the ``--config FILE`` that they override.
+
+    A preset comes first: what the file says of single values goes over it, and what options say over both. An option
+    ``--preset`` takes the place of the file's ``preset``.
 
     Raises:
         ConfigError: If the file does not fit ``cls``.
@@ -34,15 +44,45 @@ def parse(cls: type[T], args: Sequence[str], program: str, from_file: bool = Fal
             del rest[i : i + (1 if "=" in arg else 2)]
             break
     default: Any = None
-    if config is not None:
+    values: dict[str, Any] = nested(cls, read_toml(config)) if config is not None else {}
+    name = _option(rest, _PRESET) or values.get(_PRESET)
+    if presets is not None and isinstance(name, str) and name in presets:
+        values = {**_over(values, presets[name]), _PRESET: name}
+    if values or config is not None:
         absent = {field.name: tyro.MISSING for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        default = from_mapping(cls, nested(cls, read_toml(config)), where=config, absent=absent)
+        default = from_mapping(cls, values, where=config or f"--{_PRESET}", absent=absent)
     about = "\n\n".join([inspect.getdoc(cls) or "", *([_ABOUT_CONFIG] if from_file else [])])
     options: T = tyro.cli(cls, args=rest, default=default, prog=program, description=about)
     return options
 
 
-def run(main: Callable[[Any], int], cls: type[Any], args: Sequence[str], program: str, from_file: bool = False) -> int:
+def _option(args: Sequence[str], name: str) -> str | None:
+    """The text that ``args`` give an option."""
+    for i, arg in enumerate(args):
+        if arg == f"--{name}":
+            return "".join(args[i + 1 : i + 2])
+        if arg.startswith(f"--{name}="):
+            return arg.partition("=")[2]
+    return None
+
+
+def _over(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with every single one of ``values`` in place of its own."""
+    merged = {**base, **values}
+    for key, value in base.items():
+        if isinstance(value, Mapping) and isinstance(values.get(key), Mapping):
+            merged[key] = _over(values[key], value)
+    return merged
+
+
+def run(
+    main: Callable[[Any], int],
+    cls: type[Any],
+    args: Sequence[str],
+    program: str,
+    from_file: bool = False,
+    presets: Presets | None = None,
+) -> int:
     """Parse ``args`` and run ``main``: a mistake ends in one line and status 2, a bug in a traceback.
 
     Ctrl-C and SIGTERM (``ray job stop``, a batch system) end the program as an error would: it tidies up behind itself.
@@ -51,7 +91,7 @@ def run(main: Callable[[Any], int], cls: type[Any], args: Sequence[str], program
     if threading.current_thread() is threading.main_thread():
         before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        return main(parse(cls, args, program, from_file))
+        return main(parse(cls, args, program, from_file, presets))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

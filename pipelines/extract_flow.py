@@ -7,12 +7,12 @@ ray job submit --working-dir . -- python pipelines/extract_flow.py --manifest /d
 import sys
 
 from orchestration.options import run
-from pipelines.extraction import ExtractFlowConfig, extract
+from pipelines.extraction import FLOW_PRESETS, ExtractFlowConfig, extract
 
 
 def cli(args: list[str]) -> int:
     """Run the program with command-line ``args`` and return its exit status."""
-    return run(extract, ExtractFlowConfig, args, "kinebert extract-flow", from_file=True)
+    return run(extract, ExtractFlowConfig, args, "kinebert extract-flow", from_file=True, presets=FLOW_PRESETS)
 
 
 if __name__ == "__main__":

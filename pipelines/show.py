@@ -14,7 +14,7 @@ import tyro
 from orchestration.options import run
 from preprocessing.contact_sheet import contact_sheet
 from preprocessing.errors import ConfigError, UserError
-from preprocessing.setfiles import DATASET_FILE
+from preprocessing.setfiles import DATASET_FILE, describe_flow, read_dataset_file
 from preprocessing.shardset import ShardSet
 from preprocessing.storage import exists, explained, is_local, join, resolve_uri, write_bytes
 
@@ -50,6 +50,8 @@ def main(config: ShowConfig) -> int:
     with explained(output, "write this picture"):
         write_bytes(output, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
     print(f"{' and '.join(sorted(found.uri for found in sets.values()))}: {config.video_id} drawn to {output}")
+    if "flow" in sets and (flow := describe_flow(read_dataset_file(sets["flow"].uri) or {})) is not None:
+        print(f"  {flow}")
     return 0
 
 

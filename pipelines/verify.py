@@ -13,6 +13,7 @@ import tyro
 from orchestration.cluster import machine_cpus
 from orchestration.options import run
 from orchestration.progress import ProgressLine
+from preprocessing.setfiles import describe_flow, read_dataset_file
 from preprocessing.storage import resolve_uri
 from preprocessing.verify import verify_set
 
@@ -48,6 +49,8 @@ def main(config: VerifyConfig) -> int:
         print(f"  and {len(verdict.problems) - 50} more")
     checked = f"{verdict.num_videos} videos, {verdict.num_images} images in {verdict.num_shards} shards"
     print(f"{uri}: {f'{len(verdict.problems)} problems' if verdict.problems else 'whole'}: {checked}")
+    if (flow := describe_flow(read_dataset_file(uri) or {})) is not None:
+        print(f"  {flow}")
     if verdict.problems:
         return 1
     print(f"next: kinebert train RECIPE --set data.shards={shlex.quote(uri)}   (such as pipelines/recipes/rgb.toml)")

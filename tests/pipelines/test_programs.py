@@ -71,17 +71,39 @@ def kept(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_sets_are_verified_exported_and_shown(kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for kind, images in (("rgb", 180), ("flow", 160)):
         assert verify.cli([str(kept / "sets" / kind)]) == 0
-        assert f"whole: 20 videos, {images} images in 2 shards" in capsys.readouterr().out
+        printed = capsys.readouterr().out
+        assert f"whole: 20 videos, {images} images in 2 shards" in printed
+        assert ("TV-L1, preset classic, solved by numba 0." in printed) is (kind == "flow")
         assert export_frames.cli([str(kept / "sets" / kind), "--output", "pictures"]) == 0
     assert len(list((tmp_path / "pictures").rglob("*.jpg"))) == 20 * (9 + 2 * 8)
     assert show.cli([str(kept / "sets" / "flow"), "class0/v00"]) == 0
     assert cv2.imread("class0_v00.png").shape[0] > 100
-    assert "sets/flow and " in capsys.readouterr().out  # the frames beside it were found
+    printed = capsys.readouterr().out
+    assert "sets/flow and " in printed  # the frames beside it were found
+    assert "TV-L1, preset classic, solved by numba 0." in printed
     assert show.cli([str(kept / "sets" / "rgb"), "class0/v00", "--output", "x.png", "--images", "2"]) == 0
     damaged = shutil.copytree(kept / "sets" / "rgb", tmp_path / "damaged")
     (damaged / "notes.txt").write_text("mine")
     assert verify.cli([str(damaged), "--quick"]) == 1
     assert "notes.txt: does not belong to the set" in capsys.readouterr().out
+
+
+def test_a_preset_and_a_backend_are_taken_from_the_file_or_the_options(
+    kept: Path, tmp_path: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "flow.toml").write_text("preset = 'fast'\nbackend = 'numba'\nresize = 'none'\nwarps = 1\n")
+    args = ["--config", str(tmp_path / "flow.toml"), "--manifest", str(kept / "manifest.parquet"), "--output"]
+    assert extract_flow.cli([*args, str(tmp_path / "set")]) == 0
+    printed = capsys.readouterr().out
+    assert "(TV-L1 fast but warps = 1, recipe " in printed
+    assert "solver: numba on CPUs" in printed
+    assert "TV-L1, own parameters, solved by numba 0." in printed
+    assert extract_flow.cli([*args, str(tmp_path / "set"), "--backend", "opencv"]) == 2
+    assert "coarse_epsilon" in capsys.readouterr().err
+    assert extract_flow.cli([*args, str(tmp_path / "set"), "--preset", "wide"]) == 2
+    assert "was made with another recipe" in capsys.readouterr().err
+    assert extract_flow.cli([*args, str(tmp_path / "set"), "--backend", "torch"]) == 0
+    assert "nothing to do, the set was complete" in capsys.readouterr().out
 
 
 def test_a_training_keeps_what_later_programs_need(kept: Path) -> None:
@@ -179,6 +201,12 @@ def no_file_in(folder: Path) -> bool:
         (extract_frames.cli, ["{m}", "--output", "{tmp}/s", "--width", "3"], "width must be at least 16"),
         (extract_flow.cli, ["{m}", "--output", "{work}/sets/flow", "--bound", "15"], "bound: 15.0 != 20.0"),
         (extract_flow.cli, ["{m}", "--output", "{work}/sets/rgb"], "modality: 'flow' != 'rgb'"),
+        (extract_flow.cli, ["{m}", "--output", "{tmp}/s", "--preset", "fast", "--backend", "opencv"], "coarse_epsilon"),
+        (
+            extract_flow.cli,
+            ["{m}", "--output", "{tmp}/s", "--gpus-per-task", "0.5", "--backend", "numba"],
+            "gpus_per_task = 0.5, but backend = numba uses no GPU",
+        ),
         (train.cli, ["{tmp}/absent.toml"], "there is no such recipe file"),
         (
             train.cli,

@@ -1,0 +1,103 @@
+"""Options over a file over a preset: who wins, key by key."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import tyro
+
+from orchestration.options import parse
+from pipelines.extraction import FLOW_PRESETS, ExtractFlowConfig
+from preprocessing.errors import ConfigError
+from preprocessing.tvl1 import PRESETS
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Solver:
+    warps: int = 5
+    epsilon: float = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recipe:
+    bound: float = 20.0
+    solver: _Solver = field(default_factory=_Solver)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Config:
+    """A program."""
+
+    output: str
+    preset: Literal["slow", "quick"] = "slow"
+    recipe: tyro.conf.OmitArgPrefixes[_Recipe] = field(default_factory=_Recipe)
+
+
+PRESETS_OF_THIS = {
+    "slow": {"recipe": {"solver": {"warps": 5, "epsilon": 0.01}}},
+    "quick": {"recipe": {"solver": {"warps": 2, "epsilon": 0.5}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "args", "expected"),
+    [
+        ("", "", ("slow", 5, 0.01, 20)),
+        ("", "--preset quick", ("quick", 2, 0.5, 20)),
+        ("", "--preset=quick --warps 4", ("quick", 4, 0.5, 20)),
+        ("", "--warps 5 --preset quick", ("quick", 5, 0.5, 20)),  # also if it is the default without a preset
+        ("preset = 'quick'", "", ("quick", 2, 0.5, 20)),
+        ("preset = 'quick'\nwarps = 3\nbound = 8", "", ("quick", 3, 0.5, 8)),
+        ("preset = 'quick'\n[recipe.solver]\nepsilon = 0.1", "", ("quick", 2, 0.1, 20)),
+        ("preset = 'quick'\nwarps = 3", "--warps 4", ("quick", 4, 0.5, 20)),
+        ("preset = 'quick'\nwarps = 3", "--preset slow", ("slow", 3, 0.01, 20)),  # single values stay above a preset
+        ("warps = 3", "--preset quick", ("quick", 3, 0.5, 20)),
+        ("warps = 3", "", ("slow", 3, 0.01, 20)),
+    ],
+)
+def test_single_values_go_over_a_preset_and_options_over_a_file(
+    file: str, args: str, expected: tuple[str, int, float, float], tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.toml").write_text(file)
+    config = ["--config", str(tmp_path / "recipe.toml")] if file else []
+    found = parse(_Config, [*config, "--output", "o", *args.split()], "p", from_file=True, presets=PRESETS_OF_THIS)
+    solver = found.recipe.solver
+    assert (found.preset, solver.warps, solver.epsilon, found.recipe.bound) == expected
+
+
+def test_unknown_presets_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "recipe.toml").write_text("preset = 'quik'")
+    with pytest.raises(ConfigError, match=r"recipe.toml: preset: 'quik' is not one of 'slow', 'quick'"):
+        parse(_Config, ["--config", str(tmp_path / "recipe.toml"), "--output", "o"], "p", True, PRESETS_OF_THIS)
+    with pytest.raises(SystemExit) as stopped:
+        parse(_Config, ["--preset", "quik", "--output", "o"], "p", True, PRESETS_OF_THIS)
+    assert stopped.value.code == 2
+    with pytest.raises(SystemExit) as stopped:
+        parse(_Config, ["--preset", "quick"], "p", True, PRESETS_OF_THIS)
+    assert stopped.value.code == 2  # --output is still required
+    assert "--output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_presets_of_flow_end_in_the_recipe(name: str) -> None:
+    args = ["--manifest", "m", "--output", "o", "--preset", name]
+    found = parse(ExtractFlowConfig, args, "p", from_file=True, presets=FLOW_PRESETS)
+    assert found.recipe.tvl1 == PRESETS[name]
+    assert (found.preset, found.backend, found.gpus_per_task) == (name, "auto", None)
+    one = parse(ExtractFlowConfig, [*args, "--tau", "0.2"], "p", from_file=True, presets=FLOW_PRESETS)
+    assert one.recipe.tvl1.tau == 0.2
+    assert one.recipe.tvl1.warps == PRESETS[name].warps
+    assert (one.recipe.digest() == found.recipe.digest()) is False
+    assert parse(ExtractFlowConfig, [*args, "--backend", "opencv"], "p", presets=FLOW_PRESETS).recipe == found.recipe
+
+
+def test_what_does_not_go_together_is_refused() -> None:
+    required = {"manifest": "m", "output": "o"}
+    with pytest.raises(ConfigError, match=r"gpus_per_task = 0.5, but backend = numba uses no GPU"):
+        ExtractFlowConfig(**required, backend="numba", gpus_per_task=0.5)
+    with pytest.raises(ConfigError, match="gpus_per_task must lie between 0 and 1, got 2"):
+        ExtractFlowConfig(**required, gpus_per_task=2.0)
+    with pytest.raises(ConfigError, match="preset = fast, but all|every parameter"):
+        ExtractFlowConfig(**required, preset="fast")
+    assert ExtractFlowConfig(**required, backend="numba", gpus_per_task=0.0).backend == "numba"
