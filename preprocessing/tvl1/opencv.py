@@ -7,14 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.errors import ConfigError
 from preprocessing.tvl1.params import TvL1Params
 
 
 def solve_opencv(grey_THW: NDArray[np.uint8], params: TvL1Params) -> NDArray[np.float32]:
     """Solve every pair of neighbours with ``DualTVL1OpticalFlow``; see :func:`preprocessing.tvl1.tvl1_flow`."""
-    if params.coarse_warps or params.coarse_epsilon:
-        raise ConfigError("OpenCV's TV-L1 has no coarse_warps and no coarse_epsilon. Use the backend numba or torch.")
     create: Any = cv2.optflow.DualTVL1OpticalFlow_create  # type: ignore[attr-defined] # stubs lack the contrib modules
     solver = create(  # one per call: calc() changes the solver's own settings
         tau=params.tau,

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.errors import ConfigError
 from preprocessing.tvl1.params import TvL1Params
 from preprocessing.tvl1.pyramid import MIN_SIDE
 
@@ -50,6 +51,7 @@ def tvl1_flow(
 
     Raises:
         ValueError: If ``grey_THW`` is not a ``uint8`` array of that shape, or there is no such backend.
+        ConfigError: If the backend has not all that ``params`` ask for.
 
     Source:
         Zach, Pock & Bischof, "A duality based approach for realtime TV-L1 optical flow", DAGM 2007.
@@ -61,7 +63,9 @@ def tvl1_flow(
     if num_threads < 1:
         raise ValueError(f"num_threads must be at least 1, got {num_threads}")
     params = params or TvL1Params()
-    match choose_backend(backend):  # each brings a library that the others do without
+    solver = choose_backend(backend)
+    check_params(params, solver)
+    match solver:  # each brings a library that the others do without
         case "numba":
             from preprocessing.tvl1.cpu.solver import solve_numba
 
@@ -74,6 +78,24 @@ def tvl1_flow(
             from preprocessing.tvl1.opencv import solve_opencv
 
             return solve_opencv(grey_THW, params)
+
+
+def check_params(params: TvL1Params, solver: Solver) -> None:
+    """Refuse parameters that ``solver`` does not have.
+
+    Raises:
+        ConfigError: Saying which.
+    """
+    if solver == "opencv" and (params.coarse_warps or params.coarse_epsilon):
+        raise ConfigError("OpenCV's TV-L1 has no coarse_warps and no coarse_epsilon. Use the backend numba or torch.")
+    if not params.estimates:
+        return
+    if solver != "numba":
+        raise ConfigError(f"tvl1.estimates is for the backend numba, this is {solver}. Leave it out.")
+    from preprocessing.tvl1.cpu.vectors import FEATURES
+
+    if "+avx" not in FEATURES:
+        raise ConfigError("tvl1.estimates needs an x86 CPU with AVX, which this is not. Leave it out.")
 
 
 def _cuda_is_here() -> bool:
