@@ -14,6 +14,7 @@ import av
 import cv2
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from preprocessing.recipe import FrameRecipe
@@ -46,6 +47,8 @@ class VideoFrames:
     def __iter__(self) -> Iterator[UInt8]:
         size: tuple[int, int] | None = None
         frames = self._decoded()
+        # one for all frames, with one thread: left to themselves, frames start threads for all cores of the node, each
+        to_bgr = VideoReformatter()
         while True:
             try:
                 with self.timing.stage("decode"):
@@ -53,7 +56,7 @@ class VideoFrames:
                     if frame is None:
                         return
                     turn = display_turn(frame)
-                    image_HW3 = turn.apply(cast(UInt8, frame.to_ndarray(format="bgr24")))
+                    image_HW3 = turn.apply(cast(UInt8, to_bgr.reformat(frame, format="bgr24", threads=1).to_ndarray()))
             except Exception as error:  # whatever a decoder says of a damaged file is data, not a bug
                 if getattr(error, "errno", None) in _STORAGE_TROUBLE:
                     raise OSError(error.errno, in_words(error)) from error  # type: ignore[attr-defined]

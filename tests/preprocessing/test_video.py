@@ -1,6 +1,7 @@
 """Decoding: counts, order, uprightness and damage, against OpenCV and the real odd clips."""
 
 import csv
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -143,3 +144,13 @@ def test_odd_clips_have_exactly_their_frames(shared: Callable[[str], Path]) -> N
             truncated.append(row["file"])
     assert found == expected
     assert truncated == ["decord_corrupted.mp4"]
+
+
+def test_a_decoder_starts_no_threads(tmp_path: Path) -> None:
+    """On a node of 64 cores a task would otherwise start 64 with every frame."""
+    if not Path("/proc/self/task").exists():
+        pytest.skip("needs /proc")
+    path = write_video(tmp_path / "v.mp4", moving_texture(30, 320, 240))
+    before = set(os.listdir("/proc/self/task"))
+    for _ in VideoFrames(str(path), FrameRecipe()):
+        assert set(os.listdir("/proc/self/task")) <= before
