@@ -152,5 +152,5 @@ def test_a_decoder_starts_no_threads(tmp_path: Path) -> None:
         pytest.skip("needs /proc")
     path = write_video(tmp_path / "v.mp4", moving_texture(30, 320, 240))
     before = set(os.listdir("/proc/self/task"))
-    for _ in VideoFrames(str(path), FrameRecipe()):
+    for _ in VideoFrames(str(path), AS_CODED):
         assert set(os.listdir("/proc/self/task")) <= before
