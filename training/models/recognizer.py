@@ -1,17 +1,20 @@
 """A recognizer: backbone, optional feature reduction, temporal head and classifier, in every combination.
 
-Axes: N batch, C channels, T frames, H height, W width, K classes.
+Axes: N batch, C channels, T frames, H height, W width, F features, K classes.
 """
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from preprocessing.errors import ConfigError
 from training.models.registry import (
     BACKBONES,
     HEADS,
+    REDUCTIONS,
     Backbone,
     Head,
     InputSpec,
@@ -19,7 +22,10 @@ from training.models.registry import (
     head_options,
     num_channels,
     positive,
+    scaled,
+    takes_paths,
 )
+from training.models.registry import backbone_options as all_backbone_options
 
 
 class Recognizer(nn.Module):
@@ -58,28 +64,56 @@ class Recognizer(nn.Module):
             x_NCTHW: Normalised clips as :attr:`spec` says.
 
         Returns:
-            Logits ``(N, K)``.
+            Logits ``(N, K)``; the mean over the time steps for a head that keeps them.
 
         Raises:
-            ConfigError: If the clips have another number of channels, or of frames than the head was built for.
+            ConfigError: If the clips have another number of channels, or of frames than the head was built for, or
+                are nothing that the backbone admits.
         """
         self._check(x_NCTHW)
-        logits_NK: Tensor = self.classifier(self.dropout(self.head(self.backbone(x_NCTHW))))
-        return logits_NK
+        features = self.backbone.paths(x_NCTHW) if self.head.takes_paths else self.backbone(x_NCTHW)
+        logits: Tensor = self.classifier(self.dropout(self.head(features)))
+        return logits.mean(dim=1) if self.head.per_step else logits
+
+    def rebuild(self, backbone_options: Mapping[str, Any]) -> None:
+        """Replace the backbone by a fresh one with other options; head and classifier stay as they are.
+
+        Args:
+            backbone_options: Options to change; the others keep their values.
+
+        Raises:
+            ConfigError: If there is no such option, or the features would no longer fit the head.
+        """
+        options = {**self._config["backbone_options"], **backbone_options}
+        config = {**self._config, "backbone_options": options}
+        parameter = self.classifier.weight
+        with torch.device(parameter.device):
+            fresh = build_recognizer(**config)
+        if _shape(fresh) != _shape(self):
+            raise ConfigError(
+                f"with {dict(backbone_options)} the backbone {config['backbone']!r} leaves other features than those "
+                f"that the head {config['head']!r} was built for: build the recognizer with these options."
+            )
+        self.backbone = fresh.backbone.to(parameter.dtype).train(self.backbone.training)
+        self._config = fresh.config
 
     def _check(self, x_NCTHW: Tensor) -> None:
-        channels = num_channels(self.spec.modality)
+        channels = len(self.spec.mean)
         if x_NCTHW.ndim != 5 or x_NCTHW.shape[1] != channels:
             raise ConfigError(
                 f"a {self.spec.modality} recognizer takes clips (N, {channels}, T, H, W), got {tuple(x_NCTHW.shape)}."
             )
-        frames = x_NCTHW.shape[2]
-        steps, wanted = self.backbone.num_steps(frames), self.head.num_steps
-        if wanted is not None and steps != wanted:
+        _, _, frames, height, width = x_NCTHW.shape
+        self.backbone.check_input(channels, frames, height, width)
+        wanted = self.head.num_steps
+        if wanted is not None and (steps := self._num_steps(frames)) != wanted:
             raise ConfigError(
                 f"got a clip of {frames} frames, which are {steps} time steps after the backbone; the head "
                 f"{self._config['head']!r} was built for {self.spec.num_frames} frames, which are {wanted}."
             )
+
+    def _num_steps(self, frames: int) -> int | tuple[int, ...]:
+        return self.backbone.path_steps(frames) if self.head.takes_paths else self.backbone.num_steps(frames)
 
 
 def build_recognizer(
@@ -95,15 +129,19 @@ def build_recognizer(
     dropout: float = 0.8,
     frame_interval: int = 1,
     frame_size: tuple[int, int] | None = None,
+    flow_stack: int = 1,
+    reduction_width: int = 512,
+    backbone_options: Mapping[str, Any] | None = None,
+    checkpointing: bool = False,
     **options: Any,
 ) -> Recognizer:
     """Build a network with fresh weights, the same ones after the same ``torch.manual_seed``.
 
     Args:
-        backbone: ``resnet18``, ``r2plus1d_18`` or ``r2plus1d_34``.
-        reduction: Only None (or ``"none"``) so far.
-        head: ``tgap`` or ``bert``.
-        modality: ``rgb`` or ``flow``.
+        backbone: A name of :data:`training.models.BACKBONES`.
+        reduction: ``frab``, ``frmb``, or None (``"none"``).
+        head: A name of :data:`training.models.HEADS`.
+        modality: ``rgb``, ``flow`` or ``pose``.
         num_classes: Scores that it returns.
         clip_length: Images in a clip.
         size: Height and width of its input, pixels.
@@ -111,35 +149,21 @@ def build_recognizer(
         dropout: Probability to drop a pooled feature before the classifier.
         frame_interval: Stored images from one image of a clip to the next.
         frame_size: Width and height of the frame that crops are taken from, pixels; None for frames as stored.
-        options: Of the head, see :func:`training.models.bert.bert`.
+        flow_stack: Flow fields in the channels of one image: flow then has twice as many channels.
+        reduction_width: Features that the reduction leaves, to be multiplied by ``width``.
+        backbone_options: Options of the backbone, by name: the keyword-only arguments of its builder.
+        checkpointing: In training, compute the backbone's stages twice to save their memory.
+        options: Options of the head, the keyword-only arguments of its builder.
 
     Raises:
-        ConfigError: For an unknown name or option, or a value out of range.
+        ConfigError: For an unknown name or option, a value out of range, or parts that do not fit each other.
     """
-    positive(num_classes=num_classes, clip_length=clip_length, size=size, width=width)
+    positive(num_classes=num_classes, clip_length=clip_length, size=size, width=width, reduction_width=reduction_width)
     if not 0 <= dropout < 1:
         raise ConfigError(f"dropout must be at least 0 and below 1, got {dropout}.")
-    if reduction not in (None, "none"):
-        raise ConfigError(f"There is no reduction {reduction!r}. There is only 'none' so far.")
-    entry = find(BACKBONES, backbone, "backbone")
-    options = head_options(head, options)
-    channels = num_channels(modality)
-    if modality not in entry.normalization:
-        raise ConfigError(f"The backbone {backbone!r} does not take {modality}, only {', '.join(entry.normalization)}.")
-    normalization = entry.normalization[modality]
-    spec = InputSpec(
-        modality=modality,
-        num_frames=clip_length,
-        frame_interval=frame_interval,
-        size=None if frame_size is None else (frame_size[0], frame_size[1]),
-        crop_size=size,
-        mean=normalization.mean,
-        std=normalization.std,
-        value_range=normalization.value_range,
-    )
     config = {
         "backbone": backbone,
-        "reduction": None,
+        "reduction": None if reduction == "none" else reduction,
         "head": head,
         "modality": modality,
         "num_classes": num_classes,
@@ -149,8 +173,63 @@ def build_recognizer(
         "dropout": dropout,
         "frame_interval": frame_interval,
         "frame_size": None if frame_size is None else list(frame_size),
-        **options,
+        "flow_stack": flow_stack,
+        "reduction_width": reduction_width,
+        "backbone_options": all_backbone_options(backbone, backbone_options or {}),
+        "checkpointing": checkpointing,
+        **head_options(head, options),
     }
-    trunk = entry.build(channels_in=channels, width=width)
-    pool = HEADS[head](trunk.num_features, trunk.num_steps(clip_length), **options)
+    spec = _input_spec(config)
+    trunk = _build_backbone(config)
+    trunk.check_input(len(spec.mean), clip_length, size, size)
+    pool = _build_head(config, trunk)
     return Recognizer(trunk, pool, num_classes, dropout, spec, config)
+
+
+def _input_spec(config: Mapping[str, Any]) -> InputSpec:
+    backbone, modality, stack = config["backbone"], config["modality"], config["flow_stack"]
+    known = find(BACKBONES, backbone, "backbone").normalization
+    num_channels(modality, stack)
+    if modality not in known:
+        raise ConfigError(f"The backbone {backbone!r} does not take {modality}, only {', '.join(known)}.")
+    normalization = known[modality].stacked(stack)
+    frame_size = config["frame_size"]
+    return InputSpec(
+        modality=modality,
+        num_frames=config["clip_length"],
+        frame_interval=config["frame_interval"],
+        size=None if frame_size is None else (frame_size[0], frame_size[1]),
+        crop_size=config["size"],
+        mean=normalization.mean,
+        std=normalization.std,
+        value_range=normalization.value_range,
+        flow_stack=stack,
+    )
+
+
+def _build_backbone(config: Mapping[str, Any]) -> Backbone:
+    reduce = None if config["reduction"] is None else find(REDUCTIONS, config["reduction"], "reduction")
+    channels, width = num_channels(config["modality"], config["flow_stack"]), config["width"]
+    trunk = BACKBONES[config["backbone"]].build(channels_in=channels, width=width, **config["backbone_options"])
+    if reduce is not None:
+        reduce(trunk, scaled(config["reduction_width"], width))
+    trunk.checkpointing = config["checkpointing"]
+    return trunk
+
+
+def _build_head(config: Mapping[str, Any], trunk: Backbone) -> Head:
+    name, frames = config["head"], config["clip_length"]
+    options = {option: config[option] for option in head_options(name, {})}
+    if not takes_paths(name):
+        return HEADS[name](trunk.num_features, trunk.num_steps(frames), **options)
+    if len(trunk.path_features) < 2:
+        raise ConfigError(
+            f"The head {name!r} takes several pathways, and the backbone {config['backbone']!r} has one. "
+            "Take another head, or a backbone such as slowfast_50."
+        )
+    return HEADS[name](trunk.path_features, trunk.path_steps(frames), **options)
+
+
+def _shape(net: Recognizer) -> object:
+    frames = net.spec.num_frames
+    return net.backbone.path_features, net.backbone.path_steps(frames), net.backbone.num_features

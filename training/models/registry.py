@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from preprocessing.errors import ConfigError
+from training.models.checkpointing import run_checkpointed
 
-CHANNELS = {"rgb": 3, "flow": 2}
-"""Channels of a clip by modality; those of flow are x (to the right) and y (downwards)."""
+CHANNELS = {"rgb": 3, "flow": 2, "pose": 3}
+"""Channels of an image by modality; those of flow are x (to the right) and y (downwards), poses are drawn in colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +27,28 @@ class Normalization:
     std: tuple[float, ...]
     value_range: tuple[float, float] = (0.0, 1.0)
 
+    def stacked(self, count: int) -> "Normalization":
+        """Return that of ``count`` images stacked in the channels: every channel of the first, then of the second."""
+        return Normalization(mean=self.mean * count, std=self.std * count, value_range=self.value_range)
+
 
 IMAGENET = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 KINETICS = Normalization(mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989))
 FLOW = Normalization(mean=(0.5, 0.5), std=(0.226, 0.226))  # TSM's: the mean of ImageNet's three standard deviations
+ACTIVITYNET = Normalization(mean=(114.7748, 107.7354, 99.4750), std=(1.0, 1.0, 1.0), value_range=(0.0, 255.0))
+"""Of 3D ResNet and ResNeXt up to 2018, of MARS, and of the BERT papers' ResNeXt."""
+BYTE_FLOW = Normalization(mean=(127.5, 127.5), std=(1.0, 1.0), value_range=(0.0, 255.0))
+"""Of the same networks for flow."""
+HARA = Normalization(mean=(0.4345, 0.4051, 0.3775), std=(0.2768, 0.2713, 0.2737))
+"""Of the 3D ResNets published in 2020."""
+CENTERED = Normalization(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+"""Of I3D: from -1 to 1."""
+CENTERED_FLOW = Normalization(mean=(0.5, 0.5), std=(0.5, 0.5))
+"""Of I3D for flow: 20 pixels become 1."""
+SLOWFAST = Normalization(mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225))
+"""Of PySlowFast."""
+SLOWFAST_FLOW = Normalization(mean=(0.5, 0.5), std=(0.225, 0.225))
+"""Of no published weights: PySlowFast's deviation around the grey that is no motion."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +56,7 @@ class InputSpec:
     """What a set of weights is trained on. The input pipeline is built from this, never from the model's name."""
 
     modality: str
-    """``rgb`` or ``flow``."""
+    """``rgb``, ``flow`` or ``pose``."""
     num_frames: int
     """Images in a clip."""
     crop_size: int
@@ -51,9 +71,11 @@ class InputSpec:
     """Stored images from one image of a clip to the next."""
     size: tuple[int, int] | None = None
     """Width and height of the frame that crops are taken from, pixels; None for frames as they are stored."""
+    flow_stack: int = 1
+    """Flow fields in the channels of one image of a clip: x and y of the first, x and y of the second, and so on."""
 
     def __post_init__(self) -> None:
-        channels = num_channels(self.modality)
+        channels = num_channels(self.modality, self.flow_stack)
         if len(self.mean) != channels or len(self.std) != channels:
             raise ConfigError(
                 f"{self.modality} has {channels} channels, got {len(self.mean)} means and {len(self.std)} deviations."
@@ -66,16 +88,62 @@ class InputSpec:
 
 
 class Backbone(nn.Module):
-    """A network that maps ``(N, C, T, H, W)`` to ``(N, F, T', H', W')``."""
+    """A network that maps ``(N, C, T, H, W)`` to ``(N, F, T', H', W')``.
+
+    Networks with several pathways (SlowFast) also give each pathway by itself, the slow one first; ``forward`` then
+    returns them as one map, so that every head works on every backbone.
+    """
 
     num_features: int
     """F, a multiple of 8, so that eight attention heads can share them."""
     temporal_stride: int
     """Frames of the clip per time step that is left."""
+    checkpointing = False
+    """Whether :meth:`run` forgets what a stage computed in training, and computes it again for the gradients."""
+    reduced: tuple[str, ...] = ()
+    """Names of the submodules that a feature reduction made: published backbones have no weights for them."""
 
     def num_steps(self, clip_length: int) -> int:
         """Return the T' that is left of ``clip_length`` frames."""
         return -(-clip_length // self.temporal_stride)
+
+    def check_input(self, channels: int, frames: int, height: int, width: int) -> None:
+        """Raise a ConfigError that says what the network admits, if it does not admit such a clip."""
+
+    def reduce_append(self, width: int) -> None:
+        """Append a block (``mapper``) that leaves ``width`` features: FRAB. Changes the network in place.
+
+        Raises:
+            ConfigError: If the network has no such block.
+        """
+        raise ConfigError(f"the backbone {type(self).__name__} has no feature reduction.")
+
+    def reduce_replace(self, width: int) -> None:
+        """Replace the last block by one that leaves ``width`` features: FRMB. Changes the network in place.
+
+        Raises:
+            ConfigError: If the network has no such block.
+        """
+        raise ConfigError(f"the backbone {type(self).__name__} has no feature reduction.")
+
+    @property
+    def path_features(self) -> tuple[int, ...]:
+        """F of each pathway, slow first."""
+        return (self.num_features,)
+
+    def path_steps(self, clip_length: int) -> tuple[int, ...]:
+        """Return the T' of each pathway, slow first."""
+        return (self.num_steps(clip_length),)
+
+    def paths(self, x_NCTHW: Tensor) -> tuple[Tensor, ...]:
+        """Map ``(N, C, T, H, W)`` to one ``(N, F, T', H', W')`` per pathway, slow first."""
+        return (self(x_NCTHW),)
+
+    def run(self, stage: nn.Module, *inputs: Any) -> Any:
+        """Return ``stage(*inputs)``; with :attr:`checkpointing`, what lies between is not kept for the gradients."""
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return run_checkpointed(stage, *inputs)
+        return stage(*inputs)
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         """Map ``(N, C, T, H, W)`` to ``(N, F, T', H', W')``."""
@@ -87,17 +155,21 @@ class Head(nn.Module):
 
     num_features: int
     """Length of what it returns, the classifier's input."""
-    num_steps: int | None
-    """The only T that it takes; None where it takes every T."""
+    num_steps: int | tuple[int, ...] | None
+    """The only T that it takes (of each pathway where it takes several); None where it takes every T."""
+    takes_paths = False
+    """Called with a tuple of the backbone's pathways instead, and built as ``name(path_features, path_steps, ...)``."""
+    per_step = False
+    """Returns ``(N, T, num_features)``: every step is classified by itself, and the scores are averaged."""
 
-    def forward(self, features_NFTHW: Tensor) -> Tensor:
+    def forward(self, features: Any) -> Tensor:
         """Pool ``(N, F, T, H, W)`` to ``(N, num_features)``."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class BackboneEntry:
-    """A backbone's builder, called with ``channels_in`` and ``width``, and its normalisation by modality."""
+    """A backbone's builder, called with ``channels_in``, ``width`` and options, and its normalisation by modality."""
 
     build: Callable[..., Backbone]
     normalization: Mapping[str, Normalization]
@@ -105,6 +177,11 @@ class BackboneEntry:
 
 BACKBONES: dict[str, BackboneEntry] = {}
 HEADS: dict[str, Callable[..., Head]] = {}
+REDUCTIONS: dict[str, Callable[[Backbone, int], None]] = {
+    "frab": lambda backbone, width: backbone.reduce_append(width),
+    "frmb": lambda backbone, width: backbone.reduce_replace(width),
+}
+"""What makes a backbone narrower in place: feature reduction with an appended block, and with a modified block."""
 
 BackboneBuilder = TypeVar("BackboneBuilder", bound=Callable[..., Backbone])
 HeadBuilder = TypeVar("HeadBuilder", bound=Callable[..., Head])
@@ -112,7 +189,11 @@ Entry = TypeVar("Entry")
 
 
 def register_backbone(**normalization: Normalization) -> Callable[[BackboneBuilder], BackboneBuilder]:
-    """Make a builder available under its own name, with the normalisation that it expects for each modality."""
+    """Make ``build(channels_in, width, *, options)`` available under its own name.
+
+    Its keyword-only arguments are options, plain values with defaults. ``normalization`` says what it expects for each
+    modality that it takes.
+    """
 
     def register(build: BackboneBuilder) -> BackboneBuilder:
         _add(BACKBONES, build.__name__, BackboneEntry(build, normalization), "backbones")
@@ -122,7 +203,10 @@ def register_backbone(**normalization: Normalization) -> Callable[[BackboneBuild
 
 
 def register_head(build: HeadBuilder) -> HeadBuilder:
-    """Make ``build(num_features, num_steps, *, options)`` available under its own name."""
+    """Make ``build(num_features, num_steps, *, options)`` available under its own name.
+
+    A head that takes several pathways is ``build(path_features, path_steps, *, options)``.
+    """
     _add(HEADS, build.__name__, build, "heads")
     return build
 
@@ -144,17 +228,34 @@ def head_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: For an unknown head, or an option that it does not have.
     """
-    parameters = inspect.signature(find(HEADS, name, "head")).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
-    for option in options:
-        if option not in defaults:
-            raise ConfigError(f"The head {name!r} has no option {option!r}. {suggest(option, defaults)}")
-    return {**defaults, **options}
+    return _complete(find(HEADS, name, "head"), options, f"head {name!r}")
 
 
-def num_channels(modality: str) -> int:
-    """Return the channels of a clip of ``modality``."""
-    return find(CHANNELS, modality, "modality")
+def backbone_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete ``options`` of the backbone called ``name`` with its defaults.
+
+    Raises:
+        ConfigError: For an unknown backbone, or an option that it does not have.
+    """
+    return _complete(find(BACKBONES, name, "backbone").build, options, f"backbone {name!r}")
+
+
+def takes_paths(head: str) -> bool:
+    """Whether the head of that name is built from the sizes of several pathways."""
+    return "path_features" in inspect.signature(find(HEADS, head, "head")).parameters
+
+
+def num_channels(modality: str, flow_stack: int = 1) -> int:
+    """Return the channels of a clip of ``modality``.
+
+    Raises:
+        ConfigError: For an unknown modality, or for a stack of anything but flow.
+    """
+    channels = find(CHANNELS, modality, "modality")
+    positive(flow_stack=flow_stack)
+    if flow_stack > 1 and modality != "flow":
+        raise ConfigError(f"flow_stack is {flow_stack}, but only flow is stacked, and this is {modality}.")
+    return channels * flow_stack
 
 
 def scaled(channels: int, width: float) -> int:
@@ -175,6 +276,15 @@ def positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise ConfigError(f"{name} must be positive, got {value}.")
+
+
+def _complete(build: Callable[..., Any], options: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    parameters = inspect.signature(build).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    for option in options:
+        if option not in defaults:
+            raise ConfigError(f"The {owner} has no option {option!r}. {suggest(option, defaults)}")
+    return {**defaults, **options}
 
 
 def _add(entries: dict[str, Any], name: str, entry: object, kind: str) -> None:

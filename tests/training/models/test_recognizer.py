@@ -95,7 +95,7 @@ def test_a_clip_of_another_length_is_an_error_with_the_numbers() -> None:
         ({"backbone": "x"}, r"There is no backbone 'x'\. There are: r2plus1d_18, r2plus1d_34, resnet18\."),
         ({"head": "brt"}, r"There is no head 'brt'\. Did you mean bert\?"),
         ({"modality": "flwo"}, r"There is no modality 'flwo'\. Did you mean flow\?"),
-        ({"reduction": "frmb"}, r"There is no reduction 'frmb'"),
+        ({"reduction": "frmd"}, r"There is no reduction 'frmd'\. Did you mean frmb"),
         ({"num_head": 4}, r"The head 'bert' has no option 'num_head'\. Did you mean num_heads\?"),
         ({"head": "tgap", "num_heads": 4}, r"The head 'tgap' has no option 'num_heads'\. There are none\."),
         ({"num_heads": 7}, r"num_features \(64\) must be a multiple of num_heads \(7\)"),

@@ -1,12 +1,17 @@
 """Published weights, read under our parameter names. One file per source; every key is accounted for."""
 
+import importlib
+import pkgutil
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 from torch import Tensor, nn
 
 from preprocessing.errors import UserError
+from training.models.registry import Normalization
 
 
 @dataclass(frozen=True)
@@ -66,3 +71,91 @@ class KeyMap:
 
 def _first(keys: list[str]) -> str:
     return f" (such as {keys[0]})" if keys else ""
+
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedFile:
+    """A file that its authors offer. We ship none."""
+
+    name: str
+    """File name."""
+    backbone: str
+    """Ours, by name."""
+    num_classes: int | None
+    """Of its classifier; None without one."""
+    num_frames: int
+    """Images in a clip that it was trained on."""
+    crop_size: int
+    """Height and width of its input, pixels."""
+    modality: str = "rgb"
+    """``rgb`` or ``flow``."""
+    frame_interval: int = 1
+    """Frames of the video from one image of a clip to the next."""
+    data: str = "Kinetics-400"
+    """What it was trained on."""
+    backbone_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the backbone that are not its defaults."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How one source names its parameters, and what is known of its files."""
+
+    name: str
+    """Unique; what a user gives as ``layout=``."""
+    source: str
+    """Repository or project that publishes the weights."""
+    paper: str
+    """Title and arXiv number."""
+    licence: str
+    """Licence of the weights (of the code, where nothing else is said)."""
+    url: str
+    """Where their authors offer them."""
+    rules: tuple[tuple[str, str], ...]
+    """Pairs of a regular expression for whole published keys, prefixes such as ``module.`` off, and our full key (a
+    template of its groups: ``backbone.``, ``head.`` or ``classifier.`` and so on). The first that matches counts."""
+    normalization: Mapping[str, Normalization] = field(default_factory=dict)
+    """What the weights expect, by modality; empty for the backbone's default."""
+    files: tuple[PublishedFile, ...] = ()
+    """The files that are known by name."""
+    ignored: tuple[str, ...] = ()
+    """Regular expressions of published keys that have no use in our network; the report names them."""
+    options: Callable[[Mapping[str, Shape], Mapping[str, Any]], dict[str, Any] | None] | None = None
+    """``options(shapes of the published keys, backbone options of the model)`` returns the options to change so that
+    the model becomes the published variant, empty if it is; None if these weights cannot be of this layout."""
+    inflated: bool = False
+    """Whether kernels may lack the time axis that ours have: they are then spread over it."""
+    shared: bool = False
+    """Whether two published keys may name one tensor; the later one counts, as in the implementation that saved it."""
+
+    def rename(self, key: str) -> str | None:
+        """Return our name of the published ``key``; None if the layout does not know it, or knows it to be useless."""
+        for pattern, template in self.rules:
+            match = re.fullmatch(pattern, key)
+            if match:
+                return match.expand(template)
+        return None
+
+    def ignores(self, key: str) -> bool:
+        """Whether the published ``key`` is known to have no use here."""
+        return any(re.fullmatch(pattern, key) for pattern in self.ignored)
+
+    def covers(self, keys: Iterable[str]) -> bool:
+        """Whether every one of the published ``keys`` has a rule or is known to be useless."""
+        return all(self.ignores(key) or self.rename(key) is not None for key in keys)
+
+
+@cache
+def layouts() -> tuple[Layout, ...]:
+    """Return every layout of the modules in this folder, in the order of their names: each has its ``LAYOUTS``."""
+    modules = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    found = [
+        layout for name in modules for layout in getattr(importlib.import_module(f"{__name__}.{name}"), "LAYOUTS", ())
+    ]
+    names = [layout.name for layout in found]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two layouts have one name: {sorted(name for name in names if names.count(name) > 1)}")
+    return tuple(found)
