@@ -1,0 +1,9 @@
+"""Temporal heads: what becomes of the time steps that a backbone leaves. One file per family.
+
+BERT pooling is in :mod:`training.models.bert`.
+"""
+
+from training.models.heads import concatenation, conv_gru, lstm, non_local  # noqa: F401  each registers its heads
+from training.models.heads.average import none, tgap
+
+__all__ = ["none", "tgap"]

@@ -1,0 +1,98 @@
+"""A non-local block on the last feature map, before average pooling, concatenation, or concatenation and a layer.
+
+Source: "Non-local neural networks", CVPR 2018, arXiv:1711.07971 (embedded Gaussian), as the published implementation
+of "Late temporal modeling in 3D CNN architectures with BERT for action recognition", arXiv:2008.01232, has it: scores
+are divided by the square root of the *number of positions*, neither by that of the features nor by nothing.
+
+Axes: N batch, F features, T time steps left by the backbone, H height, W width; P = T x H x W positions, D inner
+features.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.models.heads.average import Tgap
+from training.models.heads.concatenation import Concat, ConcatFc
+from training.models.registry import Head, positive, register_head
+
+
+class NonLocalBlock(nn.Module):
+    """Every position looks at all others; what it sees is added to it. A fresh block changes nothing.
+
+    Args:
+        num_features: F.
+        inner_width: D.
+    """
+
+    def __init__(self, num_features: int, inner_width: int) -> None:
+        super().__init__()
+        positive(inner_width=inner_width)
+        self.query = nn.Conv3d(num_features, inner_width, 1)
+        self.key = nn.Conv3d(num_features, inner_width, 1)
+        self.value = nn.Conv3d(num_features, inner_width, 1)
+        self.output = nn.Conv3d(inner_width, num_features, 1)
+        self.norm = nn.BatchNorm3d(num_features)
+        nn.init.zeros_(self.norm.weight)  # so that a pretrained backbone starts from what it knows
+
+    def forward(self, x_NFTHW: Tensor) -> Tensor:
+        """Map ``(N, F, T, H, W)`` to ``(N, F, T, H, W)``."""
+        shape_THW = x_NFTHW.shape[2:]
+        query_N1PD, key_N1PD, value_N1PD = (
+            layer(x_NFTHW).flatten(2).transpose(1, 2).unsqueeze(1) for layer in (self.query, self.key, self.value)
+        )
+        mixed_N1PD = functional.scaled_dot_product_attention(
+            query_N1PD, key_N1PD, value_N1PD, scale=shape_THW.numel() ** -0.5
+        )
+        mixed_NDTHW = mixed_N1PD.squeeze(1).transpose(1, 2).reshape(x_NFTHW.shape[0], -1, *shape_THW)
+        out_NFTHW: Tensor = x_NFTHW + self.norm(self.output(mixed_NDTHW))
+        return out_NFTHW
+
+
+class NonLocalPool(Head):
+    """A non-local block, then another head."""
+
+    def __init__(self, num_features: int, inner_width: int, pool: Head) -> None:
+        super().__init__()
+        self.block = NonLocalBlock(num_features, inner_width)
+        self.pool = pool
+        self.num_features, self.num_steps = pool.num_features, pool.num_steps
+
+    def forward(self, features_NFTHW: Tensor) -> Tensor:
+        """Pool ``(N, F, T, H, W)`` to ``(N, num_features)``; raises as the other head does."""
+        pooled_NF: Tensor = self.pool(self.block(features_NFTHW))
+        return pooled_NF
+
+
+@register_head
+def nonlocal_tgap(num_features: int, num_steps: int, *, inner_width: int = 512) -> NonLocalPool:
+    """Non-local block and average pooling. It takes clips of every length.
+
+    Args:
+        num_features: F of the backbone.
+        num_steps: Not used.
+        inner_width: Features by which positions are compared; 512 is published.
+    """
+    del num_steps
+    return NonLocalPool(num_features, inner_width, Tgap(num_features))
+
+
+@register_head
+def nonlocal_concat(num_features: int, num_steps: int, *, inner_width: int = 512) -> NonLocalPool:
+    """Non-local block, then all time steps side by side. Arguments as of :func:`nonlocal_concat_fc`."""
+    return NonLocalPool(num_features, inner_width, Concat(num_features, num_steps))
+
+
+@register_head
+def nonlocal_concat_fc(
+    num_features: int, num_steps: int, *, inner_width: int = 512, head_width: int = 1000, fc_dropout: float = 0.0
+) -> NonLocalPool:
+    """Non-local block, concatenation, one linear layer more, no activation.
+
+    Args:
+        num_features: F of the backbone.
+        num_steps: T that the backbone leaves of a clip.
+        inner_width: Features by which positions are compared; 512 is published.
+        head_width: Features of the linear layer; 1000 is published, which makes it as large as BERT pooling.
+        fc_dropout: Probability to drop a feature before the layer, see :func:`~.concatenation.concat_fc`.
+    """
+    return NonLocalPool(num_features, inner_width, ConcatFc(num_features, num_steps, head_width, fc_dropout))
