@@ -18,6 +18,7 @@ from preprocessing.errors import ConfigError
 from training.models.registry import Head, register_head
 
 Initialization = Literal["bert5", "bert2"]
+Readout = Literal["token", "mean"]
 
 
 class LayerNorm(nn.Module):
@@ -48,19 +49,29 @@ class Attention(nn.Module):
 
     def forward(self, x_NSF: Tensor, visible_NS: Tensor | None) -> Tensor:
         """Map ``(N, S, F)`` to ``(N, S, F)``; only keys and values of the steps in ``visible_NS`` take part."""
-        query_NASD, key_NASD, value_NASD = (
-            layer(x_NSF).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for layer in (self.query, self.key, self.value)
-        )
         mixed_NASD = functional.scaled_dot_product_attention(
-            query_NASD,
-            key_NASD,
-            value_NASD,
+            self._by_head(self.query, x_NSF),
+            self._by_head(self.key, x_NSF),
+            self._by_head(self.value, x_NSF),
             attn_mask=None if visible_NS is None else visible_NS[:, None, None, :],
             dropout_p=self.dropout if self.training else 0.0,
         )
         out_NSF: Tensor = self.output(mixed_NASD.transpose(1, 2).flatten(2))
         return out_NSF
+
+    def weights(self, x_NSF: Tensor) -> Tensor:
+        """Return what :meth:`forward` weighs the values with if all is visible: ``(N, A, S, S)``, each row sums to 1.
+
+        The fused attention of :meth:`forward` never has them in memory.
+        """
+        query_NASD, key_NASD = self._by_head(self.query, x_NSF), self._by_head(self.key, x_NSF)
+        scores_NASS = query_NASD @ key_NASD.transpose(2, 3) * query_NASD.shape[-1] ** -0.5
+        weights_NASS: Tensor = scores_NASS.softmax(dim=-1)
+        return weights_NASS
+
+    def _by_head(self, layer: nn.Linear, x_NSF: Tensor) -> Tensor:
+        split_NASD: Tensor = layer(x_NSF).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return split_NASD
 
 
 class Block(nn.Module):
@@ -100,6 +111,7 @@ class BertPool(Head):
         bert_dropout: float,
         init: Initialization,
         normalize_tokens: bool,
+        readout: Readout,
     ) -> None:
         super().__init__()
         if num_heads < 1 or num_features % num_heads:
@@ -112,8 +124,10 @@ class BertPool(Head):
             raise ConfigError(f"bert_dropout must be at least 0 and below 1, got {bert_dropout}.")
         if init not in ("bert5", "bert2"):
             raise ConfigError(f"init must be bert5 or bert2, got {init!r}.")
+        if readout not in ("token", "mean"):
+            raise ConfigError(f"readout must be token or mean, got {readout!r}.")
         self.num_features, self.num_steps = num_features, num_steps
-        self.keep_prob, self.normalize_tokens = keep_prob, normalize_tokens
+        self.keep_prob, self.normalize_tokens, self.readout = keep_prob, normalize_tokens, readout
         self.token = nn.Parameter(torch.empty(1, 1, num_features))
         self.positions = nn.Parameter(torch.empty(1, num_steps + 1, num_features))
         self.drop = nn.Dropout(bert_dropout)
@@ -131,8 +145,9 @@ class BertPool(Head):
                     nn.init.zeros_(module.bias)
 
     def forward(self, features_NFTHW: Tensor) -> Tensor:
-        """Pool ``(N, F, T, H, W)`` to ``(N, F)``, the classification token's row."""
-        return self.encode(features_NFTHW.mean(dim=(3, 4)).transpose(1, 2))[:, 0]
+        """Pool ``(N, F, T, H, W)`` to ``(N, F)``: the classification token's row, or the mean of the steps' rows."""
+        x_NSF = self.encode(features_NFTHW.mean(dim=(3, 4)).transpose(1, 2))
+        return x_NSF[:, 0] if self.readout == "token" else x_NSF[:, 1:].mean(dim=1)
 
     def encode(self, tokens_NTF: Tensor, visible_NT: Tensor | None = None) -> Tensor:
         """Run the transformer.
@@ -147,17 +162,39 @@ class BertPool(Head):
         Raises:
             ConfigError: If T is not the number of steps that this head was built for.
         """
+        x_NSF = self._embed(tokens_NTF)
+        if visible_NT is None and self.training and self.keep_prob < 1:
+            visible_NT = torch.rand(tokens_NTF.shape[:2], device=tokens_NTF.device) < self.keep_prob
+        visible_NS = None if visible_NT is None else functional.pad(visible_NT, (1, 0), value=True)
+        for block in self.blocks:
+            x_NSF = block(x_NSF, visible_NS)
+        return x_NSF
+
+    def attention_weights(self, features_NFTHW: Tensor) -> list[Tensor]:
+        """Return who looks at whom, for looking at: one ``(N, A, S, S)`` per layer.
+
+        Entry ``[n, a, i, j]`` is the share of step j in what head a hands to step i; 0 is the classification token.
+        In eval mode these are the weights that the forward pass uses; nothing is hidden here in training either.
+
+        Raises:
+            ConfigError: If T is not the number of steps that this head was built for.
+        """
+        x_NSF = self._embed(features_NFTHW.mean(dim=(3, 4)).transpose(1, 2))
+        weights = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            weights.append(block.attention.weights(block.norm1(x_NSF)))
+            x_NSF = block(x_NSF, None)
+        return weights
+
+    def _embed(self, tokens_NTF: Tensor) -> Tensor:
+        """Put the classification token in front, and positions on all."""
         n, t, _ = tokens_NTF.shape
         if t != self.num_steps:
             raise ConfigError(f"got {t} time steps, this bert head was built for {self.num_steps}.")
         if self.normalize_tokens:
             tokens_NTF = functional.normalize(tokens_NTF, dim=-1)
-        if visible_NT is None and self.training and self.keep_prob < 1:
-            visible_NT = torch.rand(n, t, device=tokens_NTF.device) < self.keep_prob
-        visible_NS = None if visible_NT is None else functional.pad(visible_NT, (1, 0), value=True)
         x_NSF: Tensor = self.drop(torch.cat([self.token.expand(n, -1, -1), tokens_NTF], dim=1) + self.positions)
-        for block in self.blocks:
-            x_NSF = block(x_NSF, visible_NS)
         return x_NSF
 
 
@@ -172,6 +209,7 @@ def bert(
     bert_dropout: float = 0.1,
     init: Initialization = "bert5",
     normalize_tokens: bool = False,
+    readout: Readout = "token",
 ) -> BertPool:
     """Pool by attention, as published.
 
@@ -186,6 +224,7 @@ def bert(
             linear layers. ``bert2`` (published for I3D): token and positions N(0, F^-0.5), linear layers N(0, 0.02)
             without bias.
         normalize_tokens: Scale every token to length 1 first (published for I3D alone).
+        readout: ``token``: the output at the classification token; ``mean``: the mean of the outputs at the time steps.
     """
     return BertPool(
         num_features,
@@ -196,4 +235,5 @@ def bert(
         bert_dropout=bert_dropout,
         init=init,
         normalize_tokens=normalize_tokens,
+        readout=readout,
     )
