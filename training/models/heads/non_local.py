@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from training.models.heads.average import Tgap
 from training.models.heads.concatenation import Concat, ConcatFc
-from training.models.registry import Head, positive, register_head
+from training.models.registry import positive, register_head
 
 
 class NonLocalBlock(nn.Module):
@@ -48,23 +48,44 @@ class NonLocalBlock(nn.Module):
         return out_NFTHW
 
 
-class NonLocalPool(Head):
-    """A non-local block, then another head."""
+class NonLocalTgap(Tgap):
+    """A non-local block, then average pooling."""
 
-    def __init__(self, num_features: int, inner_width: int, pool: Head) -> None:
-        super().__init__()
+    def __init__(self, num_features: int, inner_width: int) -> None:
+        super().__init__(num_features)
         self.block = NonLocalBlock(num_features, inner_width)
-        self.pool = pool
-        self.num_features, self.num_steps = pool.num_features, pool.num_steps
 
     def forward(self, features_NFTHW: Tensor) -> Tensor:
-        """Pool ``(N, F, T, H, W)`` to ``(N, num_features)``; raises as the other head does."""
-        pooled_NF: Tensor = self.pool(self.block(features_NFTHW))
-        return pooled_NF
+        """Pool ``(N, F, T, H, W)`` to ``(N, F)``."""
+        return super().forward(self.block(features_NFTHW))
+
+
+class NonLocalConcat(Concat):
+    """A non-local block, then concatenation."""
+
+    def __init__(self, num_features: int, num_steps: int, inner_width: int) -> None:
+        super().__init__(num_features, num_steps)
+        self.block = NonLocalBlock(num_features, inner_width)
+
+    def forward(self, features_NFTHW: Tensor) -> Tensor:
+        """Pool ``(N, F, T, H, W)`` to ``(N, F x T)``; raises as :class:`Concat` does."""
+        return super().forward(self.block(features_NFTHW))
+
+
+class NonLocalConcatFc(ConcatFc):
+    """A non-local block, then concatenation and a linear layer."""
+
+    def __init__(self, num_features: int, num_steps: int, inner_width: int, head_width: int, fc_dropout: float) -> None:
+        super().__init__(num_features, num_steps, head_width, fc_dropout)
+        self.block = NonLocalBlock(num_features, inner_width)
+
+    def forward(self, features_NFTHW: Tensor) -> Tensor:
+        """Pool ``(N, F, T, H, W)`` to ``(N, head_width)``; raises as :class:`Concat` does."""
+        return super().forward(self.block(features_NFTHW))
 
 
 @register_head
-def nonlocal_tgap(num_features: int, num_steps: int, *, inner_width: int = 512) -> NonLocalPool:
+def nonlocal_tgap(num_features: int, num_steps: int, *, inner_width: int = 512) -> NonLocalTgap:
     """Non-local block and average pooling. It takes clips of every length.
 
     Args:
@@ -73,19 +94,19 @@ def nonlocal_tgap(num_features: int, num_steps: int, *, inner_width: int = 512) 
         inner_width: Features by which positions are compared; 512 is published.
     """
     del num_steps
-    return NonLocalPool(num_features, inner_width, Tgap(num_features))
+    return NonLocalTgap(num_features, inner_width)
 
 
 @register_head
-def nonlocal_concat(num_features: int, num_steps: int, *, inner_width: int = 512) -> NonLocalPool:
+def nonlocal_concat(num_features: int, num_steps: int, *, inner_width: int = 512) -> NonLocalConcat:
     """Non-local block, then all time steps side by side. Arguments as of :func:`nonlocal_concat_fc`."""
-    return NonLocalPool(num_features, inner_width, Concat(num_features, num_steps))
+    return NonLocalConcat(num_features, num_steps, inner_width)
 
 
 @register_head
 def nonlocal_concat_fc(
     num_features: int, num_steps: int, *, inner_width: int = 512, head_width: int = 1000, fc_dropout: float = 0.0
-) -> NonLocalPool:
+) -> NonLocalConcatFc:
     """Non-local block, concatenation, one linear layer more, no activation.
 
     Args:
@@ -93,6 +114,7 @@ def nonlocal_concat_fc(
         num_steps: T that the backbone leaves of a clip.
         inner_width: Features by which positions are compared; 512 is published.
         head_width: Features of the linear layer; 1000 is published, which makes it as large as BERT pooling.
-        fc_dropout: Probability to drop a feature before the layer, see :func:`~.concatenation.concat_fc`.
+        fc_dropout: Probability to drop a feature before the layer, see
+            :func:`training.models.heads.concatenation.concat_fc`.
     """
-    return NonLocalPool(num_features, inner_width, ConcatFc(num_features, num_steps, head_width, fc_dropout))
+    return NonLocalConcatFc(num_features, num_steps, inner_width, head_width, fc_dropout)
