@@ -1,5 +1,6 @@
 """A training as one TOML file: what is read, what is built, how it learns."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -7,9 +8,11 @@ from preprocessing.config import digest, to_plain
 from preprocessing.errors import ConfigError
 from preprocessing.ordering import MAX_SEED
 from preprocessing.sampling import Sampling
-from training.models.registry import head_options
+from training.models.registry import backbone_options, head_options
 
-MAY_CHANGE = frozenset({"data.shards", "epochs", "workers", "loader_workers", "save_every_s"})
+MAY_CHANGE = frozenset(
+    {"data.shards", "model.weights", "model.checkpointing", "epochs", "workers", "loader_workers", "save_every_s"}
+)
 """Keys that a run may be continued with other values of: they change what is done next, not what was done."""
 
 
@@ -58,38 +61,55 @@ class DataRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecipe:
-    """The recognizer, from fresh weights."""
+    """The recognizer, from fresh or from published weights."""
 
     backbone: str = "r2plus1d_18"
-    """Name of the backbone: resnet18, r2plus1d_18, r2plus1d_34."""
+    """Name of the backbone, such as resnext101, r2plus1d_34, i3d, slowfast_50, resnet18."""
     reduction: str = "none"
-    """Feature reduction between backbone and head."""
+    """Feature reduction: frab (a block appended to the backbone), frmb (its last block replaced), or none."""
+    reduction_width: int = 512
+    """Features that the reduction leaves."""
     head: str = "bert"
-    """Name of the temporal head: tgap, bert."""
+    """Name of the temporal head, such as tgap, concat_fc, lstm, bert."""
     width: float = 1.0
     """Multiplier of the backbone's channels, for small machines."""
     dropout: float = 0.8
     """Probability to drop a pooled feature before the classifier (0.8 in the papers, 0.7 for flow without BERT)."""
+    checkpointing: bool = False
+    """Compute the backbone's stages twice in training instead of keeping what they compute: slower, far less memory."""
+    flow_stack: int = 1
+    """Flow fields in the channels of one image."""
+    backbone_options: dict[str, Any] = field(default_factory=dict)
+    """Further options of the backbone, by name."""
     head_options: dict[str, Any] = field(default_factory=dict)
     """Further options of the head, by name."""
+    weights: str = ""
+    """Path or URI of published weights (`kinebert weights` lists them) or of a checkpoint to start from."""
+    weights_digest: str = ""
+    """SHA-256 of that file; filled in where the training starts, so that a run is never continued from another file."""
+    weights_allow: tuple[str, ...] = ()
+    """Patterns (such as head.*) of parameters that the file may lack, and of its keys that need no place."""
 
     def __post_init__(self) -> None:
         if self.width <= 0:
             raise ConfigError(f"model.width must be positive, got {self.width}.")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"model.dropout must be at least 0 and below 1, got {self.dropout}.")
-        for name, default in head_options(self.head, {}).items():
-            value = self.head_options.get(name, default)
-            if type(value) is not type(default) and not (type(default) is float and type(value) is int):
-                kind = type(default).__name__
-                raise ConfigError(f"model.head_options.{name} must be a {kind}, got {value!r}.")
+        for name in ("reduction_width", "flow_stack"):
+            _at_least(1, f"model.{name}", getattr(self, name))
+        _check_options("model.head_options", self.head_options, head_options(self.head, {}))
         head_options(self.head, self.head_options)
+        _check_options("model.backbone_options", self.backbone_options, backbone_options(self.backbone, {}))
+        backbone_options(self.backbone, self.backbone_options)
+        if self.weights_digest and not self.weights:
+            raise ConfigError("model.weights_digest is given without model.weights. Give the file as well.")
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of ``build_recognizer`` that a recipe decides."""
         reduction = None if self.reduction == "none" else self.reduction
-        chosen = {"backbone": self.backbone, "reduction": reduction, "head": self.head}
-        return {**self.head_options, **chosen, "width": self.width, "dropout": self.dropout}
+        names = ("backbone", "head", "width", "dropout", "reduction_width", "flow_stack", "checkpointing")
+        chosen = {name: getattr(self, name) for name in names}
+        return {**self.head_options, **chosen, "reduction": reduction, "backbone_options": dict(self.backbone_options)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +222,14 @@ class TrainRecipe:
     def digest(self) -> str:
         """Return twelve characters that change with anything that changes the weights."""
         return digest(self.identity())
+
+
+def _check_options(where: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    for name in options.keys() & defaults.keys():
+        value, default = options[name], defaults[name]
+        fits = type(value) is type(default) or (type(default), type(value)) in ((float, int), (tuple, list))
+        if default is not None and not fits:
+            raise ConfigError(f"{where}.{name} must be a {type(default).__name__}, got {value!r}.")
 
 
 def _at_least(least: float, name: str, value: float) -> None:
