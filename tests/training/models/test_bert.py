@@ -111,6 +111,32 @@ def test_order_of_the_steps_matters(head: BertPool, tokens_NTF: torch.Tensor) ->
     assert (pooled_NF - reversed_NF).abs().max() < 1e-5
 
 
+def test_the_mean_readout_averages_the_steps(tokens_NTF: torch.Tensor) -> None:
+    head = bert(32, 6, readout="mean").eval()
+    features_NFTHW = tokens_NTF.transpose(1, 2)[..., None, None].expand(-1, -1, -1, 2, 3)
+    assert torch.allclose(head(features_NFTHW), head.encode(tokens_NTF)[:, 1:].mean(dim=1), atol=1e-5)
+    head.readout = "token"
+    assert torch.allclose(head(features_NFTHW), head.encode(tokens_NTF)[:, 0], atol=1e-5)
+    with pytest.raises(ConfigError, match="readout must be token or mean, got 'cls'"):
+        bert(32, 6, readout="cls")  # type: ignore[arg-type]
+
+
+def test_attention_weights_are_those_that_the_forward_pass_uses(head: BertPool, tokens_NTF: torch.Tensor) -> None:
+    inputs: list[tuple[torch.Tensor, torch.Tensor]] = []  # of every attention layer: what goes in, what comes out
+    for block in head.blocks:
+        block.attention.register_forward_hook(lambda _, args, out: inputs.append((args[0], out)))
+    head.encode(tokens_NTF)
+    seen = list(inputs)
+    layers = head.attention_weights(tokens_NTF.transpose(1, 2)[..., None, None])
+    assert [tuple(weights_NASS.shape) for weights_NASS in layers] == [(3, 8, 7, 7)] * 2
+    for weights_NASS, block, (x_NSF, out_NSF) in zip(layers, head.blocks, seen, strict=True):
+        assert torch.allclose(weights_NASS.sum(dim=-1), torch.ones(3, 8, 7), atol=1e-5)
+        value_NASD = block.attention.value(x_NSF).reshape(3, 7, 8, 4).transpose(1, 2)
+        mixed_NSF = (weights_NASS @ value_NASD).transpose(1, 2).reshape(3, 7, 32)
+        assert torch.allclose(block.attention.output(mixed_NSF), out_NSF, atol=1e-4)
+    assert layers[0].max() > 0.5, "a head that is picky, so that this says something"
+
+
 def test_normalised_tokens_have_no_length(tokens_NTF: torch.Tensor) -> None:
     head = bert(32, 6, normalize_tokens=True).eval()
     assert torch.allclose(head.encode(tokens_NTF), head.encode(9 * tokens_NTF), atol=1e-5)
