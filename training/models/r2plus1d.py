@@ -1,108 +1,176 @@
 """R(2+1)D: a 3D residual network whose convolutions are split into a spatial and a temporal one.
 
 Source: "A closer look at spatiotemporal convolutions for action recognition", CVPR 2018, arXiv:1711.11248.
-Parameter names and widths are those of the published IG-65M weights, which load unchanged. torchvision uses the
-same names, but takes the middle width from the block instead of the convolution, and eps 1e-5: its weights do not fit.
+Three families are published: ``ig65m`` (VMZ, and "Large-scale weakly-supervised pre-training for video action
+recognition", CVPR 2019, arXiv:1905.00561; 34 layers, eps 1e-3), ``torchvision`` (18 layers; its blocks take the middle
+width of their first convolution for both), and ``hara`` ("Would mega-scale datasets further enhance spatiotemporal 3D
+CNNs?", arXiv:2004.04968; 18, 34 and 50 layers, a stem over 7 frames with a pool, T / 16).
 
-Axes: N batch, C channels, T frames, H height, W width.
+Axes: N batch, C channels, T frames, H height, W width, F features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
-from training.models.registry import FLOW, KINETICS, Backbone, positive, register_backbone, scaled
+from training.models.blocks import Residual, ResidualTrunk, convolution, projection
+from training.models.registry import BYTE_FLOW, FLOW, HARA, KINETICS, find, positive, register_backbone, scaled
+
+Norm = Callable[[int], nn.Module]
 
 
-def _norm(channels: int) -> nn.BatchNorm3d:
-    # eps is that of the IG-65M weights. Their momentum, 0.9, lets the running statistics follow the last batch
-    # alone: harmless with their batches, not with the small ones of a small machine, so torch's 0.1 stays.
-    return nn.BatchNorm3d(channels, eps=1e-3)
+@dataclass(frozen=True)
+class Family:
+    """What tells the published families apart."""
+
+    eps: float
+    """Of the batch norms."""
+    stem_middle: int
+    """Channels between the stem's two convolutions."""
+    stem_frames: int
+    """Frames that the stem looks at."""
+    pool: bool
+    """Whether a pool behind the stem halves T, H and W."""
+    one_middle: bool
+    """Whether both convolutions of a block have the middle width that the first one's channels give."""
+
+
+FAMILIES = {
+    "ig65m": Family(eps=1e-3, stem_middle=45, stem_frames=3, pool=False, one_middle=False),
+    "torchvision": Family(eps=1e-5, stem_middle=45, stem_frames=3, pool=False, one_middle=True),
+    "hara": Family(eps=1e-5, stem_middle=110, stem_frames=7, pool=True, one_middle=False),
+}
+
+
+def middle_width(channels_in: int, channels_out: int) -> int:
+    """Return the channels in the middle that give both parts as many weights as one (3, 3, 3) convolution."""
+    return (27 * channels_in * channels_out) // (9 * channels_in + 3 * channels_out)
 
 
 class Conv2Plus1d(nn.Sequential):
-    """A (1, 3, 3) convolution, then a (3, 1, 1) one, with about as many weights as one (3, 3, 3) convolution."""
+    """A (1, 3, 3) convolution to ``middle`` channels, then a (3, 1, 1) one."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
-        middle = (27 * channels_in * channels_out) // (9 * channels_in + 3 * channels_out)
+    def __init__(self, channels_in: int, middle: int, channels_out: int, step: int, norm: Norm) -> None:
         super().__init__(
-            nn.Conv3d(channels_in, middle, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False),
-            _norm(middle),
+            convolution(channels_in, middle, (1, 3, 3), (1, step, step)),
+            norm(middle),
             nn.ReLU(inplace=True),
-            nn.Conv3d(middle, channels_out, (3, 1, 1), (stride, 1, 1), (1, 0, 0), bias=False),
+            convolution(middle, channels_out, (3, 1, 1), (step, 1, 1)),
         )
 
 
-class BasicBlock(nn.Module):
+class BasicBlock(Residual):
     """Two factorised convolutions around a shortcut."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
-        super().__init__()
+    def __init__(self, channels_in: int, channels_out: int, step: int, norm: Norm, one_middle: bool) -> None:
+        super().__init__(_shortcut(channels_in, channels_out, step, norm))
+        first = middle_width(channels_in, channels_out)
+        second = first if one_middle else middle_width(channels_out, channels_out)
         self.conv1 = nn.Sequential(
-            Conv2Plus1d(channels_in, channels_out, stride), _norm(channels_out), nn.ReLU(inplace=True)
+            Conv2Plus1d(channels_in, first, channels_out, step, norm), norm(channels_out), nn.ReLU(inplace=True)
         )
-        self.conv2 = nn.Sequential(Conv2Plus1d(channels_out, channels_out), _norm(channels_out))
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = None
-        if stride != 1 or channels_in != channels_out:
-            shortcut = nn.Conv3d(channels_in, channels_out, 1, stride, bias=False)
-            self.downsample = nn.Sequential(shortcut, _norm(channels_out))
+        self.conv2 = nn.Sequential(Conv2Plus1d(channels_out, second, channels_out, 1, norm), norm(channels_out))
 
-    def forward(self, x_NCTHW: Tensor) -> Tensor:
-        """Map ``(N, C, T, H, W)`` to ``(N, C', T / stride, H / stride, W / stride)``."""
-        shortcut_NCTHW: Tensor = x_NCTHW if self.downsample is None else self.downsample(x_NCTHW)
-        out_NCTHW: Tensor = self.relu(self.conv2(self.conv1(x_NCTHW)) + shortcut_NCTHW)
-        return out_NCTHW
+    def residual(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, T, H, W)`` to ``(N, C', T / step, H / step, W / step)``, without the last ReLU."""
+        out: Tensor = self.conv2(self.conv1(x))
+        return out
 
 
-class R2Plus1d(Backbone):
+class Bottleneck(Residual):
+    """A factorised convolution on ``planes`` channels, between two convolutions of size 1."""
+
+    def __init__(self, channels_in: int, planes: int, channels_out: int, step: int, norm: Norm) -> None:
+        super().__init__(_shortcut(channels_in, channels_out, step, norm))
+        one, middle = (1, 1, 1), middle_width(planes, planes)
+        self.conv1 = nn.Sequential(convolution(channels_in, planes, one, one), norm(planes), nn.ReLU(inplace=True))
+        self.conv2 = nn.Sequential(Conv2Plus1d(planes, middle, planes, step, norm), norm(planes), nn.ReLU(inplace=True))
+        self.conv3 = nn.Sequential(convolution(planes, channels_out, one, one), norm(channels_out))
+
+    def residual(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, T, H, W)`` to ``(N, C', T / step, H / step, W / step)``, without the last ReLU."""
+        out: Tensor = self.conv3(self.conv2(self.conv1(x)))
+        return out
+
+
+def _shortcut(channels_in: int, channels_out: int, step: int, norm: Norm) -> nn.Module | None:
+    if step == 1 and channels_in == channels_out:
+        return None
+    return projection(channels_in, channels_out, (step,) * 3, norm)
+
+
+def _stem(channels_in: int, channels_out: int, width: float, family: Family, norm: Norm) -> nn.Sequential:
+    middle = max(1, round(family.stem_middle * width))
+    layers = [
+        convolution(channels_in, middle, (1, 7, 7), (1, 2, 2)),
+        norm(middle),
+        nn.ReLU(inplace=True),
+        convolution(middle, channels_out, (family.stem_frames, 1, 1), (1, 1, 1)),
+        norm(channels_out),
+        nn.ReLU(inplace=True),
+    ]
+    return nn.Sequential(*layers, nn.MaxPool3d(3, 2, 1)) if family.pool else nn.Sequential(*layers)
+
+
+class R2Plus1d(ResidualTrunk):
     """R(2+1)D trunk without classifier: ``(N, C, T, H, W)`` to ``(N, F, T / 8, H / 16, W / 16)``, rounded up.
+
+    Family ``hara`` leaves half of each.
 
     Args:
         blocks: Residual blocks of each of the four stages.
+        expansion: 1 for basic blocks, 4 for bottlenecks. F is 512 times it.
         channels_in: C.
-        width: Multiplier of every number of channels inside. F is 512 times it.
+        width: Multiplier of every number of channels inside.
+        family: Key of :data:`FAMILIES`.
+        momentum: Of the batch norms' running statistics. The IG-65M weights were trained, and fine-tuned by the BERT
+            papers, with 0.9, which lets them follow the last batch alone: harmless with their batches, not with the
+            small ones of a small machine.
     """
 
-    temporal_stride = 8
+    def __init__(
+        self, blocks: Sequence[int], expansion: int, channels_in: int, width: float, family: str, momentum: float
+    ) -> None:
+        positive(width=width, momentum=momentum)
+        kind = find(FAMILIES, family, "family of R(2+1)D")
+        norm = partial(nn.BatchNorm3d, eps=kind.eps, momentum=momentum)
+        planes = [scaled(channels, width) for channels in (64, 64, 128, 256, 512)]
 
-    def __init__(self, blocks: Sequence[int], channels_in: int = 3, width: float = 1.0) -> None:
-        super().__init__()
-        positive(width=width)
-        middle = max(1, round(45 * width))
-        widths = [scaled(channels, width) for channels in (64, 64, 128, 256, 512)]
-        self.num_features = widths[-1]
-        self.stem = nn.Sequential(
-            nn.Conv3d(channels_in, middle, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False),
-            _norm(middle),
-            nn.ReLU(inplace=True),
-            nn.Conv3d(middle, widths[0], (3, 1, 1), 1, (1, 0, 0), bias=False),
-            _norm(widths[0]),
-            nn.ReLU(inplace=True),
+        def block(_: int, before: int, after: int, step: int) -> nn.Module:
+            if expansion == 1:
+                return BasicBlock(before, after, step, norm, kind.one_middle)
+            return Bottleneck(before, after // expansion, after, step, norm)
+
+        super().__init__(
+            channels_in,
+            _stem(channels_in, planes[0], width, kind, norm),
+            blocks,
+            [planes[0], *(expansion * channels for channels in planes[1:])],
+            block,
         )
-        for i, count in enumerate(blocks, start=1):
-            first = BasicBlock(widths[i - 1], widths[i], stride=1 if i == 1 else 2)
-            rest = (BasicBlock(widths[i], widths[i], stride=1) for _ in range(count - 1))
-            self.add_module(f"layer{i}", nn.Sequential(first, *rest))
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.temporal_stride = 16 if kind.pool else 8
+        self.norm = norm
 
-    def forward(self, x_NCTHW: Tensor) -> Tensor:
-        """Map ``(N, C, T, H, W)`` to ``(N, F, T', H', W')``."""
-        x_NCTHW = self.stem(x_NCTHW)
-        for i in range(1, 5):
-            x_NCTHW = self.get_submodule(f"layer{i}")(x_NCTHW)
-        return x_NCTHW
+    def make_reduction(self, channels_in: int, channels_out: int) -> nn.Module:
+        """Return a factorised bottleneck half as wide inside; the papers reduce no R(2+1)D."""
+        return Bottleneck(channels_in, max(1, channels_out // 2), channels_out, 1, self.norm)
 
 
-@register_backbone(rgb=KINETICS, flow=FLOW)
-def r2plus1d_18(channels_in: int = 3, width: float = 1.0) -> R2Plus1d:
+@register_backbone(rgb=KINETICS, flow=FLOW, pose=KINETICS)
+def r2plus1d_18(channels_in: int = 3, width: float = 1.0, *, family: str = "ig65m", momentum: float = 0.1) -> R2Plus1d:
     """R(2+1)D with 18 layers."""
-    return R2Plus1d((2, 2, 2, 2), channels_in, width)
+    return R2Plus1d((2, 2, 2, 2), 1, channels_in, width, family, momentum)
 
 
-@register_backbone(rgb=KINETICS, flow=FLOW)
-def r2plus1d_34(channels_in: int = 3, width: float = 1.0) -> R2Plus1d:
+@register_backbone(rgb=KINETICS, flow=FLOW, pose=KINETICS)
+def r2plus1d_34(channels_in: int = 3, width: float = 1.0, *, family: str = "ig65m", momentum: float = 0.1) -> R2Plus1d:
     """R(2+1)D with 34 layers."""
-    return R2Plus1d((3, 4, 6, 3), channels_in, width)
+    return R2Plus1d((3, 4, 6, 3), 1, channels_in, width, family, momentum)
+
+
+@register_backbone(rgb=HARA, flow=BYTE_FLOW, pose=HARA)
+def r2plus1d_50(channels_in: int = 3, width: float = 1.0, *, family: str = "hara", momentum: float = 0.1) -> R2Plus1d:
+    """R(2+1)D with 50 layers."""
+    return R2Plus1d((3, 4, 6, 3), 4, channels_in, width, family, momentum)

@@ -1,83 +1,115 @@
 """ResNet: the 2D residual network, run on each frame of a clip.
 
-Source: "Deep residual learning for image recognition", CVPR 2016, arXiv:1512.03385.
-Parameter names and widths are those of torchvision's ImageNet weights.
+Sources: "Deep residual learning for image recognition", CVPR 2016, arXiv:1512.03385. Fusion of stages: "Exploring deep
+spatio-temporal fusion architectures towards late temporal modeling of human action recognition", METU 2020, table 3.5.
 
-Axes: N batch, C channels, T frames, H height, W width; B = N x T.
+Axes: N batch, C channels, T frames, H height, W width, F features; B = N x T.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from training.models.registry import FLOW, IMAGENET, Backbone, positive, register_backbone, scaled
+from training.models.blocks import BasicBlock, Bottleneck, ResidualTrunk, stem
+from training.models.registry import FLOW, IMAGENET, find, positive, register_backbone, scaled
 
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut."""
-
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels_out)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = None
-        if stride != 1 or channels_in != channels_out:
-            shortcut = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
-            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(channels_out))
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Map ``(B, C, H, W)`` to ``(B, C', H / stride, W / stride)``."""
-        shortcut_BCHW: Tensor = x_BCHW if self.downsample is None else self.downsample(x_BCHW)
-        x_BCHW = self.relu(self.bn1(self.conv1(x_BCHW)))
-        out_BCHW: Tensor = self.relu(self.bn2(self.conv2(x_BCHW)) + shortcut_BCHW)
-        return out_BCHW
+FUSIONS = {"none": 1, "dual": 2, "triple": 3, "quadruple": 4}
+"""How many of the last stages are joined to features."""
 
 
-class FrameResNet(Backbone):
+class FrameResNet(ResidualTrunk):
     """ResNet trunk without classifier, frame by frame: ``(N, C, T, H, W)`` to ``(N, F, T, H / 32, W / 32)``.
 
     Frames do not see each other here; in training they share the statistics of the batch norms.
 
     Args:
         blocks: Residual blocks of each of the four stages.
+        expansion: 1 for basic blocks, 4 for bottlenecks.
         channels_in: C.
-        width: Multiplier of every number of channels inside. F is 512 times it.
+        width: Multiplier of every number of channels inside.
+        fusion: Key of :data:`FUSIONS`. Earlier stages are averaged to the size of the last one, in front of which they
+            lie in the channels. F is the sum of the stages' channels, 512 times ``expansion`` for the last one.
     """
 
     temporal_stride = 1
 
-    def __init__(self, blocks: Sequence[int], channels_in: int = 3, width: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, blocks: Sequence[int], expansion: int, channels_in: int, width: float, fusion: str) -> None:
         positive(width=width)
-        widths = [scaled(channels, width) for channels in (64, 64, 128, 256, 512)]
-        self.num_features = widths[-1]
-        self.conv1 = nn.Conv2d(channels_in, widths[0], 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(widths[0])
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
-        for i, count in enumerate(blocks, start=1):
-            first = BasicBlock(widths[i - 1], widths[i], stride=1 if i == 1 else 2)
-            rest = (BasicBlock(widths[i], widths[i], stride=1) for _ in range(count - 1))
-            self.add_module(f"layer{i}", nn.Sequential(first, *rest))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        num_fused = find(FUSIONS, fusion, "fusion of stages")
+        planes = [scaled(channels, width) for channels in (64, 64, 128, 256, 512)]
+        widths = [planes[0], *(expansion * channels for channels in planes[1:])]
+        super().__init__(
+            channels_in,
+            stem(channels_in, planes[0], (7, 7), nn.MaxPool2d(3, 2, 1)),
+            blocks,
+            widths,
+            partial(_block, expansion),
+        )
+        self.num_fused, self.num_features = num_fused, sum(widths[-num_fused:])
+
+    def make_reduction(self, channels_in: int, channels_out: int) -> nn.Module:
+        """Return a bottleneck half as wide inside: the 2D form of the papers' for SlowFast."""
+        return Bottleneck(channels_in, max(1, channels_out // 2), channels_out, (3, 3), (1, 1))
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         """Map ``(N, C, T, H, W)`` to ``(N, F, T, H', W')``."""
         n, _, t, _, _ = x_NCTHW.shape
-        x_BCHW = x_NCTHW.transpose(1, 2).flatten(0, 1)
-        x_BCHW = self.maxpool(self.relu(self.bn1(self.conv1(x_BCHW))))
-        for i in range(1, 5):
-            x_BCHW = self.get_submodule(f"layer{i}")(x_BCHW)
-        features_NFTHW: Tensor = x_BCHW.unflatten(0, (n, t)).transpose(1, 2)
-        return features_NFTHW
+        x_BCHW: Tensor = self.run(self.stem, x_NCTHW.transpose(1, 2).flatten(0, 1))
+        maps = []
+        for stage in self.stages():
+            x_BCHW = self.run(stage, x_BCHW)
+            maps.append(x_BCHW)
+        x_BFHW = _fuse(maps[-self.num_fused :])
+        if self.mapper is not None:
+            x_BFHW = self.run(self.mapper, x_BFHW)
+        return x_BFHW.reshape(n, t, *x_BFHW.shape[1:]).transpose(1, 2)
 
 
-@register_backbone(rgb=IMAGENET, flow=FLOW)
-def resnet18(channels_in: int = 3, width: float = 1.0) -> FrameResNet:
+def _fuse(maps: list[Tensor]) -> Tensor:
+    """Average maps, each half the size of the one before, to the size of the last, and join their channels."""
+    pooled = [
+        # A last pixel that an odd size leaves over is averaged by itself, as the stages' strides keep it.
+        functional.avg_pool2d(map_BCHW, 2**halvings, ceil_mode=True)
+        for halvings, map_BCHW in zip(range(len(maps) - 1, 0, -1), maps[:-1], strict=True)
+    ]
+    return torch.cat([*pooled, maps[-1]], dim=1) if pooled else maps[-1]
+
+
+def _block(expansion: int, stage: int, channels_in: int, channels_out: int, step: int) -> nn.Module:
+    del stage
+    if expansion == 1:
+        return BasicBlock(channels_in, channels_out, (3, 3), (step, step))
+    return Bottleneck(channels_in, channels_out // expansion, channels_out, (3, 3), (step, step))
+
+
+@register_backbone(rgb=IMAGENET, flow=FLOW, pose=IMAGENET)
+def resnet18(channels_in: int = 3, width: float = 1.0, *, fusion: str = "none") -> FrameResNet:
     """ResNet with 18 layers, run per frame."""
-    return FrameResNet((2, 2, 2, 2), channels_in, width)
+    return FrameResNet((2, 2, 2, 2), 1, channels_in, width, fusion)
+
+
+@register_backbone(rgb=IMAGENET, flow=FLOW, pose=IMAGENET)
+def resnet34(channels_in: int = 3, width: float = 1.0, *, fusion: str = "none") -> FrameResNet:
+    """ResNet with 34 layers, run per frame."""
+    return FrameResNet((3, 4, 6, 3), 1, channels_in, width, fusion)
+
+
+@register_backbone(rgb=IMAGENET, flow=FLOW, pose=IMAGENET)
+def resnet50(channels_in: int = 3, width: float = 1.0, *, fusion: str = "none") -> FrameResNet:
+    """ResNet with 50 layers, run per frame; the step is in the 3x3 convolutions."""
+    return FrameResNet((3, 4, 6, 3), 4, channels_in, width, fusion)
+
+
+@register_backbone(rgb=IMAGENET, flow=FLOW, pose=IMAGENET)
+def resnet101(channels_in: int = 3, width: float = 1.0, *, fusion: str = "none") -> FrameResNet:
+    """ResNet with 101 layers, run per frame."""
+    return FrameResNet((3, 4, 23, 3), 4, channels_in, width, fusion)
+
+
+@register_backbone(rgb=IMAGENET, flow=FLOW, pose=IMAGENET)
+def resnet152(channels_in: int = 3, width: float = 1.0, *, fusion: str = "none") -> FrameResNet:
+    """ResNet with 152 layers, run per frame."""
+    return FrameResNet((3, 8, 36, 3), 4, channels_in, width, fusion)

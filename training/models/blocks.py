@@ -1,0 +1,217 @@
+"""What every residual network here is made of: convolutions, shortcuts, blocks, and a trunk of four stages.
+
+Blocks work on images and on clips alike: kernels and strides of two numbers make 2D layers, of three 3D layers.
+Sources: "Deep residual learning for image recognition", CVPR 2016, arXiv:1512.03385 (blocks, shortcuts A and B);
+"Late temporal modeling in 3D CNN architectures with BERT for action recognition", arXiv:2008.01232 (FRAB and FRMB).
+
+Axes: N batch, C channels, T frames, H height, W width; ... is H and W, or T, H and W.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from preprocessing.errors import ConfigError
+from training.models.registry import Backbone, find, positive
+
+Size = tuple[int, ...]
+_CONVOLUTIONS: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
+_NORMS: dict[int, Any] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+def convolution(channels_in: int, channels_out: int, kernel: Size, stride: Size, groups: int = 1) -> nn.Module:
+    """Return a convolution without bias, padded so that its output is the input's size over ``stride``, rounded up."""
+    padding = tuple(length // 2 for length in kernel)
+    layer: nn.Module = _CONVOLUTIONS[len(kernel)](
+        channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False
+    )
+    return layer
+
+
+class ZeroPadding(nn.Module):
+    """Shortcut A: every ``stride``-th value, and zeros for the channels that the input does not have."""
+
+    def __init__(self, new_channels: int, stride: Size) -> None:
+        super().__init__()
+        self.new_channels, self.steps = new_channels, tuple(slice(None, None, step) for step in stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, ...)`` to ``(N, C + new_channels, ... / stride)``."""
+        return functional.pad(x[:, :, *self.steps], (0, 0) * len(self.steps) + (0, self.new_channels))
+
+
+def projection(channels_in: int, channels_out: int, stride: Size, norm: Callable[[int], nn.Module]) -> nn.Module:
+    """Return shortcut B: a convolution of size 1, and a norm."""
+    return nn.Sequential(convolution(channels_in, channels_out, (1,) * len(stride), stride), norm(channels_out))
+
+
+def shortcut(kind: str, channels_in: int, channels_out: int, stride: Size) -> nn.Module | None:
+    """Return the shortcut around a block, None where its input can be added as it is.
+
+    Raises:
+        ConfigError: If ``kind`` is neither A nor B.
+    """
+    make = find({"A": _padded, "B": _projected}, kind, "shortcut")
+    return None if max(stride) == 1 and channels_in == channels_out else make(channels_in, channels_out, stride)
+
+
+def _padded(channels_in: int, channels_out: int, stride: Size) -> nn.Module:
+    return ZeroPadding(channels_out - channels_in, stride)
+
+
+def _projected(channels_in: int, channels_out: int, stride: Size) -> nn.Module:
+    return projection(channels_in, channels_out, stride, _NORMS[len(stride)])
+
+
+class Residual(nn.Module):
+    """A block around a shortcut. ``downsample`` is the shortcut where the input has not the block's shape."""
+
+    def __init__(self, downsample: nn.Module | None) -> None:
+        super().__init__()
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    def residual(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, ...)`` to ``(N, C', ... / stride)``, without the last ReLU."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, ...)`` to ``(N, C', ... / stride)``."""
+        out = self.residual(x)
+        out += x if self.downsample is None else self.downsample(x)
+        result: Tensor = self.relu(out)
+        return result
+
+
+class BasicBlock(Residual):
+    """Two convolutions of one ``kernel``."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: Size, stride: Size, kind: str = "B") -> None:
+        super().__init__(shortcut(kind, channels_in, channels_out, stride))
+        norm = _NORMS[len(kernel)]
+        self.conv1 = convolution(channels_in, channels_out, kernel, stride)
+        self.bn1 = norm(channels_out)
+        self.conv2 = convolution(channels_out, channels_out, kernel, (1,) * len(kernel))
+        self.bn2 = norm(channels_out)
+
+    def residual(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, ...)`` to ``(N, C', ... / stride)``, without the last ReLU."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        out: Tensor = self.bn2(self.conv2(x))
+        return out
+
+
+class Bottleneck(Residual):
+    """A convolution of ``kernel``, in ``groups``, on ``middle`` channels, between two of size 1."""
+
+    def __init__(
+        self,
+        channels_in: int,
+        middle: int,
+        channels_out: int,
+        kernel: Size,
+        stride: Size,
+        groups: int = 1,
+        kind: str = "B",
+    ) -> None:
+        super().__init__(shortcut(kind, channels_in, channels_out, stride))
+        norm, one = _NORMS[len(kernel)], (1,) * len(kernel)
+        self.conv1 = convolution(channels_in, middle, one, one)
+        self.bn1 = norm(middle)
+        self.conv2 = convolution(middle, middle, kernel, stride, groups)
+        self.bn2 = norm(middle)
+        self.conv3 = convolution(middle, channels_out, one, one)
+        self.bn3 = norm(channels_out)
+
+    def residual(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, ...)`` to ``(N, C', ... / stride)``, without the last ReLU."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        out: Tensor = self.bn3(self.conv3(x))
+        return out
+
+
+def stem(channels_in: int, channels_out: int, kernel: Size, pool: nn.Module | None) -> nn.Sequential:
+    """Return the first layers: a convolution that halves H and W, and perhaps a ``pool``."""
+    stride = (*(1,) * (len(kernel) - 2), 2, 2)
+    first = convolution(channels_in, channels_out, kernel, stride)
+    layers = (first, _NORMS[len(kernel)](channels_out), nn.ReLU(inplace=True))
+    return nn.Sequential(*layers) if pool is None else nn.Sequential(*layers, pool)
+
+
+class ResidualTrunk(Backbone):
+    """A stem, four stages of residual blocks, and a mapper where features were reduced by appending.
+
+    Args:
+        channels_in: C.
+        stem: Maps ``(N, C, ...)`` to ``(N, widths[0], ...)``.
+        blocks: Residual blocks of each of the four stages.
+        widths: Channels after the stem and after each stage; F is the last of them.
+        make_block: Called with the stage (0 to 3), the channels in and out, and the step between pixels (1 or 2).
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        stem: nn.Module,
+        blocks: Sequence[int],
+        widths: Sequence[int],
+        make_block: Callable[[int, int, int, int], nn.Module],
+    ) -> None:
+        super().__init__()
+        self.channels_in = channels_in
+        self.num_features = self.last_features = widths[-1]  # F, and what the last stage gives to it
+        self.stem = stem
+        for i, count in enumerate(blocks):
+            first = make_block(i, widths[i], widths[i + 1], 1 if i == 0 else 2)
+            rest = (make_block(i, widths[i + 1], widths[i + 1], 1) for _ in range(count - 1))
+            self.add_module(f"layer{i + 1}", nn.Sequential(first, *rest))
+        self.mapper: nn.Module | None = None
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def check_input(self, channels: int, frames: int, height: int, width: int) -> None:
+        """Raise a ConfigError unless the clip has this network's channels; every length and size will do."""
+        if channels != self.channels_in or min(frames, height, width) < 1:
+            raise ConfigError(
+                f"{type(self).__name__} takes clips of {self.channels_in} channels and of any length and size above 0, "
+                f"got {channels} channels, {frames} frames of {width}x{height}."
+            )
+
+    def stages(self) -> list[nn.Module]:
+        """Return the four stages in order."""
+        return [self.get_submodule(f"layer{i}") for i in range(1, 5)]
+
+    def forward(self, x_NCTHW: Tensor) -> Tensor:
+        """Map ``(N, C, T, H, W)`` to ``(N, F, T', H', W')``."""
+        for part in (self.stem, *self.stages()):
+            x_NCTHW = self.run(part, x_NCTHW)
+        return x_NCTHW if self.mapper is None else self.run(self.mapper, x_NCTHW)
+
+    def reduce_append(self, width: int) -> None:
+        """Append a block (``mapper``) that leaves ``width`` features: FRAB."""
+        self.mapper = self._reduction(self.num_features, width)
+        self.num_features, self.reduced = width, ("mapper",)
+
+    def reduce_replace(self, width: int) -> None:
+        """Replace the last block by one that leaves ``width`` features: FRMB. Its trained weights are lost."""
+        last = self.stages()[-1]
+        assert isinstance(last, nn.Sequential)
+        last[-1] = self._reduction(self.last_features, width)
+        self.num_features += width - self.last_features
+        self.last_features, self.reduced = width, (f"layer4.{len(last) - 1}",)
+
+    def make_reduction(self, channels_in: int, channels_out: int) -> nn.Module:
+        """Return the block of a feature reduction."""
+        raise NotImplementedError
+
+    def _reduction(self, channels_in: int, width: int) -> nn.Module:
+        positive(width=width)
+        block = self.make_reduction(channels_in, width)
+        for module in block.modules():
+            if isinstance(module, nn.Conv2d | nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight)  # by the inputs, as published; the trunk's is by the outputs
+        return block
