@@ -46,6 +46,7 @@ class VideoFrames:
 
     def __iter__(self) -> Iterator[UInt8]:
         size: tuple[int, int] | None = None
+        turn: Turn | None = None
         frames = self._decoded()
         # one for all frames, with one thread: left to themselves, frames start threads for all cores of the node, each
         to_bgr = VideoReformatter()
@@ -55,7 +56,8 @@ class VideoFrames:
                     frame = next(frames, None)
                     if frame is None:
                         return
-                    turn = display_turn(frame)
+                    if turn is None:  # asked for its side data, a frame stays in memory until garbage is collected
+                        turn = display_turn(frame)
                     image_HW3 = turn.apply(cast(UInt8, to_bgr.reformat(frame, format="bgr24", threads=1).to_ndarray()))
             except Exception as error:  # whatever a decoder says of a damaged file is data, not a bug
                 if getattr(error, "errno", None) in _STORAGE_TROUBLE:

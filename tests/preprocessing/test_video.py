@@ -1,11 +1,13 @@
 """Decoding: counts, order, uprightness and damage, against OpenCV and the real odd clips."""
 
 import csv
+import gc
 import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -154,3 +156,15 @@ def test_a_decoder_starts_no_threads(tmp_path: Path) -> None:
     before = set(os.listdir("/proc/self/task"))
     for _ in VideoFrames(str(path), AS_CODED):
         assert set(os.listdir("/proc/self/task")) <= before
+
+
+def test_frames_go_as_soon_as_they_are_used(tmp_path: Path) -> None:
+    """Those that wait for the collector of garbage took hundreds of megabytes."""
+    path = write_video(tmp_path / "v.mp4", moving_texture(30))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in VideoFrames(str(path), AS_CODED):
+            assert sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects()) <= 4
+    finally:
+        gc.enable()
