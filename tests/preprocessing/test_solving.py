@@ -142,3 +142,22 @@ def wait_for(paths: list[Path]) -> None:
     while not all(path.exists() for path in paths):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def get_ready(times: Path) -> None:
+    start = time.thread_time()
+    FlowSolver(backend="numba").ready(TvL1Params())
+    times.write_text(str(time.thread_time() - start))
+
+
+@pytest.mark.slow
+def test_on_a_fresh_node_one_process_compiles_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    spawn = multiprocessing.get_context("spawn").Process
+    processes = [spawn(target=get_ready, args=(tmp_path / name,)) for name in "abc"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    seconds = sorted(float((tmp_path / name).read_text()) for name in "abc")
+    assert seconds[1] < 0.5 * seconds[2]  # measured 0.7 against 9 s
