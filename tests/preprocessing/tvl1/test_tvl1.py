@@ -279,10 +279,11 @@ def test_many_frames_are_solved_pair_by_pair(backend: Backend) -> None:
     """The bits of a pair do not depend on its neighbours, however unlike they are."""
     frames = random_frames(40, 52, count=5)
     frames[2] = 0
-    together = tvl1_flow(frames, backend=backend)
+    params = TvL1Params(nscales=2, warps=3, outer_iterations=3)  # pairs with the black frame never converge
+    together = tvl1_flow(frames, params, backend)
     assert together.shape == (4, 2, 40, 52)
     for flow_2HW, pair in zip(together, pairwise(frames), strict=True):
-        assert np.array_equal(flow_2HW, tvl1_flow(np.stack(pair), backend=backend)[0])
+        assert np.array_equal(flow_2HW, tvl1_flow(np.stack(pair), params, backend)[0])
 
 
 @pytest.mark.parametrize("num_threads", [2, 3, 8])
