@@ -20,12 +20,12 @@ from training.models.registry import (
     InputSpec,
     find,
     head_options,
+    joint_options,
     num_channels,
     positive,
     scaled,
     takes_paths,
 )
-from training.models.registry import backbone_options as all_backbone_options
 
 
 class Recognizer(nn.Module):
@@ -47,10 +47,14 @@ class Recognizer(nn.Module):
         self.backbone, self.head = backbone, head
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(head.num_features, num_classes)
-        nn.init.xavier_uniform_(self.classifier.weight)
-        nn.init.zeros_(self.classifier.bias)
+        self.reset_classifier()
         self.spec = spec
         self._config = copy.deepcopy(config)
+
+    def reset_classifier(self) -> None:
+        """Give the classifier fresh weights."""
+        nn.init.xavier_uniform_(self.classifier.weight)
+        nn.init.zeros_(self.classifier.bias)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -161,6 +165,7 @@ def build_recognizer(
     positive(num_classes=num_classes, clip_length=clip_length, size=size, width=width, reduction_width=reduction_width)
     if not 0 <= dropout < 1:
         raise ConfigError(f"dropout must be at least 0 and below 1, got {dropout}.")
+    of_backbone, of_head = joint_options(backbone, backbone_options or {}, head, options)
     config = {
         "backbone": backbone,
         "reduction": None if reduction == "none" else reduction,
@@ -175,9 +180,9 @@ def build_recognizer(
         "frame_size": None if frame_size is None else list(frame_size),
         "flow_stack": flow_stack,
         "reduction_width": reduction_width,
-        "backbone_options": all_backbone_options(backbone, backbone_options or {}),
+        "backbone_options": of_backbone,
         "checkpointing": checkpointing,
-        **head_options(head, options),
+        **of_head,
     }
     spec = _input_spec(config)
     trunk = _build_backbone(config)
@@ -231,5 +236,5 @@ def _build_head(config: Mapping[str, Any], trunk: Backbone) -> Head:
 
 
 def _shape(net: Recognizer) -> object:
-    frames = net.spec.num_frames
-    return net.backbone.path_features, net.backbone.path_steps(frames), net.backbone.num_features
+    steps = None if net.head.num_steps is None else net.backbone.path_steps(net.spec.num_frames)
+    return net.backbone.path_features, steps, net.backbone.num_features

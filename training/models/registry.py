@@ -173,10 +173,14 @@ class BackboneEntry:
 
     build: Callable[..., Backbone]
     normalization: Mapping[str, Normalization]
+    head_options: Mapping[str, Any]
+    """Options that its published heads have instead of their own defaults."""
 
 
 BACKBONES: dict[str, BackboneEntry] = {}
 HEADS: dict[str, Callable[..., Head]] = {}
+BACKBONE_OPTIONS: dict[str, Mapping[str, Any]] = {}
+"""By head: options that its published backbones have instead of their own defaults."""
 REDUCTIONS: dict[str, Callable[[Backbone, int], None]] = {
     "frab": lambda backbone, width: backbone.reduce_append(width),
     "frmb": lambda backbone, width: backbone.reduce_replace(width),
@@ -188,26 +192,30 @@ HeadBuilder = TypeVar("HeadBuilder", bound=Callable[..., Head])
 Entry = TypeVar("Entry")
 
 
-def register_backbone(**normalization: Normalization) -> Callable[[BackboneBuilder], BackboneBuilder]:
+def register_backbone(
+    head_options: Mapping[str, Any] | None = None, **normalization: Normalization
+) -> Callable[[BackboneBuilder], BackboneBuilder]:
     """Make ``build(channels_in, width, *, options)`` available under its own name.
 
     Its keyword-only arguments are options, plain values with defaults. ``normalization`` says what it expects for each
-    modality that it takes.
+    modality that it takes, ``head_options`` with which options heads were published on it, where a head has them.
     """
 
     def register(build: BackboneBuilder) -> BackboneBuilder:
-        _add(BACKBONES, build.__name__, BackboneEntry(build, normalization), "backbones")
+        _add(BACKBONES, build.__name__, BackboneEntry(build, normalization, head_options or {}), "backbones")
         return build
 
     return register
 
 
-def register_head(build: HeadBuilder) -> HeadBuilder:
+def register_head(build: HeadBuilder, backbone_options: Mapping[str, Any] | None = None) -> HeadBuilder:
     """Make ``build(num_features, num_steps, *, options)`` available under its own name.
 
-    A head that takes several pathways is ``build(path_features, path_steps, *, options)``.
+    A head that takes several pathways is ``build(path_features, path_steps, *, options)``. ``backbone_options`` says
+    with which options backbones were published under it, where a backbone has them.
     """
     _add(HEADS, build.__name__, build, "heads")
+    BACKBONE_OPTIONS[build.__name__] = backbone_options or {}
     return build
 
 
@@ -238,6 +246,22 @@ def backbone_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: For an unknown backbone, or an option that it does not have.
     """
     return _complete(find(BACKBONES, name, "backbone").build, options, f"backbone {name!r}")
+
+
+def joint_options(
+    backbone: str, of_backbone: Mapping[str, Any], head: str, of_head: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Complete the options of a backbone and of the head on it.
+
+    What is given counts first, then that with which the two were published together, then each part's own default.
+
+    Raises:
+        ConfigError: For an unknown backbone or head, or an option that it does not have.
+    """
+    own_backbone, own_head = backbone_options(backbone, {}), head_options(head, {})
+    for_backbone = {name: value for name, value in BACKBONE_OPTIONS[head].items() if name in own_backbone}
+    for_head = {name: value for name, value in BACKBONES[backbone].head_options.items() if name in own_head}
+    return backbone_options(backbone, {**for_backbone, **of_backbone}), head_options(head, {**for_head, **of_head})
 
 
 def takes_paths(head: str) -> bool:

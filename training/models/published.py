@@ -1,0 +1,223 @@
+"""Published weights into our networks, with an account of every one of them.
+
+A file's layout (which source, which names) is recognised from its keys; see :mod:`training.models.keys`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from preprocessing.errors import ConfigError, UserError
+from preprocessing.storage import resolve_uri
+from training.models.accounting import Draft, Report, Rules, Target
+from training.models.adapting import Inflation
+from training.models.keys import Layout, layouts
+from training.models.recognizer import Recognizer, build_recognizer
+from training.models.registry import InputSpec, Normalization, find
+from training.models.weight_files import own_normalization, read_content, strip_prefixes, unwrap
+
+PREFIXES = ("module.", "model.")
+"""What wrappers put before every key."""
+
+
+class WeightsError(UserError):
+    """Weights do not fit the network. ``report`` says all about it."""
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report
+
+    def __reduce__(self) -> tuple[type, tuple[str, Report]]:  # survives the trip between processes
+        return type(self), (str(self), self.report)
+
+
+def load_published(
+    model: Recognizer,
+    source: str | Path | Mapping[str, Any],
+    layout: str | None = None,
+    *,
+    allow: Sequence[str] = (),
+    rescale: bool = True,
+    inflation: Inflation = "divide",
+) -> Report:
+    """Put published weights into ``model``, in place; all of them or, on an error, none.
+
+    The network's first convolution takes kernels of another number of channels. Another number of classes leaves the
+    classifier fresh; so does a file without head or reduction leave these fresh. A file of another variant of the
+    same backbone (its options ``family`` and the like) has the backbone made anew as that variant. ``model.spec`` says
+    afterwards what the weights expect of their input. The report tells of all this.
+
+    Args:
+        model: A fresh recognizer.
+        source: Path or URI of a file, or a state dict; prefixes such as ``module.`` and wrappers such as
+            ``{"state_dict": ...}`` are taken off.
+        layout: Name of a layout, see :func:`training.models.keys.layouts`; None recognises it from the keys.
+        allow: Patterns (``head.*``) of our names that may be missing, and of published keys without a place.
+        rescale: Whether kernels that are averaged over channels grow by the ratio of the numbers of channels, so that
+            activations keep their size.
+        inflation: How kernels without time are spread over time.
+
+    Returns:
+        What became of every weight.
+
+    Raises:
+        UserError: If the file cannot be read, its layout is not known, or anything is unaccounted for that ``allow``
+            does not name; a :class:`WeightsError` then has the report.
+    """
+    where, content = _read(source)
+    plan = _best_plan(where, model, content, layout, Rules(tuple(allow), rescale, inflation))
+    if plan.refused:
+        raise WeightsError(_refusal(where, model, plan), plan.report)
+    _apply(model, plan)
+    return plan.report
+
+
+def check_published(
+    model: Recognizer, source: str | Path | Mapping[str, Any], layout: str | None = None, *, allow: Sequence[str] = ()
+) -> tuple[Report, bool]:
+    """Return the report of :func:`load_published` and whether it would load; ``model`` stays as it is.
+
+    Raises:
+        UserError: If the file cannot be read, or its layout is not known.
+    """
+    where, content = _read(source)
+    plan = _best_plan(where, model, content, layout, Rules(tuple(allow)))
+    return plan.report, not plan.refused
+
+
+@dataclass(frozen=True)
+class _Plan:
+    options: dict[str, Any]
+    spec: InputSpec
+    tensors: dict[str, Tensor]
+    report: Report
+    refused: list[str]
+
+
+def _read(source: str | Path | Mapping[str, Any]) -> tuple[str, Any]:
+    if isinstance(source, Mapping):
+        return "these weights", source
+    uri = resolve_uri(source)
+    return uri, read_content(uri)
+
+
+def _best_plan(where: str, model: Recognizer, content: Any, name: str | None, rules: Rules) -> _Plan:
+    """Plan with every layout that knows all keys, and return the plan that fits the network best."""
+    states = strip_prefixes(unwrap(content, where), PREFIXES)
+    own = own_normalization(content, model.spec.modality)
+    if name is not None:
+        layout = find({known.name: known for known in layouts()}, name, "layout of weights")
+        found = [(layout, min(states, key=lambda state: len(_unknown(layout, state, rules))))]
+    else:
+        found = [(layout, state) for layout in layouts() for state in states if not _unknown(layout, state, rules)]
+    if not found:
+        raise UserError(_unrecognized(where, states, rules))
+    plans, problems = [], []
+    for layout, stripped in found:
+        try:
+            plans.append(_plan(model, layout, stripped, own, rules))
+        except ConfigError as error:
+            problems.append(f"read as {layout.name}: {error}")
+    if not plans:
+        raise UserError(f"{where}: these weights do not fit this network: {' '.join(problems)}")
+    # What fits as it is comes before what fits a variant; of equal ones the first.
+    return min(plans, key=lambda plan: (len(plan.refused), len(plan.options), len(plan.report.adapted)))
+
+
+def _unknown(layout: Layout, state: Iterable[str], rules: Rules) -> list[str]:
+    return [key for key in state if not (rules.allows(key) or layout.covers([key]))]
+
+
+def _unrecognized(where: str, states: list[dict[str, Tensor]], rules: Rules) -> str:
+    layout, unknown = min(
+        ((layout, _unknown(layout, state, rules)) for layout in layouts() for state in states),
+        key=lambda pair: len(pair[1]),
+    )
+    return (
+        f"{where}: no known layout has all of these {len(states[0])} keys. The nearest is {layout.name}, to which "
+        f"{len(unknown)} are strange, such as {unknown[0]!r}. See kinebert weights for what is known, give layout=, or "
+        "allow the strange keys."
+    )
+
+
+def _plan(
+    model: Recognizer, layout: Layout, state: dict[str, Tensor], own: Normalization | None, rules: Rules
+) -> _Plan:
+    if layout.inflated and not any(tensor.ndim == 4 for tensor in state.values()):
+        raise ConfigError("they have no kernels without time.")
+    options = _options(model, layout, state)
+    target = Target.of(model)
+    if options:
+        config = model.config
+        config["backbone_options"].update(options)
+        with torch.device("meta"):
+            target = Target.of(build_recognizer(**config))
+    draft = Draft(layout, target, rules)
+    draft.claim(state)
+    draft.settle()
+    spec = _spec(model.spec, own or layout.normalization.get(model.spec.modality))
+    report = draft.report(_notes(model, spec, options))
+    return _Plan(options, spec, draft.tensors, report, draft.refused())
+
+
+def _options(model: Recognizer, layout: Layout, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the options that the backbone must change to be what the weights are of."""
+    if layout.options is None:
+        return {}
+    present = model.config["backbone_options"]
+    wanted = layout.options({key: tuple(tensor.shape) for key, tensor in state.items()}, present)
+    if wanted is None:
+        raise ConfigError("their shapes, or some names, are those of another layout.")
+    return {name: value for name, value in wanted.items() if name not in present or present[name] != value}
+
+
+def _notes(model: Recognizer, new: InputSpec, options: Mapping[str, Any]) -> list[str]:
+    notes = [
+        f"the backbone becomes the variant with {name} = {value!r} (it was {model.config['backbone_options'][name]!r})"
+        for name, value in options.items()
+    ]
+    if new != model.spec:
+        mean, std = (" ".join(f"{value:g}" for value in values) for values in (new.mean, new.std))
+        low, high = new.value_range
+        notes.append(f"the input becomes what the weights expect: {low:g} to {high:g}, mean {mean}, deviation {std}")
+    return notes
+
+
+def _spec(spec: InputSpec, normalization: Normalization | None) -> InputSpec:
+    if normalization is None:
+        return spec
+    stacked = normalization.stacked(spec.flow_stack)
+    return replace(spec, mean=stacked.mean, std=stacked.std, value_range=stacked.value_range)
+
+
+def _apply(model: Recognizer, plan: _Plan) -> None:
+    if plan.options:
+        model.rebuild(plan.options)
+    if "classifier.weight" in plan.report.reinitialized:
+        model.reset_classifier()
+    model.spec = plan.spec
+    if not model.classifier.weight.is_meta:  # else there is nothing to fill: only the account was wanted
+        model.load_state_dict(plan.tensors, strict=False)
+
+
+def _refusal(where: str, model: Recognizer, plan: _Plan) -> str:
+    report, config = plan.report, model.config
+    missing = [name for name in report.missing if name in plan.refused]
+    unexpected = [key for key in report.unexpected if key in plan.refused]
+    parts = [config["backbone"], config["reduction"], config["head"]]
+    return (
+        f"{where}: read as {report.layout}, the weights do not fit {' + '.join(part for part in parts if part)}: "
+        f"{len(missing)} parameters are missing{_first(missing, report)}, {len(unexpected)} keys of the file have no "
+        f"place{_first(unexpected, report)}. Build the network that they are of, or allow these names."
+    )
+
+
+def _first(names: list[str], report: Report) -> str:
+    if not names:
+        return ""
+    why = report.reasons.get(names[0])
+    return f" (such as {names[0]}{f': {why}' if why else ''})"
