@@ -25,7 +25,7 @@ from preprocessing.tvl1.networks import median_network
 
 STEPS_PER_CHUNK = 10
 _TILE = {"BLOCK_Y": 16, "BLOCK_X": 32, "num_warps": 4}  # a row of a tile is what one warp reads at once
-_SMALL_TILE = {"BLOCK_Y": 8, "BLOCK_X": 32, "num_warps": 4}  # many values are alive per pixel: 16 rows would spill
+_SMALL_TILE = {"BLOCK_Y": 8, "BLOCK_X": 32, "num_warps": 4}  # many values are alive per pixel
 _FUSION = {"enable_fp_fusion": True}  # said, because Triton's default changes with its version, and bits with it
 _PROGRAMS_PER_PROCESSOR = 64  # more than are resident, so that those that finish early are replaced
 

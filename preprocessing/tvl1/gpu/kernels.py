@@ -31,6 +31,7 @@ DONE = tl.constexpr(3)
 
 FILTERED = tl.constexpr(2)  # slot of the flow that the median filter writes
 TINY = tl.constexpr(1.1920929e-07)  # OpenCV's threshold below which the square of a gradient is none
+_SIZE = ["height", "width"]  # one kernel for every size, whatever divides it
 ROUNDER = tl.constexpr(12582912.0)  # 1.5 * 2**23: adding it leaves a number rounded to even in the low bits
 
 
@@ -154,7 +155,7 @@ def _advance(
     return tl.sum(squared_change)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZE)
 def step_kernel(
     flow,
     dual,
@@ -215,7 +216,7 @@ def step_kernel(
             tl.store(partial + pair * tiles + tile, share)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_tiles", "warps", "rounds", "iterations"])
 def decide_kernel(
     state,
     partial,
@@ -252,7 +253,7 @@ def decide_kernel(
         tl.store(fields + ITERATION, tl.where(ends_warp | ends_round, 0, iteration))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_pairs"])
 def order_kernel(state, order, num_pairs, BLOCK: tl.constexpr):
     """List the pairs that are not done. One program; ``BLOCK`` is at least the number of pairs."""
     pair = tl.arange(0, BLOCK)
@@ -272,7 +273,7 @@ def _cubic_weights(t):
     return before, near, far, ((1.0 - before) - near) - far
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZE)
 def warp_kernel(
     flow,
     first,
@@ -345,7 +346,7 @@ def _compare(wires, LOW: tl.constexpr, HIGH: tl.constexpr, KEEP_LOW: tl.constexp
     return wires
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZE)
 def median_kernel(
     flow,
     state,

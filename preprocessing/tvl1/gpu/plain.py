@@ -102,7 +102,7 @@ def step(
         The new flow, the new dual variables and the sum of squared change of each pair, square pixels.
     """
     is_int16 = params.dual_dtype == torch.int16
-    exact_B4HW = dual_B4HW * (1 / params.dual_scale) if is_int16 else dual_B4HW
+    exact_B4HW = dual_B4HW.float() * (1 / params.dual_scale) if is_int16 else dual_B4HW
     if has_dual:
         exact_B4HW = dual_step(flow_B2HW, exact_B4HW, params.dual_step)
     new_B2HW, change_B = primal_step(source_B2HW, exact_B4HW, linear, params.tau, params.limit)

@@ -24,7 +24,7 @@ from preprocessing.tvl1.pyramid import MIN_SIDE
 _MOST_PIXELS = 256 * 340 * 256  # per batch: enough that a few pairs that take long do not leave the device idle
 _CPU_PIXELS = 340 * 256  # a batch that stays in the caches: a third faster than 16 times as many
 _MOST_PAIRS = 1024  # of small frames: one program lists the pairs that are left
-_KERNEL_BYTES, _PLAIN_BYTES = 160, 500  # per pixel of a frame: buffers, pyramids and what lives beside them
+_KERNEL_BYTES, _PLAIN_BYTES = 230, 700  # per pixel of a frame: buffers, pyramids and what lives beside them
 _MEMORY_SHARE = 0.6  # of what is free: other processes and fragments need some
 _PINNED_BYTES = 1 << 30  # larger results are copied the slow way: pinned memory is taken from everybody
 
