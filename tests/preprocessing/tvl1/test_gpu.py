@@ -242,11 +242,7 @@ def test_without_triton_there_is_another_way(monkeypatch: pytest.MonkeyPatch) ->
 def test_torch_is_imported_only_when_asked_for() -> None:
     code = (
         "import sys, preprocessing.tvl1 as t, numpy as np\n"
-        "t.tvl1_flow(np.zeros((2, 16, 16), np.uint8), backend='opencv'), t.choose_backend()\n"
+        "t.tvl1_flow(np.zeros((2, 16, 16), np.uint8), backend='opencv')\n"
         "sys.exit('torch' in sys.modules or 'triton' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == int(_has_gpu())
-
-
-def _has_gpu() -> bool:
-    return torch.cuda.is_available()
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
