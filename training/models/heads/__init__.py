@@ -3,7 +3,7 @@
 BERT pooling is in :mod:`training.models.bert`.
 """
 
-from training.models.heads import concatenation, conv_gru, lstm, non_local  # noqa: F401  each registers its heads
+from training.models.heads import bert_paths, concatenation, conv_gru, lstm, non_local  # noqa: F401  each registers its heads
 from training.models.heads.average import none, tgap
 
 __all__ = ["none", "tgap"]
