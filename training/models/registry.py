@@ -102,6 +102,8 @@ class Backbone(nn.Module):
     """Whether :meth:`run` forgets what a stage computed in training, and computes it again for the gradients."""
     reduced: tuple[str, ...] = ()
     """Names of the submodules that a feature reduction made: published backbones have no weights for them."""
+    idle_pools: tuple[str, ...] = ()
+    """Names of the submodules whose input the published network pools by 1 first, which the papers count as work."""
 
     def num_steps(self, clip_length: int) -> int:
         """Return the T' that is left of ``clip_length`` frames."""

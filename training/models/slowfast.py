@@ -35,8 +35,8 @@ def _linspace(fast_NCTHW: Tensor, alpha: int) -> Tensor:
 
 
 REDUCED_PATHS = {"both": 2, "slow": 1}
-PICKINGS: Mapping[str, Callable[[Tensor, int], Tensor]] = {"stride": _stride, "linspace": _linspace}
-"""How the slow pathway takes its frames from those of the fast one."""
+PICKINGS: Mapping[str, Callable[[Tensor, int], Tensor]] = {"auto": _stride, "stride": _stride, "linspace": _linspace}
+"""How the slow pathway takes its frames from those of the fast one. Published weights decide where it is ``auto``."""
 
 
 class PathBottleneck(Bottleneck):
@@ -98,6 +98,8 @@ class SlowFast(Backbone):
         width: Multiplier of every number of channels inside. The slow pathway leaves 2048 times it.
         options: See :func:`slowfast_50`.
     """
+
+    idle_pools = ("slow.res3", "fast.res3")
 
     def __init__(
         self,
@@ -217,7 +219,7 @@ def slowfast_50(
     beta: int = 8,
     fusion_ratio: int = 2,
     fusion_kernel: int = 7,
-    picking: str = "stride",
+    picking: str = "auto",
     fast_frames: int = 32,
     reduced_paths: str = "both",
 ) -> SlowFast:
@@ -231,7 +233,8 @@ def slowfast_50(
         fusion_ratio: Channels that a lateral connection makes of one channel of the fast pathway.
         fusion_kernel: Steps of the fast pathway that a lateral connection sees.
         picking: Which frames of the fast pathway the slow one takes: every alpha-th (``stride``), as in the BERT
-            papers, or evenly from the first to the last (``linspace``), as in PySlowFast.
+            papers, or evenly from the first to the last (``linspace``), as in PySlowFast. ``auto``: as stride, until
+            published weights are loaded that were trained otherwise.
         fast_frames: Frames of a clip that the fast pathway takes, at a whole step: all of 32, every second of 64.
         reduced_paths: What a feature reduction changes: ``both`` pathways, or the ``slow`` one alone, as published for
             late fusion.
