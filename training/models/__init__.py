@@ -10,7 +10,8 @@ from training.models import (  # noqa: F401  each registers its models
     resnext,
     slowfast,
 )
-from training.models.published import Report, load_published
+from training.models.accounting import Report
+from training.models.published import load_published
 from training.models.recognizer import Recognizer, build_recognizer
 from training.models.registry import BACKBONES, CHANNELS, HEADS, InputSpec, Normalization
 

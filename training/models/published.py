@@ -124,8 +124,13 @@ def _best_plan(where: str, model: Recognizer, content: Any, name: str | None, ru
             problems.append(f"read as {layout.name}: {error}")
     if not plans:
         raise UserError(f"{where}: these weights do not fit this network: {' '.join(problems)}")
-    # What fits as it is comes before what fits a variant; of equal ones the first.
-    return min(plans, key=lambda plan: (len(plan.refused), len(plan.options), len(plan.report.adapted)))
+    return min(plans, key=_strangeness)  # of equal ones the first
+
+
+def _strangeness(plan: _Plan) -> tuple[int, ...]:
+    report = plan.report
+    unplaced = len(report.missing) + len(report.unexpected)  # refused or allowed
+    return len(plan.refused), unplaced, len(plan.options), len(report.adapted)
 
 
 def _unknown(layout: Layout, state: Iterable[str], rules: Rules) -> list[str]:

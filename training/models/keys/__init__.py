@@ -98,6 +98,27 @@ class PublishedFile:
     """What it was trained on."""
     backbone_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the backbone that are not its defaults."""
+    reduction: str | None = None
+    """Feature reduction."""
+    head: str = "tgap"
+    """Temporal head."""
+    head_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the head that are not its defaults on this backbone."""
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments with which ``build_recognizer`` makes the network that the file is of."""
+        return {
+            **self.head_options,
+            "backbone": self.backbone,
+            "backbone_options": dict(self.backbone_options),
+            "reduction": self.reduction,
+            "head": self.head,
+            "modality": self.modality,
+            "num_classes": self.num_classes or 1,
+            "clip_length": self.num_frames,
+            "size": self.crop_size,
+            "frame_interval": self.frame_interval,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

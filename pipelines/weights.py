@@ -1,0 +1,114 @@
+"""List the published weights that are known, or say what becomes of those in a file.
+
+kinebert weights
+kinebert weights --check r2plus1d_34_clip32_ig65m_from_scratch-449a7af9.pth
+"""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from orchestration.options import run
+from preprocessing.storage import explained, resolve_uri
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsConfig:
+    """List the published weights that are known: source, licence, paper, files, classes, and what their input must be.
+
+    None are shipped: get a file from its authors and give it to a recipe as model.weights. With --check, print what
+    would become of every weight in a file; exit status 1 if something is unaccounted for.
+    """
+
+    check: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """File (path or URI) to report on."""
+    layout: str | None = None
+    """List only this layout, or read FILE as it; by default FILE's is recognised from its keys."""
+    backbone: str | None = None
+    """Backbone to load FILE into; by default the network that FILE is of is looked for."""
+    reduction: str = "none"
+    """Its feature reduction."""
+    head: str = "tgap"
+    """Its temporal head."""
+    modality: str = "rgb"
+    """Its input: rgb, flow or pose."""
+    frames: int = 16
+    """Images in its clip."""
+    size: int = 112
+    """Height and width of its input, pixels."""
+    num_classes: int = 51
+    """Scores that it returns."""
+    allow: tuple[str, ...] = ()
+    """Patterns (such as head.*) of parameters that FILE may lack, and of its keys that need no place."""
+    json: bool = False
+    """Print JSON."""
+    table: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write the list to a Markdown file, and nothing else."""
+
+
+def main(config: WeightsConfig) -> int:
+    """Print the list or the report and return the exit status."""
+    if config.check is not None:
+        return _check(config, config.check)
+    from training.models import known as about
+    from training.models.keys import layouts
+    from training.models.registry import find
+
+    known = {layout.name: layout for layout in layouts()}
+    chosen = [find(known, config.layout, "layout of weights")] if config.layout else list(known.values())
+    if config.table is not None:
+        with explained(config.table, "write this table"):
+            Path(config.table).write_text(about.markdown(chosen), encoding="utf-8")
+        print(f"table: {config.table}")
+    elif config.json:
+        print(json.dumps([about.plain(layout) for layout in chosen], indent=1))
+    else:
+        print("\n\n".join("\n".join(about.lines(layout)) for layout in chosen))
+        print('\nnext: kinebert weights --check FILE, then model.weights = "FILE" in a recipe')
+    return 0
+
+
+def _check(config: WeightsConfig, file: str) -> int:
+    import torch
+
+    from training.models import build_recognizer
+    from training.models.known import identify
+    from training.models.published import check_published
+
+    uri = resolve_uri(file)
+    if config.backbone is None:
+        model, report, fits = identify(uri, config.layout, allow=config.allow)
+    else:
+        with torch.device("meta"):
+            model = build_recognizer(
+                backbone=config.backbone,
+                reduction=config.reduction,
+                head=config.head,
+                modality=config.modality,
+                num_classes=config.num_classes,
+                clip_length=config.frames,
+                size=config.size,
+            )
+        report, fits = check_published(model, uri, config.layout, allow=config.allow)
+    names = ("backbone", "reduction", "head", "modality", "num_classes")
+    network = ", ".join(f"{name} {model.config[name] or 'none'}" for name in names)
+    if config.json:
+        print(json.dumps({"network": model.config, "fits": fits, "report": asdict(report)}, indent=1))
+    else:
+        print(f"network: {network}")
+        print(report)
+        print(f"{uri}: {'every weight is accounted for' if fits else 'refused: something is unaccounted for'}")
+    return 0 if fits else 1
+
+
+def cli(args: list[str]) -> int:
+    """Run the program with command-line ``args`` and return its exit status."""
+    return run(main, WeightsConfig, args, "kinebert weights")
+
+
+if __name__ == "__main__":
+    sys.exit(cli(sys.argv[1:]))

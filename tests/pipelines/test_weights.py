@@ -1,0 +1,112 @@
+"""``kinebert weights``: what is known, and what becomes of the weights in a file."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines import weights
+from training.models import build_recognizer
+from training.models.keys import layouts
+from training.models.known import input_spec, markdown
+
+DOCS = Path(__file__).parents[2] / "docs" / "weights.md"
+
+
+@pytest.fixture
+def ig65m(tmp_path: Path) -> Path:
+    """A small R(2+1)D-34 as the IG-65M files are."""
+    net = build_recognizer(backbone="r2plus1d_34", head="tgap", num_classes=7, width=0.125)
+    names = {key: key.removeprefix("backbone.").replace("classifier.", "fc.") for key in net.state_dict()}
+    torch.save({names[key]: tensor for key, tensor in net.state_dict().items()}, tmp_path / "w.pth")
+    return tmp_path / "w.pth"
+
+
+def test_the_list_says_all_of_every_layout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert weights.cli([]) == 0
+    text = capsys.readouterr().out
+    for layout in layouts():
+        assert f"{layout.name}: {layout.source}" in text
+        assert layout.licence in text
+        assert layout.url in text
+        assert all(file.name in text for file in layout.files)
+    assert weights.cli(["--layout", "ig65m"]) == 0
+    assert "kenshohara" not in capsys.readouterr().out
+
+
+def test_the_list_as_json_builds_the_networks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert weights.cli(["--json", "--layout", "ig65m"]) == 0
+    (layout,) = json.loads(capsys.readouterr().out)
+    (file, *_) = layout["files"]
+    assert file["input"]["mean"] == [0.43216, 0.394666, 0.37645]
+    with torch.device("meta"):
+        assert build_recognizer(**file["network"]).classifier.out_features == file["classes"] == 487
+
+
+def test_every_known_file_is_of_a_network_that_can_be_built_and_of_its_input() -> None:
+    done = set()
+    for layout in layouts():
+        for file in layout.files:
+            spec, arguments = input_spec(layout, file), file.arguments()
+            key = json.dumps({**arguments, "num_classes": 1}, sort_keys=True)
+            if key in done:
+                continue
+            done.add(key)
+            with torch.device("meta"):
+                model = build_recognizer(**{**arguments, "width": 0.125})
+            assert (model.spec.modality, model.spec.num_frames) == (spec.modality, spec.num_frames)
+            assert len(model.spec.mean) == len(spec.mean)
+
+
+def test_the_page_of_the_docs_is_as_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert weights.cli(["--table", str(tmp_path / "weights.md")]) == 0
+    assert (tmp_path / "weights.md").read_text() == markdown(layouts())
+    assert DOCS.read_text() == markdown(layouts()), "write it again: kinebert weights --table docs/weights.md"
+    assert "--table docs/weights.md" in DOCS.read_text()
+
+
+def test_a_file_is_checked_against_the_network_that_is_named(ig65m: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    narrow = ["--backbone", "r2plus1d_34", "--check", str(ig65m)]
+    assert weights.cli([*narrow, "--num-classes", "7"]) == 1  # the file is an eighth as wide
+    text = capsys.readouterr().out
+    assert "network: backbone r2plus1d_34, reduction none, head tgap, modality rgb, num_classes 7" in text
+    assert "refused: something is unaccounted for" in text
+    assert "in the file, " in text
+    assert weights.cli([*narrow, "--allow", "*", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)["report"]
+    assert report["layout"] == "ig65m"
+    assert report["missing"]
+
+
+def test_the_network_of_a_file_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = build_recognizer(backbone="resnet18", head="tgap", num_classes=7)
+    stem = {"backbone.stem.0": "conv1", "backbone.stem.1": "bn1", "backbone.": "", "classifier": "fc"}
+    state = {}
+    for key, tensor in net.state_dict().items():
+        for ours, theirs in stem.items():
+            if key.startswith(ours):
+                state[theirs + key.removeprefix(ours)] = tensor
+                break
+    torch.save(state, tmp_path / "w.pth")
+    assert weights.cli(["--check", str(tmp_path / "w.pth")]) == 0
+    text = capsys.readouterr().out
+    assert "network: backbone resnet18, reduction none, head tgap, modality rgb, num_classes 7" in text
+    assert "layout: torchvision_2d" in text
+    assert "w.pth: every weight is accounted for" in text
+
+
+def test_own_checkpoints_say_what_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = build_recognizer(backbone="resnet18", head="bert", num_classes=2, clip_length=4, width=0.125)
+    torch.save({"config": net.config, "state_dict": net.state_dict()}, tmp_path / "best.pt")
+    assert weights.cli(["--check", str(tmp_path / "best.pt")]) == 0
+    assert "layout: kinebert" in capsys.readouterr().out
+
+
+def test_what_is_no_file_of_weights_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert weights.cli(["--check", str(tmp_path / "lost.pth")]) == 2
+    assert "there is no such file" in capsys.readouterr().err
+    torch.save({"x": torch.zeros(1)}, tmp_path / "w.pth")
+    assert weights.cli(["--check", str(tmp_path / "w.pth")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no known file has such names" in line

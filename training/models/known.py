@@ -1,0 +1,157 @@
+"""What is known of published files: what they expect of their input, and of which network a file is."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from preprocessing.config import to_plain
+from preprocessing.errors import UserError
+from preprocessing.storage import resolve_uri
+from training.models.accounting import Report
+from training.models.keys import Layout, PublishedFile, Shape, layouts
+from training.models.published import PREFIXES, check_published
+from training.models.recognizer import Recognizer, build_recognizer
+from training.models.registry import BACKBONES, InputSpec
+from training.models.weight_files import read_content, strip_prefixes, unwrap
+
+_ABOUT = """\
+Written by `kinebert weights --table docs/weights.md`. None of these files is part of this repository: get them from
+their authors, under their licence, and give one to a recipe as `model.weights`, or to `load_published`.
+`kinebert weights --check FILE` says what becomes of every weight."""
+
+
+def input_spec(layout: Layout, file: PublishedFile) -> InputSpec:
+    """Return what the weights in a file expect of their input."""
+    known = layout.normalization or BACKBONES[file.backbone].normalization
+    normalization = known.get(file.modality) or BACKBONES[file.backbone].normalization[file.modality]
+    return InputSpec(
+        modality=file.modality,
+        num_frames=file.num_frames,
+        frame_interval=file.frame_interval,
+        crop_size=file.crop_size,
+        mean=normalization.mean,
+        std=normalization.std,
+        value_range=normalization.value_range,
+    )
+
+
+def identify(
+    source: str | Path | Mapping[str, Any], layout: str | None = None, *, allow: tuple[str, ...] = ()
+) -> tuple[Recognizer, Report, bool]:
+    """Find the network that a file is of, among those of the known files.
+
+    Args:
+        source: Path or URI of a file, or a state dict.
+        layout: Name of the layout; None tries all.
+        allow: As for ``load_published``.
+
+    Returns:
+        The network (its shapes only, on the device ``meta``), the report of loading the file into it, and whether it
+        would load.
+
+    Raises:
+        UserError: If the file cannot be read, or its layout is not known.
+    """
+    content = source if isinstance(source, Mapping) else read_content(resolve_uri(source))
+    where = "these weights" if isinstance(source, Mapping) else str(source)
+    tensors = unwrap(content, where)
+    meta = {key: tensor.to("meta") for key, tensor in tensors.items()}
+    states = [{key: tuple(tensor.shape) for key, tensor in state.items()} for state in strip_prefixes(meta, PREFIXES)]
+    best: tuple[Recognizer, Report, bool] | None = None
+    reason: UserError | None = None
+    for arguments in _candidates(content, states, layout):
+        try:
+            with torch.device("meta"):
+                model = build_recognizer(**arguments)
+            report, fits = check_published(model, meta, layout, allow=allow)
+        except UserError as error:
+            reason = reason or error
+            continue
+        if best is None or _unplaced(report) < _unplaced(best[1]):
+            best = model, report, fits
+        if not _unplaced(report):
+            break
+    if best is None:
+        raise reason or UserError(
+            f"{where}: no known file has such names. Say which network it is of with --backbone and --head."
+        )
+    return best
+
+
+def _candidates(content: Any, states: list[dict[str, Shape]], name: str | None) -> Iterator[dict[str, Any]]:
+    if isinstance(content, Mapping) and isinstance(content.get("config"), Mapping):
+        yield dict(content["config"])  # a checkpoint of this program says it itself
+        return
+    tried = []
+    for layout in layouts():
+        for state in states:
+            if name not in (None, layout.name) or not layout.covers(state):
+                continue
+            classes = [shape[0] for key, shape in state.items() if layout.rename(key) == "classifier.weight"]
+            for file in layout.files:
+                present = replace(file, num_classes=classes[-1] if classes else file.num_classes)
+                arguments = present.arguments()
+                if arguments not in tried:
+                    tried.append(arguments)
+                    yield arguments
+
+
+def _unplaced(report: Report) -> int:
+    return len(report.missing) + len(report.unexpected) + len(report.adapted) + len(report.reinitialized)
+
+
+def markdown(chosen: Iterable[Layout]) -> str:
+    """Return the list as a page of tables."""
+    parts = ["# Published weights", "", _ABOUT]
+    for layout in chosen:
+        parts += ["", f"## {layout.name}", "", f"- Source: {layout.source}", f"- Offered at: {_link(layout.url)}"]
+        parts += [f"- Paper: {layout.paper}"] * bool(layout.paper)
+        parts += [f"- Licence: {layout.licence}"]
+        if layout.files:
+            parts += ["", "| file | network | trained on | classes | input |", "|---|---|---|---|---|"]
+            parts += [f"| {' | '.join(row)} |" for row in _rows(layout)]
+    return "\n".join(parts) + "\n"
+
+
+def _link(url: str) -> str:
+    return f"<{url}>" if url.startswith("http") else url
+
+
+def lines(layout: Layout) -> Iterator[str]:
+    """Return what is known of a layout and of its files, as lines of text."""
+    yield f"{layout.name}: {layout.source}"
+    for name in ("paper", "licence", "url"):
+        if getattr(layout, name):
+            yield f"  {name:<8} {getattr(layout, name)}"
+    rows = list(_rows(layout))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _rows(layout: Layout) -> Iterator[tuple[str, ...]]:
+    for file in layout.files:
+        options = {**file.backbone_options, **file.head_options}
+        chosen = f" ({', '.join(f'{name} {value}' for name, value in options.items())})" if options else ""
+        network = " + ".join(part for part in (file.backbone, file.reduction, file.head) if part)
+        spec = input_spec(layout, file)
+        numbers = [" ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std)]
+        shape = f"{spec.num_frames} images, every {spec.frame_interval}," if spec.frame_interval > 1 else ""
+        shape = shape or f"{spec.num_frames} images,"
+        scale = f"{spec.value_range[0]:g} to {spec.value_range[1]:g}, mean {numbers[0]}, deviation {numbers[1]}"
+        classes = "none" if file.num_classes is None else str(file.num_classes)
+        yield file.name, network + chosen, file.data, classes, f"{spec.modality}, {shape} {spec.crop_size} px, {scale}"
+
+
+def plain(layout: Layout) -> dict[str, Any]:
+    """Return the same as plain values."""
+    facts = {name: getattr(layout, name) for name in ("name", "source", "paper", "licence", "url")}
+    files = [
+        {"name": file.name, "data": file.data, "classes": file.num_classes, "network": file.arguments()}
+        | {"input": to_plain(input_spec(layout, file))}
+        for file in layout.files
+    ]
+    return {**facts, "files": files}
