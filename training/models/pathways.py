@@ -12,9 +12,10 @@ from torch.nn import functional
 
 def at_steps(x_NFTHW: Tensor, steps: int) -> Tensor:
     """Average ``(N, F, T, H, W)`` in time to ``(N, F, steps, H, W)``."""
-    if x_NFTHW.shape[2] % steps == 0:
-        return x_NFTHW.unflatten(2, (steps, -1)).mean(dim=3)
-    return functional.adaptive_avg_pool3d(x_NFTHW, (steps, *x_NFTHW.shape[3:]))
+    n, f, t, h, w = x_NFTHW.shape
+    if t % steps == 0:
+        return x_NFTHW.reshape(n, f, steps, t // steps, h, w).mean(dim=3)
+    return functional.adaptive_avg_pool3d(x_NFTHW, (steps, h, w))
 
 
 def fuse(paths: Sequence[Tensor]) -> Tensor:

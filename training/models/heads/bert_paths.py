@@ -58,6 +58,12 @@ class BertLate(Head):
         slow, fast = paths
         return torch.cat([self.slow(slow), self.fast(fast)], dim=1)
 
+    @property
+    def attention_names(self) -> list[str]:
+        """What the entries of :meth:`attention_weights` are called."""
+        paths = (("slow", self.slow), ("fast", self.fast))
+        return [f"{name} pathway, layer {i}" for name, pool in paths for i in range(1, len(pool.blocks) + 1)]
+
     def attention_weights(self, paths: Sequence[Tensor]) -> list[Tensor]:
         """Return who looks at whom: one ``(N, A, S, S)`` per layer of the slow, then of the fast pathway."""
         slow, fast = paths

@@ -1,0 +1,157 @@
+"""Keys of facebookresearch/SlowFast (PySlowFast): SlowFast as PyTorch files, and as Caffe2 files with blobs.
+
+A file does not say which frames it was trained on: PySlowFast picks the slow pathway's by linspace, and connects the
+pathways by kernels of 7 where alpha is 4 (8x8), of 5 where it is 8 (4x16).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from training.models.keys import Layout, PublishedFile, Shape
+from training.models.keys.kenshohara import known_options
+from training.models.registry import SLOWFAST
+
+_PATHS = {"slow": 0, "fast": 1}
+_ALPHA = {7: 4, 5: 8}
+_CAFFE2_NORM = {"s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var"}
+
+PAPER = "SlowFast networks for video recognition, arXiv:1812.03982"
+ZOO = "https://github.com/facebookresearch/SlowFast/blob/main/MODEL_ZOO.md"
+
+Rule = tuple[str, str]
+
+
+def trunk_rules(prefix: str = "") -> tuple[Rule, ...]:
+    """Return the rules of both pathways and of the connections between them; ``prefix`` is a regular expression."""
+    return (
+        *(rule for path, number in _PATHS.items() for rule in _path_rules(prefix, path, number)),
+        *(
+            rule
+            for stage in range(1, 5)
+            for rule in (
+                (rf"{prefix}s{stage}_fuse\.conv_f2s\.weight", f"backbone.lateral.{stage - 1}.0.weight"),
+                (rf"{prefix}s{stage}_fuse\.bn\.(.+)", rf"backbone.lateral.{stage - 1}.1.\1"),
+            )
+        ),
+    )
+
+
+def _path_rules(prefix: str, path: str, number: int) -> tuple[Rule, ...]:
+    block, ours = rf"{prefix}s([2-5])\.pathway{number}_res(\d+)\.", rf"backbone.{path}.res\1.\2."
+    return (
+        (rf"{prefix}s1\.pathway{number}_stem\.conv\.weight", f"backbone.{path}.stem.0.weight"),
+        (rf"{prefix}s1\.pathway{number}_stem\.bn\.(.+)", rf"backbone.{path}.stem.1.\1"),
+        (rf"{block}branch1\.weight", rf"{ours}downsample.0.weight"),
+        (rf"{block}branch1_bn\.(.+)", rf"{ours}downsample.1.\3"),
+        *(
+            rule
+            for i, letter in enumerate("abc", start=1)
+            for rule in (
+                (rf"{block}branch2\.{letter}\.weight", rf"{ours}conv{i}.weight"),
+                (rf"{block}branch2\.{letter}_bn\.(.+)", rf"{ours}bn{i}.\3"),
+            )
+        ),
+    )
+
+
+def _caffe2_rules() -> tuple[Rule, ...]:
+    rules: list[Rule] = []
+
+    def add(conv: str, ours: str, norm: str, our_norm: str) -> None:
+        rules.append((rf"{conv}_w", f"{ours}.weight"))
+        rules.extend((rf"{norm}_{theirs}", f"{our_norm}.{name}") for theirs, name in _CAFFE2_NORM.items())
+
+    for path, sign in (("slow", ""), ("fast", "t_")):
+        add(f"{sign}conv1", f"backbone.{path}.stem.0", f"{sign}res_conv1_bn", f"backbone.{path}.stem.1")
+        block, ours = rf"{sign}res([2-5])_(\d+)_branch", rf"backbone.{path}.res\1.\2."
+        add(f"{block}1", f"{ours}downsample.0", f"{block}1_bn", f"{ours}downsample.1")
+        for i, letter in enumerate("abc", start=1):
+            add(f"{block}2{letter}", f"{ours}conv{i}", f"{block}2{letter}_bn", f"{ours}bn{i}")
+    for i, source in enumerate(("t_pool1", *(rf"t_res{stage}_\d+_branch2c_bn" for stage in (2, 3, 4)))):
+        lateral = f"backbone.lateral.{i}"
+        add(f"{source}_subsample", f"{lateral}.0", f"{source}_subsample_bn", f"{lateral}.1")
+    return (*rules, ("pred_w", "classifier.weight"), ("pred_b", "classifier.bias"))
+
+
+def shape_options(
+    lateral: str, slow: str, fast: str
+) -> Callable[[Mapping[str, Shape], Mapping[str, Any]], dict[str, Any]]:
+    """Return what finds a network's options in the shapes of its first lateral connection and of its stems."""
+
+    def options(shapes: Mapping[str, Shape], present: Mapping[str, Any]) -> dict[str, Any]:
+        made = shapes.get(lateral, ())
+        if len(made) != 5 or slow not in shapes or fast not in shapes:
+            return {}
+        found = {
+            "beta": shapes[slow][0] // shapes[fast][0],
+            "fusion_ratio": made[0] // made[1],
+            "fusion_kernel": made[2],
+        }
+        if made[2] != present.get("fusion_kernel") and made[2] in _ALPHA:
+            found["alpha"] = _ALPHA[made[2]]
+        return known_options(found, present)
+
+    return options
+
+
+def _picked(
+    options: Callable[[Mapping[str, Shape], Mapping[str, Any]], dict[str, Any]],
+) -> Callable[[Mapping[str, Shape], Mapping[str, Any]], dict[str, Any]]:
+    """Return ``options``, and PySlowFast's picking of frames for a network that was told of none."""
+
+    def with_picking(shapes: Mapping[str, Shape], present: Mapping[str, Any]) -> dict[str, Any]:
+        picking = {"picking": "linspace"} if present.get("picking") == "auto" else {}
+        return {**options(shapes, present), **picking}
+
+    return with_picking
+
+
+def _file(name: str, data: str = "Kinetics-400", num_classes: int = 400, num_frames: int = 32) -> PublishedFile:
+    options = {"alpha": 8, "fusion_kernel": 5} if "4x16" in name else {}
+    return PublishedFile(
+        name=name,
+        backbone="slowfast_50",
+        num_classes=num_classes,
+        num_frames=num_frames,
+        crop_size=224,
+        frame_interval=2,
+        data=data,
+        backbone_options={**options, "picking": "linspace", "fast_frames": num_frames},
+    )
+
+
+LAYOUTS = (
+    Layout(
+        name="pyslowfast",
+        source="facebookresearch/SlowFast (PySlowFast), files of PyTorch",
+        paper=PAPER,
+        licence="Apache-2.0",
+        url=ZOO,
+        rules=(*trunk_rules(), (r"head\.projection\.(weight|bias)", r"classifier.\1")),
+        normalization={"rgb": SLOWFAST},
+        options=_picked(
+            shape_options("s1_fuse.conv_f2s.weight", "s1.pathway0_stem.conv.weight", "s1.pathway1_stem.conv.weight")
+        ),
+        files=(
+            _file("SLOWFAST_8x8_R50_stepwise.pkl"),
+            _file("SLOWFAST_8x8_R50_stepwise_multigrid.pkl"),
+            *(
+                _file(f"SLOWFAST_16x8_R50{training}.pkl", f"{data}, channels in the order BGR", classes, 64)
+                for data, classes in (("Something-Something V2", 174), ("Charades", 157))
+                for training in ("", "_multigrid")
+            ),
+        ),
+    ),
+    Layout(
+        name="pyslowfast_caffe2",
+        source="facebookresearch/SlowFast (PySlowFast), files of Caffe2",
+        paper=PAPER,
+        licence="Apache-2.0",
+        url=ZOO,
+        rules=_caffe2_rules(),
+        ignored=(r".*momentum", r"lr", r"model_iter"),
+        normalization={"rgb": SLOWFAST},
+        options=_picked(shape_options("t_pool1_subsample_w", "conv1_w", "t_conv1_w")),
+        files=(_file("SLOWFAST_8x8_R50.pkl"), _file("SLOWFAST_4x16_R50.pkl")),
+    ),
+)
