@@ -37,7 +37,7 @@ LONGEST = 28
 def to_png(figure: Figure) -> bytes:
     """Draw a figure."""
     buffer = io.BytesIO()
-    with _style():
+    with style():
         # without the version of matplotlib in the metadata the same values give the same bytes
         figure.savefig(
             buffer, format="png", dpi=figure.dpi, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None}
@@ -53,7 +53,7 @@ def best_epoch(history: History) -> Mapping[str, Any] | None:
 
 def draw_curves(histories: Mapping[str, History]) -> Figure:
     """Draw loss and top-1 by epoch, training dashed and validation solid, one row per stream."""
-    with _style():
+    with style():
         figure = _figure(9, 0.5 + 2.8 * len(histories))
         axes_SP = figure.subplots(len(histories), 2, squeeze=False)
         for row, (name, history) in zip(axes_SP, histories.items(), strict=True):
@@ -106,7 +106,7 @@ def draw_confusion(confusion_KK: NDArray[np.integer], classes: Sequence[str], ti
     font = 9 if num <= 12 else 7.5 if few else 7
     margin = 0.6 + 0.011 * font * max(len(_short(name)) for name in classes)
     side = num * cell + margin
-    with _style():
+    with style():
         figure = _figure(max(side + 0.9, 4.5), max(side + 0.4, 3.6), dpi=110 if few else 130)
         axes = figure.subplots()
         share_KK = normalised_confusion(confusion_KK)
@@ -147,7 +147,7 @@ def draw_per_class(accuracies: Mapping[str, NDArray[np.float64]], classes: Seque
     order = sorted(range(len(classes)), key=lambda k: (bool(np.isnan(last[k])), -np.nan_to_num(last[k]), k))
     rows = np.arange(len(order))
     few = len(classes) < MANY
-    with _style():
+    with style():
         height = len(order) * (0.16 * len(accuracies) + 0.16 if few else 0.16)
         figure = _figure(8, height + 1.3)
         axes = figure.subplots()
@@ -174,7 +174,7 @@ def draw_per_class(accuracies: Mapping[str, NDArray[np.float64]], classes: Seque
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
     """Draw class names as they are written ($ starts no formula), and little beside the data."""
     settings: dict[str, Any] = {
         "text.parse_math": False,

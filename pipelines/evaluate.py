@@ -59,7 +59,7 @@ def main(config: EvaluateConfig) -> int:
     from training.checkpoints import check_shards, load_recognizer
     from training.evaluate import evaluate, file_digest, recipe_of, write_scores
 
-    device = _device(config.device, torch.cuda.is_available())
+    device = choose_device(config.device, torch.cuda.is_available())
     recognizer, info = load_recognizer(checkpoint)
     recipe = recipe_of(checkpoint, info)
     data = replace(recipe.data, split=config.split or recipe.data.split)
@@ -137,7 +137,8 @@ def _cautions(
     return cautions
 
 
-def _device(name: str, has_gpu: bool) -> "torch.device":  # noqa: F821 - torch is imported late
+def choose_device(name: str, has_gpu: bool) -> "torch.device":  # noqa: F821 - torch is imported late
+    """Return the device that ``--device`` names; ``auto`` is a GPU if there is one."""
     import torch
 
     try:

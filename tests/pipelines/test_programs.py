@@ -1,6 +1,7 @@
 """The way from a folder of videos to a fused result, as a user goes it; and what every mistake is told."""
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -13,8 +14,8 @@ import cv2
 import pytest
 import torch
 
-from pipelines import cli as kinebert
 from pipelines import (
+    attend,
     evaluate,
     export_frames,
     extract_flow,
@@ -25,6 +26,7 @@ from pipelines import (
     train,
     verify,
 )
+from pipelines import cli as kinebert
 from tests.sets import make_videos
 from training.evaluate import read_scores
 
@@ -139,6 +141,20 @@ def test_two_streams_are_evaluated_and_fused(
     assert (tmp_path / "fused" / "report" / "report.md").exists()
 
 
+def test_attention_is_drawn_and_said(kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rgb, flow = (str(kept / "runs" / kind / "best.pt") for kind in ("rgb", "flow"))
+    assert attend.cli([rgb, "--set", str(kept / "sets" / "rgb"), "--video", "class0/v00", "class1/v01"]) == 0
+    printed = capsys.readouterr().out
+    assert "class0/v00: taken for class" in printed
+    assert "  layer 1: " in printed
+    assert f"drawn to {tmp_path}/attention.png" in printed
+    height = cv2.imread("attention.png").shape[0]
+    assert attend.cli([flow, "--videos", "1", "--views", "multi", "--output", "f.png", "--json"]) == 0
+    clips = json.loads(capsys.readouterr().out)["clips"]
+    assert [clip["images"] for clip in clips] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert cv2.imread("f.png").shape[0] == pytest.approx(height, rel=0.1)
+
+
 def test_running_again_does_nothing_twice(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shards = {path: path.stat().st_mtime_ns for path in (kept / "sets").rglob("*.*")}
     common = ["--manifest", str(kept / "manifest.parquet"), "--resize", "none", "--videos-per-shard", "10"]
@@ -234,6 +250,9 @@ def no_file_in(folder: Path) -> bool:
         (evaluate.cli, ["{work}/runs/rgb/best.pt", "--part", "tset"], "has no 'tset' videos. It has: "),
         (evaluate.cli, ["{work}/runs/rgb/best.pt", "--shards", "{work}/sets/flow"], "{work}/sets/flow"),
         (evaluate.cli, ["{work}/runs/rgb/best.pt", "--device", "gpu"], "device must be auto, cpu"),
+        (attend.cli, ["{work}/runs/rgb/best.pt", "--video", "class0/v99"], "there is no video 'class0/v99'"),
+        (attend.cli, ["{work}/runs/rgb/best.pt", "--video", "class0/v00", "--videos", "2"], "not both"),
+        (attend.cli, ["{work}/runs/rgb/best.pt", "--set", "{work}/sets/flow"], "{work}/sets/flow"),
         (fuse.cli, ["{work}/rgb.toml", "{work}/flow.toml", "--output", "{tmp}/f"], "not a Parquet file"),
         (fuse.cli, ["{tmp}/absent", "{tmp}/other", "--output", "{tmp}/f"], "there is no such file"),
         (verify.cli, ["{tmp}"], "expected a finished shard set"),

@@ -1,0 +1,104 @@
+"""Draw which moments of a clip a recognizer's classification token looks at.
+
+kinebert attend runs/rgb/best.pt --set sets/rgb --video VIDEO_ID
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from orchestration.options import run
+from preprocessing.errors import ConfigError
+from preprocessing.shardset import ShardSet
+from preprocessing.storage import explained, resolve_uri, write_bytes
+
+if TYPE_CHECKING:
+    from training.recipe import DataRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttendConfig:
+    """Draw clips of a shard set (PNG) with the attention of the classification token to each time step under them.
+
+    For every layer: bars for the mean over the attention heads, and a row of cells for each head. Only recognizers with
+    a BERT head have such a token.
+    """
+
+    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]
+    """best.pt of a training (path or URI)."""
+    set: Annotated[str | None, tyro.conf.arg(metavar="SET")] = None
+    """Shard set (path or URI); by default that of the training."""
+    video: Annotated[tuple[str, ...], tyro.conf.arg(metavar="VIDEO_ID...")] = ()
+    """Which videos; index.parquet lists them."""
+    videos: int | None = None
+    """Without --video: so many videos, evenly spaced in the part; 1 if nothing is said."""
+    part: str | None = None
+    """Part of the training's split that they are taken from; by default the one that training measured itself on."""
+    views: Literal["single", "multi"] = "single"
+    """single: the centre clip of each video; multi: all clips that fit without overlap."""
+    output: Annotated[str | None, tyro.conf.arg(metavar="PNG")] = None
+    """Picture to write; by default attention.png in the present folder."""
+    device: str = "auto"
+    """auto takes a GPU if there is one; or cpu, cuda, cuda:1."""
+    json: bool = False
+    """Print the numbers as JSON instead of lines for people."""
+
+
+def main(config: AttendConfig) -> int:
+    """Look, draw, and return the exit status."""
+    if config.videos is not None and (config.video or config.videos < 1):
+        raise ConfigError("give --video VIDEO_ID, or --videos with a number of at least 1, not both.")
+    checkpoint = resolve_uri(config.checkpoint)
+    output = resolve_uri(config.output or "attention.png")
+    import torch  # slow imports, after the options are known to be right
+
+    from orchestration.attention_figure import MOST_CLIPS, draw_attention
+    from orchestration.figures import to_png
+    from pipelines.evaluate import choose_device
+    from training.attention import attend, check_attentive
+    from training.checkpoints import check_shards, load_recognizer
+    from training.evaluate import recipe_of
+
+    device = choose_device(config.device, torch.cuda.is_available())
+    recognizer, info = load_recognizer(checkpoint)
+    check_attentive(recognizer)
+    data = recipe_of(checkpoint, info).data
+    shards = ShardSet.open(resolve_uri(config.set or data.shards))
+    check_shards(checkpoint, info, shards)
+    videos = _choose(config, shards, data)
+    clips = attend(recognizer, shards, videos, data, views=config.views, device=device, most=MOST_CLIPS)
+    bound = float(shards.recipe["bound"]) if shards.modality == "flow" else None
+    with explained(output, "write this picture"):
+        write_bytes(output, to_png(draw_attention(clips, bound)))
+    if config.json:
+        plain = {"checkpoint": checkpoint, "set": shards.uri, "picture": output, "clips": [c.plain() for c in clips]}
+        print(json.dumps(plain, indent=1))
+        return 0
+    for clip in clips:
+        print(f"{clip.video_id}: taken for {clip.predicted} ({clip.probability:.0%}); it is {clip.label or 'unknown'}")
+        for layer in clip.layers:
+            token, *steps = [f"{share:.0%}" for share in layer.mean.tolist()]
+            print(f"  {layer.name}: {' '.join(steps)}, itself {token}")
+    print(f"drawn to {output}")
+    return 0
+
+
+def _choose(config: AttendConfig, shards: ShardSet, data: "DataRecipe") -> list[Any]:
+    """The videos that the options name."""
+    if config.video:
+        return [shards.entry(video_id) for video_id in config.video]
+    part = shards.select(data.split, config.part or data.val_part)
+    count = min(config.videos or 1, len(part))
+    return [part[(2 * i + 1) * len(part) // (2 * count)] for i in range(count)]
+
+
+def cli(args: list[str]) -> int:
+    """Run the program with command-line ``args`` and return its exit status."""
+    return run(main, AttendConfig, args, "kinebert attend")
+
+
+if __name__ == "__main__":
+    sys.exit(cli(sys.argv[1:]))
