@@ -56,8 +56,10 @@ def main(config: TrainConfig) -> int:
     check_workers(recipe.workers, "workers")
     shards = ShardSet.open(recipe.data.shards)
     from orchestration import fit, results, tracking  # slow imports, after the quick refusals
+    from training.initial import pinned
     from training.preflight import check_training
 
+    recipe = pinned(recipe)
     for note in check_training(recipe, shards, output):
         print(f"note: {note}")
     store = tracking.choose_store(config.tracking_uri, output)

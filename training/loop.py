@@ -22,9 +22,10 @@ from training.checkpoints import save_recognizer
 from training.collective import from_first, is_active, share_buffers, world_sum
 from training.data import Batch, ClipDataset, ClipLoader, Shards, TrainBatches, check_videos, in_batches, limit_threads
 from training.evaluate import score_clips
+from training.initial import initial_recognizer, pinned
 from training.losses import cross_entropy_sum
 from training.metrics import MetricSums
-from training.models import Recognizer, build_recognizer
+from training.models import Recognizer
 from training.optim import Schedule, build_optimizer, set_lr
 from training.progress import Event, Progress
 from training.recipe import TrainRecipe
@@ -91,7 +92,7 @@ def train(
     if is_active() != (worker.world_size > 1):
         raise AssertionError(f"{worker.world_size} workers, but torch.distributed is {is_active()=}")
     limit_threads(worker.num_threads)
-    return _Training(recipe.on(worker.world_size), shards, worker, storage.resolve_uri(output), emit).run()
+    return _Training(pinned(recipe).on(worker.world_size), shards, worker, storage.resolve_uri(output), emit).run()
 
 
 class _Training:
@@ -149,16 +150,9 @@ class _Training:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def _build(self) -> Recognizer:
-        data = self.recipe.data
         torch.manual_seed(self.recipe.seed)
-        model = build_recognizer(
-            **self.recipe.model.arguments(),
-            modality=self.shards.modality,
-            num_classes=len(self.shards.classes),
-            clip_length=data.clip_length,
-            size=data.crop_size,
-            frame_interval=data.frame_interval,
-        )
+        model, notes = initial_recognizer(self.recipe, self.shards)
+        self.notes = [*self.notes, *notes]
         return model.to(self.worker.device)
 
     def _train_batches(self) -> Iterator[Batch]:

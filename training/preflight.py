@@ -3,7 +3,7 @@
 import torch
 
 from training.data import Shards, check_videos
-from training.models import build_recognizer
+from training.initial import initial_recognizer
 from training.recipe import TrainRecipe
 from training.state import about, check_continues, load_state
 
@@ -20,14 +20,7 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str) -> list[str
         for note in check_videos(shards, recipe.data, part)[1]
     ]
     with torch.device("meta"):  # shapes only: the real weights are made where they are trained
-        build_recognizer(
-            **recipe.model.arguments(),
-            modality=shards.modality,
-            num_classes=len(shards.classes),
-            clip_length=recipe.data.clip_length,
-            size=recipe.data.crop_size,
-            frame_interval=recipe.data.frame_interval,
-        )
+        notes += initial_recognizer(recipe, shards)[1]
     state = load_state(output)
     if state is not None:
         check_continues(state, recipe.identity(), about(shards), output)

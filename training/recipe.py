@@ -77,8 +77,6 @@ class ModelRecipe:
     """Probability to drop a pooled feature before the classifier (0.8 in the papers, 0.7 for flow without BERT)."""
     checkpointing: bool = False
     """Compute the backbone's stages twice in training instead of keeping what they compute: slower, far less memory."""
-    flow_stack: int = 1
-    """Flow fields in the channels of one image."""
     backbone_options: dict[str, Any] = field(default_factory=dict)
     """Further options of the backbone, by name."""
     head_options: dict[str, Any] = field(default_factory=dict)
@@ -95,8 +93,7 @@ class ModelRecipe:
             raise ConfigError(f"model.width must be positive, got {self.width}.")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"model.dropout must be at least 0 and below 1, got {self.dropout}.")
-        for name in ("reduction_width", "flow_stack"):
-            _at_least(1, f"model.{name}", getattr(self, name))
+        _at_least(1, "model.reduction_width", self.reduction_width)
         _check_options("model.head_options", self.head_options, head_options(self.head, {}))
         head_options(self.head, self.head_options)
         _check_options("model.backbone_options", self.backbone_options, backbone_options(self.backbone, {}))
@@ -107,7 +104,7 @@ class ModelRecipe:
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of ``build_recognizer`` that a recipe decides."""
         reduction = None if self.reduction == "none" else self.reduction
-        names = ("backbone", "head", "width", "dropout", "reduction_width", "flow_stack", "checkpointing")
+        names = ("backbone", "head", "width", "dropout", "reduction_width", "checkpointing")
         chosen = {name: getattr(self, name) for name in names}
         return {**self.head_options, **chosen, "reduction": reduction, "backbone_options": dict(self.backbone_options)}
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from preprocessing import storage
 from preprocessing.errors import UserError
+from training.models.caffe2 import read_blobs
 from training.models.registry import Normalization, num_channels
 
 WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "net")
@@ -44,13 +45,12 @@ def read_content(uri: str) -> Any:
     with storage.explained(uri, "read the weights"):
         data = storage.read_bytes(uri)
     if not _is_torch(data):
-        from training.models.caffe2 import read_blobs
-
         try:
             return read_blobs(data)
-        except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError) as error:
+        except Exception as error:  # what pickle raises for bytes of a stranger has no common class
+            reason = str(error) if isinstance(error, pickle.UnpicklingError | ValueError) else type(error).__name__
             raise UserError(
-                f"{uri}: neither a PyTorch file nor a Caffe2 pickle of arrays ({len(data)} bytes): {error}. "
+                f"{uri}: neither a PyTorch file nor a Caffe2 pickle of arrays ({len(data)} bytes): {reason}. "
                 "Give another file."
             ) from error
     return _load_torch(uri, data)
