@@ -1,6 +1,19 @@
-"""Keys of artest08/LateTemporalModeling3DCNN, the published implementation of BERT pooling: R(2+1)D networks."""
+"""Keys of artest08/LateTemporalModeling3DCNN, the BERT papers' own implementation: its heads, ResNeXt and R(2+1)D.
 
-from training.models.keys import KeyMap
+A trunk is ``features`` there, a sequence of the children of the network that it is taken from.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from training.models.keys import Layout, Shape
+from training.models.keys.kenshohara import known_options
+from training.models.registry import ACTIVITYNET, BYTE_FLOW, KINETICS
+
+SOURCE = "artest08/LateTemporalModeling3DCNN"
+PAPER = "Late temporal modeling in 3D CNN architectures with BERT for action recognition, arXiv:2008.01232"
+LICENCE = "MIT"
+URL = "https://github.com/artest08/LateTemporalModeling3DCNN"
 
 
 def bert_rules(published: str = "bert", ours: str = "head") -> tuple[tuple[str, str], ...]:
@@ -35,12 +48,55 @@ HEADS = (
 )
 """Of every head, and of the classifier; the networks' layouts differ in the backbone."""
 
-R2PLUS1D = KeyMap(
-    "artest08 R(2+1)D",
-    (
-        (r"features\.0\.(.+)", r"backbone.stem.\1"),
-        (r"features\.([1-4])\.(.+)", r"backbone.layer\1.\2"),
-        *HEADS,
+_RESNEXT = (
+    (r"features\.0\.weight", r"backbone.stem.0.weight"),
+    (r"features\.1\.(weight|bias|running_.+|num_.+)", r"backbone.stem.1.\1"),
+    *(
+        (
+            rf"features\.{stage + 3}\.(\d+\.(?:conv[1-3]\.weight|bn[1-3]\..+|downsample\.[01]\..+))",
+            rf"backbone.layer{stage}.\1",
+        )
+        for stage in (1, 2, 3, 4)
+    ),
+    (r"mapper\.((?:conv|bn|downsample).+)", r"backbone.mapper.\1"),
+)
+"""FRMB's block lies in the fourth stage under the name of the block that it replaces."""
+
+_R2PLUS1D = (
+    (r"features\.0\.([0134]\..+)", r"backbone.stem.\1"),
+    (r"features\.([1-4])\.(\d+\.(?:conv[12]\.[01]\..+|downsample\.[01]\..+))", r"backbone.layer\1.\2"),
+)
+
+
+def _resnext_options(shapes: Mapping[str, Shape], present: Mapping[str, Any]) -> dict[str, Any]:
+    del shapes
+    return known_options({"shortcut": "B", "cardinality": 32}, present)
+
+
+def _r2plus1d_options(shapes: Mapping[str, Shape], present: Mapping[str, Any]) -> dict[str, Any]:
+    del shapes
+    return known_options({"family": "ig65m"}, present)
+
+
+LAYOUTS = (
+    Layout(
+        name="artest08_resnext",
+        source=f"{SOURCE}, models rgb_ and flow_resneXt3D64f101*",
+        paper=PAPER,
+        licence=LICENCE,
+        url=URL,
+        rules=(*_RESNEXT, *HEADS),
+        normalization={"rgb": ACTIVITYNET, "flow": BYTE_FLOW},
+        options=_resnext_options,
+    ),
+    Layout(
+        name="artest08_r2plus1d",
+        source=f"{SOURCE}, models rgb_r2plus1d_32f_34*",
+        paper=PAPER,
+        licence=LICENCE,
+        url=URL,
+        rules=(*_R2PLUS1D, *HEADS),
+        normalization={"rgb": KINETICS},
+        options=_r2plus1d_options,
     ),
 )
-"""With BERT pooling or without."""

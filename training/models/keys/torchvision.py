@@ -1,0 +1,124 @@
+"""Keys of torchvision: 2D ResNets of ImageNet (also inflated for 3D networks), and the video networks of 18 layers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from training.models.keys import Layout, PublishedFile, Shape
+from training.models.keys.ig65m import R2PLUS1D, one_middle
+from training.models.keys.kenshohara import TRUNK, known_options
+from training.models.registry import IMAGENET, KINETICS
+
+_BLOCK = r"(layer[1-4]\.\d+)\."
+
+_VIDEO = (
+    (r"(stem\.[01]\..+)", r"backbone.\1"),
+    (_BLOCK + r"conv([12])\.0\.weight", r"backbone.\1.conv\2.weight"),
+    (_BLOCK + r"conv([12])\.1\.(.+)", r"backbone.\1.bn\2.\3"),
+    (_BLOCK + r"(downsample\.[01]\..+)", r"backbone.\1.\2"),
+    (r"fc\.(weight|bias)", r"classifier.\1"),
+)
+
+
+def _options_2d(shapes: Mapping[str, Shape], present: Mapping[str, Any]) -> dict[str, Any] | None:
+    del present
+    return {} if len(shapes.get("conv1.weight", ())) == 4 else None
+
+
+def _options_inflated(shapes: Mapping[str, Shape], present: Mapping[str, Any]) -> dict[str, Any] | None:
+    if len(shapes.get("conv1.weight", ())) != 4:
+        return None
+    filters, channels = shapes["layer1.0.conv2.weight"][:2]
+    return known_options({"shortcut": "B", "cardinality": filters // channels}, present)
+
+
+def _options_video(shapes: Mapping[str, Shape], present: Mapping[str, Any]) -> dict[str, Any]:
+    shape = shapes.get("layer2.0.conv1.0.weight", ())
+    family = "torchvision_mc3" if shape[2:3] == (1,) else "torchvision"
+    return known_options({"family": family, "shortcut": "B"}, present)
+
+
+def _options_r2plus1d(shapes: Mapping[str, Shape], present: Mapping[str, Any]) -> dict[str, Any] | None:
+    return known_options({"family": "torchvision"}, present) if one_middle(shapes) else None
+
+
+def _image(name: str, backbone: str) -> PublishedFile:
+    return PublishedFile(
+        name=name, backbone=backbone, num_classes=1000, num_frames=1, crop_size=224, data="ImageNet-1k"
+    )
+
+
+def _video(name: str, backbone: str, family: str) -> PublishedFile:
+    return PublishedFile(
+        name=name,
+        backbone=backbone,
+        num_classes=400,
+        num_frames=16,
+        crop_size=112,
+        frame_interval=2,  # of videos at 30 frames per second: they are read at 15
+        backbone_options={"family": family},
+    )
+
+
+_LICENCE = "BSD 3-Clause"
+_RESNET = "Deep residual learning for image recognition, arXiv:1512.03385"
+_CLOSER_LOOK = "A closer look at spatiotemporal convolutions for action recognition, arXiv:1711.11248"
+
+LAYOUTS = (
+    Layout(
+        name="torchvision_2d",
+        source="torchvision, ImageNet",
+        paper=_RESNET,
+        licence=_LICENCE,
+        url="https://docs.pytorch.org/vision/stable/models/resnet.html",
+        rules=TRUNK,
+        normalization={"rgb": IMAGENET},
+        options=_options_2d,
+        files=(
+            _image("resnet18-f37072fd.pth", "resnet18"),
+            _image("resnet34-b627a593.pth", "resnet34"),
+            _image("resnet50-0676ba61.pth", "resnet50"),
+            _image("resnet50-11ad3fa6.pth", "resnet50"),
+            _image("resnet101-63fe2227.pth", "resnet101"),
+            _image("resnet101-cd907fc2.pth", "resnet101"),
+            _image("resnet152-394f9c45.pth", "resnet152"),
+            _image("resnet152-f82ba261.pth", "resnet152"),
+        ),
+    ),
+    Layout(
+        name="torchvision_inflated",
+        source="torchvision, ImageNet; kernels spread over time",
+        paper=f"{_RESNET}; Quo vadis, action recognition? arXiv:1705.07750 (inflation)",
+        licence=_LICENCE,
+        url="https://docs.pytorch.org/vision/stable/models/resnet.html",
+        rules=TRUNK,
+        normalization={"rgb": IMAGENET},
+        options=_options_inflated,
+        inflated=True,
+        files=(_image("resnext50_32x4d-7cdf4587.pth", "resnext50"),),
+    ),
+    Layout(
+        name="torchvision_video",
+        source="torchvision, r3d_18 and mc3_18",
+        paper=_CLOSER_LOOK,
+        licence=_LICENCE,
+        url="https://docs.pytorch.org/vision/stable/models/video_resnet.html",
+        rules=_VIDEO,
+        normalization={"rgb": KINETICS},
+        options=_options_video,
+        files=(
+            _video("r3d_18-b3b3357e.pth", "resnet3d_18", "torchvision"),
+            _video("mc3_18-a90a0ba3.pth", "resnet3d_18", "torchvision_mc3"),
+        ),
+    ),
+    Layout(
+        name="torchvision_r2plus1d",
+        source="torchvision, r2plus1d_18",
+        paper=_CLOSER_LOOK,
+        licence=_LICENCE,
+        url="https://docs.pytorch.org/vision/stable/models/video_resnet.html",
+        rules=R2PLUS1D,
+        normalization={"rgb": KINETICS},
+        options=_options_r2plus1d,
+        files=(_video("r2plus1d_18-91a641e6.pth", "r2plus1d_18", "torchvision"),),
+    ),
+)
