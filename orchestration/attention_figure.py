@@ -121,7 +121,7 @@ def _draw_bars(axes: Axes, layer: Layer, edges: Sequence[int], part: slice) -> N
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     if is_token:
-        axes.set_ylabel(layer.name, rotation=0, ha="right", va="center", fontsize=9)
+        axes.set_ylabel(layer.name.replace(", ", "\n"), rotation=0, ha="right", va="center", fontsize=9)
         axes.set_title("itself", fontsize=7, pad=1, color="#777777")
 
 
