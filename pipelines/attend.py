@@ -82,6 +82,8 @@ def main(config: AttendConfig) -> int:
         for layer in clip.layers:
             token, *steps = [f"{share:.0%}" for share in layer.mean.tolist()]
             print(f"  {layer.name}: {' '.join(steps)}, itself {token}")
+    if recognizer.config.get("readout") == "mean":
+        print("note: this recognizer reads out the mean over the steps; its token only takes part in it")
     print(f"drawn to {output}")
     return 0
 
