@@ -4,8 +4,10 @@ Axes: N batch, F features, T time steps left by the backbone, H height, W width.
 """
 
 from torch import Tensor
+from torch.nn import functional
 
-from training.models.registry import Head, register_head
+from preprocessing.errors import ConfigError
+from training.models.registry import Head, positive, register_head
 
 
 class Tgap(Head):
@@ -13,13 +15,22 @@ class Tgap(Head):
 
     num_steps = None
 
-    def __init__(self, num_features: int) -> None:
+    def __init__(self, num_features: int, window: int = 1) -> None:
         super().__init__()
-        self.num_features = num_features
+        positive(window=window)
+        self.num_features, self.window = num_features, window
 
     def forward(self, features_NFTHW: Tensor) -> Tensor:
-        """Pool ``(N, F, T, H, W)`` to ``(N, F)``."""
-        return features_NFTHW.mean(dim=(2, 3, 4))
+        """Pool ``(N, F, T, H, W)`` to ``(N, F)``.
+
+        Raises:
+            ConfigError: If T is less than the window.
+        """
+        if self.window == 1:
+            return features_NFTHW.mean(dim=(2, 3, 4))
+        if features_NFTHW.shape[2] < self.window:
+            raise ConfigError(f"{features_NFTHW.shape[2]} time steps are less than the window, {self.window}.")
+        return functional.avg_pool1d(features_NFTHW.mean(dim=(3, 4)), self.window, stride=1).mean(dim=2)
 
 
 class EveryStep(Head):
@@ -38,10 +49,17 @@ class EveryStep(Head):
 
 
 @register_head
-def tgap(num_features: int, num_steps: int) -> Tgap:
-    """Average pooling; takes clips of every length, so ``num_steps`` is of no consequence."""
+def tgap(num_features: int, num_steps: int, *, window: int = 1) -> Tgap:
+    """Average pooling. It takes clips of every length.
+
+    Args:
+        num_features: F of the backbone.
+        num_steps: Not used.
+        window: Mean over all windows of so many neighbouring steps, in which those at the ends count less. The scores
+            that were published with I3D's weights for Kinetics are those of 2; the BERT papers' I3D has 1.
+    """
     del num_steps
-    return Tgap(num_features)
+    return Tgap(num_features, window)
 
 
 @register_head
