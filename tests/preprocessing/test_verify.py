@@ -175,3 +175,13 @@ def test_what_is_no_finished_set_is_refused(copy: Path) -> None:
     (copy / "dataset.json").write_text("{}")
     with pytest.raises(UserError, match="not a dataset.json of this program"):
         verify_set(str(copy))
+
+
+def test_shards_of_another_solver_are_named(whole: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(whole / "flow", tmp_path / "flow"))
+    edit_dataset(lambda plain: plain["flow"].update(solvers={"numba 0.1": 45}))(copy)
+    problems = verify_set(str(copy), decode=False).problems
+    assert len(problems) == 2
+    assert all("dataset.json says numba 0.1" in problem for problem in problems)
+    edit_dataset(lambda plain: plain.pop("flow"))(copy)  # as before solvers were recorded
+    assert verify_set(str(copy), decode=False).problems == ()
