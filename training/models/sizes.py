@@ -88,9 +88,9 @@ def measure(net: nn.Module, *inputs: Any) -> Sizes:
     """Run ``net`` once and count.
 
     Args:
-        net: Its parts are its children, and the children of those that only hold others together. It is set to
-            evaluation, in place.
-        inputs: Of its forward pass.
+        net: Its parts are its children, and the children of those that only hold others together. It is on the meta
+            device: elsewhere kernels of their own may do the work of recurrent layers. It is set to evaluation.
+        inputs: Of its forward pass, on the meta device.
     """
     net.eval()
     parts = dict(_parts(net))
@@ -115,7 +115,7 @@ def measure(net: nn.Module, *inputs: Any) -> Sizes:
         output_shape=counting.outputs[""],
         parameters=sum(p.numel() for p in net.parameters()),
         operations=dict(sum((Counter(row.operations) for row in rows), Counter())),
-        parts=tuple(row for row in rows if row.parameters or any(row.operations.values())),
+        parts=tuple(row for row in rows if row.parameters or row.operations),
     )
 
 
@@ -144,12 +144,11 @@ def _own_parameters(name: str, module: nn.Module, parts: Mapping[str, nn.Module]
 @contextmanager
 def _hooked(net: nn.Module, parts: Mapping[str, nn.Module], counting: "_Counting") -> Iterator[None]:
     """Tell ``counting`` in which part the network is, and of the layers that the papers' count sees."""
-    handles = []
+    seen = (module for module in net.modules() if type(module) in _SEEN)
+    handles = [module.register_forward_hook(counting.layer) for module in seen]  # before a part that it is is left
     for name, module in parts.items():
         handles.append(module.register_forward_pre_hook(counting.enter(name)))
         handles.append(module.register_forward_hook(counting.leave(name)))
-    seen = (module for module in net.modules() if type(module) in _SEEN)
-    handles += [module.register_forward_hook(counting.layer) for module in seen]
     idle = net.backbone.idle_pools if isinstance(net, Recognizer) else ()
     handles += [net.get_submodule(f"backbone.{name}").register_forward_pre_hook(counting.idle_pool) for name in idle]
     try:
@@ -208,7 +207,8 @@ class _Counting(LightMode):  # type: ignore[no-untyped-call]
         return output
 
     def _add(self, found: Mapping[str, int]) -> None:
-        self.operations[self._inside[-1] if self._inside else ""].update(found)
+        part = self._inside[-1] if self._inside else ""
+        self.operations[part].update({kind: number for kind, number in found.items() if number})
 
 
 def _shapes(values: Any) -> Shapes:
