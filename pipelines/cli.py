@@ -7,6 +7,7 @@ PROGRAMS = {
     "index": ("index_videos", "list a data set's videos, with labels and splits, in a manifest"),
     "extract-frames": ("extract_frames", "videos to Parquet shards of RGB frames"),
     "extract-flow": ("extract_flow", "videos to Parquet shards of TV-L1 optical flow"),
+    "describe": ("describe", "print a network's parts, with shapes, parameters and multiply-adds"),
     "train": ("train", "train a recognizer from a recipe"),
     "evaluate": ("evaluate", "score the videos of a split with a trained recognizer"),
     "attend": ("attend", "draw which moments of a clip a BERT head looks at"),

@@ -1,0 +1,196 @@
+"""Say what a network consists of and what it costs, without building it in memory.
+
+kinebert describe recipe.toml
+kinebert describe --backbone resnext101 --reduction frmb --head bert --frames 64 --size 112 --num-classes 51 --json
+"""
+
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from orchestration.options import run
+from preprocessing.config import from_mapping, read_toml
+from preprocessing.errors import ConfigError
+
+COUNT = (
+    "the BERT papers' own count of the published network, as ptflops 0.5.2 makes it: multiply-adds of convolutions, "
+    "linear and recurrent layers, biases, 2 per element out of a batch norm, 1 per element out of a ReLU layer and "
+    "into a pooling layer; no products of attention"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribeConfig:
+    """Print a network's parts with their shapes, parameters and multiply-adds, per clip and per video.
+
+    The network is that of a recipe, or the default one; every option given here goes over it.
+    """
+
+    recipe: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="RECIPE")] = None
+    """TOML file of a training; see pipelines/recipes."""
+    backbone: str | None = None
+    """Name of the backbone."""
+    reduction: str | None = None
+    """Feature reduction: none, frab or frmb."""
+    head: str | None = None
+    """Name of the temporal head."""
+    width: float | None = None
+    """Multiplier of the backbone's channels."""
+    frames: int | None = None
+    """Images in a clip."""
+    size: int | None = None
+    """Height and width of the input, pixels."""
+    overrides: tyro.conf.UseAppendAction[
+        Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(name="set", metavar="KEY=VALUE ...")]
+    ] = ()
+    """Values to take instead of the recipe's, such as model.head_options.num_layers=2."""
+    modality: str = "rgb"
+    """rgb, flow or pose: decides the channels of the input."""
+    num_classes: int = 51
+    """Scores that the network returns."""
+    clips: int = 1
+    """Clips of a video that are scored under the test protocol."""
+    crops: int = 1
+    """Crops of each clip that are scored; the papers' ten are four corners and the centre, and their mirror images."""
+    video_frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Take the clips that `kinebert evaluate --views multi` makes of a video of N images, instead of --clips."""
+    json: bool = False
+    """Print JSON."""
+    paper_tables: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write the papers' tables of parameters and operations beside ours to a Markdown file, and nothing else."""
+
+
+def main(config: DescribeConfig) -> int:
+    """Print the sizes and return the exit status."""
+    if config.paper_tables is not None:
+        from preprocessing.storage import explained
+        from training.models.paper_sizes import markdown
+
+        with explained(config.paper_tables, "write this table"):
+            Path(config.paper_tables).write_text(markdown())
+        print(f"table: {config.paper_tables}")
+        return 0
+    if min(config.clips, config.crops, config.video_frames or 1) < 1:
+        raise ConfigError("clips, crops and video_frames must be at least 1.")
+    recipe = _recipe(config)
+    from training.models.sizes import sizes_of  # a slow import, after the options are known to be right
+
+    network = {
+        **recipe.model.arguments(),
+        "modality": config.modality,
+        "num_classes": config.num_classes,
+        "clip_length": recipe.data.clip_length,
+        "size": recipe.data.crop_size,
+    }
+    found = _as_json(sizes_of(**network), network, _protocol(config, recipe.data))
+    print(json.dumps(found, indent=2) if config.json else _as_table(found))
+    return 0
+
+
+def _recipe(config: DescribeConfig) -> "TrainRecipe":  # noqa: F821 - imported late
+    """The recipe with the options over it."""
+    from training.recipe import TrainRecipe
+
+    given = {
+        "model.backbone": config.backbone,
+        "model.reduction": config.reduction,
+        "model.head": config.head,
+        "model.width": config.width,
+        "data.clip_length": config.frames,
+        "data.crop_size": config.size,
+    }
+    options = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    values = read_toml(config.recipe or os.devnull, [*chain.from_iterable(config.overrides), *options])
+    values.setdefault("data", {}).setdefault("shards", "")  # nothing is read
+    return from_mapping(TrainRecipe, values, where=config.recipe or "the options")
+
+
+def _protocol(config: DescribeConfig, data: "DataRecipe") -> dict[str, int]:  # noqa: F821 - imported late
+    from preprocessing.sampling import eval_clips
+
+    clips, images = config.clips, config.video_frames
+    if images is not None:
+        clips = len(eval_clips(data.sampling, "multi", images, data.clip_length, data.frame_interval))
+    return {"clips": clips, "crops": config.crops, "views": clips * config.crops}
+
+
+def _as_json(sizes: "Sizes", network: Mapping[str, Any], protocol: Mapping[str, int]) -> dict[str, Any]:  # noqa: F821
+    keys = ("input_shape", "output_shape", "parameters", "macs", "paper_flops")
+    total = {key: getattr(sizes, key) for key in keys}
+    parts = [
+        {"name": part.name, "kind": part.kind, **{key: getattr(part, key) for key in keys}} for part in sizes.parts
+    ]
+    video = {key: protocol["views"] * total[key] for key in ("macs", "paper_flops")}
+    return {
+        "network": dict(network),
+        **total,
+        "operations": dict(sizes.operations),
+        "parts": parts,
+        "per_video": {**protocol, **video},
+        "paper_flops_is": COUNT,
+    }
+
+
+def _as_table(found: Mapping[str, Any]) -> str:
+    network, video = found["network"], found["per_video"]
+    made_of = " + ".join(network[key] for key in ("backbone", "reduction", "head") if network[key] is not None)
+    rows = [_row(part["name"], part["kind"], part) for part in found["parts"]]
+    rows.append(_row("the network", "", found))
+    header = ("part", "kind", "shape out", "parameters", "GMac", "paper_flops, G")
+    return "\n".join(
+        [
+            f"{made_of}: {network['modality']}, {network['num_classes']} classes, clip {_shape(found['input_shape'])}",
+            "",
+            *_aligned([header, *rows]),
+            "",
+            f"per clip: {_giga(found)}",
+            f"per video of {video['clips']} clips x {video['crops']} crops = {video['views']} views: {_giga(video)}",
+            "",
+            *textwrap.wrap(f"paper_flops is {found['paper_flops_is']}.", 120),
+        ]
+    )
+
+
+def _giga(counts: Mapping[str, int]) -> str:
+    return f"{counts['macs'] / 1e9:,.2f} GMac, {counts['paper_flops'] / 1e9:,.2f} G as the papers count"
+
+
+def _row(name: str, kind: str, sizes: Mapping[str, Any]) -> tuple[str, ...]:
+    giga = (f"{sizes[key] / 1e9:.4f}" for key in ("macs", "paper_flops"))
+    return name or "between the parts", kind, _shape(sizes["output_shape"]), f"{sizes['parameters']:,}", *giga
+
+
+def _shape(shape: Any) -> str:
+    if shape and isinstance(shape[0], tuple):
+        return " and ".join(map(_shape, shape))
+    each = " x ".join(map(str, shape[1:]))
+    return f"{shape[0]} of {each}" if shape and shape[0] > 1 else each  # frames, where each goes by itself
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Columns of equal width: three of words, then numbers."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i < 3 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def cli(args: list[str]) -> int:
+    """Run the program with command-line ``args`` and return its exit status."""
+    return run(main, DescribeConfig, args, "kinebert describe")
+
+
+if __name__ == "__main__":
+    sys.exit(cli(sys.argv[1:]))
