@@ -129,7 +129,8 @@ def test_tasks_on_cpus_import_no_torch_and_say_who_solved(
     for backend, expected in (("auto", "numba"), ("opencv", "opencv")):
         build = BuildShard(output=str(tmp_path / backend), recipe=flow, limits=Limits(), run_id="")
         build = replace(build, solver=FlowSolver(backend=backend), open_video=faults.WithoutTorch)
-        made = extract_set(rows, str(tmp_path / backend), build, videos_per_shard=2, say=said.append)
+        output = str(tmp_path / backend)
+        made = extract_set(rows, output, build, videos_per_shard=2, gpus_per_task=0.0, say=said.append)
         (name,) = made.dataset["flow"]["solvers"]
         assert name.startswith(expected)
         assert made.dataset["flow"]["solvers"] == {name: 86}
@@ -140,6 +141,21 @@ def test_tasks_on_cpus_import_no_torch_and_say_who_solved(
     build = replace(build, output=str(tmp_path / "auto"), solver=FlowSolver(backend="opencv"))
     again = extract_set(rows, str(tmp_path / "auto"), build, videos_per_shard=2)
     assert again.new_videos == 0  # the backend is no part of the recipe
+
+
+def test_torch_without_a_gpu_works_and_is_said_to_be_slow(
+    ray_cluster: Any, rows: list[ManifestRow], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    flow = FlowRecipe(resize="none", tvl1=TvL1Params(warps=1, nscales=2, outer_iterations=1))
+    build = BuildShard(output=str(tmp_path), recipe=flow, limits=Limits(), run_id="")
+    build = replace(build, solver=FlowSolver(backend="torch"))
+    made = extract_set(rows[:2], str(tmp_path), build, videos_per_shard=2, gpus_per_task=0.0, say=said.append)
+    (name,) = made.dataset["flow"]["solvers"]
+    assert name.startswith("torch 2.")
+    assert not name.endswith("on a GPU")
+    assert made.dataset["counts"]["images"] == sum(video.num_frames - 1 for video in made.shards[0].videos)
+    assert "slow: without a GPU --backend numba" in said[0]
 
 
 def test_what_a_user_must_do_arrives_as_it_was_said(ray_cluster: Any, rows: list[ManifestRow], tmp_path: Path) -> None:
