@@ -18,12 +18,14 @@ def run_checkpointed(stage: nn.Module, *inputs: Any) -> Any:
 
 @contextmanager
 def _without_statistics(stage: nn.Module) -> Iterator[None]:
-    # The second computation must not move the running statistics of batch norms a second time.
+    # The second computation must not move the running statistics of batch norms a second time. They are updated by
+    # nothing then, rather than switched off: both computations must save the same tensors.
     norms = [module for module in stage.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, count) in zip(norms, kept, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
