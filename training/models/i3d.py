@@ -191,6 +191,13 @@ class I3d(Backbone):
         self.mixed5c = Mixed(self.mixed5c.channels_in, reduced(width))
         self.num_features, self.reduced = width, ("mixed5c",)
 
+    def check_input(self, channels: int, frames: int, height: int, width: int) -> None:
+        """Raise a ConfigError for an empty clip; every length and size will do."""
+        if min(frames, height, width) < 1:
+            raise ConfigError(
+                f"I3D takes clips of any length and size above 0, got {frames} frames of {width}x{height}."
+            )
+
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         """Map ``(N, C, T, H, W)`` to ``(N, F, T', H', W')``."""
         for stage in self.children():  # in the order of their names above, an appended block last

@@ -157,7 +157,11 @@ class SlowFast(Backbone):
         return max(1, clip_length // self.fast_frames)
 
     def check_input(self, channels: int, frames: int, height: int, width: int) -> None:
-        """Raise a ConfigError if the frames of the fast pathway cannot be shared out among those of the slow one."""
+        """Raise a ConfigError for an empty clip, or one whose frames cannot be shared out between the pathways."""
+        if min(frames, height, width) < 1:
+            raise ConfigError(
+                f"SlowFast takes clips of any length and size above 0, got {frames} frames of {width}x{height}."
+            )
         fast = self.path_steps(frames)[1]
         if self.picking == "linspace" and fast % self.alpha:
             raise ConfigError(

@@ -200,3 +200,10 @@ def test_checkpointing_and_memory_layout_change_nothing(memory_format: torch.mem
     for (name, ours), other in zip(checkpointed.named_parameters(), plain.parameters(), strict=True):
         assert ours.grad is not None, name
         assert torch.allclose(ours.grad, other.grad, atol=1e-8), name  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("backbone", ["i3d", "slowfast_50"])
+def test_an_empty_clip_is_refused(backbone: str) -> None:
+    net = build_recognizer(backbone=backbone, head="tgap", num_classes=2, width=0.125, size=32)
+    with pytest.raises(ConfigError, match=r"takes clips of any length and size above 0, got 0 frames of 32x32"):
+        net(torch.zeros(1, 3, 0, 32, 32))
