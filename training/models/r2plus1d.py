@@ -16,7 +16,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from training.models.blocks import Residual, ResidualTrunk, convolution, projection
-from training.models.registry import BYTE_FLOW, FLOW, HARA, KINETICS, find, positive, register_backbone, scaled
+from training.models.registry import FLOW, HARA, KINETICS, find, positive, register_backbone, scaled
 
 Norm = Callable[[int], nn.Module]
 
@@ -170,7 +170,7 @@ def r2plus1d_34(channels_in: int = 3, width: float = 1.0, *, family: str = "ig65
     return R2Plus1d((3, 4, 6, 3), 1, channels_in, width, family, momentum)
 
 
-@register_backbone(rgb=HARA, flow=BYTE_FLOW, pose=HARA)
+@register_backbone(rgb=HARA, flow=FLOW, pose=HARA)
 def r2plus1d_50(channels_in: int = 3, width: float = 1.0, *, family: str = "hara", momentum: float = 0.1) -> R2Plus1d:
     """R(2+1)D with 50 layers."""
     return R2Plus1d((3, 4, 6, 3), 4, channels_in, width, family, momentum)

@@ -16,7 +16,7 @@ from functools import partial
 from torch import nn
 
 from training.models.blocks import BasicBlock, Bottleneck, ResidualTrunk, stem
-from training.models.registry import BYTE_FLOW, HARA, find, positive, register_backbone, scaled
+from training.models.registry import FLOW, HARA, find, positive, register_backbone, scaled
 
 
 @dataclass(frozen=True)
@@ -88,37 +88,37 @@ def _block(
     return Bottleneck(channels_in, channels_out // expansion, channels_out, kernel, stride, kind=shortcut)
 
 
-@register_backbone(rgb=HARA, flow=BYTE_FLOW, pose=HARA)
+@register_backbone(rgb=HARA, flow=FLOW, pose=HARA)
 def resnet3d_18(channels_in: int = 3, width: float = 1.0, *, family: str = "hara", shortcut: str = "B") -> ResNet3d:
     """3D ResNet with 18 layers."""
     return ResNet3d((2, 2, 2, 2), 1, channels_in, width, family, shortcut)
 
 
-@register_backbone(rgb=HARA, flow=BYTE_FLOW, pose=HARA)
+@register_backbone(rgb=HARA, flow=FLOW, pose=HARA)
 def resnet3d_34(channels_in: int = 3, width: float = 1.0, *, family: str = "hara", shortcut: str = "B") -> ResNet3d:
     """3D ResNet with 34 layers."""
     return ResNet3d((3, 4, 6, 3), 1, channels_in, width, family, shortcut)
 
 
-@register_backbone(rgb=HARA, flow=BYTE_FLOW, pose=HARA)
+@register_backbone(rgb=HARA, flow=FLOW, pose=HARA)
 def resnet3d_50(channels_in: int = 3, width: float = 1.0, *, family: str = "hara", shortcut: str = "B") -> ResNet3d:
     """3D ResNet with 50 layers."""
     return ResNet3d((3, 4, 6, 3), 4, channels_in, width, family, shortcut)
 
 
-@register_backbone(rgb=HARA, flow=BYTE_FLOW, pose=HARA)
+@register_backbone(rgb=HARA, flow=FLOW, pose=HARA)
 def resnet3d_101(channels_in: int = 3, width: float = 1.0, *, family: str = "hara", shortcut: str = "B") -> ResNet3d:
     """3D ResNet with 101 layers."""
     return ResNet3d((3, 4, 23, 3), 4, channels_in, width, family, shortcut)
 
 
-@register_backbone(rgb=HARA, flow=BYTE_FLOW, pose=HARA)
+@register_backbone(rgb=HARA, flow=FLOW, pose=HARA)
 def resnet3d_152(channels_in: int = 3, width: float = 1.0, *, family: str = "hara", shortcut: str = "B") -> ResNet3d:
     """3D ResNet with 152 layers."""
     return ResNet3d((3, 8, 36, 3), 4, channels_in, width, family, shortcut)
 
 
-@register_backbone(rgb=HARA, flow=BYTE_FLOW, pose=HARA)
+@register_backbone(rgb=HARA, flow=FLOW, pose=HARA)
 def resnet3d_200(channels_in: int = 3, width: float = 1.0, *, family: str = "hara", shortcut: str = "B") -> ResNet3d:
     """3D ResNet with 200 layers."""
     return ResNet3d((3, 24, 36, 3), 4, channels_in, width, family, shortcut)

@@ -8,7 +8,7 @@ from typing import Any
 
 from training.models.keys import Layout, Shape
 from training.models.keys.kenshohara import known_options
-from training.models.registry import ACTIVITYNET, BYTE_FLOW, KINETICS
+from training.models.registry import ACTIVITYNET, BYTE_FLOW, FLOW, KINETICS
 
 SOURCE = "artest08/LateTemporalModeling3DCNN"
 PAPER = "Late temporal modeling in 3D CNN architectures with BERT for action recognition, arXiv:2008.01232"
@@ -86,7 +86,7 @@ LAYOUTS = (
         licence=LICENCE,
         url=URL,
         rules=(*_RESNEXT, *HEADS),
-        normalization={"rgb": ACTIVITYNET, "flow": BYTE_FLOW},
+        normalization={"rgb": ACTIVITYNET, "flow": BYTE_FLOW, "pose": ACTIVITYNET},
         options=_resnext_options,
     ),
     Layout(
@@ -96,7 +96,7 @@ LAYOUTS = (
         licence=LICENCE,
         url=URL,
         rules=(*_R2PLUS1D, *HEADS),
-        normalization={"rgb": KINETICS},
+        normalization={"rgb": KINETICS, "flow": FLOW, "pose": KINETICS},
         options=_r2plus1d_options,
     ),
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 from training.models.keys import Layout, PublishedFile, Shape
 from training.models.keys.kenshohara import known_options
-from training.models.registry import KINETICS
+from training.models.registry import FLOW, KINETICS
 
 R2PLUS1D = (
     (r"(stem\.[0134]\..+)", r"backbone.\1"),
@@ -41,7 +41,7 @@ LAYOUTS = (
         licence="MIT",
         url="https://github.com/moabitcoin/ig65m-pytorch/releases/tag/v1.0.0",
         rules=R2PLUS1D,
-        normalization={"rgb": KINETICS},
+        normalization={"rgb": KINETICS, "flow": FLOW, "pose": KINETICS},
         options=_options,
         files=(
             _file("r2plus1d_34_clip8_ig65m_from_scratch-9bae36ae.pth", 487, 8, "IG-65M"),

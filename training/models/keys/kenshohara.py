@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from training.models.keys import Layout, PublishedFile, Shape
-from training.models.registry import ACTIVITYNET, BYTE_FLOW, HARA
+from training.models.registry import ACTIVITYNET, BYTE_FLOW, FLOW, HARA
 
 _BLOCK = r"(layer[1-4]\.\d+)\."
 
@@ -104,7 +104,7 @@ LAYOUTS = (
         licence="MIT",
         url="https://github.com/kenshohara/3D-ResNets-PyTorch#pre-trained-models",
         rules=TRUNK,
-        normalization={"rgb": HARA},
+        normalization={"rgb": HARA, "flow": FLOW, "pose": HARA},
         options=_options_2020,
         files=tuple(
             _file(f"r3d{depth}_{letters}_200ep.pth", f"resnet3d_{depth}", _CLASSES[letters], _named(letters))
@@ -119,7 +119,7 @@ LAYOUTS = (
         licence="MIT",
         url="https://github.com/kenshohara/3D-ResNets-PyTorch#pre-trained-models",
         rules=_R2PLUS1D,
-        normalization={"rgb": HARA, "flow": BYTE_FLOW},
+        normalization={"rgb": HARA, "flow": FLOW, "pose": HARA},
         options=_options_r2plus1d,
         files=(
             *(
@@ -137,7 +137,7 @@ LAYOUTS = (
         licence="MIT",
         url="https://drive.google.com/drive/folders/1zvl89AgFAApbH0At-gMuZSeQB_LpNP-M",
         rules=TRUNK,
-        normalization={"rgb": ACTIVITYNET, "flow": BYTE_FLOW},
+        normalization={"rgb": ACTIVITYNET, "flow": BYTE_FLOW, "pose": ACTIVITYNET},
         options=_options_2018,
         files=(
             _file("resnet-18-kinetics.pth", "resnet3d_18", 400, "Kinetics-400", shortcut="A"),

@@ -24,7 +24,7 @@ LAYOUTS = (
         licence="none stated",
         url="https://drive.google.com/drive/folders/1OVhBnZ_FmqMSj6gw9yyrxJJR8yRINb_G",
         rules=TRUNK,
-        normalization={"rgb": ACTIVITYNET, "flow": BYTE_FLOW},
+        normalization={"rgb": ACTIVITYNET, "flow": BYTE_FLOW, "pose": ACTIVITYNET},
         options=_options,
         files=tuple(
             PublishedFile(

@@ -6,7 +6,7 @@ from typing import Any
 from training.models.keys import Layout, PublishedFile, Shape
 from training.models.keys.ig65m import R2PLUS1D, one_middle
 from training.models.keys.kenshohara import TRUNK, known_options
-from training.models.registry import IMAGENET, KINETICS
+from training.models.registry import FLOW, IMAGENET, KINETICS
 
 _BLOCK = r"(layer[1-4]\.\d+)\."
 
@@ -71,7 +71,7 @@ LAYOUTS = (
         licence=_LICENCE,
         url="https://docs.pytorch.org/vision/stable/models/resnet.html",
         rules=TRUNK,
-        normalization={"rgb": IMAGENET},
+        normalization={"rgb": IMAGENET, "flow": FLOW, "pose": IMAGENET},
         options=_options_2d,
         files=(
             _image("resnet18-f37072fd.pth", "resnet18"),
@@ -91,7 +91,7 @@ LAYOUTS = (
         licence=_LICENCE,
         url="https://docs.pytorch.org/vision/stable/models/resnet.html",
         rules=TRUNK,
-        normalization={"rgb": IMAGENET},
+        normalization={"rgb": IMAGENET, "flow": FLOW, "pose": IMAGENET},
         options=_options_inflated,
         inflated=True,
         files=(_image("resnext50_32x4d-7cdf4587.pth", "resnext50"),),
@@ -103,7 +103,7 @@ LAYOUTS = (
         licence=_LICENCE,
         url="https://docs.pytorch.org/vision/stable/models/video_resnet.html",
         rules=_VIDEO,
-        normalization={"rgb": KINETICS},
+        normalization={"rgb": KINETICS, "flow": FLOW, "pose": KINETICS},
         options=_options_video,
         files=(
             _video("r3d_18-b3b3357e.pth", "resnet3d_18", "torchvision"),
@@ -117,7 +117,7 @@ LAYOUTS = (
         licence=_LICENCE,
         url="https://docs.pytorch.org/vision/stable/models/video_resnet.html",
         rules=R2PLUS1D,
-        normalization={"rgb": KINETICS},
+        normalization={"rgb": KINETICS, "flow": FLOW, "pose": KINETICS},
         options=_options_r2plus1d,
         files=(_video("r2plus1d_18-91a641e6.pth", "r2plus1d_18", "torchvision"),),
     ),

@@ -8,7 +8,7 @@ from typing import Any
 
 from training.models.keys import Layout, PublishedFile, Shape
 from training.models.keys.kenshohara import known_options
-from training.models.registry import KINETICS
+from training.models.registry import FLOW, KINETICS
 
 _NORM = {"s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var"}  # riv holds the variance all the same
 
@@ -53,7 +53,7 @@ def _layout(depth: int, blocks: tuple[int, ...], files: tuple[PublishedFile, ...
         url="https://github.com/facebookresearch/VMZ/blob/main/c2/tutorials/model_zoo.md",
         rules=_rules(blocks),
         ignored=(r".+_momentum", "lr", "model_iter", "epoch"),
-        normalization={"rgb": KINETICS},
+        normalization={"rgb": KINETICS, "flow": FLOW, "pose": KINETICS},
         options=_options,
         files=files,
     )
