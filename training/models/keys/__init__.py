@@ -92,18 +92,23 @@ class Layout:
     def rename(self, key: str) -> str | None:
         """Return our name of the published ``key``; None if the layout does not know it, or knows it to be useless."""
         for pattern, template in self.rules:
-            match = re.fullmatch(pattern, key)
+            match = _compiled(pattern).fullmatch(key)
             if match:
                 return match.expand(template)
         return None
 
     def ignores(self, key: str) -> bool:
         """Whether the published ``key`` is known to have no use here."""
-        return any(re.fullmatch(pattern, key) for pattern in self.ignored)
+        return any(_compiled(pattern).fullmatch(key) for pattern in self.ignored)
 
     def covers(self, keys: Iterable[str]) -> bool:
         """Whether every one of the published ``keys`` has a rule or is known to be useless."""
         return all(self.ignores(key) or self.rename(key) is not None for key in keys)
+
+
+@cache  # re keeps only 512 of them, and there are more
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
 
 
 @cache
