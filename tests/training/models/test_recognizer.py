@@ -97,7 +97,7 @@ def test_a_clip_of_another_length_is_an_error_with_the_numbers() -> None:
         ({"modality": "flwo"}, r"There is no modality 'flwo'\. Did you mean flow\?"),
         ({"reduction": "frmd"}, r"There is no reduction 'frmd'\. Did you mean frmb"),
         ({"num_head": 4}, r"The head 'bert' has no option 'num_head'\. Did you mean num_heads\?"),
-        ({"head": "tgap", "num_heads": 4}, r"The head 'tgap' has no option 'num_heads'\. There are none\."),
+        ({"head": "none", "num_heads": 4}, r"The head 'none' has no option 'num_heads'\. There are none\."),
         ({"num_heads": 7}, r"num_features \(64\) must be a multiple of num_heads \(7\)"),
         ({"num_layers": 0}, r"num_layers must be at least 1, got 0"),
         ({"keep_prob": 0.0}, r"keep_prob must be above 0 and at most 1, got 0\.0"),
