@@ -23,19 +23,21 @@ class TvL1Params:
     scale_step: float = 0.8
     """Ratio between neighbouring levels of the pyramid."""
     warps: int = 5
-    """Warps of the second image per level."""
+    """Warps of the second image per level. 3 everywhere costs 0.04 px of end-point error, 2 costs 0.07."""
     epsilon: float = 0.01
-    """Stop when the flow changes by less than this, in pixels (RMS) per iteration."""
+    """Stop when the flow changes by less than this, in pixels (RMS) per iteration. 0.015 costs 0.06 px, 0.02 0.09."""
     inner_iterations: int = 30
     """Most iterations between two median filters."""
     outer_iterations: int = 10
-    """Most rounds of median filter and inner iterations per warp."""
+    """Most rounds of median filter and inner iterations per warp. 3 costs 0.01 px, 2 costs 0.02, more where much moves;
+    each makes a scene cut 3 to 5 times cheaper."""
     median_filtering: int = 5
     """Side of the median filter in pixels: 1 (off), 3 or 5."""
-    coarse_warps: int = 0
-    """Warps per level below the finest; 0: as many as ``warps``. Ours, not OpenCV's."""
-    coarse_epsilon: float = 0.0
-    """``epsilon`` of the levels below the finest; 0: the same. Ours, not OpenCV's."""
+    level_warps: tuple[int, ...] = ()
+    """Warps of each level, the finest first; the last value holds for the rest. Empty: ``warps`` at all. Not in OpenCV.
+    Fewer at fine levels cost little (2 at the finest two: 0.06 px), at coarse ones they lose large motions."""
+    level_epsilon: tuple[float, ...] = ()
+    """The same for ``epsilon``."""
     estimates: bool = False
     """Roots and quotients by the estimate instructions of x86, numba only: results differ from CPU to CPU."""
 
@@ -46,8 +48,9 @@ class TvL1Params:
         for name in ("nscales", "warps", "inner_iterations", "outer_iterations"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"tvl1.{name} must be at least 1, got {getattr(self, name)}.")
-        if self.coarse_warps < 0 or self.coarse_epsilon < 0:
-            raise ConfigError("tvl1.coarse_warps and coarse_epsilon must not be negative; 0 means: as at the finest.")
+        if any(value < 1 for value in self.level_warps) or any(value <= 0 for value in self.level_epsilon):
+            found = f"{list(self.level_warps)} and {list(self.level_epsilon)}"
+            raise ConfigError(f"tvl1.level_warps must be at least 1 and tvl1.level_epsilon positive, got {found}.")
         if not 0 < self.scale_step < 1:
             raise ConfigError(f"tvl1.scale_step must lie strictly between 0 and 1, got {self.scale_step}.")
         if self.median_filtering not in (1, 3, 5):
@@ -55,17 +58,20 @@ class TvL1Params:
 
     def warps_at(self, level: int) -> int:
         """Warps at a level of the pyramid, 0 the finest."""
-        return self.coarse_warps if level and self.coarse_warps else self.warps
+        return self.level_warps[min(level, len(self.level_warps) - 1)] if self.level_warps else self.warps
 
     def epsilon_at(self, level: int) -> float:
         """Threshold of the stop test at a level of the pyramid, 0 the finest."""
-        return self.coarse_epsilon if level and self.coarse_epsilon else self.epsilon
+        return self.level_epsilon[min(level, len(self.level_epsilon) - 1)] if self.level_epsilon else self.epsilon
 
 
 PRESETS = {
     "classic": TvL1Params(),
     "wide": TvL1Params(scale_step=0.5),
-    "fast": TvL1Params(warps=3, coarse_warps=2, coarse_epsilon=0.02, outer_iterations=2),
+    "fast": TvL1Params(
+        level_warps=(2, 2, 2, 2, 10), level_epsilon=(0.013, 0.015, 0.013, 0.011, 0.01), outer_iterations=4
+    ),
 }
 """classic: OpenCV's defaults, what published flow weights were trained on; wide: reaches motions of 20 px and more;
-fast: fewer warps and iterations."""
+fast: 1.7 to 1.9 times as fast as classic, 0.06 px away from it on 39 moving pairs from all over 31 clips, 0.12 px on
+pairs chosen for large motions."""

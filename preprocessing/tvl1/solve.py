@@ -86,8 +86,8 @@ def check_params(params: TvL1Params, solver: Solver) -> None:
     Raises:
         ConfigError: Saying which.
     """
-    if solver == "opencv" and (params.coarse_warps or params.coarse_epsilon):
-        raise ConfigError("OpenCV's TV-L1 has no coarse_warps and no coarse_epsilon. Use the backend numba or torch.")
+    if solver == "opencv" and (params.level_warps or params.level_epsilon):
+        raise ConfigError("OpenCV's TV-L1 has no level_warps and no level_epsilon. Use the backend numba or torch.")
     if not params.estimates:
         return
     if solver != "numba":

@@ -101,7 +101,7 @@ def test_a_preset_and_a_backend_are_taken_from_the_file_or_the_options(
     assert "solver: numba on CPUs" in printed
     assert "TV-L1, own parameters, solved by numba 0." in printed
     assert extract_flow.cli([*args, str(tmp_path / "set"), "--backend", "opencv"]) == 2
-    assert "coarse_epsilon" in capsys.readouterr().err
+    assert "level_epsilon" in capsys.readouterr().err
     assert extract_flow.cli([*args, str(tmp_path / "set"), "--preset", "wide"]) == 2
     assert "was made with another recipe" in capsys.readouterr().err
     assert extract_flow.cli([*args, str(tmp_path / "set"), "--backend", "torch"]) == 0
@@ -217,7 +217,7 @@ def no_file_in(folder: Path) -> bool:
         (extract_frames.cli, ["{m}", "--output", "{tmp}/s", "--width", "3"], "width must be at least 16"),
         (extract_flow.cli, ["{m}", "--output", "{work}/sets/flow", "--bound", "15"], "bound: 15.0 != 20.0"),
         (extract_flow.cli, ["{m}", "--output", "{work}/sets/rgb"], "modality: 'flow' != 'rgb'"),
-        (extract_flow.cli, ["{m}", "--output", "{tmp}/s", "--preset", "fast", "--backend", "opencv"], "coarse_epsilon"),
+        (extract_flow.cli, ["{m}", "--output", "{tmp}/s", "--preset", "fast", "--backend", "opencv"], "level_epsilon"),
         (
             extract_flow.cli,
             ["{m}", "--output", "{tmp}/s", "--gpus-per-task", "0.5", "--backend", "numba"],

@@ -115,9 +115,9 @@ def test_a_solver_that_refuses_one_video_does_not_end_the_others(
 
 
 def test_parameters_that_a_solver_lacks_are_the_users_matter(rows: list[ManifestRow], tmp_path: Path) -> None:
-    recipe = replace(FLOW, tvl1=replace(FLOW.tvl1, coarse_epsilon=0.02))
+    recipe = replace(FLOW, tvl1=replace(FLOW.tvl1, level_epsilon=(0.02,)))
     build = stage(tmp_path / "set", recipe=recipe)
-    with pytest.raises(ConfigError, match="no coarse_epsilon. Use the backend numba or torch"):
+    with pytest.raises(ConfigError, match="no level_epsilon. Use the backend numba or torch"):
         build(plan_shards(rows, 9)[0])
     assert not list((tmp_path / "set").glob("shard-*"))
 

@@ -61,8 +61,8 @@ def test_auto_is_settled_by_what_is_there(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_a_backend_lacks_is_said_before_the_first_video() -> None:
-    with pytest.raises(ConfigError, match="OpenCV's TV-L1 has no coarse_warps and no coarse_epsilon"):
-        OPENCV.ready(replace(PRESETS["classic"], coarse_epsilon=0.02))
+    with pytest.raises(ConfigError, match="OpenCV's TV-L1 has no level_warps and no level_epsilon"):
+        OPENCV.ready(replace(PRESETS["classic"], level_epsilon=(0.02,)))
 
 
 class OutOfMemoryError(RuntimeError):

@@ -202,28 +202,28 @@ def test_wide_is_opencvs_own_at_half_steps(backend: Backend) -> None:
 
 
 def test_opencv_refuses_what_it_cannot_do() -> None:
-    with pytest.raises(ConfigError, match="coarse"):
+    with pytest.raises(ConfigError, match="level"):
         tvl1_flow(random_frames(20, 20), PRESETS["fast"], "opencv")
 
 
 @each_of_ours
-def test_coarse_options_at_the_values_of_the_finest_level_change_nothing(backend: Backend) -> None:
+def test_options_of_levels_at_the_values_of_all_change_nothing(backend: Backend) -> None:
     frames = random_frames(60, 80)
     usual = tvl1_flow(frames, TvL1Params(), backend)
-    assert np.array_equal(usual, tvl1_flow(frames, TvL1Params(coarse_warps=5, coarse_epsilon=0.01), backend))
+    assert np.array_equal(usual, tvl1_flow(frames, TvL1Params(level_warps=(5,), level_epsilon=(0.01,) * 9), backend))
 
 
 @each_of_ours
-def test_coarse_options_do_not_touch_the_finest_level(backend: Backend) -> None:
+def test_options_of_levels_count_from_the_finest_and_go_on_with_the_last(backend: Backend) -> None:
     frames = random_frames(60, 80)
-    usual = tvl1_flow(frames, TvL1Params(nscales=1), backend)
-    coarse = TvL1Params(nscales=1, coarse_warps=1, coarse_epsilon=0.5)
-    assert np.array_equal(usual, tvl1_flow(frames, coarse, backend))
+    usual = tvl1_flow(frames, TvL1Params(nscales=2, warps=2), backend)
+    assert np.array_equal(usual, tvl1_flow(frames, TvL1Params(nscales=2, level_warps=(2, 2, 1)), backend))
+    assert not np.array_equal(usual, tvl1_flow(frames, TvL1Params(nscales=2, level_warps=(2, 1)), backend))
 
 
 @each_of_ours
-@pytest.mark.parametrize("change", [{"coarse_warps": 1}, {"coarse_epsilon": 0.1}], ids=str)
-def test_coarse_options_have_an_effect(backend: Backend, change: dict[str, float]) -> None:
+@pytest.mark.parametrize("change", [{"level_warps": (5, 1)}, {"level_epsilon": (0.01, 0.1)}], ids=str)
+def test_options_of_levels_have_an_effect(backend: Backend, change: dict[str, tuple[float, ...]]) -> None:
     frames = random_frames(60, 80)
     assert not np.array_equal(
         tvl1_flow(frames, TvL1Params(**change), backend),  # type: ignore[arg-type]
