@@ -116,6 +116,65 @@ def test_a_wrong_request_is_named(wrong: dict[str, object], message: str) -> Non
         build_recognizer(**{"num_classes": 2, "width": 0.125, **wrong})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            {"backbone_options": {"famly": "hara"}},
+            r"The backbone 'r2plus1d_18' has no option 'famly'\. Did you mean",
+        ),
+        ({"backbone_options": {"family": "tv"}}, r"family"),
+        ({"flow_stack": 5}, r"flow_stack is 5, but only flow is stacked, and this is rgb"),
+        ({"flow_stack": 0, "modality": "flow"}, r"flow_stack must be positive, got 0"),
+        ({"reduction_width": 0}, r"reduction_width must be positive, got 0"),
+        ({"head": "bert_late"}, r"'bert_late' takes several pathways, and the backbone 'r2plus1d_18' has one"),
+    ],
+)
+def test_parts_that_do_not_fit_each_other_are_named(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_recognizer(**{"num_classes": 2, "width": 0.125, **wrong})  # type: ignore[arg-type]
+
+
+def test_the_network_of_the_paper_in_one_call() -> None:
+    with torch.device("meta"):
+        net = build_recognizer(
+            backbone="i3d",
+            reduction="frab",
+            head="bert",
+            modality="flow",
+            num_classes=51,
+            clip_length=64,
+            size=224,
+        )
+        assert net(torch.empty(2, 2, 64, 224, 224)).shape == (2, 51)
+    assert round(sum(p.numel() for p in net.parameters()) / 1e6, 2) == 16.37
+
+
+def test_poses_are_pictures_and_flow_is_stacked_field_by_field() -> None:
+    pose = build_recognizer(backbone="resnet18", modality="pose", num_classes=2, width=0.125)
+    assert (pose.spec.modality, len(pose.spec.mean)) == ("pose", 3)
+    stacked = build_recognizer(backbone="resnet18", modality="flow", flow_stack=3, num_classes=2, width=0.125)
+    assert (stacked.spec.flow_stack, stacked.spec.mean) == (3, (0.5, 0.5) * 3)
+    assert stacked.config["flow_stack"] == 3
+    with pytest.raises(ConfigError, match=r"a flow recognizer takes clips \(N, 6, T, H, W\), got \(1, 2, 16, 32, 32\)"):
+        stacked(torch.zeros(1, 2, 16, 32, 32))
+
+
+def test_a_backbone_is_rebuilt_as_another_variant() -> None:
+    net = build_recognizer(backbone="resnet3d_18", num_classes=2, width=0.125, size=32).double().eval()
+    head = net.head.state_dict()
+    net.rebuild({"shortcut": "A"})
+    assert net.config["backbone_options"] == {"family": "hara", "shortcut": "A"}
+    assert not net.backbone.training
+    assert net(torch.zeros(1, 3, 16, 32, 32, dtype=torch.float64)).shape == (1, 2)
+    assert all(torch.equal(tensor, head[name]) for name, tensor in net.head.state_dict().items())
+    assert build_recognizer(**net.config).state_dict().keys() == net.state_dict().keys()
+    with pytest.raises(ConfigError, match=r"has no option 'depth'"):
+        net.rebuild({"depth": 3})
+    with pytest.raises(ConfigError, match=r"the backbone 'resnet3d_18' leaves other features than those that the head"):
+        net.rebuild({"family": "torchvision"})  # twice as many time steps
+
+
 def test_input_spec_refuses_what_does_not_fit_the_modality() -> None:
     with pytest.raises(ConfigError, match=r"flow has 2 channels, got 3 means and 2 deviations"):
         InputSpec(modality="flow", num_frames=8, crop_size=32, mean=(0.5,) * 3, std=(0.2,) * 2)
