@@ -38,7 +38,8 @@ def test_the_non_local_block_is_the_published_one(golden: ModuleType) -> None:
     with torch.inference_mode():
         assert golden.relative_error(block(x_NFTHW), golden.logits(name)) < 1e-5
         two = block(torch.cat([x_NFTHW.flip(2), x_NFTHW]))
-        assert golden.relative_error(two[1:], golden.logits(name)) < 1e-5
+        # the published float32 is itself 1.1e-5 from float64, and other batches are added up in another order
+        assert golden.relative_error(two[1:], golden.logits(name)) < 3e-5
         exact = golden._load(name)["logits64"]
         assert golden.relative_error(block.double()(x_NFTHW.double()), exact) < 1e-12
 
