@@ -40,7 +40,7 @@ def test_exported_it_scores_the_same_for_every_batch(combination: Combination) -
     [
         Combination("resnet18", "bert", "flow").param(),
         Combination("r2plus1d_18", "nonlocal_concat").param(),
-        Combination("i3d", "bert", "rgb", "frab").param(),
+        Combination("resnet3d_18", "conv_gru", "pose", "frmb").param(),
     ],
 )
 def test_compiled_it_scores_and_learns_the_same(combination: Combination) -> None:
@@ -49,11 +49,11 @@ def test_compiled_it_scores_and_learns_the_same(combination: Combination) -> Non
     x_NCTHW = clips(net)
     plain, fast = net(x_NCTHW), compiled(x_NCTHW)
     torch.testing.assert_close(fast, plain, rtol=1e-3, atol=1e-4)
-    wanted = torch.autograd.grad(plain.square().sum(), list(net.parameters()))
-    for gradient, expected in zip(
-        torch.autograd.grad(fast.square().sum(), list(net.parameters())), wanted, strict=True
-    ):
-        torch.testing.assert_close(gradient, expected, rtol=1e-2, atol=1e-3 * float(expected.abs().max() + 1e-6))
+    parameters = list(net.parameters())
+    wanted = torch.autograd.grad(plain.square().sum(), parameters)
+    largest = max(float(gradient.abs().max()) for gradient in wanted)
+    for gradient, expected in zip(torch.autograd.grad(fast.square().sum(), parameters), wanted, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-2, atol=1e-4 * largest)
 
 
 @pytest.mark.skipif(bool(MISSING), reason=f"{' and '.join(MISSING)} not installed")
