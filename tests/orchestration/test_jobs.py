@@ -88,13 +88,13 @@ def test_only_missing_shards_are_made(ray_cluster: Any, rows: list[ManifestRow],
     ("open_video", "problem"),
     [
         (faults.Segfaulting, "crash: its worker process died 3 times at this video"),
-        (faults.Hanging, "time: no image came for 1 s (stall_limit_s)"),
+        (faults.Hanging, "time: no image came for 3 s (stall_limit_s)"),
     ],
 )
 def test_a_video_that_kills_its_worker_is_given_up_and_the_others_are_made(
     ray_cluster: Any, rows: list[ManifestRow], tmp_path: Path, open_video: type, problem: str
 ) -> None:
-    limits = Limits(stall_limit_s=1)
+    limits = Limits(stall_limit_s=3)
     extract(rows, tmp_path / "set", open_video=open_video, limits=limits)
     found = ShardSet.open(str(tmp_path / "set"))
     assert [(video.video_id, video.problem) for video in found.rejected] == [("class1/v01", problem)]
@@ -110,7 +110,7 @@ def test_a_video_that_kills_its_worker_is_given_up_and_the_others_are_made(
 def test_rejected_videos_are_tried_again_and_meanwhile_the_set_is_unfinished(
     ray_cluster: Any, rows: list[ManifestRow], tmp_path: Path
 ) -> None:
-    limits = Limits(stall_limit_s=1)
+    limits = Limits(stall_limit_s=3)
     extract(rows, tmp_path / "set", open_video=faults.Hanging, limits=limits)
     with pytest.raises(UserError, match="expected a clean lens"):
         extract(rows, tmp_path / "set", open_video=faults.Refusing, retry_rejected=True)

@@ -265,14 +265,14 @@ def build_in_a_process_that_may_die(build: BuildShard, rows: list[ManifestRow]) 
 @pytest.mark.parametrize(
     ("open_video", "deaths", "problem"),
     [
-        (Hanging, 1, "time: no image came for 0.5 s (stall_limit_s)"),
+        (Hanging, 1, "time: no image came for 3 s (stall_limit_s)"),
         (Crashing, 3, "crash: its worker process died 3 times at this video"),
     ],
 )
 def test_a_video_that_kills_its_worker_is_given_up_and_the_others_are_made(
     rows: list[ManifestRow], tmp_path: Path, open_video: type[VideoFrames], deaths: int, problem: str
 ) -> None:
-    limits = Limits(time_limit_s=60, stall_limit_s=0.5)
+    limits = Limits(time_limit_s=60, stall_limit_s=3)
     build = stage(tmp_path / "rgb", RGB, open_video=open_video, limits=limits)
     assert build_in_a_process_that_may_die(build, rows) == deaths
     (path,) = (tmp_path / "rgb").glob("shard-*")
