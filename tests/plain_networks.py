@@ -1,0 +1,96 @@
+"""The same networks read plainly, as their papers write them: one operation after the other, nothing in place.
+
+Axes: N batch, C channels, T frames, H height, W width, F features, S steps, A attention heads, D features of a head.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.models import Recognizer
+from training.models.bert import Attention, Block, LayerNorm
+from training.models.blocks import Residual
+from training.models.i3d import SameConv3d, SamePool3d, Unit, same_padding
+
+
+def plain(net: Recognizer) -> Recognizer:
+    """Return a copy of ``net`` that computes the same, with weights of its own."""
+    other = copy.deepcopy(net)
+    for module in other.modules():
+        reading = next((READINGS[kind] for kind in type(module).__mro__ if kind in READINGS), None)
+        if reading is not None:
+            module.forward = MethodType(reading, module)  # type: ignore[method-assign]
+    return other
+
+
+def _relu(self: nn.ReLU, x: Tensor) -> Tensor:
+    return functional.relu(x)
+
+
+def _residual(self: Residual, x: Tensor) -> Tensor:
+    shortcut = x if self.downsample is None else self.downsample(x)
+    return functional.relu(self.residual(x) + shortcut)
+
+
+def _unit(self: Unit, x_NCTHW: Tensor) -> Tensor:
+    return functional.relu(self.norm(self.conv(x_NCTHW)))
+
+
+def _padded(x_NCTHW: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+    pads = [same_padding(*sizes) for sizes in zip(x_NCTHW.shape[2:], kernel, stride, strict=True)]
+    return functional.pad(x_NCTHW, [side for pad in reversed(pads) for side in pad])
+
+
+def _same_conv(self: SameConv3d, x_NCTHW: Tensor) -> Tensor:
+    return functional.conv3d(_padded(x_NCTHW, self.kernel_size, self.stride), self.weight, None, self.stride)
+
+
+def _same_pool(self: SamePool3d, x_NCTHW: Tensor) -> Tensor:
+    return functional.max_pool3d(_padded(x_NCTHW, self.kernel_size, self.stride), self.kernel_size, self.stride)
+
+
+def _layer_norm(self: LayerNorm, x_NSF: Tensor) -> Tensor:
+    mean_NS1, std_NS1 = x_NSF.mean(-1, keepdim=True), x_NSF.std(-1, keepdim=True)
+    return self.scale * (x_NSF - mean_NS1) / (std_NS1 + self.eps) + self.shift
+
+
+def _attention(self: Attention, x_NSF: Tensor, visible_NS: Tensor | None) -> Tensor:
+    n, s, _ = x_NSF.shape
+    query, key, value = (
+        layer(x_NSF).view(n, s, self.num_heads, -1).transpose(1, 2) for layer in (self.query, self.key, self.value)
+    )
+    scores_NASS = torch.matmul(query, key.transpose(-2, -1)) / math.sqrt(query.size(-1))
+    if visible_NS is not None:
+        scores_NASS = scores_NASS.masked_fill(~visible_NS[:, None, None, :], -1e9)
+    weights_NASS = functional.dropout(functional.softmax(scores_NASS, dim=-1), self.dropout, self.training)
+    mixed_NSF = torch.matmul(weights_NASS, value).transpose(1, 2).contiguous().view(n, s, -1)
+    out_NSF: Tensor = self.output(mixed_NSF)
+    return out_NSF
+
+
+def _block(self: Block, x_NSF: Tensor, visible_NS: Tensor | None) -> Tensor:
+    x_NSF = x_NSF + self.drop(self.attention(self.norm1(x_NSF), visible_NS))
+    hidden = self.expand(self.norm2(x_NSF))
+    hidden = 0.5 * hidden * (1 + torch.tanh(math.sqrt(2 / math.pi) * (hidden + 0.044715 * torch.pow(hidden, 3))))
+    x_NSF = x_NSF + self.drop(self.contract(self.drop(hidden)))
+    out_NSF: Tensor = self.drop(x_NSF)
+    return out_NSF
+
+
+READINGS: dict[type[nn.Module], Callable[..., Any]] = {
+    nn.ReLU: _relu,
+    Residual: _residual,
+    Unit: _unit,
+    SameConv3d: _same_conv,
+    SamePool3d: _same_pool,
+    LayerNorm: _layer_norm,
+    Attention: _attention,
+    Block: _block,
+}
+"""By class; a class derived from one is read the same way."""
