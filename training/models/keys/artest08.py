@@ -6,7 +6,7 @@ A trunk is ``features`` there, a sequence of the children of the network that it
 from collections.abc import Mapping
 from typing import Any
 
-from training.models.keys import Layout, Shape
+from training.models.keys import Layout, PublishedFile, Shape
 from training.models.keys.kenshohara import known_options
 from training.models.registry import ACTIVITYNET, BYTE_FLOW, FLOW, KINETICS
 
@@ -14,6 +14,30 @@ SOURCE = "artest08/LateTemporalModeling3DCNN"
 PAPER = "Late temporal modeling in 3D CNN architectures with BERT for action recognition, arXiv:2008.01232"
 LICENCE = "MIT"
 URL = "https://github.com/artest08/LateTemporalModeling3DCNN"
+
+
+_CLASSES = {"hmdb51": 51, "ucf101": 101}
+
+
+def files(
+    model: str, backbone: str, head: str = "tgap", reduction: str | None = None, frames: int = 64, size: int = 112
+) -> tuple[PublishedFile, ...]:
+    """Return the files that the training program there writes of a model, <k> being the split."""
+    modality = model.partition("_")[0]
+    return tuple(
+        PublishedFile(
+            name=f"{data}_{model}_split<k>/model_best.pth.tar",
+            backbone=backbone,
+            reduction=reduction,
+            head=head,
+            num_classes=num_classes,
+            num_frames=frames,
+            crop_size=size,
+            modality=modality,
+            data=f"as in the paper, then {data.upper()}",
+        )
+        for data, num_classes in _CLASSES.items()
+    )
 
 
 def bert_rules(published: str = "bert", ours: str = "head") -> tuple[tuple[str, str], ...]:
@@ -88,6 +112,19 @@ LAYOUTS = (
         rules=(*_RESNEXT, *HEADS),
         normalization={"rgb": ACTIVITYNET, "flow": BYTE_FLOW, "pose": ACTIVITYNET},
         options=_resnext_options,
+        files=(
+            *files("rgb_resneXt3D64f101", "resnext101"),
+            *files("rgb_resneXt3D64f101_adamw", "resnext101"),
+            *files("flow_resneXt3D64f101", "resnext101"),
+            *files("rgb_resneXt3D64f101_bert10_FRAB", "resnext101", "bert", "frab"),
+            *files("flow_resneXt3D64f101_bert10_FRAB", "resnext101", "bert", "frab"),
+            *files("rgb_resneXt3D64f101_bert10_FRMB", "resnext101", "bert", "frmb"),
+            *files("flow_resneXt3D64f101_bert10_FRMB", "resnext101", "bert", "frmb"),
+            *files("rgb_resneXt3D64f101_FRMB_adamw", "resnext101", "tgap", "frmb"),
+            *files("rgb_resneXt3D64f101_concatenation", "resnext101", "concat_fc", "frmb"),
+            *files("rgb_resneXt3D64f101_FRMB_NLB_concatenation", "resnext101", "nonlocal_concat_fc", "frmb"),
+            *files("rgb_resneXt3D64f101_FRMB_lstm", "resnext101", "lstm", "frmb"),
+        ),
     ),
     Layout(
         name="artest08_r2plus1d",
@@ -98,5 +135,9 @@ LAYOUTS = (
         rules=(*_R2PLUS1D, *HEADS),
         normalization={"rgb": KINETICS, "flow": FLOW, "pose": KINETICS},
         options=_r2plus1d_options,
+        files=(
+            *files("rgb_r2plus1d_32f_34", "r2plus1d_34", frames=32),
+            *files("rgb_r2plus1d_32f_34_bert10", "r2plus1d_34", "bert", frames=32),
+        ),
     ),
 )

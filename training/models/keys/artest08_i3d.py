@@ -4,7 +4,7 @@ The trunk is ``features`` there, numbered with its pools; FRMB's block lies in i
 """
 
 from training.models.keys import Layout
-from training.models.keys.artest08 import HEADS, LICENCE, PAPER, SOURCE, URL
+from training.models.keys.artest08 import HEADS, LICENCE, PAPER, SOURCE, URL, files
 from training.models.keys.pytorch_i3d import MIXED, STEM, mixed_rules, unit_rules
 from training.models.registry import CENTERED, CENTERED_FLOW
 
@@ -33,5 +33,16 @@ LAYOUTS = (
             *HEADS,
         ),
         normalization={"rgb": CENTERED, "flow": CENTERED_FLOW},
+        files=tuple(
+            file
+            for stream in ("rgb", "flow")
+            for model, head, reduction in (
+                ("I3D64f", "tgap", None),
+                ("I3D64f_bert2", "bert", None),
+                ("I3D64f_bert2_FRAB", "bert", "frab"),
+                ("I3D64f_bert2_FRMB", "bert", "frmb"),
+            )
+            for file in files(f"{stream}_{model}", "i3d", head, reduction, size=224)
+        ),
     ),
 )

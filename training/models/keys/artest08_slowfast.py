@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from training.models.keys import Layout, Shape
-from training.models.keys.artest08 import LICENCE, PAPER, SOURCE, URL, bert_rules
+from training.models.keys.artest08 import LICENCE, PAPER, SOURCE, URL, bert_rules, files
 from training.models.keys.pyslowfast import shape_options, trunk_rules
 from training.models.registry import SLOWFAST
 
@@ -53,6 +53,11 @@ LAYOUTS = (
         ignored=_UNUSED,
         normalization={"rgb": SLOWFAST},
         options=_options,
+        files=(
+            *files("rgb_slowfast64f_50", "slowfast_50", size=224),
+            *files("rgb_slowfast64f_50_bert10_FRAB_early", "slowfast_50", "bert_early", "frab", size=224),
+            *files("rgb_slowfast64f_50_bert10_FRAB_late", "slowfast_50", "bert_late", "frab", size=224),
+        ),
     ),
     Layout(
         name="artest08_slowfast_frmb",
@@ -69,5 +74,9 @@ LAYOUTS = (
         shared=True,
         normalization={"rgb": SLOWFAST},
         options=_replaced_options,
+        files=(
+            *files("rgb_slowfast64f_50_bert10_FRMB_early", "slowfast_50", "bert_early", "frmb", size=224),
+            *files("rgb_slowfast64f_50_bert10_FRMB_late", "slowfast_50", "bert_late", "frmb", size=224),
+        ),
     ),
 )
