@@ -1,7 +1,6 @@
 """Every backbone and every head leaves Python: compiled, exported, and as ONNX."""
 
 import importlib.util
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,9 @@ ONNX_AT_ONCE = [Combination("resnet18", "lstm"), Combination("r2plus1d_18", "ber
 """What is tried without asking for slow tests."""
 
 
-def depth(combination: Combination) -> int:
-    return int((re.findall(r"\d+", combination.backbone) or ["0"])[-1])
-
-
 def marked(combination: Combination) -> Any:
-    return combination.param(*([pytest.mark.slow] if depth(combination) > 50 else []))
+    small = combination.backbone.endswith("_18") or combination in ONNX_AT_ONCE
+    return combination.param(*([] if small else [pytest.mark.slow]))
 
 
 @pytest.mark.parametrize("combination", [marked(combination) for combination in one_of_each()])

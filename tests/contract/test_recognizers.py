@@ -17,7 +17,14 @@ from training.models.registry import REDUCTIONS, backbone_options
 ALL = [*dict.fromkeys([*backbones_by_modality(), *heads_by_reduction()])]
 
 
-@pytest.fixture(scope="module", params=[combination.param() for combination in ALL])
+EVERY = 6
+"""One network in so many is in the fast run; the others take minutes."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[combination.param(*([pytest.mark.slow] if i % EVERY else [])) for i, combination in enumerate(ALL)],
+)
 def net(request: pytest.FixtureRequest) -> Recognizer:
     torch.manual_seed(7)
     combination: Combination = request.param

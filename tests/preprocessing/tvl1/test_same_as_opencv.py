@@ -34,7 +34,7 @@ pytestmark = [
 ]
 
 CASES = [
-    ("numba", "340x256"),
+    pytest.param(("numba", "340x256"), marks=pytest.mark.slow),  # a minute of OpenCV
     ("numba", "171x128"),
     ("torch", "171x128"),
     pytest.param(("torch", "340x256"), marks=pytest.mark.slow),  # without a GPU it is as slow as OpenCV
@@ -107,6 +107,7 @@ def comparison(request: pytest.FixtureRequest, clips: Clips) -> Comparison:
     return Comparison(backend, pairs, references, solve(pairs, TvL1Params(), backend))
 
 
+@pytest.mark.slow
 def test_there_are_pairs_of_every_character(clips: Clips) -> None:
     pairs = clips("pairs", "340x256")[0] + clips("pairs", "171x128")[0]
     assert len(pairs) >= 48
