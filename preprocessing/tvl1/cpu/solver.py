@@ -23,17 +23,19 @@ def solve_numba(grey_THW: NDArray[np.uint8], params: TvL1Params, num_threads: in
     num_pairs, height, width = len(grey_THW) - 1, *grey_THW.shape[1:]
     fields_T2HW = np.empty((num_pairs, 2, height, width), np.float32)
     num_threads = min(num_threads, num_pairs)
-    bounds = np.linspace(0, num_pairs, num_threads + 1).astype(int)
+    step = num_pairs if num_threads == 1 else max(1, min(4, num_pairs // (4 * num_threads)))  # pairs differ in cost
+    starts = range(0, num_pairs, step)
 
-    def solve(start: int, stop: int) -> None:
+    def solve(start: int) -> None:
+        stop = min(start + step, num_pairs)
         with Workspace.borrow(height, width, params) as workspace:
             solve_sequence(grey_THW[start : stop + 1], workspace, fields_T2HW[start:stop])
 
     if num_threads == 1:
-        solve(0, num_pairs)
+        solve(0)
     else:
         with ThreadPoolExecutor(num_threads, thread_name_prefix="tvl1") as threads:
-            list(threads.map(solve, bounds[:-1], bounds[1:]))
+            list(threads.map(solve, starts))
     return fields_T2HW
 
 
