@@ -199,7 +199,7 @@ def _run(
     except BaseException:
         _stop()
         raise
-    progress.close(ray.get(board.news.remote()))
+    progress.close([video for shard in summaries for video in shard.videos])
     return summaries
 
 
@@ -251,12 +251,15 @@ class _Progress:
         self._weights = {row.video_id: max(1.0, row.duration_s * row.fps) for row in rows if row.video_id not in kept}
         self._total = sum(self._weights.values())
         self._line, self._start = ProgressLine(), time.monotonic()
-        self._videos = self._frames = self._new_frames = self._rejected = 0
+        self._heard: set[str] = set()
+        self._frames = self._new_frames = self._rejected = 0
         self._weight = 0.0
 
     def hear(self, videos: Sequence[VideoSummary]) -> None:
         for video in videos:
-            self._videos += 1
+            if video.video_id in self._heard:
+                continue
+            self._heard.add(video.video_id)
             self._frames += video.num_frames
             self._rejected += video.rejected
             if video.video_id in self._weights:
@@ -265,6 +268,7 @@ class _Progress:
         self._line.show(self._text)
 
     def close(self, videos: Sequence[VideoSummary]) -> None:
+        """Show the last state. ``videos`` are all of them: a shard may be back before the board read of its videos."""
         self.hear(videos)
         self._line.close(self._text())
 
@@ -272,6 +276,6 @@ class _Progress:
         elapsed_s = time.monotonic() - self._start
         left = duration(elapsed_s * (self._total / self._weight - 1)) if self._weight else "unknown"
         return (
-            f"{self._videos}/{self._num_videos} videos, {self._frames} frames, {self._new_frames / elapsed_s:.1f} "
+            f"{len(self._heard)}/{self._num_videos} videos, {self._frames} frames, {self._new_frames / elapsed_s:.1f} "
             f"frames/s, {self._rejected} rejected, {duration(elapsed_s)} gone, {left} left"
         )

@@ -14,6 +14,7 @@ from preprocessing.errors import ConfigError, UserError
 from preprocessing.guard import Limits
 from preprocessing.manifest import ManifestRow
 from preprocessing.recipe import FlowRecipe, FrameRecipe
+from preprocessing.shards import VideoSummary
 from preprocessing.shardset import ShardSet
 from preprocessing.solving import FlowSolver
 from preprocessing.stages import BuildShard
@@ -186,10 +187,20 @@ def test_progress_says_what_is_done_and_how_long_it_will_take(
 
 def test_time_left_is_of_the_new_videos_only(rows: list[ManifestRow], monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the videos are there from an earlier run; two of three new ones took ten seconds."""
-    from preprocessing.shards import VideoSummary
-
     monkeypatch.setattr("time.monotonic", lambda: 0.0)
     progress = jobs._Progress(rows, kept={row.video_id for row in rows[:3]})
     monkeypatch.setattr("time.monotonic", lambda: 10.0)
     progress.hear([VideoSummary(video_id=row.video_id, num_frames=100) for row in rows[:5]])
     assert progress._text() == "5/6 videos, 500 frames, 20.0 frames/s, 0 rejected, 10 s gone, 5 s left"
+
+
+def test_the_last_word_does_not_depend_on_who_reported_in_time(
+    rows: list[ManifestRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    videos = [VideoSummary(video_id=row.video_id, num_frames=10) for row in rows]
+    progress = jobs._Progress(rows, kept=())
+    progress.hear(videos[:2])
+    progress.close(videos)
+    assert stream.getvalue().splitlines()[-1].startswith("6/6 videos, 60 frames, ")
