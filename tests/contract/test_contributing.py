@@ -1,0 +1,102 @@
+"""The examples of CONTRIBUTING.md are what they say: they register themselves, and keep what every network promises."""
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from networks import Combination, clips
+from test_recognizers import (  # noqa: F401  each is tried again, with the networks of this module
+    test_backbone_says_what_it_leaves,
+    test_bf16_is_near_float32,
+    test_clips_of_a_batch_do_not_meet_in_eval,
+    test_gradients_reach_every_parameter,
+    test_saved_and_loaded_it_is_the_same,
+    test_scores_have_one_column_per_class,
+    test_spec_is_complete_and_plain,
+    test_training_draws_anew,
+)
+
+from training.models import Recognizer, build_recognizer, load_published, published
+from training.models.registry import BACKBONE_OPTIONS, BACKBONES, HEADS
+from training.models.sizes import sizes_of
+
+PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
+COMBINATIONS = [
+    Combination("c3d", "bert"),
+    Combination("c3d", "bert", "flow", "frab"),
+    Combination("c3d", "largest", "pose", "frmb"),
+]
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleType]]:
+    """The page's three modules; what they register is gone afterwards, for other tests ask for all that there is."""
+    folder = tmp_path_factory.mktemp("examples")
+    blocks = re.findall(r"```python\n(.+?)```", PAGE.read_text(), flags=re.DOTALL)
+    registries = (BACKBONES, HEADS, BACKBONE_OPTIONS)
+    before = [dict(registry) for registry in registries]
+    modules = {}
+    for name, code in zip(("c3d", "largest", "layout"), blocks, strict=True):
+        (folder / f"{name}.py").write_text(code)
+        spec = importlib.util.spec_from_file_location(f"contributing_{name}", folder / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(modules[name])
+    yield modules
+    for registry, old in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(old)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module", params=[combination.param() for combination in COMBINATIONS])
+def net(examples: dict[str, ModuleType], request: pytest.FixtureRequest) -> Recognizer:
+    torch.manual_seed(7)
+    combination: Combination = request.param
+    return combination.build()
+
+
+def test_full_size_it_is_the_papers_trunk(examples: dict[str, ModuleType]) -> None:
+    sizes = sizes_of(backbone="c3d", head="tgap", num_classes=487, clip_length=16)
+    trunk = sizes.parameters - (512 + 1) * 487
+    channels = (3, 64, 128, 256, 256, 512, 512, 512, 512)
+    assert trunk == sum(27 * a * b + b for a, b in pairwise(channels))
+
+
+def test_an_option_is_an_argument_of_the_function(examples: dict[str, ModuleType]) -> None:
+    net = Combination("c3d", "tgap").build(backbone_options={"norm": True})
+    assert any(name.endswith("running_mean") for name in net.state_dict())
+
+
+def test_checkpointed_it_learns_the_same(examples: dict[str, ModuleType]) -> None:
+    nets = [
+        Combination("c3d", "tgap").build(checkpointing=checkpointing, dropout=0.0) for checkpointing in (False, True)
+    ]
+    nets[1].load_state_dict(nets[0].state_dict())
+    x_NCTHW = clips(nets[0])
+    for net in nets:
+        net.train()(x_NCTHW).square().sum().backward()
+    for plain, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        torch.testing.assert_close(other.grad, plain.grad)
+
+
+def test_published_weights_are_read(examples: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "layouts", lambda: examples["layout"].LAYOUTS)
+    (file,) = examples["layout"].LAYOUTS[0].files
+    net = build_recognizer(**{**file.arguments(), "width": 0.125})
+    names = {f"backbone.stages.{ours}.0": f"conv{theirs}" for theirs, ours in examples["layout"].NAMES.items()}
+    names["classifier"] = "fc"
+    state = {}
+    for name, tensor in net.state_dict().items():
+        part, _, kind = name.rpartition(".")
+        state[f"module.{names[part]}.{kind}"] = torch.randn_like(tensor)
+    report = load_published(net, {"state_dict": {**state, "module.step": torch.zeros(())}})
+    assert report.layout == "somebody_c3d"
+    assert report.ignored == ["step"]
+    assert len(report.loaded) == len(state) == 18
+    assert torch.equal(net.backbone.stages[4][2][0].bias, state["module.conv5b.bias"])
