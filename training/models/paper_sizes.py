@@ -103,18 +103,22 @@ def _fused(backbone: str) -> tuple[Network, ...]:
 FOUR_TIMES = "the paper multiplied its rounded figure for 16 frames by 4: 4 x 9.64"
 UNUSED_HEAD = "the printed network holds the unused 400-class layer of its backbone, 2304 x 400 + 400 parameters"
 CUT = "cut, not rounded"
-NO_FIGURE = "we have not the figure of the thesis"
-NO_CODE = "not explained: no code of this row is public; both rows differ by 0.22 M from concatenation as of ResNet-18"
+NO_FIGURE = "we have not the printed figure"
+THREE_STAGES = f"{NO_FIGURE}; it is that of a layer over (128 + 256 + 512) x 16 features, as here"
+NO_CODE = "not explained: no code of this row is public; a layer over the features of three stages has 0.22 M more"
 
 TABLES: Mapping[str, tuple[Row, ...]] = {
     "ECCVW table 1: ResNeXt-101, RGB, 64 frames of 112 x 112": (
-        Row(
-            name="average pooling",
-            networks=(_resnext("tgap", None),),
-            parameters="47.63",
-            operations="38.56",
-            cause=FOUR_TIMES,
-            operations_sum=("9.64",) * 4,
+        *(
+            Row(
+                name=f"average pooling, {optimizer}",
+                networks=(_resnext("tgap", None),),
+                parameters="47.63",
+                operations="38.56",
+                cause=FOUR_TIMES,
+                operations_sum=("9.64",) * 4,
+            )
+            for optimizer in ("SGD", "AdamW")
         ),
         Row(name="average pooling, FRMB", networks=(_resnext("tgap"),), parameters="44.22", operations="38.36"),
         Row(name="LSTM, FRMB", networks=(_resnext("lstm"),), parameters="47.58", operations="38.37"),
@@ -162,8 +166,14 @@ TABLES: Mapping[str, tuple[Row, ...]] = {
     "ECCVW table 4: I3D, 64 frames of 224 x 224": (
         Row(name="RGB", networks=(_i3d("tgap"),), parameters="12.34", operations="111.33"),
         Row(name="flow", networks=(_i3d("tgap", None, "flow"),), parameters="12.32", operations="102.52"),
+        Row(name="both", networks=(_i3d("tgap"), _i3d("tgap", None, "flow")), cause=NO_FIGURE),
         Row(name="RGB, BERT, FRAB", networks=(_i3d("bert", "frab"),), parameters="16.40", operations="111.72"),
         Row(name="flow, BERT, FRAB", networks=(_i3d("bert", "frab", "flow"),), parameters="16.37", operations="102.91"),
+        Row(
+            name="both, BERT, FRAB",
+            networks=(_i3d("bert", "frab"), _i3d("bert", "frab", "flow")),
+            cause=NO_FIGURE,
+        ),
         Row(name="RGB, BERT", networks=(_i3d("bert"),), parameters="24.95", operations="111.44"),
         Row(name="flow, BERT", networks=(_i3d("bert", None, "flow"),), parameters="24.92", operations="102.63"),
     ),
@@ -231,8 +241,8 @@ TABLES: Mapping[str, tuple[Row, ...]] = {
         Row(name="BERT", networks=_frames("bert"), parameters="14.36"),
     ),
     "METU table 3.5: 2D ResNets, fusion of three stages, concatenation, RGB, 16 frames of 224 x 224": (
-        Row(name="ResNet-18", networks=_fused("resnet18"), cause=NO_FIGURE),
-        Row(name="ResNet-34", networks=_fused("resnet34"), cause=NO_FIGURE),
+        Row(name="ResNet-18", networks=_fused("resnet18"), cause=THREE_STAGES),
+        Row(name="ResNet-34", networks=_fused("resnet34"), cause=THREE_STAGES),
         Row(name="ResNet-50", networks=_fused("resnet50"), parameters="26.21", cause=NO_CODE),
         Row(name="ResNet-101", networks=_fused("resnet101"), parameters="45.20", cause=NO_CODE),
     ),
@@ -297,8 +307,8 @@ same count. A note stands where the two are not the same at the printed precisio
   own. SlowFast's pools of size 1 after its first stage are in it, though they do nothing and our network has none.
 - **GMac** are the multiply-adds of convolutions, linear and recurrent layers and all matrix products.
 
-Left out: METU table 4.1, whose figures we do not have, and table 3.10, of which we have those of MFNet, Rep-Flow-50,
-TSM-50 and Modified ResNet-50, networks that are not here.
+Left out: METU table 4.1, whose figures we do not have, and of table 3.10 MFNet, Rep-Flow-50, TSM-50 and Modified
+ResNet-50, networks that are not here, and the only ones of that table whose figures we have.
 """
 _HEADER = """
 | | network | parameters: paper | ours | operations: paper | ours | GMac | |
