@@ -52,14 +52,15 @@ class DescribeConfig:
         Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(name="set", metavar="KEY=VALUE ...")]
     ] = ()
     """Values to take instead of the recipe's, such as model.head_options.num_layers=2."""
-    modality: str = "rgb"
-    """rgb, flow or pose: decides the channels of the input."""
+    modality: str | None = None
+    """rgb, flow or pose: decides the channels of the input; by default the recipe's, else rgb."""
     num_classes: int = 51
     """Scores that the network returns."""
-    clips: int = 1
-    """Clips of a video that are scored under the test protocol."""
-    crops: int = 1
-    """Crops of each clip that are scored; the papers' ten are four corners and the centre, and their mirror images."""
+    clips: int | None = None
+    """Clips of a video that are scored under the test protocol; by default 1."""
+    crops: int | None = None
+    """Crops of each clip that are scored, by default as many as the recipe tests: the papers' ten are four corners and
+    the centre, and their mirror images."""
     video_frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Take the clips that `kinebert evaluate --views multi` makes of a video of N images, instead of --clips."""
     json: bool = False
@@ -78,20 +79,23 @@ def main(config: DescribeConfig) -> int:
             Path(config.paper_tables).write_text(markdown())
         print(f"table: {config.paper_tables}")
         return 0
-    if min(config.clips, config.crops, config.video_frames or 1) < 1:
+    given = [number for number in (config.clips, config.crops, config.video_frames) if number is not None]
+    if given and min(given) < 1:
         raise ConfigError("clips, crops and video_frames must be at least 1.")
     recipe = _recipe(config)
     from training.models.sizes import sizes_of  # a slow import, after the options are known to be right
 
     network = {
         **recipe.model.arguments(),
-        "modality": config.modality,
+        "modality": config.modality or recipe.data.modality or "rgb",
         "num_classes": config.num_classes,
         "clip_length": recipe.data.clip_length,
         "size": recipe.data.crop_size,
     }
-    found = _as_json(sizes_of(**network), network, _protocol(config, recipe.data))
+    found = _as_json(sizes_of(**network), network, _protocol(config, recipe))
     print(json.dumps(found, indent=2) if config.json else _as_table(found))
+    if recipe.test.clips == "multi" and config.clips is config.video_frames is None and not config.json:
+        print("note: this recipe tests all clips of a video; --video-frames N counts those of a video of N images")
     return 0
 
 
@@ -113,13 +117,14 @@ def _recipe(config: DescribeConfig) -> "TrainRecipe":  # noqa: F821 - imported l
     return from_mapping(TrainRecipe, values, where=config.recipe or "the options")
 
 
-def _protocol(config: DescribeConfig, data: "DataRecipe") -> dict[str, int]:  # noqa: F821 - imported late
+def _protocol(config: DescribeConfig, recipe: "TrainRecipe") -> dict[str, int]:  # noqa: F821 - imported late
     from preprocessing.sampling import eval_clips
 
-    clips, images = config.clips, config.video_frames
+    data, clips, images = recipe.data, config.clips or 1, config.video_frames
+    crops = recipe.test.crops if config.crops is None else config.crops
     if images is not None:
         clips = len(eval_clips(data.sampling, "multi", images, data.clip_length, data.frame_interval))
-    return {"clips": clips, "crops": config.crops, "views": clips * config.crops}
+    return {"clips": clips, "crops": crops, "views": clips * crops}
 
 
 def _as_json(sizes: "Sizes", network: Mapping[str, Any], protocol: Mapping[str, int]) -> dict[str, Any]:  # noqa: F821

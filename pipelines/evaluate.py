@@ -35,8 +35,9 @@ class EvaluateConfig:
     """Name of the split; by default that of the training."""
     shards: str | None = None
     """Shard set (path or URI); by default that of the training."""
-    views: Literal["single", "multi"] = "single"
-    """single: the centre clip of each video; multi: the mean over all clips that fit without overlap."""
+    views: Literal["single", "multi"] | None = None
+    """single: the centre clip of each video; multi: the mean over all clips that fit without overlap; by default what
+    the training's recipe says in test.clips."""
     output: str | None = None
     """Folder for scores.parquet and the report; by default one beside the checkpoint, named after part and views."""
     batch: int = 16
@@ -62,12 +63,13 @@ def main(config: EvaluateConfig) -> int:
     device = choose_device(config.device, torch.cuda.is_available())
     recognizer, info = load_recognizer(checkpoint)
     recipe = recipe_of(checkpoint, info)
+    views = config.views or recipe.test.clips
     data = replace(recipe.data, split=config.split or recipe.data.split)
     shards = ShardSet.open(resolve_uri(config.shards or data.shards))
     check_shards(checkpoint, info, shards)
     shards.select(data.split, config.part)
     stem = os.path.splitext(os.path.basename(checkpoint))[0]
-    name = f"{data.split}-{config.part}-{config.views}" + (f"-{stem}" if stem != "best" else "")
+    name = f"{data.split}-{config.part}-{views}" + (f"-{stem}" if stem != "best" else "")
     output = resolve_uri(config.output or join(folder, name))
     check_writable(output)
     address = tracking.RunAddress.load(folder)
@@ -78,7 +80,7 @@ def main(config: EvaluateConfig) -> int:
         shards,
         data,
         part=config.part,
-        views=config.views,
+        views=views,
         batch=config.batch,
         device=device,
         loader_workers=config.loader_workers,
@@ -97,7 +99,7 @@ def main(config: EvaluateConfig) -> int:
     table = join(output, "scores.parquet")
     write_scores(table, scores)
     facts = {"checkpoint": checkpoint, "model": scores.about["model"], "part": f"{data.split}/{config.part}"}
-    facts["views"] = "one centre clip per video" if config.views == "single" else "all clips without overlap"
+    facts["views"] = "one centre clip per video" if views == "single" else "all clips without overlap"
     report = results.publish_report(
         join(output, "report"),
         results.report_data(f"{os.path.basename(folder)} on {name}", {shards.modality: scores}, facts),
@@ -110,7 +112,8 @@ def main(config: EvaluateConfig) -> int:
         tracker.artifact_of(table)
         tracker.flush()
     print("\n".join([*results.accuracy_lines({shards.modality: scores}), *results.rejected_lines(scores)]))
-    for note in [*scores.notes, *_cautions(scores.video_ids, shards, recipe.data, data.split, config.part, stem)]:
+    cautions = _cautions(scores.video_ids, shards, recipe.data, data.split, config.part, stem, recipe.test.crops)
+    for note in [*scores.notes, *cautions]:
         print(f"note: {note}")
     print(f"scores: {table}")
     print(f"report: {report}")
@@ -125,8 +128,9 @@ def _cautions(
     split: str,
     part: str,
     stem: str,
+    crops: int,
 ) -> list[str]:
-    """Say so if the accuracy is no measure of what the recognizer has not seen."""
+    """Say so if the accuracy is no measure of what the recognizer has not seen, or not that of the recipe's test."""
     seen = {video.video_id for video in shards.select(trained.split, trained.train_part)}
     known = len(seen.intersection(scored))
     cautions = []
@@ -134,6 +138,8 @@ def _cautions(
         cautions.append(f"{known} of {len(scored)} videos were learnt from ({trained.split}/{trained.train_part})")
     if (split, part) == (trained.split, trained.val_part) and stem == "best":
         cautions.append(f"{split}/{part} chose this checkpoint among the epochs; last.pt was chosen by nothing")
+    if crops > 1:
+        cautions.append(f"the recipe tests {crops} crops of a clip (test.crops); these scores are of the centre crop")
     return cautions
 
 

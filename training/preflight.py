@@ -2,6 +2,7 @@
 
 import torch
 
+from preprocessing.errors import UserError
 from training.data import Shards, check_videos
 from training.initial import initial_recognizer
 from training.recipe import TrainRecipe
@@ -12,8 +13,14 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str) -> list[str
     """Look for what would end a training early; return sentences about what is unusual but allowed.
 
     Raises:
-        UserError: If a part is empty, the network cannot be built, or ``output`` holds another training.
+        UserError: If the shards hold another modality than the recipe's, a part is empty, the network cannot be built,
+            or ``output`` holds another training.
     """
+    if recipe.data.modality not in ("", shards.modality):
+        raise UserError(
+            f"{shards.uri}: holds {shards.modality}, the recipe's data.modality is {recipe.data.modality}. "
+            f"Give a set of {recipe.data.modality} with data.shards, or a recipe of the {shards.modality} stream."
+        )
     notes = [
         note
         for part in (recipe.data.train_part, recipe.data.val_part)

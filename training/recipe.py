@@ -7,11 +7,14 @@ from typing import Any, Literal
 from preprocessing.config import digest, to_plain
 from preprocessing.errors import ConfigError
 from preprocessing.ordering import MAX_SEED
-from preprocessing.sampling import Sampling
+from preprocessing.sampling import Sampling, Views
 from training.models.registry import backbone_options, head_options
 
 MAY_CHANGE = frozenset(
-    {"data.shards", "model.weights", "model.checkpointing", "epochs", "workers", "loader_workers", "save_every_s"}
+    {
+        *("data.shards", "data.modality", "model.weights", "model.checkpointing"),
+        *("test", "epochs", "workers", "loader_workers", "save_every_s"),
+    }
 )
 """Keys that a run may be continued with other values of: they change what is done next, not what was done."""
 
@@ -22,6 +25,8 @@ class DataRecipe:
 
     shards: str
     """Path or URI of a finished shard set of frames or flow."""
+    modality: Literal["", "rgb", "flow", "pose"] = ""
+    """What the shards must hold; empty takes what they hold."""
     split: str = "split1"
     """Name of a split in the manifest."""
     train_part: str = "train"
@@ -151,6 +156,16 @@ class OptimRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProtocolRecipe:
+    """How the trained recognizer is tested. It decides no weight: a run may be tested otherwise as well."""
+
+    clips: Views = "single"
+    """single: the centre clip of each video; multi: the mean over all clips that fit without overlap."""
+    crops: Literal[1, 10] = 1
+    """Crops of each clip: 1, the centre; 10, the centre and four corners and their mirror images, as in the papers."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainRecipe:
     """A complete training."""
 
@@ -160,6 +175,8 @@ class TrainRecipe:
     """What is built."""
     optim: OptimRecipe = field(default_factory=OptimRecipe)
     """How it learns."""
+    test: ProtocolRecipe = field(default_factory=ProtocolRecipe)
+    """How it is tested afterwards, unless `kinebert evaluate` is told otherwise."""
     batch_size: int = 128
     """Clips per update of the weights, over all workers and accumulated micro-batches."""
     micro_batch: int = 8

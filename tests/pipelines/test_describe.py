@@ -68,6 +68,17 @@ def test_a_recipe_with_options_over_it(capsys: pytest.CaptureFixture[str], tmp_p
     assert [part["name"] for part in other["parts"]][-3:-1] == ["head.blocks.0", "head.blocks.1"]
 
 
+def test_modality_and_crops_are_the_recipes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(RECIPE.replace("[model]", 'modality = "flow"\n[model]') + '[test]\nclips = "multi"\ncrops = 10\n')
+    found = described(capsys, str(recipe))
+    assert (found["input_shape"], found["per_video"]["crops"]) == ([1, 2, 4, 64, 64], 10)
+    other = described(capsys, str(recipe), "--modality", "rgb", "--crops", "1", "--video-frames", "30")
+    assert (other["input_shape"], other["per_video"]["views"]) == ([1, 3, 4, 64, 64], 4)
+    assert describe.cli([str(recipe)]) == 0
+    assert "note: this recipe tests all clips of a video; --video-frames N" in capsys.readouterr().out
+
+
 def test_frames_that_go_by_themselves_are_shown_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert describe.cli(["--backbone", "resnet18", "--head", "tgap", "--frames", "8"]) == 0
     assert "  8 of 512 x 4 x 4  " in capsys.readouterr().out

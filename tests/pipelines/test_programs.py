@@ -43,6 +43,9 @@ crop_size = 32
 backbone = "resnet18"
 head = "bert"
 width = 0.125
+[test]
+clips = "multi"
+crops = 10
 """
 
 
@@ -116,23 +119,25 @@ def test_a_training_keeps_what_later_programs_need(kept: Path) -> None:
     assert (kept / "runs" / "mlflow.db").exists()
 
 
-@pytest.mark.parametrize("views", ["single", "multi"])
+@pytest.mark.parametrize("views", ["single", "multi", None])
 def test_two_streams_are_evaluated_and_fused(
-    kept: Path, tmp_path: Path, views: str, capsys: pytest.CaptureFixture[str]
+    kept: Path, tmp_path: Path, views: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tables = []
     for kind in ("rgb", "flow"):
-        args = [str(kept / "runs" / kind / "best.pt"), "--views", views, "--output", str(tmp_path / kind)]
-        assert evaluate.cli(args) == 0
+        args = [str(kept / "runs" / kind / "best.pt"), "--output", str(tmp_path / kind)]
+        assert evaluate.cli(args if views is None else [*args, "--views", views]) == 0
         tables.append(str(tmp_path / kind / "scores.parquet"))
         assert (tmp_path / kind / "report" / "report.md").exists()
     scores = read_scores(tables[0])
     assert set(scores.num_clips.tolist()) == {1 if views == "single" else 2}  # 9 frames hold two clips of 4
+    assert scores.about["views"] == (views or "multi")  # the recipe's
     assert fuse.cli([*tables, "--weights", "1", "2", "--output", str(tmp_path / "fused")]) == 0
     fused = read_scores(str(tmp_path / "fused" / "scores.parquet"))
     assert fused.video_ids == scores.video_ids
     assert fused.about["weights"] == [1.0, 2.0]
     printed = capsys.readouterr().out
+    assert "note: the recipe tests 10 crops of a clip (test.crops); these scores are of the centre crop" in printed
     assert [line.split()[0] for line in printed.splitlines() if line.startswith(("rgb ", "flow ", "fused "))][-3:] == [
         "rgb",
         "flow",

@@ -43,6 +43,8 @@ def test_a_finished_training_goes_on_only_with_its_own_shards(shards: ShardSet, 
 def test_what_cannot_be_trained_is_said_at_once(shards: ShardSet, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no 'test' videos. It has: train, val. Name one of those"):
         check_training(recipe(shards, val_part="test"), shards, str(tmp_path))
+    with pytest.raises(UserError, match=r"/rgb: holds rgb, the recipe's data.modality is flow. Give a set of flow"):
+        check_training(recipe(shards, modality="flow"), shards, str(tmp_path))
 
 
 @pytest.mark.parametrize(

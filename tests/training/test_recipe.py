@@ -8,7 +8,7 @@ import pytest
 from preprocessing.config import from_mapping, load_config, to_plain
 from preprocessing.errors import ConfigError
 from training.models import build_recognizer
-from training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
+from training.recipe import DataRecipe, ModelRecipe, OptimRecipe, ProtocolRecipe, TrainRecipe
 
 DATA = DataRecipe(shards="/set")
 
@@ -23,6 +23,8 @@ def test_a_toml_file_with_overrides(tmp_path: Path) -> None:
         load_config(TrainRecipe, path, ["optim.patiense=1"])
     with pytest.raises(ConfigError, match=r"data: .*'shards'|'shards' of DataRecipe is required"):
         from_mapping(TrainRecipe, {"data": {}}, "data")
+    with pytest.raises(ConfigError, match=r"crops: 3 is not one of 1, 10"):
+        load_config(TrainRecipe, path, ["test.crops=3"])
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,13 @@ def test_values_out_of_range(make: object, words: str) -> None:
 def test_what_may_change_in_a_run_that_goes_on() -> None:
     recipe = TrainRecipe(data=DATA)
     moved = replace(
-        recipe, data=replace(DATA, shards="/elsewhere"), epochs=99, workers=2, loader_workers=3, save_every_s=1
+        recipe,
+        data=replace(DATA, shards="/elsewhere", modality="rgb"),
+        test=ProtocolRecipe(clips="multi", crops=10),
+        epochs=99,
+        workers=2,
+        loader_workers=3,
+        save_every_s=1,
     )
     assert moved.digest() == recipe.digest()
     assert replace(recipe, seed=1).digest() != recipe.digest()
