@@ -1,0 +1,163 @@
+"""Every recipe of a training: it can be read, it builds the network of its paper, and that network learns."""
+
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from networks import SIZE, Combination
+
+from preprocessing.config import from_mapping, load_config, to_plain
+from training.losses import cross_entropy_sum
+from training.models import build_recognizer
+from training.models.paper_sizes import HMDB51_CLASSES, TABLES, Row, printed
+from training.models.unallocated import build_unallocated
+from training.optim import build_optimizer
+from training.recipe import TrainRecipe
+from training.step import train_step
+
+ROOT = Path(__file__).parents[2]
+RECIPES = ROOT / "pipelines" / "recipes"
+DOC = ROOT / "docs" / "recipes.md"
+NAMES = sorted(
+    str(path.relative_to(RECIPES)) for path in RECIPES.rglob("*.toml") if "data" in tomllib.loads(path.read_text())
+)
+PAPERS = [name for name in NAMES if name.startswith("eccv2020/")]
+HEADER = re.compile(
+    r"# arXiv:2008\.01232, table (\d), (.+)\. HMDB51; (?:([\d.]+) M parameters|the table prints no parameters)"
+)
+
+
+@cache
+def recipe_of(name: str) -> TrainRecipe:
+    return load_config(TrainRecipe, RECIPES / name)
+
+
+def arguments(recipe: TrainRecipe) -> dict[str, Any]:
+    data = recipe.data
+    clip = {"clip_length": data.clip_length, "size": data.crop_size, "frame_interval": data.frame_interval}
+    return {**recipe.model.arguments(), **clip, "modality": data.modality, "num_classes": HMDB51_CLASSES}
+
+
+@cache
+def num_parameters(name: str) -> int:
+    return sum(p.numel() for p in build_unallocated(**arguments(recipe_of(name))).parameters())
+
+
+def header(name: str) -> tuple[str, str, str]:
+    """Table, row and printed parameters (millions) that a recipe's first line names."""
+    found = HEADER.match((RECIPES / name).read_text())
+    assert found, f"{name}: the first line does not say which row of the paper this is"
+    return found[1], found[2], found[3] or ""
+
+
+def paper_rows() -> dict[tuple[str, str], Row]:
+    return {
+        (title[len("ECCVW table ")], row.name): row
+        for title, rows in TABLES.items()
+        if title.startswith("ECCVW")
+        for row in rows
+    }
+
+
+def documented() -> dict[str, str]:
+    """Parameters in millions of each recipe that the document lists."""
+    rows = (line.strip("| ").split(" | ") for line in DOC.read_text().splitlines() if line.startswith("| `"))
+    return {row[0].strip("`"): row[-1] for row in rows}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_complete_and_can_be_recorded(name: str) -> None:
+    recipe = recipe_of(name)
+    assert from_mapping(TrainRecipe, to_plain(recipe), name) == recipe
+    assert recipe.data.modality in Path(recipe.data.shards).name or "frames" in recipe.data.shards
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_it_builds_the_papers_network(name: str) -> None:
+    table, row_name, figure = header(name)
+    row = paper_rows().get((table, row_name))
+    if row is None:
+        assert (table, figure) == ("2", ""), "only table 2 prints no sizes"
+        return
+    assert figure == row.parameters
+    assert printed(num_parameters(name) + row.parameters_besides, 6, figure, row.cut) == figure
+    (network,) = row.networks
+    given = arguments(recipe_of(name))
+    assert {key: given[key] for key in network if key != "backbone_options"} == {
+        key: value for key, value in network.items() if key != "backbone_options"
+    }
+
+
+def test_every_row_of_the_paper_has_one() -> None:
+    have = {(table, row) for table, row, _ in map(header, PAPERS)}
+    streams = {key for key in paper_rows() if not key[1].startswith("both")}
+    assert streams <= have
+    assert len(have) == len(PAPERS), "two recipes are of the same row"
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_it_trains_and_is_tested_as_published(name: str) -> None:
+    recipe = recipe_of(name)
+    data, model, optim = recipe.data, recipe.model, recipe.optim
+    assert (recipe.batch_size, recipe.micro_batch, recipe.epochs) == (128, 8, 200)
+    assert (optim.weight_decay, optim.schedule, optim.patience, optim.factor) == (1e-3, "plateau", 5, 0.1)
+    rates = {"adamw": 1e-5, "sgd": 1e-2}
+    assert optim.lr == pytest.approx(rates[optim.name] * (10 if model.backbone == "i3d" else 1))
+    assert optim.name == "adamw" or (optim.momentum, optim.dampening) == (0.9, 0.9)
+    assert (data.sampling, data.frame_interval, data.eval_scale) == ("dense", 1, 0.875)
+    assert (recipe.test.clips, recipe.test.crops) == ("multi", 10)
+    if model.head.startswith("bert"):
+        published = ("bert2", True) if model.backbone == "i3d" else ("bert5", False)
+        assert (model.head_options["init"], model.head_options["normalize_tokens"]) == published
+        assert (model.dropout, model.head_options["keep_prob"], optim.name) == (0.8, 0.8, "adamw")
+    else:
+        without = 0.7 if data.modality == "flow" else 0.8
+        assert model.head_options.get("fc_dropout", model.dropout) == without
+        assert "fc_dropout" not in model.head_options or model.dropout == 0
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_the_weights_that_it_names_are_known(name: str) -> None:
+    text, known = (RECIPES / name).read_text(), (ROOT / "docs" / "weights.md").read_text()
+    named = re.findall(r"(?:Starts from|ends with) (\S+)\s+#? ?\((\w+) ", text)
+    assert len(named) == 2 - ("no network of this row" in text)
+    for file, layout in named:
+        assert f"\n| {file} |" in known.split(f"\n## {layout}\n")[1].split("\n## ")[0]
+
+
+def test_rows_of_the_same_network_are_the_same_training() -> None:
+    for names in (
+        ("table1_average_sgd", "table3_rgb"),
+        ("table1_frmb_bert", "table2_bert_1_layer", "table3_rgb_frmb_bert"),
+    ):
+        first, *others = (recipe_of(f"eccv2020/{name}.toml") for name in names)
+        assert all(other == first for other in others)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_step_at_reduced_size(name: str) -> None:
+    recipe = recipe_of(name)
+    length = Combination(recipe.model.backbone, recipe.model.head).clip_length
+    small = {"width": 0.125, "reduction_width": 128, "clip_length": length, "size": SIZE, "num_classes": 5}
+    net = build_recognizer(**{**arguments(recipe), **small}).train()
+    optimizer = build_optimizer(net.parameters(), recipe.optim)
+    before = {key: value.clone() for key, value in net.named_parameters()}
+    batches = [(torch.randn(2, len(net.spec.mean), length, SIZE, SIZE), torch.tensor([0, i])) for i in (1, 2)]
+    result = train_step(
+        net, optimizer, batches, cross_entropy_sum, num_clips=4, max_grad_norm=recipe.optim.max_grad_norm
+    )
+    assert result.loss.isfinite()
+    assert all(value.isfinite().all() for value in net.parameters())
+    still = [key for key, value in net.named_parameters() if torch.equal(value, before[key])]
+    assert len(still) < len(before) / 4, still
+
+
+def test_the_document_lists_them_all() -> None:
+    listed = documented()
+    assert sorted(listed) == NAMES
+    for name in NAMES:
+        assert listed[name] == f"{num_parameters(name) / 1e6:.3f}", name
