@@ -94,6 +94,13 @@ def test_the_network_of_a_file_is_found(tmp_path: Path, capsys: pytest.CaptureFi
     assert "network: backbone resnet18, reduction none, head tgap, modality rgb, num_classes 7" in text
     assert "layout: torchvision_2d" in text
     assert "w.pth: every weight is accounted for" in text
+    torch.save({**state, "strange.thing": torch.zeros(1)}, tmp_path / "w.pth")
+    assert weights.cli(["--check", str(tmp_path / "w.pth")]) == 1
+    text = capsys.readouterr().out
+    assert "layout: torchvision_2d" in text
+    assert "unexpected: 1\n  strange.thing\n" in text
+    assert weights.cli(["--check", str(tmp_path / "w.pth"), "--allow", "strange.*"]) == 0
+    assert "unexpected: 1\n  strange.thing\n" in capsys.readouterr().out
 
 
 def test_own_checkpoints_say_what_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,9 +10,9 @@ import torch
 from preprocessing.config import to_plain
 from preprocessing.errors import UserError
 from preprocessing.storage import resolve_uri
-from training.models.accounting import Report
-from training.models.keys import Layout, PublishedFile, Shape, layouts
-from training.models.published import PREFIXES, check_published
+from training.models.accounting import Report, Rules
+from training.models.keys import Layout, PublishedFile, Shape
+from training.models.published import PREFIXES, check_published, readings
 from training.models.recognizer import Recognizer, build_recognizer
 from training.models.registry import BACKBONES, InputSpec
 from training.models.weight_files import read_content, strip_prefixes, unwrap
@@ -62,7 +62,7 @@ def identify(
     states = [{key: tuple(tensor.shape) for key, tensor in state.items()} for state in strip_prefixes(meta, PREFIXES)]
     best: tuple[Recognizer, Report, bool] | None = None
     reason: UserError | None = None
-    for arguments in _candidates(content, states, layout):
+    for arguments in _candidates(content, readings(states, layout, Rules(allow))):
         try:
             with torch.device("meta"):
                 model = build_recognizer(**arguments)
@@ -81,22 +81,20 @@ def identify(
     return best
 
 
-def _candidates(content: Any, states: list[dict[str, Shape]], name: str | None) -> Iterator[dict[str, Any]]:
+def _candidates(content: Any, found: list[tuple[Layout, dict[str, Shape]]]) -> Iterator[dict[str, Any]]:
+    """Return arguments of networks that the file may be of, the likeliest first."""
     if isinstance(content, Mapping) and isinstance(content.get("config"), Mapping):
         yield dict(content["config"])  # a checkpoint of this program says it itself
         return
     tried = []
-    for layout in layouts():
-        for state in states:
-            if name not in (None, layout.name) or not layout.covers(state):
-                continue
-            classes = [shape[0] for key, shape in state.items() if layout.rename(key) == "classifier.weight"]
-            for file in layout.files:
-                present = replace(file, num_classes=classes[-1] if classes else file.num_classes)
-                arguments = present.arguments()
-                if arguments not in tried:
-                    tried.append(arguments)
-                    yield arguments
+    for layout, state in found:
+        classes = [shape[0] for key, shape in state.items() if layout.rename(key) == "classifier.weight"]
+        for file in layout.files:
+            present = replace(file, num_classes=classes[-1] if classes else file.num_classes)
+            arguments = present.arguments()
+            if arguments not in tried:
+                tried.append(arguments)
+                yield arguments
 
 
 def _unplaced(report: Report) -> int:

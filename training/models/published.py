@@ -6,7 +6,7 @@ A file's layout (which source, which names) is recognised from its keys; see :mo
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ from training.models.weight_files import own_normalization, read_content, strip_
 
 PREFIXES = ("module.", "model.")
 """What wrappers put before every key."""
+
+State = TypeVar("State", bound=Mapping[str, Any])
 
 
 class WeightsError(UserError):
@@ -109,11 +111,7 @@ def _best_plan(where: str, model: Recognizer, content: Any, name: str | None, ru
     """Plan with every layout that knows all keys, and return the plan that fits the network best."""
     states = strip_prefixes(unwrap(content, where), PREFIXES)
     own = own_normalization(content, model.spec.modality)
-    if name is not None:
-        layout = find({known.name: known for known in layouts()}, name, "layout of weights")
-        found = [(layout, min(states, key=lambda state: len(_unknown(layout, state, rules))))]
-    else:
-        found = [(layout, state) for layout in layouts() for state in states if not _unknown(layout, state, rules)]
+    found = readings(states, name, rules)
     if not found:
         raise UserError(_unrecognized(where, states, rules))
     plans, problems = [], []
@@ -125,6 +123,31 @@ def _best_plan(where: str, model: Recognizer, content: Any, name: str | None, ru
     if not plans:
         raise UserError(f"{where}: these weights do not fit this network: {' '.join(problems)}")
     return min(plans, key=_strangeness)  # of equal ones the first
+
+
+def readings(states: Sequence[State], name: str | None, rules: Rules) -> list[tuple[Layout, State]]:
+    """Return in which layouts a file can be read.
+
+    Args:
+        states: What the file holds by key, with and without prefixes.
+        name: Of the layout; None for those that know every key, or else those to which the fewest are strange, if these
+            are less than one in ten: the report then says which.
+        rules: What is allowed is not strange.
+
+    Returns:
+        Layouts, each with that of ``states`` whose keys it knows.
+
+    Raises:
+        ConfigError: If there is no layout of that name.
+    """
+    if name is not None:
+        layout = find({known.name: known for known in layouts()}, name, "layout of weights")
+        return [(layout, min(states, key=lambda state: len(_unknown(layout, state, rules))))]
+    strange = [(layout, state, len(_unknown(layout, state, rules))) for layout in layouts() for state in states]
+    fewest = min(count for _, _, count in strange)
+    if fewest and 10 * fewest >= len(states[0]):
+        return []
+    return [(layout, state) for layout, state, count in strange if count == fewest]
 
 
 def _strangeness(plan: _Plan) -> tuple[int, ...]:

@@ -88,7 +88,7 @@ def test_prefixes_and_wrappers_come_off(wrap: Callable[[dict[str, Tensor]], dict
 
 def test_a_prefix_that_some_keys_lack_is_part_of_the_name() -> None:
     state = published_state(net())
-    with pytest.raises(UserError, match=r"The nearest is toy, to which 1 are strange, such as 'model\.fc\.bias'"):
+    with pytest.raises(UserError, match=r"classifier\.bias.+, 1 keys of the file have no place \(such as model\.fc\.bias\)"):
         load_published(net(), {("model." if key == "fc.bias" else "") + key: state[key] for key in state})
 
 
@@ -179,7 +179,14 @@ def test_what_is_unaccounted_for_is_an_error_and_changes_nothing() -> None:
     state, model = published_state(net()), net()
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     wrong: dict[str, tuple[dict[str, Tensor], str]] = {
-        "strange": ({**state, "extra.weight": torch.zeros(1)}, r"strange, such as 'extra\.weight'"),
+        "strange": (
+            {**state, "extra.weight": torch.zeros(1)},
+            r"read as toy, .+ 0 parameters are missing, 1 keys of the file have no place \(such as extra\.weight\)\.",
+        ),
+        "of something else": (
+            {**state, **{f"extra.{i}": torch.zeros(1) for i in range(len(state))}},
+            r"nearest is toy, to which \d+ are strange, such as 'extra\.0'",
+        ),
         "left over": (
             {**state, "layer4.9.weight": torch.zeros(1)},
             r"0 parameters are missing, 1 keys of the file have no place \(such as layer4\.9\.weight: would be backb",
