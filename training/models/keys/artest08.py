@@ -128,7 +128,7 @@ LAYOUTS = (
     ),
     Layout(
         name="artest08_r2plus1d",
-        source=f"{SOURCE}, models rgb_r2plus1d_32f_34*",
+        source=f"{SOURCE}, models rgb_r2plus1d_32f_34* and rgb_r2plus1d_64f_34_bert10",
         paper=PAPER,
         licence=LICENCE,
         url=URL,
@@ -138,6 +138,7 @@ LAYOUTS = (
         files=(
             *files("rgb_r2plus1d_32f_34", "r2plus1d_34", frames=32),
             *files("rgb_r2plus1d_32f_34_bert10", "r2plus1d_34", "bert", frames=32),
+            *files("rgb_r2plus1d_64f_34_bert10", "r2plus1d_34", "bert", frames=64),
         ),
     ),
 )
