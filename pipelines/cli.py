@@ -1,6 +1,7 @@
 """``kinebert``: one command for every program."""
 
 import importlib
+import os
 import sys
 
 PROGRAMS = {
@@ -49,8 +50,23 @@ def main() -> int:
         print(f"error: there is no program {args[0]!r}. There are: {', '.join(PROGRAMS)}.", file=sys.stderr)
         return 2
     module = importlib.import_module(f"pipelines.{PROGRAMS[args[0]][0]}")
-    status: int = module.cli(args[1:])
-    return status
+    try:
+        status: int = module.cli(args[1:])
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        return 141  # what a shell says of a program that SIGPIPE ended
+    return 141 if _reader_is_gone() else status
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads what is printed any more, as after ``| head``."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        return True
+    return False
 
 
 if __name__ == "__main__":

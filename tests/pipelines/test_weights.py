@@ -1,6 +1,8 @@
 """``kinebert weights``: what is known, and what becomes of the weights in a file."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from training.models import build_recognizer
 from training.models.keys import layouts
 from training.models.known import input_spec, markdown
 
-DOCS = Path(__file__).parents[2] / "docs" / "weights.md"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs" / "weights.md"
 
 
 @pytest.fixture
@@ -117,3 +120,15 @@ def test_what_is_no_file_of_weights_is_one_line(tmp_path: Path, capsys: pytest.C
     assert weights.cli(["--check", str(tmp_path / "w.pth")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "no known file has such names" in line
+
+
+def test_a_reader_who_has_seen_enough_sees_no_traceback() -> None:
+    program = "import sys, pipelines.cli; sys.exit(pipelines.cli.main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "weights"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

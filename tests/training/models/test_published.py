@@ -88,7 +88,9 @@ def test_prefixes_and_wrappers_come_off(wrap: Callable[[dict[str, Tensor]], dict
 
 def test_a_prefix_that_some_keys_lack_is_part_of_the_name() -> None:
     state = published_state(net())
-    with pytest.raises(UserError, match=r"classifier\.bias.+, 1 keys of the file have no place \(such as model\.fc\.bias\)"):
+    with pytest.raises(
+        UserError, match=r"classifier\.bias.+, 1 keys of the file have no place \(such as model\.fc\.bias\)"
+    ):
         load_published(net(), {("model." if key == "fc.bias" else "") + key: state[key] for key in state})
 
 
