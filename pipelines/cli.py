@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import select
 import sys
 
 PROGRAMS = {
@@ -52,21 +53,20 @@ def main() -> int:
     module = importlib.import_module(f"pipelines.{PROGRAMS[args[0]][0]}")
     try:
         status: int = module.cli(args[1:])
+        sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_is_gone():
             raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
         return 141  # what a shell says of a program that SIGPIPE ended
-    return 141 if _reader_is_gone() else status
+    return status
 
 
 def _reader_is_gone() -> bool:
     """Whether nobody reads what is printed any more, as after ``| head``."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
-        return True
-    return False
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 if __name__ == "__main__":
