@@ -8,7 +8,7 @@ Axes: N batch, C channels, T frames, H height, W width; ... is H and W, or T, H 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -133,6 +133,18 @@ class Bottleneck(Residual):
         return out
 
 
+def reducing(channels_in: int, channels_out: int, axes: int = 3) -> Bottleneck:
+    """Return the block that the papers reduce SlowFast's features with: half as wide inside, 3 long in all ``axes``."""
+    return Bottleneck(channels_in, max(1, channels_out // 2), channels_out, (3,) * axes, (1,) * axes)
+
+
+def draw_convolutions(net: nn.Module, mode: Literal["fan_out", "fan_in"] = "fan_out") -> None:
+    """Draw the weights of every convolution of ``net``, in place, on the scale of its outputs or of its inputs."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
+
+
 def stem(channels_in: int, channels_out: int, kernel: Size, pool: nn.Module | None) -> nn.Sequential:
     """Return the first layers: a convolution that halves H and W, and perhaps a ``pool``."""
     stride = (*(1,) * (len(kernel) - 2), 2, 2)
@@ -169,9 +181,7 @@ class ResidualTrunk(Backbone):
             rest = (make_block(i, widths[i + 1], widths[i + 1], 1) for _ in range(count - 1))
             self.add_module(f"layer{i + 1}", nn.Sequential(first, *rest))
         self.mapper: nn.Module | None = None
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        draw_convolutions(self)
 
     def check_input(self, channels: int, frames: int, height: int, width: int) -> None:
         """Raise a ConfigError unless the clip has this network's channels; every length and size will do."""
@@ -211,7 +221,5 @@ class ResidualTrunk(Backbone):
     def _reduction(self, channels_in: int, width: int) -> nn.Module:
         positive(width=width)
         block = self.make_reduction(channels_in, width)
-        for module in block.modules():
-            if isinstance(module, nn.Conv2d | nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight)  # by the inputs, as published; the trunk's is by the outputs
+        draw_convolutions(block, "fan_in")  # as published; the trunk's are by the outputs
         return block

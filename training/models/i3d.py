@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from preprocessing.errors import ConfigError
+from training.models.blocks import draw_convolutions
 from training.models.registry import CENTERED, CENTERED_FLOW, Backbone, positive, register_backbone, scaled
 
 
@@ -171,9 +172,7 @@ class I3d(Backbone):
         self._add_mixed("mixed4b", "mixed4c", "mixed4d", "mixed4e", "mixed4f", width=width)
         self.pool5a = SamePool3d((2, 2, 2), (2, 2, 2))
         self._add_mixed("mixed5b", "mixed5c", width=width)
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        draw_convolutions(self)
 
     def _add_mixed(self, *names: str, width: float) -> None:
         for name in names:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models.blocks import BasicBlock, Bottleneck, ResidualTrunk, stem
+from training.models.blocks import BasicBlock, Bottleneck, ResidualTrunk, reducing, stem
 from training.models.registry import FLOW, IMAGENET, find, positive, register_backbone, scaled
 
 FUSIONS = {"none": 1, "dual": 2, "triple": 3, "quadruple": 4}
@@ -52,7 +52,7 @@ class FrameResNet(ResidualTrunk):
 
     def make_reduction(self, channels_in: int, channels_out: int) -> nn.Module:
         """Return a bottleneck half as wide inside: the 2D form of the papers' for SlowFast."""
-        return Bottleneck(channels_in, max(1, channels_out // 2), channels_out, (3, 3), (1, 1))
+        return reducing(channels_in, channels_out, axes=2)
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         """Map ``(N, C, T, H, W)`` to ``(N, F, T, H', W')``."""

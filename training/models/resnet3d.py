@@ -15,7 +15,7 @@ from functools import partial
 
 from torch import nn
 
-from training.models.blocks import BasicBlock, Bottleneck, ResidualTrunk, stem
+from training.models.blocks import BasicBlock, Bottleneck, ResidualTrunk, reducing, stem
 from training.models.registry import FLOW, HARA, find, positive, register_backbone, scaled
 
 
@@ -75,7 +75,7 @@ class ResNet3d(ResidualTrunk):
 
     def make_reduction(self, channels_in: int, channels_out: int) -> nn.Module:
         """Return a bottleneck half as wide inside: the papers' for SlowFast, whose bottlenecks are plain as well."""
-        return Bottleneck(channels_in, max(1, channels_out // 2), channels_out, (3, 3, 3), (1, 1, 1))
+        return reducing(channels_in, channels_out)
 
 
 def _block(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from preprocessing.errors import ConfigError
-from training.models.blocks import Bottleneck, convolution, stem
+from training.models.blocks import Bottleneck, convolution, draw_convolutions, reducing, stem
 from training.models.pathways import fuse
 from training.models.registry import SLOWFAST, SLOWFAST_FLOW, Backbone, find, positive, register_backbone, scaled
 
@@ -47,12 +47,9 @@ class PathBottleneck(Bottleneck):
         self.conv1 = convolution(channels_in, middle, (time, 1, 1), (1, 1, 1))
 
 
-def reducing(channels_in: int, channels_out: int) -> Bottleneck:
-    """Return the published block that reduces features: its middle convolution is ``(3, 3, 3)``."""
-    block = Bottleneck(channels_in, max(1, channels_out // 2), channels_out, (3, 3, 3), (1, 1, 1))
-    for module in block.modules():
-        if isinstance(module, nn.Conv3d):
-            nn.init.kaiming_normal_(module.weight)
+def _reducing(channels_in: int, channels_out: int) -> Bottleneck:
+    block = reducing(channels_in, channels_out)
+    draw_convolutions(block, "fan_in")  # as published
     return block
 
 
@@ -135,9 +132,7 @@ class SlowFast(Backbone):
         )
         self.mapper = nn.ModuleDict()
         self.num_features = sum(self.path_features)
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        draw_convolutions(self)
 
     @property
     def path_features(self) -> tuple[int, ...]:
@@ -175,7 +170,7 @@ class SlowFast(Backbone):
         The slow pathway is left ``width`` features, the fast one a quarter of them, as published.
         """
         for name, pathway, channels in self._to_reduce(width):
-            self.mapper[name] = reducing(pathway.num_features, channels)
+            self.mapper[name] = _reducing(pathway.num_features, channels)
             self._reduced_to(f"mapper.{name}", pathway, channels)
 
     def reduce_replace(self, width: int) -> None:
@@ -183,7 +178,7 @@ class SlowFast(Backbone):
         for name, pathway, channels in self._to_reduce(width):
             last = pathway[STAGES[-1]]
             assert isinstance(last, nn.Sequential)
-            last[-1] = reducing(pathway.num_features, channels)
+            last[-1] = _reducing(pathway.num_features, channels)
             self._reduced_to(f"{name}.{STAGES[-1]}.{len(last) - 1}", pathway, channels)
 
     def _to_reduce(self, width: int) -> list[tuple[str, Pathway, int]]:
