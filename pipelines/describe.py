@@ -54,6 +54,8 @@ class DescribeConfig:
     """Values to take instead of the recipe's, such as model.head_options.num_layers=2."""
     modality: str | None = None
     """rgb, flow or pose: decides the channels of the input; by default the recipe's, else rgb."""
+    flow_stack: int = 1
+    """Flow fields in the channels of one image: 10 of them are 20 channels."""
     num_classes: int = 51
     """Scores that the network returns."""
     clips: int | None = None
@@ -88,6 +90,7 @@ def main(config: DescribeConfig) -> int:
     network = {
         **recipe.model.arguments(),
         "modality": config.modality or recipe.data.modality or "rgb",
+        "flow_stack": config.flow_stack,
         "num_classes": config.num_classes,
         "clip_length": recipe.data.clip_length,
         "size": recipe.data.crop_size,

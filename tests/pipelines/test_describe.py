@@ -68,6 +68,13 @@ def test_a_recipe_with_options_over_it(capsys: pytest.CaptureFixture[str], tmp_p
     assert [part["name"] for part in other["parts"]][-3:-1] == ["head.blocks.0", "head.blocks.1"]
 
 
+def test_flow_may_be_stacked(capsys: pytest.CaptureFixture[str]) -> None:
+    found = described(capsys, "--backbone", "resnet18", "--modality", "flow", "--flow-stack", "10", "--frames", "1")
+    assert found["input_shape"] == [1, 20, 1, 112, 112]
+    assert describe.cli(["--flow-stack", "10"]) == 2
+    assert "only flow is stacked, and this is rgb" in capsys.readouterr().err
+
+
 def test_modality_and_crops_are_the_recipes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(RECIPE.replace("[model]", 'modality = "flow"\n[model]') + '[test]\nclips = "multi"\ncrops = 10\n')
