@@ -73,5 +73,5 @@ PRESETS = {
     ),
 }
 """classic: OpenCV's defaults, what published flow weights were trained on; wide: reaches motions of 20 px and more;
-fast: 1.6 times as fast as classic, 0.04 px away from it on moving pairs from all over many clips, 0.08 px on pairs chosen
-for large motions."""
+fast: 1.6 times as fast as classic, 0.04 px away from it on moving pairs from all over many clips, 0.08 px on pairs
+chosen for large motions."""
