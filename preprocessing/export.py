@@ -9,7 +9,7 @@ from preprocessing.errors import UserError
 from preprocessing.schema import SEGMENT_LENGTH
 from preprocessing.shardset import ShardSet, VideoEntry
 
-PATTERNS = {"rgb": ("img_{:05d}.jpg",), "flow": ("flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg")}
+PATTERNS = {"rgb": ("img_{:05d}.jpg",), "pose": ("img_{:05d}.jpg",), "flow": ("flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg")}
 
 
 def export_frames(

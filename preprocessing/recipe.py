@@ -67,6 +67,13 @@ class FrameRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PoseRecipe(FrameRecipe):
+    """How frames are taken from videos that show drawn poses: a stream of its own, which RGB networks refuse."""
+
+    modality = "pose"
+
+
+@dataclass(frozen=True, kw_only=True)
 class FlowRecipe(FrameRecipe):
     """How flow is computed between the frames that a :class:`FrameRecipe` takes, and stored."""
 

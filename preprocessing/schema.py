@@ -70,5 +70,5 @@ INDEX = pa.schema(
     ]
 )
 
-SEGMENTS = {"rgb": FRAMES, "flow": FLOW}
+SEGMENTS = {"rgb": FRAMES, "pose": FRAMES, "flow": FLOW}
 """Schema of a shard by modality."""

@@ -93,6 +93,24 @@ def test_sets_are_verified_exported_and_shown(kept: Path, tmp_path: Path, capsys
     assert "notes.txt: does not belong to the set" in capsys.readouterr().out
 
 
+def test_drawn_poses_are_a_stream_of_their_own(
+    kept: Path, tmp_path: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poses = str(tmp_path / "poses")
+    args = ["--manifest", str(kept / "manifest.parquet"), "--resize", "none", "--output", poses]
+    assert extract_frames.cli([*args, "--modality", "pose"]) == 0
+    assert verify.cli([poses]) == 0
+    assert extract_frames.cli(args) == 2
+    assert "modality: 'rgb' != 'pose'" in capsys.readouterr().err
+    (tmp_path / "recipe.toml").write_text(RECIPE.format(shards=poses))
+    run = ["recipe.toml", "--output", str(tmp_path / "run"), "--set"]
+    assert train.cli([*run, "data.modality=rgb"]) == 2
+    assert "holds pose, the recipe's data.modality is rgb" in capsys.readouterr().err
+    assert train.cli([*run, "data.modality=pose", "epochs=1"]) == 0
+    assert evaluate.cli([str(kept / "runs" / "rgb" / "best.pt"), "--shards", poses]) == 2
+    assert "the checkpoint takes rgb, the shard set" in capsys.readouterr().err
+
+
 def test_a_preset_and_a_backend_are_taken_from_the_file_or_the_options(
     kept: Path, tmp_path: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
