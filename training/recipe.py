@@ -9,11 +9,12 @@ from preprocessing.errors import ConfigError
 from preprocessing.ordering import MAX_SEED
 from preprocessing.sampling import Sampling, Views
 from training.models.registry import backbone_options, head_options
+from training.tune_recipe import TuneRecipe
 
 MAY_CHANGE = frozenset(
     {
         *("data.shards", "data.modality", "model.weights", "model.checkpointing"),
-        *("test", "epochs", "workers", "loader_workers", "save_every_s"),
+        *("test", "tune", "epochs", "workers", "loader_workers", "save_every_s"),
     }
 )
 """Keys that a run may be continued with other values of: they change what is done next, not what was done."""
@@ -177,6 +178,8 @@ class TrainRecipe:
     """How it learns."""
     test: ProtocolRecipe = field(default_factory=ProtocolRecipe)
     """How it is tested afterwards, unless `kinebert evaluate` is told otherwise."""
+    tune: TuneRecipe | None = None
+    """What `kinebert tune` searches; a training does not look at it."""
     batch_size: int = 128
     """Clips per update of the weights, over all workers and accumulated micro-batches."""
     micro_batch: int = 8
