@@ -64,7 +64,11 @@ class _Ear:
 
 
 def fit(
-    recipe: TrainRecipe, output: str, hear: Callable[[Event], None], cpus_per_worker: float | None = None
+    recipe: TrainRecipe,
+    output: str,
+    hear: Callable[[Event], None],
+    cpus_per_worker: float | None = None,
+    pause_after: int | None = None,
 ) -> FitResult:
     """Train ``recipe`` with ``recipe.workers`` processes, or go on with what is in ``output``.
 
@@ -73,6 +77,7 @@ def fit(
         output: Folder for the state and the best checkpoint, on storage that every node can write to.
         hear: Called in this process with every event of :func:`training.loop.train`, in order.
         cpus_per_worker: Logical CPUs that a worker holds; by default an equal share of a private cluster, else 1.
+        pause_after: Epochs after which to return, see :func:`training.loop.train`.
 
     Raises:
         UserError: If the training is refused, see :func:`training.loop.train`.
@@ -94,7 +99,7 @@ def fit(
         listener, losses, furthest = _Listener(hear), 0, -1
         while True:
             try:
-                return _fit_once(recipe, output, listener, cpus, use_gpu=found.num_gpus > 0)
+                return _fit_once(recipe, output, listener, cpus, use_gpu=found.num_gpus > 0, pause_after=pause_after)
             except (ray.train.WorkerGroupError, ray.train.ControllerError) as error:
                 losses = 1 if listener.furthest > furthest else losses + 1
                 furthest = max(furthest, listener.furthest)
@@ -103,14 +108,22 @@ def fit(
                 listener.tell({"event": "restart", "reason": _first_failure(error), "left": MAX_RESTARTS - losses + 1})
 
 
-def _fit_once(recipe: TrainRecipe, output: str, listener: "_Listener", cpus: float, use_gpu: bool) -> FitResult:
+def _fit_once(
+    recipe: TrainRecipe, output: str, listener: "_Listener", cpus: float, *, use_gpu: bool, pause_after: int | None
+) -> FitResult:
     ear: Any = ray.remote(num_cpus=0)(_Ear).options(**_cluster.beside_us()).remote()
     resources = {"CPU": cpus, **({"GPU": 1.0} if use_gpu else {})}
     scratch = storage.join(output, _RAY_FOLDER)
     loop: Any = _worker
     trainer = TorchTrainer(
         loop,
-        train_loop_config={"recipe": recipe, "output": output, "ear": ear, "threads": max(1, int(cpus))},
+        train_loop_config={
+            "recipe": recipe,
+            "output": output,
+            "ear": ear,
+            "threads": max(1, int(cpus)),
+            "pause_after": pause_after,
+        },
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=recipe.workers, use_gpu=use_gpu, resources_per_worker=resources
@@ -205,7 +218,7 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
         worker = WorkerContext(
             rank=rank, world_size=context.get_world_size(), device=device, num_threads=config["threads"]
         )
-        summary = train(recipe, shards, worker, config["output"], emit)
+        summary = train(recipe, shards, worker, config["output"], emit, config["pause_after"])
         if rank:
             return None
         recognizer, info = load_recognizer(summary.checkpoint)

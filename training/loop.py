@@ -69,7 +69,12 @@ class TrainSummary:
 
 
 def train(
-    recipe: TrainRecipe, shards: Shards, worker: WorkerContext, output: str, emit: Callable[[Event], None]
+    recipe: TrainRecipe,
+    shards: Shards,
+    worker: WorkerContext,
+    output: str,
+    emit: Callable[[Event], None],
+    pause_after: int | None = None,
 ) -> TrainSummary:
     """Train a recognizer, or go on where an earlier run of the same recipe in ``output`` was ended.
 
@@ -84,6 +89,7 @@ def train(
             equal ones that with the lower loss) and ``last.pt`` (that of the last epoch, which nothing has chosen).
             Only rank 0 reads and writes it.
         emit: Called between steps; time that it takes is time that training waits.
+        pause_after: Return when so many epochs are done, as if killed then: the same call without it goes on.
 
     Raises:
         UserError: If data or recipe cannot be trained on, ``output`` belongs to another training, or the loss is no
@@ -92,7 +98,7 @@ def train(
     if is_active() != (worker.world_size > 1):
         raise AssertionError(f"{worker.world_size} workers, but torch.distributed is {is_active()=}")
     limit_threads(worker.num_threads)
-    return _Training(pinned(recipe).on(worker.world_size), shards, worker, storage.resolve_uri(output), emit).run()
+    return _Training(pinned(recipe).on(worker.world_size), shards, worker, storage.resolve_uri(output), emit).run(pause_after)
 
 
 class _Training:
@@ -117,7 +123,7 @@ class _Training:
         self.history: list[dict[str, Any]] = []
         self.saved_at = time.monotonic()
 
-    def run(self) -> TrainSummary:
+    def run(self, pause_after: int | None) -> TrainSummary:
         from_first(lambda: storage.check_writable(self.output), self.worker.rank)
         resumed = self._resume()
         self.progress.start(
@@ -130,14 +136,16 @@ class _Training:
         )
         batches = self._train_batches()
         val_loader = self._val_loader()
-        while self.epoch < self.recipe.epochs:
+        last = self.recipe.epochs if pause_after is None else min(pause_after, self.recipe.epochs)
+        while self.epoch < last:
             began = time.monotonic()
             clips_before = self.sums[2]
             self._train_epoch(batches)
             num_clips = self.sums[2] - clips_before
             self._end_epoch(val_loader, began, num_clips)
         assert self.best is not None, "there is at least one epoch"
-        from_first(partial(self._save_recognizer, LAST_FILE, self.history[-1]), self.worker.rank)
+        if self.epoch >= self.recipe.epochs:
+            from_first(partial(self._save_recognizer, LAST_FILE, self.history[-1]), self.worker.rank)
         return TrainSummary(
             best=self.best,
             history=self.history,
