@@ -109,6 +109,17 @@ def save_recognizer(
     save_plain(uri, content, KIND, FORMAT_VERSION)
 
 
+_RENAMED = {"backbone.conv1.": "backbone.stem.0.", "backbone.bn1.": "backbone.stem.1."}
+"""Parameters of 2D ResNets, as the first checkpoints of this format named them."""
+
+
+def _today(name: str) -> str:
+    for before, now in _RENAMED.items():
+        if name.startswith(before):
+            return now + name.removeprefix(before)
+    return name
+
+
 def load_recognizer(uri: str) -> tuple[Recognizer, CheckpointInfo]:
     """Read a checkpoint: the network on the CPU in eval mode, and what else the file says.
 
@@ -125,7 +136,7 @@ def load_recognizer(uri: str) -> tuple[Recognizer, CheckpointInfo]:
     except (UserError, TypeError) as error:
         raise UserError(f"{uri}: this version cannot build the checkpoint's network: {error}") from error
     try:
-        recognizer.load_state_dict(weights, strict=True)
+        recognizer.load_state_dict({_today(name): value for name, value in weights.items()}, strict=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{uri}: the checkpoint's weights do not fit its own network: {reason}") from None

@@ -65,6 +65,18 @@ def test_what_was_saved_comes_back(saved: tuple[str, Recognizer]) -> None:
     check_shards(uri, info, FakeShards())
 
 
+def test_the_first_checkpoints_named_a_stem_otherwise(saved: tuple[str, Recognizer]) -> None:
+    uri, net = saved
+    content = load_plain(uri, KIND, FORMAT_VERSION)
+    weights = content["state_dict"]
+    for now, before in (("stem.0", "conv1"), ("stem.1", "bn1")):
+        for name in [name for name in weights if name.startswith(f"backbone.{now}.")]:
+            weights[name.replace(now, before)] = weights.pop(name)
+    save_plain(uri, content, KIND, FORMAT_VERSION)
+    x = torch.randn(1, 2, 4, 32, 32)
+    assert torch.equal(load_recognizer(uri)[0](x), net.eval()(x))
+
+
 def test_the_spec_is_that_of_the_file_not_of_the_code(saved: tuple[str, Recognizer]) -> None:
     """A later version may normalise otherwise by default; old weights keep what they were trained with."""
     uri, net = saved
