@@ -26,9 +26,10 @@ from training.initial import initial_recognizer, pinned
 from training.losses import cross_entropy_sum
 from training.metrics import MetricSums
 from training.models import Recognizer
-from training.optim import Schedule, build_optimizer, set_lr
+from training.optim import build_optimizer, freeze, parameter_groups, set_lr
 from training.progress import Event, Progress
 from training.recipe import TrainRecipe
+from training.schedule import Schedule
 from training.state import TrainState, about, check_continues, load_state, save_state
 from training.step import Batch as DeviceBatch
 from training.step import autocast_dtype, train_step
@@ -98,7 +99,9 @@ def train(
     if is_active() != (worker.world_size > 1):
         raise AssertionError(f"{worker.world_size} workers, but torch.distributed is {is_active()=}")
     limit_threads(worker.num_threads)
-    return _Training(pinned(recipe).on(worker.world_size), shards, worker, storage.resolve_uri(output), emit).run(pause_after)
+    return _Training(pinned(recipe).on(worker.world_size), shards, worker, storage.resolve_uri(output), emit).run(
+        pause_after
+    )
 
 
 class _Training:
@@ -113,9 +116,11 @@ class _Training:
         self.num_steps = num_steps(len(self.train_videos), recipe.batch_size)
         self.progress = Progress(emit, recipe.epochs, self.num_steps, worker.world_size)
         self.model = self._build()
+        self.frozen = freeze(self.model, recipe.optim.frozen)
         self.ddp: nn.Module = DistributedDataParallel(self.model) if worker.world_size > 1 else self.model
-        self.optimizer = build_optimizer(self.model.parameters(), recipe.optim)
-        self.schedule = Schedule(recipe.optim, self.num_steps, recipe.epochs)
+        self.optimizer = build_optimizer(parameter_groups(self.model, recipe.optim), recipe.optim)
+        lr = recipe.optim.scaled_lr(recipe.batch_size)
+        self.schedule = Schedule(recipe.optim, self.num_steps, recipe.epochs, lr)
         self.scaler = torch.amp.GradScaler(worker.device.type) if self.dtype is torch.float16 else None
         self.loss_sum = partial(cross_entropy_sum, label_smoothing=recipe.label_smoothing)
         self.epoch, self.step, self.sums = 0, 0, np.zeros(3)
@@ -190,6 +195,8 @@ class _Training:
 
     def _train_epoch(self, batches: Iterator[Batch]) -> None:
         self.ddp.train()
+        for module in self.frozen:
+            module.eval()
         recipe, worker = self.recipe, self.worker
         waited = 0.0
 
@@ -267,7 +274,7 @@ class _Training:
             "clips_per_s": float(num_clips / max(trained, 1e-9)),
             "seconds": time.monotonic() - began,
         }
-        self.schedule.end_epoch(sums.loss)
+        self.schedule.end_epoch(sums.loss, row["val_top1"])
         better = self.best is None or _rank(row) > _rank(self.best)
         self.history = [*self.history, row]
         self.epoch, self.step, self.sums = self.epoch + 1, 0, np.zeros(3)

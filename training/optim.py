@@ -1,75 +1,81 @@
-"""Optimizers and the learning rate over time."""
+"""Optimizers: which parameters learn, in which groups, by which rule."""
 
-import math
-from collections.abc import Iterable
+import difflib
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
-from training.recipe import OptimRecipe
+from preprocessing.errors import ConfigError
+from training.learning import GroupRecipe, GroupsRecipe, OptimRecipe
+from training.models import Recognizer
+from training.swats import Groups, Swats
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], recipe: OptimRecipe) -> torch.optim.Optimizer:
-    """Build the optimizer; all parameters share one learning rate and weight decay, as published."""
-    if recipe.name == "adamw":
-        return torch.optim.AdamW(parameters, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(
-        parameters,
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        dampening=recipe.dampening,
-        weight_decay=recipe.weight_decay,
-    )
+def build_optimizer(parameters: Groups, recipe: OptimRecipe) -> torch.optim.Optimizer:
+    """Build the optimizer for parameters, or for the groups that :func:`parameter_groups` makes."""
+    return _OPTIMIZERS[recipe.name](parameters, recipe)
 
 
-class Schedule:
-    """The learning rate of every step: warm-up times cosine or plateau.
+_OPTIMIZERS: dict[str, Callable[[Any, OptimRecipe], torch.optim.Optimizer]] = {
+    "adamw": lambda params, r: torch.optim.AdamW(params, lr=r.lr, betas=r.betas, weight_decay=r.weight_decay),
+    "adam": lambda params, r: torch.optim.Adam(params, lr=r.lr, betas=r.betas, weight_decay=r.weight_decay),
+    "sgd": lambda params, r: torch.optim.SGD(
+        params, lr=r.lr, momentum=r.momentum, dampening=r.dampening, weight_decay=r.weight_decay
+    ),
+    "swats": lambda params, r: Swats(
+        params, lr=r.lr, betas=r.betas, weight_decay=r.weight_decay, tolerance=r.switch_tolerance
+    ),
+}
 
-    The plateau part follows ``torch.optim.lr_scheduler.ReduceLROnPlateau(mode="min")`` with its relative threshold of
-    1e-4; it is here because torch's cannot be combined with a warm-up.
 
-    Args:
-        recipe: Shape and numbers.
-        steps_per_epoch: Updates of the weights in an epoch.
-        epochs: Passes in total; only cosine looks at it.
+def parameter_groups(model: Recognizer, recipe: OptimRecipe) -> list[dict[str, Any]]:
+    """Sort the parameters that learn into groups that share learning rate and weight decay.
+
+    Returns:
+        Groups for :func:`build_optimizer`, with ``lr_scale``; a single one unless the recipe tells parts apart.
     """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            part = _part(model, name, recipe.groups)
+            decay = recipe.weight_decay if part.weight_decay is None else part.weight_decay
+            if not recipe.decay_norms and parameter.ndim <= 1:  # norms and biases, and nothing else
+                decay = 0.0
+            groups.setdefault((part.lr_scale, decay), []).append(parameter)
+    return [
+        {"params": params, "lr_scale": scale, "lr": recipe.lr * scale, "weight_decay": decay}
+        for (scale, decay), params in groups.items()
+    ]
 
-    def __init__(self, recipe: OptimRecipe, steps_per_epoch: int, epochs: int) -> None:
-        self._recipe, self._warmup = recipe, recipe.warmup_epochs * steps_per_epoch
-        self._total = max(1, steps_per_epoch * epochs)
-        self._scale, self._best, self._bad_epochs = 1.0, math.inf, 0
 
-    def lr(self, step: int) -> float:
-        """Return the learning rate of ``step``, counted through all epochs from 0."""
-        rate = self._recipe.lr * self._scale
-        if step + 1 < self._warmup:
-            rate *= (step + 1) / self._warmup
-        if self._recipe.schedule == "cosine":
-            rate *= 0.5 * (1 + math.cos(math.pi * min(step, self._total) / self._total))
-        return rate
+def freeze(model: nn.Module, names: Iterable[str]) -> list[nn.Module]:
+    """Take modules out of training, in place; the caller keeps those that are returned in eval mode.
 
-    def end_epoch(self, val_loss: float) -> None:
-        """Take note of an epoch's validation loss; plateau may lower the rate from now on."""
-        if self._recipe.schedule != "plateau":
-            return
-        if val_loss < self._best * (1 - 1e-4):
-            self._best, self._bad_epochs = val_loss, 0
-        else:
-            self._bad_epochs += 1
-        if self._bad_epochs > self._recipe.patience:
-            self._scale, self._bad_epochs = self._scale * self._recipe.factor, 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what :meth:`load_state_dict` needs, as plain numbers."""
-        return {"scale": self._scale, "best": self._best, "bad_epochs": self._bad_epochs}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
-        self._scale, self._best, self._bad_epochs = state["scale"], state["best"], state["bad_epochs"]
+    Raises:
+        ConfigError: If there is no module of that name, or nothing is left to train.
+    """
+    modules, frozen = dict(model.named_modules()), []
+    for name in names:
+        if not name or name not in modules:
+            near = difflib.get_close_matches(name, modules, n=3, cutoff=0.5)
+            hint = f"Did you mean {' or '.join(near)}?" if near else "Parts are backbone, head and classifier."
+            raise ConfigError(f"optim.frozen: the recognizer has no module {name!r}. {hint}")
+        frozen.append(modules[name].requires_grad_(False))
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError("optim.frozen leaves nothing to train. Take a module out of it.")
+    return frozen
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate of every parameter group in place."""
+    """Set the learning rate of every parameter group in place: its ``lr_scale`` (1 if it has none) times ``lr``."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_scale", 1.0)
+
+
+def _part(model: Recognizer, name: str, groups: GroupsRecipe) -> GroupRecipe:
+    if any(name.startswith(f"backbone.{reduced}.") for reduced in model.backbone.reduced):
+        return groups.reduction
+    found: GroupRecipe = getattr(groups, name.partition(".")[0])
+    return found

@@ -5,6 +5,7 @@ import torch
 from preprocessing.errors import UserError
 from training.data import Shards, check_videos
 from training.initial import initial_recognizer
+from training.optim import freeze
 from training.recipe import TrainRecipe
 from training.state import about, check_continues, load_state
 
@@ -27,7 +28,9 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str) -> list[str
         for note in check_videos(shards, recipe.data, part)[1]
     ]
     with torch.device("meta"):  # shapes only: the real weights are made where they are trained
-        notes += initial_recognizer(recipe, shards)[1]
+        model, about_weights = initial_recognizer(recipe, shards)
+        freeze(model, recipe.optim.frozen)
+    notes += about_weights
     state = load_state(output)
     if state is not None:
         check_continues(state, recipe.identity(), about(shards), output)

@@ -4,12 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from preprocessing.config import digest, to_plain
+from preprocessing.config import digest
 from preprocessing.errors import ConfigError
 from preprocessing.ordering import MAX_SEED
 from preprocessing.sampling import Sampling, Views
+from training.learning import GroupRecipe, GroupsRecipe, OptimRecipe, at_least, identity_of
 from training.models.registry import backbone_options, head_options
 from training.tune_recipe import TuneRecipe
+
+__all__ = [
+    "DataRecipe",
+    "GroupRecipe",
+    "GroupsRecipe",
+    "ModelRecipe",
+    "OptimRecipe",
+    "ProtocolRecipe",
+    "TrainRecipe",
+]
 
 MAY_CHANGE = frozenset(
     {
@@ -53,7 +64,7 @@ class DataRecipe:
 
     def __post_init__(self) -> None:
         for name in ("clip_length", "frame_interval", "crop_size"):
-            _at_least(1, f"data.{name}", getattr(self, name))
+            at_least(1, f"data.{name}", getattr(self, name))
         if not self.scales or not all(0 < scale <= 1 for scale in (*self.scales, self.eval_scale)):
             found = f"{list(self.scales)} and {self.eval_scale}"
             raise ConfigError(f"data.scales and data.eval_scale must lie above 0 and at most at 1, got {found}.")
@@ -99,7 +110,7 @@ class ModelRecipe:
             raise ConfigError(f"model.width must be positive, got {self.width}.")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"model.dropout must be at least 0 and below 1, got {self.dropout}.")
-        _at_least(1, "model.reduction_width", self.reduction_width)
+        at_least(1, "model.reduction_width", self.reduction_width)
         _check_options("model.head_options", self.head_options, head_options(self.head, {}))
         head_options(self.head, self.head_options)
         _check_options("model.backbone_options", self.backbone_options, backbone_options(self.backbone, {}))
@@ -113,47 +124,6 @@ class ModelRecipe:
         names = ("backbone", "head", "width", "dropout", "reduction_width", "checkpointing")
         chosen = {name: getattr(self, name) for name in names}
         return {**self.head_options, **chosen, "reduction": reduction, "backbone_options": dict(self.backbone_options)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimRecipe:
-    """How weights follow gradients. Published: adamw at 1e-5 with BERT; sgd at 1e-2 with dampening 0.9 without it."""
-
-    name: Literal["adamw", "sgd"] = "adamw"
-    """Optimizer."""
-    lr: float = 1e-4
-    """Learning rate for one effective batch, before warm-up and schedule."""
-    weight_decay: float = 1e-3
-    """Weight decay: decoupled in adamw, an L2 penalty in sgd."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Decay of the two running averages of adamw."""
-    momentum: float = 0.9
-    """Momentum of sgd."""
-    dampening: float = 0.0
-    """Part of the gradient that sgd's momentum leaves out (0.9 in the published code)."""
-    max_grad_norm: float = 40.0
-    """Gradients are scaled down to this global L2 norm."""
-    schedule: Literal["plateau", "cosine", "constant"] = "plateau"
-    """plateau: lr times factor when the validation loss stalls; cosine: to 0 at the last epoch; constant."""
-    patience: int = 5
-    """Epochs without a lower validation loss that plateau bears."""
-    factor: float = 0.1
-    """What plateau multiplies the learning rate by."""
-    warmup_epochs: float = 0.0
-    """Epochs over which the learning rate rises linearly from 0."""
-
-    def __post_init__(self) -> None:
-        for name in ("lr", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"optim.{name} must be positive, got {getattr(self, name)}.")
-        for name in ("weight_decay", "warmup_epochs", "patience"):
-            _at_least(0, f"optim.{name}", getattr(self, name))
-        for name in ("momentum", "dampening", "betas"):
-            value = getattr(self, name)
-            if not all(0 <= part < 1 for part in (value if isinstance(value, tuple) else (value,))):
-                raise ConfigError(f"optim.{name} must be at least 0 and below 1, got {value}.")
-        if not 0 < self.factor < 1:
-            raise ConfigError(f"optim.factor must lie strictly between 0 and 1, got {self.factor}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,9 +173,9 @@ class TrainRecipe:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "micro_batch", "eval_batch", "epochs", "workers"):
-            _at_least(1, name, getattr(self, name))
+            at_least(1, name, getattr(self, name))
         for name in ("loader_workers", "save_every_s", "seed"):
-            _at_least(0, name, getattr(self, name))
+            at_least(0, name, getattr(self, name))
         if self.seed > MAX_SEED:
             raise ConfigError(f"seed must be at most {MAX_SEED}, got {self.seed}.")
         if not 0 <= self.label_smoothing < 1:
@@ -228,10 +198,10 @@ class TrainRecipe:
 
     def identity(self) -> dict[str, Any]:
         """Return the plain values that decide the weights: all but :data:`MAY_CHANGE`."""
-        plain = to_plain(self)
+        plain = identity_of(self)
         for key in MAY_CHANGE:
             table, _, name = key.rpartition(".")
-            (plain[table] if table else plain).pop(name)
+            (plain[table] if table else plain).pop(name, None)
         if self.optim.schedule == "cosine":
             plain["epochs"] = self.epochs  # the whole curve depends on where it ends
         return plain
@@ -247,8 +217,3 @@ def _check_options(where: str, options: Mapping[str, Any], defaults: Mapping[str
         fits = type(value) is type(default) or (type(default), type(value)) in ((float, int), (tuple, list))
         if default is not None and not fits:
             raise ConfigError(f"{where}.{name} must be a {type(default).__name__}, got {value!r}.")
-
-
-def _at_least(least: float, name: str, value: float) -> None:
-    if not value >= least:
-        raise ConfigError(f"{name} must be at least {least}, got {value}.")

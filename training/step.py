@@ -3,6 +3,7 @@
 Axes: N clips, C channels, T frames, H height, W width.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def train_step(
             (so that one micro-batch of floats is in memory, not all). Every process has as many clips.
         loss_sum: Sum, not mean, of the loss over the clips of one batch.
         num_clips: Clips in all ``batches`` together.
-        max_grad_norm: Gradients are scaled down to this global L2 norm.
+        max_grad_norm: Gradients are scaled down to this global L2 norm; 0 leaves them as they are.
         autocast_dtype: Type of the forward pass, or ``None`` for full precision.
         scaler: Only for float16: a step whose gradients overflow is left out, and the scale lowered.
         seeds: One per batch; torch is seeded with it before the batch's forward pass, so that dropout and masks do not
@@ -84,7 +85,7 @@ def train_step(
     assert seen == num_clips, f"the batches hold {seen} clips, not {num_clips}"
     if scaler is not None:
         scaler.unscale_(optimizer)
-    grad_norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+    grad_norm = nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm or math.inf)
     if scaler is not None:
         scaler.step(optimizer)
         scaler.update()

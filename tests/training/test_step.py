@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from preprocessing.errors import ConfigError
 from training.losses import cross_entropy_sum
-from training.optim import Schedule, build_optimizer, set_lr
+from training.optim import build_optimizer, set_lr
 from training.recipe import OptimRecipe
+from training.schedule import Schedule
 from training.step import StepResult, autocast_dtype, train_step
 
 

@@ -1,0 +1,36 @@
+"""How a recognizer learns, as recipes say it: what is refused, and what older runs do not know."""
+
+from dataclasses import replace
+
+import pytest
+
+from preprocessing.config import from_mapping, to_plain
+from preprocessing.errors import ConfigError
+from training.recipe import DataRecipe, GroupRecipe, GroupsRecipe, OptimRecipe, TrainRecipe
+
+RECIPE = TrainRecipe(data=DataRecipe(shards="/set"))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: OptimRecipe(max_grad_norm=-1.0), "optim.max_grad_norm must be at least 0, got -1.0"),
+        (lambda: OptimRecipe(schedule="multistep"), r"milestones is \[\] .* multistep needs milestones"),
+        (lambda: OptimRecipe(milestones=(3,)), "'plateau': multistep needs milestones, and no other schedule takes"),
+        (lambda: OptimRecipe(schedule="multistep", milestones=(4, 4)), r"epochs from 1 that rise, got \[4, 4\]"),
+        (lambda: GroupRecipe(lr_scale=0.0), r"lr_scale must be positive, got 0.0. .* optim.frozen"),
+        (lambda: GroupRecipe(weight_decay=-1.0), "weight_decay must be at least 0, got -1.0"),
+    ],
+)
+def test_values_out_of_range(make: object, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        make()  # type: ignore[operator]
+
+
+def test_keys_that_came_later_leave_the_identity_of_older_runs_alone() -> None:
+    assert RECIPE.digest() == "643a6802fa7e"  # as it was when runs were first kept
+    slow = GroupsRecipe(backbone=GroupRecipe(lr_scale=0.1))
+    for optim in (OptimRecipe(decay_norms=False), OptimRecipe(frozen=("backbone",)), OptimRecipe(groups=slow)):
+        changed = replace(RECIPE, optim=optim)
+        assert changed.digest() != RECIPE.digest()
+        assert from_mapping(TrainRecipe, to_plain(changed), "checkpoint") == changed

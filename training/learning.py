@@ -1,0 +1,144 @@
+"""The parts of a recipe that say how a recognizer learns.
+
+Keys made with :func:`later` came after the first runs: at their default they are left out of a run's identity, so that
+a run that was begun before they existed goes on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from itertools import pairwise
+from typing import Any, Literal, TypeVar
+
+from preprocessing.config import to_plain
+from preprocessing.errors import ConfigError
+
+T = TypeVar("T")
+LATER = {"later": True}
+"""Metadata of a key that older runs do not know; :func:`later` sets it."""
+
+
+def later(default: T) -> T:
+    """Give a field of a recipe its default, and mark it as one that older runs do not know."""
+    made: T = field(default=default, metadata=LATER)
+    return made
+
+
+def identity_of(recipe: Any) -> dict[str, Any]:
+    """Return a recipe as plain values, without the marked keys that have their default."""
+    plain = to_plain(recipe)
+    for item in fields(recipe):
+        value = getattr(recipe, item.name)
+        if item.metadata == LATER and value == item.default:
+            del plain[item.name]
+        elif is_dataclass(value):
+            plain[item.name] = identity_of(value)
+    return plain
+
+
+def at_least(least: float, name: str, value: float) -> None:
+    """Raise a ConfigError that names the key if ``value`` is below ``least``, or no number."""
+    if not value >= least:
+        raise ConfigError(f"{name} must be at least {least}, got {value}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupRecipe:
+    """How one part of the recognizer learns, where it differs from the others."""
+
+    lr_scale: float = 1.0
+    """Factor of the learning rate."""
+    weight_decay: float | None = None
+    """Weight decay of this part; left out, that of optim."""
+
+    def __post_init__(self) -> None:
+        if not self.lr_scale > 0:
+            raise ConfigError(
+                f"optim.groups: lr_scale must be positive, got {self.lr_scale}. A part that is not to be trained "
+                "goes into optim.frozen."
+            )
+        if self.weight_decay is not None:
+            at_least(0, "optim.groups: weight_decay", self.weight_decay)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupsRecipe:
+    """The parts of a recognizer that may learn in their own ways."""
+
+    backbone: GroupRecipe = GroupRecipe()
+    """The network, without a feature reduction."""
+    reduction: GroupRecipe = GroupRecipe()
+    """The block that a feature reduction appended or put in."""
+    head: GroupRecipe = GroupRecipe()
+    """The temporal head."""
+    classifier: GroupRecipe = GroupRecipe()
+    """The last linear layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimRecipe:
+    """How weights follow gradients. Published: adamw at 1e-5 with BERT; sgd at 1e-2 with dampening 0.9 without it."""
+
+    name: Literal["adamw", "sgd", "adam", "swats"] = "adamw"
+    """Optimizer; swats is adam until its own test switches it to sgd."""
+    lr: float = 1e-4
+    """Learning rate for one effective batch, before warm-up and schedule."""
+    lr_batch: int = later(0)
+    """Batch size that lr is meant for: lr is multiplied by batch_size / lr_batch; 0 takes lr as it is."""
+    weight_decay: float = 1e-3
+    """Weight decay: decoupled in adamw, an L2 penalty in sgd, adam and swats."""
+    decay_norms: bool = later(True)
+    """Decay weights of normalisation layers and all biases as well, as published; false exempts them."""
+    groups: GroupsRecipe = field(default=GroupsRecipe(), metadata=LATER)
+    """Parts of the recognizer (backbone, reduction, head, classifier) that learn in another way."""
+    frozen: tuple[str, ...] = later(())
+    """Modules that are not trained, such as backbone.layer1; their batch norm's statistics stay as well."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the two running averages of adamw, adam and swats; the first is swats' momentum after its switch."""
+    switch_tolerance: float = later(1e-9)
+    """How near swats' projected learning rate must be to its running average for the switch (1e-9 as published)."""
+    momentum: float = 0.9
+    """Momentum of sgd."""
+    dampening: float = 0.0
+    """Part of the gradient that sgd's momentum leaves out (0.9 in the published code)."""
+    max_grad_norm: float = 40.0
+    """Gradients are scaled down to this global L2 norm; 0 leaves them as they are."""
+    schedule: Literal["plateau", "multistep", "cosine", "constant"] = "plateau"
+    """plateau: lr times factor when validation stalls; multistep: at milestones; cosine: to 0 at the end; constant."""
+    monitor: Literal["loss", "top1"] = later("loss")
+    """What plateau watches: the validation loss, or its top-1."""
+    patience: int = 5
+    """Epochs without a better validation that plateau bears."""
+    milestones: tuple[int, ...] = later(())
+    """Epochs after which multistep multiplies the learning rate by factor, rising."""
+    factor: float = 0.1
+    """What plateau and multistep multiply the learning rate by."""
+    warmup_epochs: float = 0.0
+    """Epochs over which the learning rate rises linearly from 0, before any schedule."""
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "switch_tolerance"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"optim.{name} must be positive, got {getattr(self, name)}.")
+        for name in ("weight_decay", "warmup_epochs", "patience", "max_grad_norm", "lr_batch"):
+            at_least(0, f"optim.{name}", getattr(self, name))
+        for name in ("momentum", "dampening", "betas"):
+            value = getattr(self, name)
+            if not all(0 <= part < 1 for part in (value if isinstance(value, tuple) else (value,))):
+                raise ConfigError(f"optim.{name} must be at least 0 and below 1, got {value}.")
+        if not 0 < self.factor < 1:
+            raise ConfigError(f"optim.factor must lie strictly between 0 and 1, got {self.factor}.")
+        if (self.schedule == "multistep") != bool(self.milestones):
+            raise ConfigError(
+                f"optim.milestones is {list(self.milestones)} and optim.schedule {self.schedule!r}: multistep needs "
+                "milestones, and no other schedule takes them."
+            )
+        if not _rising((0, *self.milestones)):
+            raise ConfigError(f"optim.milestones must be epochs from 1 that rise, got {list(self.milestones)}.")
+
+    def scaled_lr(self, batch_size: int) -> float:
+        """Return the learning rate for updates of ``batch_size`` clips."""
+        return self.lr * batch_size / self.lr_batch if self.lr_batch else self.lr
+
+
+def _rising(values: Sequence[int]) -> bool:
+    return all(a < b for a, b in pairwise(values))

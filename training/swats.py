@@ -1,0 +1,132 @@
+"""SWATS: Adam that switches to SGD when its own steps say with which learning rate SGD would take them.
+
+Source: Keskar & Socher, "Improving generalization performance by switching from Adam to SGD", arXiv:1712.07628,
+algorithm 1.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Groups = Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]]
+
+
+class Swats(torch.optim.Optimizer):
+    """Adam with an L2 penalty, then SGD with momentum ``betas[0]`` at the rate that the projection found.
+
+    Every step p of Adam is compared with the gradient g: ``p.p / -(p.g)`` is the rate with which SGD's step would have
+    p as its projection. When it agrees with its own running average (bias corrected) to ``tolerance``, that average
+    becomes the learning rate, for all parameters at once, as in the paper, whose vectors hold all weights. The test
+    reads one number from the device per step until the switch.
+
+    What the paper does not say: the learning rate goes on following the schedule, so that after the switch its changes
+    since then multiply the rate that was found; a group's ``lr_scale`` is taken out of p in the projection and
+    multiplies its steps in both phases.
+
+    Args:
+        params: Parameters or groups of them; a group may have an ``lr_scale``, its share of the learning rate, which
+            its ``lr`` already contains.
+        lr: Adam's learning rate.
+        betas: Decay of the running averages of gradient and squared gradient; the second is also that of the rate.
+        eps: Added to the root of the squared gradients' average (1e-9 in the paper).
+        weight_decay: L2 penalty.
+        tolerance: Of the test for the switch (1e-9 in the paper).
+    """
+
+    def __init__(
+        self,
+        params: Groups,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-9,
+        weight_decay: float = 0.0,
+        tolerance: float = 1e-9,
+    ) -> None:
+        own = {"num_steps": 0, "average": 0.0, "rate": None, "switched_at": 0, "lr_at_switch": 0.0}
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "tolerance": tolerance}
+        super().__init__(params, {**defaults, "lr_scale": 1.0, **own})
+
+    @property
+    def rate(self) -> float | None:
+        """Learning rate that the projection found for SGD; None before the switch."""
+        found: float | None = self.param_groups[0]["rate"]
+        return found
+
+    @property
+    def switched_at(self) -> int:
+        """Step, from 1, that was the last of Adam; 0 before the switch."""
+        return int(self.param_groups[0]["switched_at"])
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Update the parameters in place."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            group["num_steps"] += 1
+        if self.rate is None:
+            self._adam()
+        else:
+            self._sgd()
+        return loss
+
+    def _adam(self) -> None:
+        products: list[Tensor] = []
+        for group in self.param_groups:
+            (beta1, beta2), steps, scale = group["betas"], group["num_steps"], group["lr_scale"]
+            size = group["lr"] * (1 - beta2**steps) ** 0.5 / (1 - beta1**steps)
+            for parameter, grad in _gradients(group):
+                state = self.state[parameter]
+                if not state:
+                    state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+                mean, square = state["mean"], state["square"]
+                mean.lerp_(grad, 1 - beta1)
+                square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+                move = mean / square.sqrt().add_(group["eps"]) * -size
+                parameter.add_(move)
+                move_f64, grad_f64 = move.flatten().double() / scale, grad.flatten().double()
+                products.append(torch.stack([move_f64 @ move_f64, move_f64 @ grad_f64]))
+        if products:
+            moved, along = torch.stack([pair.to(products[0].device) for pair in products]).sum(dim=0).tolist()
+            self._test(moved, along)
+
+    def _test(self, moved: float, along: float) -> None:
+        """Take note of p.p and p.g of all parameters, and switch if the projected rate has settled."""
+        first = self.param_groups[0]
+        if along == 0:
+            return
+        beta2, steps = first["betas"][1], first["num_steps"]
+        projected = moved / -along
+        average = beta2 * first["average"] + (1 - beta2) * projected
+        corrected = average / (1 - beta2**steps)
+        # a negative rate, where Adam's momentum climbs, settles on nothing that SGD could use
+        settled = steps > 1 and abs(corrected - projected) < first["tolerance"] and corrected > 0
+        for group in self.param_groups:
+            group["average"] = average
+            if settled:
+                group.update(rate=corrected, switched_at=steps, lr_at_switch=group["lr"])
+        if settled:
+            self.state.clear()  # SGD's momentum starts from 0
+
+    def _sgd(self) -> None:
+        for group in self.param_groups:
+            beta1 = group["betas"][0]
+            since = group["lr"] / group["lr_at_switch"] if group["lr_at_switch"] else 1.0
+            for parameter, grad in _gradients(group):
+                state = self.state[parameter]
+                if not state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                momentum = state["momentum"].mul_(beta1).add_(grad)
+                parameter.add_(momentum, alpha=-(1 - beta1) * group["rate"] * group["lr_scale"] * since)
+
+
+def _gradients(group: dict[str, Any]) -> Iterable[tuple[Tensor, Tensor]]:
+    """Parameters that have a gradient, each with it and the penalty's."""
+    for parameter in group["params"]:
+        if parameter.grad is not None:
+            grad, decay = parameter.grad, group["weight_decay"]
+            yield parameter, grad.add(parameter, alpha=decay) if decay else grad
