@@ -145,7 +145,7 @@ def _record(
 
 def _epoch_metrics(row: dict[str, Any]) -> dict[str, float]:
     """The numbers of an epoch under the names that MLflow's page groups them by."""
-    names = ("train_", "val_", "lr", "seconds", "clips_per_s")
+    names = ("train_", "val_", "lr", "seconds", "clips_per_s", "skipped")
     return {f"epoch/{key}": value for key, value in row.items() if key.startswith(names)}
 
 
@@ -164,6 +164,10 @@ class _Hearing:
             self._step(event)
         elif kind == "epoch":
             self._epoch(event)
+        elif kind == "left_out":
+            print(f"epoch {event['epoch']}, step {event['step']} left out: {event['reason']}", file=sys.stderr)
+        elif kind == "early_stop":
+            print(f"no epoch since {event['best_epoch']} was better: training ends after epoch {event['epoch']}")
         elif kind == "restart":
             print(f"a worker was lost ({event['reason']}); going on from the last saved state", file=sys.stderr)
 
@@ -180,7 +184,7 @@ class _Hearing:
     def _step(self, event: Event) -> None:
         if event["global_step"] > self._last_step:
             self._last_step = event["global_step"]
-            names = ("loss", "top1", "lr", "grad_norm", "data_wait", "clips_per_s")
+            names = ("loss", "top1", "lr", "grad_norm", "data_wait", "clips_per_s", "skipped")
             self._tracker.metrics({f"step/{name}": event[name] for name in names}, event["global_step"])
         self._line.show(
             lambda: (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Positions = NDArray[np.int64]
 
-_ORDER, _SAMPLE, _STEP = 1, 2, 3  # keep the streams of random numbers apart that one seed feeds
+_ORDER, _SAMPLE, _STEP, _MIX = 1, 2, 3, 4  # keep the streams of random numbers apart that one seed feeds
 MAX_SEED = 2**32 - 1
 """Largest seed: a larger one would fill two words of numpy's SeedSequence and could meet another seed's numbers."""
 
@@ -37,6 +37,11 @@ def batch_seed(seed: int, epoch: int, step: int, index: int) -> int:
     return int(
         np.random.SeedSequence([_STEP, seed, epoch, step, index]).generate_state(1, np.uint64)[0] >> np.uint64(1)
     )
+
+
+def mix_rng(seed: int, epoch: int, step: int, index: int) -> np.random.Generator:
+    """Return the random numbers that mix the clips of micro-batch ``index``, counted as in :func:`batch_seed`."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([_MIX, seed, epoch, step, index])))
 
 
 def num_steps(num_items: int, batch_size: int) -> int:

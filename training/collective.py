@@ -7,7 +7,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from torch import nn
 
 T = TypeVar("T")
 
@@ -26,6 +25,15 @@ def world_sum(numbers: NDArray[np.float64], device: torch.device) -> NDArray[np.
     return total.cpu().numpy()
 
 
+def from_all(value: T) -> list[T]:
+    """Give every process the values of all, by rank."""
+    if not is_active():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
 def from_first(make: Callable[[], T], rank: int) -> T:
     """Run ``make`` on rank 0 only and give its result, or raise its error, everywhere."""
     if not is_active():
@@ -40,10 +48,3 @@ def from_first(make: Callable[[], T], rank: int) -> T:
     if answer[1] is not None:
         raise answer[1]
     return answer[0]  # type: ignore[no-any-return]
-
-
-def share_buffers(model: nn.Module) -> None:
-    """Give every process rank 0's buffers (running statistics), in place: gradients alone keep only weights equal."""
-    if is_active():
-        for buffer in model.buffers():
-            dist.broadcast(buffer, src=0)

@@ -140,5 +140,28 @@ class OptimRecipe:
         return self.lr * batch_size / self.lr_batch if self.lr_batch else self.lr
 
 
+@dataclass(frozen=True, kw_only=True)
+class MixRecipe:
+    """Mixup and cutmix of the clips of a micro-batch; with both on, each batch has one of them at even odds."""
+
+    mixup: float = 0.0
+    """Alpha of the Beta distribution of mixup's shares (0.2 to 1); 0 turns it off."""
+    cutmix: float = 0.0
+    """Alpha of the Beta distribution of cutmix's areas (1 as published); 0 turns it off."""
+    share: float = 1.0
+    """Share of the micro-batches that are mixed, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        for name in ("mixup", "cutmix", "share"):
+            at_least(0, f"mixing.{name}", getattr(self, name))
+        if self.share > 1:
+            raise ConfigError(f"mixing.share must be at most 1, got {self.share}.")
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is mixed."""
+        return max(self.mixup, self.cutmix) > 0
+
+
 def _rising(values: Sequence[int]) -> bool:
     return all(a < b for a, b in pairwise(values))

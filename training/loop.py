@@ -5,52 +5,36 @@ Axes: N clips, C channels, T frames, H height, W width, K classes.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from preprocessing import storage
 from preprocessing.config import to_plain
 from preprocessing.errors import UserError
-from preprocessing.ordering import batch_seed, num_steps, share
+from preprocessing.ordering import num_steps, share
 from training.checkpoints import save_recognizer
-from training.collective import from_first, is_active, share_buffers, world_sum
+from training.collective import from_first, is_active, world_sum
 from training.data import Batch, ClipDataset, ClipLoader, Shards, TrainBatches, check_videos, in_batches, limit_threads
 from training.evaluate import score_clips
+from training.execution import deterministic
 from training.initial import initial_recognizer, pinned
+from training.learner import Learner
 from training.losses import cross_entropy_sum
 from training.metrics import MetricSums
-from training.models import Recognizer
-from training.optim import build_optimizer, freeze, parameter_groups, set_lr
 from training.progress import Event, Progress
 from training.recipe import TrainRecipe
 from training.schedule import Schedule
 from training.state import TrainState, about, check_continues, load_state, save_state
-from training.step import Batch as DeviceBatch
-from training.step import autocast_dtype, train_step
-from training.transforms import to_device_batch
+from training.worker import WorkerContext as WorkerContext
 
 BEST_FILE = "best.pt"
 LAST_FILE = "last.pt"
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerContext:
-    """Which of the processes this is, and what it computes on."""
-
-    rank: int = 0
-    """0 to ``world_size - 1``. Rank 0 writes the files."""
-    world_size: int = 1
-    """Processes; above 1 torch.distributed must be initialised."""
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    """Where the network lives."""
-    num_threads: int | None = None
-    """Threads that torch may use; None leaves them as they are."""
+_NUM_SUMS = 4
+"""Loss times clips, clips that were right, clips, updates that were left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +64,8 @@ def train(
     """Train a recognizer, or go on where an earlier run of the same recipe in ``output`` was ended.
 
     Every rank calls ``emit`` with the same events at the same points, plain dictionaries with a key ``event``:
-    ``start`` once, ``step`` after every update, ``epoch`` after every validation. The caller decides which rank speaks.
+    ``start`` once, ``step`` after every update, ``epoch`` after every validation, ``left_out`` when an update was,
+    ``early_stop`` when the recipe's patience has ended. The caller decides which rank speaks.
 
     Args:
         recipe: Its ``workers`` is taken from ``worker``.
@@ -99,9 +84,9 @@ def train(
     if is_active() != (worker.world_size > 1):
         raise AssertionError(f"{worker.world_size} workers, but torch.distributed is {is_active()=}")
     limit_threads(worker.num_threads)
-    return _Training(pinned(recipe).on(worker.world_size), shards, worker, storage.resolve_uri(output), emit).run(
-        pause_after
-    )
+    whole = pinned(recipe).on(worker.world_size)
+    with deterministic(recipe.deterministic):
+        return _Training(whole, shards, worker, storage.resolve_uri(output), emit).run(pause_after)
 
 
 class _Training:
@@ -109,21 +94,18 @@ class _Training:
         self, recipe: TrainRecipe, shards: Shards, worker: WorkerContext, output: str, emit: Callable[[Event], None]
     ) -> None:
         self.recipe, self.shards, self.worker, self.output = recipe, shards, worker, output
-        self.dtype = autocast_dtype(recipe.amp, worker.device)
         self.train_videos, notes = check_videos(shards, recipe.data, recipe.data.train_part)
         self.val_videos, more = check_videos(shards, recipe.data, recipe.data.val_part)
         self.notes = [*notes, *more]
         self.num_steps = num_steps(len(self.train_videos), recipe.batch_size)
         self.progress = Progress(emit, recipe.epochs, self.num_steps, worker.world_size)
-        self.model = self._build()
-        self.frozen = freeze(self.model, recipe.optim.frozen)
-        self.ddp: nn.Module = DistributedDataParallel(self.model) if worker.world_size > 1 else self.model
-        self.optimizer = build_optimizer(parameter_groups(self.model, recipe.optim), recipe.optim)
+        torch.manual_seed(recipe.seed)
+        model, about_weights = initial_recognizer(recipe, shards)
+        self.notes += about_weights
+        self.learner = Learner(recipe, model, worker, [video.video_id for video in self.train_videos])
         lr = recipe.optim.scaled_lr(recipe.batch_size)
         self.schedule = Schedule(recipe.optim, self.num_steps, recipe.epochs, lr)
-        self.scaler = torch.amp.GradScaler(worker.device.type) if self.dtype is torch.float16 else None
-        self.loss_sum = partial(cross_entropy_sum, label_smoothing=recipe.label_smoothing)
-        self.epoch, self.step, self.sums = 0, 0, np.zeros(3)
+        self.epoch, self.step, self.sums = 0, 0, np.zeros(_NUM_SUMS)
         self.best: dict[str, Any] | None = None
         self.history: list[dict[str, Any]] = []
         self.saved_at = time.monotonic()
@@ -136,37 +118,35 @@ class _Training:
             train_videos=len(self.train_videos),
             val_videos=len(self.val_videos),
             num_classes=len(self.shards.classes),
-            num_parameters=self._num_parameters(),
+            num_parameters=self.learner.num_parameters,
             notes=self.notes,
         )
         batches = self._train_batches()
         val_loader = self._val_loader()
         last = self.recipe.epochs if pause_after is None else min(pause_after, self.recipe.epochs)
-        while self.epoch < last:
+        while self.epoch < last and not self._stalled():
             began = time.monotonic()
             clips_before = self.sums[2]
             self._train_epoch(batches)
             num_clips = self.sums[2] - clips_before
             self._end_epoch(val_loader, began, num_clips)
         assert self.best is not None, "there is at least one epoch"
-        if self.epoch >= self.recipe.epochs:
+        if self._stalled():
+            self.progress.early_stop(self.epoch, self.best)
+        if self.epoch >= self.recipe.epochs or self._stalled():
             from_first(partial(self._save_recognizer, LAST_FILE, self.history[-1]), self.worker.rank)
         return TrainSummary(
             best=self.best,
             history=self.history,
             checkpoint=storage.join(self.output, BEST_FILE),
-            num_parameters=self._num_parameters(),
+            num_parameters=self.learner.num_parameters,
             notes=self.notes,
         )
 
-    def _num_parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.model.parameters())
-
-    def _build(self) -> Recognizer:
-        torch.manual_seed(self.recipe.seed)
-        model, notes = initial_recognizer(self.recipe, self.shards)
-        self.notes = [*self.notes, *notes]
-        return model.to(self.worker.device)
+    def _stalled(self) -> bool:
+        """Whether the recipe's early stop has come; it follows from what is saved, so a restart stays stopped."""
+        patience = self.recipe.early_stop
+        return patience > 0 and self.best is not None and self.epoch - self.best["epoch"] >= patience
 
     def _train_batches(self) -> Iterator[Batch]:
         recipe, worker = self.recipe, self.worker
@@ -188,73 +168,43 @@ class _Training:
         keys = dataset.test_keys(share(len(self.val_videos), worker.rank, worker.world_size))
         return ClipLoader(dataset, in_batches(keys, recipe.eval_batch), recipe.loader_workers, worker.device)
 
-    def _to_device(self, batch: Batch) -> DeviceBatch:
-        device = self.worker.device
-        x_NCTHW = to_device_batch(batch.clips, self.model.spec, device)
-        return x_NCTHW, batch.labels.to(device, non_blocking=True)
-
     def _train_epoch(self, batches: Iterator[Batch]) -> None:
-        self.ddp.train()
-        for module in self.frozen:
-            module.eval()
-        recipe, worker = self.recipe, self.worker
-        waited = 0.0
-
-        def fetch() -> DeviceBatch:
-            nonlocal waited
-            began = time.monotonic()
-            batch = next(batches)
-            waited += time.monotonic() - began
-            return self._to_device(batch)
-
+        self.learner.start_epoch()
         while self.step < self.num_steps:
-            began, waited = time.monotonic(), 0.0
-            global_step = self.epoch * self.num_steps + self.step
-            lr = self.schedule.lr(global_step)
-            set_lr(self.optimizer, lr)
-            indices = range(worker.rank, recipe.accumulation * worker.world_size, worker.world_size)
-            num_clips = recipe.accumulation * recipe.micro_batch
-            try:
-                result = train_step(
-                    self.ddp,
-                    self.optimizer,
-                    [fetch] * recipe.accumulation,
-                    self.loss_sum,
-                    num_clips=num_clips,
-                    max_grad_norm=recipe.optim.max_grad_norm,
-                    autocast_dtype=self.dtype,
-                    scaler=self.scaler,
-                    seeds=[batch_seed(recipe.seed, self.epoch, self.step, i) for i in indices],
-                )
-            except FloatingPointError as error:
-                raise UserError(
-                    f"epoch {self.epoch + 1}, step {self.step + 1}: {error}. The learning rate was {lr:g}; set a lower "
-                    "optim.lr, or a longer optim.warmup_epochs. The last saved state is untouched."
-                ) from error
-            mine = [float(result.loss) * num_clips, float(result.num_right), num_clips, waited]
-            loss, right, clips, wait = world_sum(np.array(mine), worker.device)
-            seconds = time.monotonic() - began
-            self.sums = self.sums + np.array([loss, right, clips])
+            began = time.monotonic()
+            lr = self.schedule.lr(self.epoch * self.num_steps + self.step)
+            done = self.learner.step(batches, self.epoch, self.step, lr)
+            if done.left_out:
+                self.sums += [0, 0, 0, 1]
+                self.progress.left_out(self.epoch, self.step + 1, done.left_out)
+            else:
+                self.sums += [done.loss * done.num_clips, done.num_right, done.num_clips, 0]
             self.step += 1
             self.progress.step(
                 self.epoch,
                 self.step,
-                clips=float(clips),
-                seconds=seconds,
-                waited_s=float(wait),
-                loss=float(loss / clips),
-                top1=float(right / clips),
+                clips=done.num_clips,
+                seconds=time.monotonic() - began,
+                waited_s=done.waited_s,
+                loss=done.loss,
+                top1=done.num_right / done.num_clips,
                 lr=lr,
-                grad_norm=float(result.grad_norm),
+                grad_norm=done.grad_norm,
+                skipped=self.sums[3],
             )
-            if time.monotonic() - self.saved_at >= recipe.save_every_s and self.step < self.num_steps:
+            due = time.monotonic() - self.saved_at >= self.recipe.save_every_s
+            if due and self.step < self.num_steps:
                 self._save()
+        if self.sums[2] == 0:
+            raise UserError(
+                f"epoch {self.epoch + 1}: every update was left out, since loss or gradient was not finite. Set a "
+                "lower optim.lr, or look at the data. The last saved state is untouched."
+            )
 
     def _validate(self, loader: ClipLoader) -> MetricSums:
-        share_buffers(self.model)
-        self.model.eval()
+        model = self.learner.judged.eval()
         sums = MetricSums(len(self.shards.classes))
-        for logits_NK, batch in score_clips(self.model, loader, self.worker.device, self.dtype):
+        for logits_NK, batch in score_clips(model, loader, self.worker.device, self.learner.dtype):
             loss = float(cross_entropy_sum(logits_NK, batch.labels))
             sums.add(logits_NK.numpy(), batch.labels.numpy(), loss)
         sums.vector = world_sum(sums.vector, self.worker.device)
@@ -271,13 +221,15 @@ class _Training:
             "val_loss": sums.loss,
             **{f"val_{name}": value for name, value in metrics.as_numbers().items()},
             "lr": self.schedule.lr(self.epoch * self.num_steps + self.num_steps - 1),
+            **self.learner.facts(),
+            "skipped": int(self.sums[3]),
             "clips_per_s": float(num_clips / max(trained, 1e-9)),
             "seconds": time.monotonic() - began,
         }
         self.schedule.end_epoch(sums.loss, row["val_top1"])
         better = self.best is None or _rank(row) > _rank(self.best)
         self.history = [*self.history, row]
-        self.epoch, self.step, self.sums = self.epoch + 1, 0, np.zeros(3)
+        self.epoch, self.step, self.sums = self.epoch + 1, 0, np.zeros(_NUM_SUMS)
         if better:
             self.best = row
             from_first(partial(self._save_recognizer, BEST_FILE, row), self.worker.rank)
@@ -287,7 +239,7 @@ class _Training:
     def _save_recognizer(self, name: str, row: dict[str, Any]) -> None:
         save_recognizer(
             storage.join(self.output, name),
-            self.model,
+            self.learner.judged,
             self.shards,
             epoch=row["epoch"],
             metrics={name: float(value) for name, value in row.items() if name != "epoch"},
@@ -301,15 +253,13 @@ class _Training:
         state = TrainState(
             recipe=self.recipe.identity(),
             shards=about(self.shards),
-            weights=dict(self.model.state_dict()),
-            optimizer=self.optimizer.state_dict(),
             schedule=self.schedule.state_dict(),
-            scaler=None if self.scaler is None else self.scaler.state_dict(),
             epoch=self.epoch,
             step=self.step,
             sums=self.sums.tolist(),
             best=self.best,
             history=self.history,
+            **self.learner.state(),
         )
         save_state(self.output, state)
 
@@ -318,12 +268,10 @@ class _Training:
         if state is None:
             return None
         check_continues(state, self.recipe.identity(), about(self.shards), self.output)
-        self.model.load_state_dict(state.weights)
-        self.optimizer.load_state_dict(state.optimizer)
+        self.learner.load(state)
         self.schedule.load_state_dict(state.schedule)
-        if self.scaler is not None and state.scaler is not None:
-            self.scaler.load_state_dict(state.scaler)
-        self.epoch, self.step, self.sums = state.epoch, state.step, np.array(state.sums)
+        self.epoch, self.step = state.epoch, state.step
+        self.sums = np.array([*state.sums, *[0.0] * (_NUM_SUMS - len(state.sums))])  # older states have fewer
         self.best, self.history = state.best, state.history
         return {"epoch": self.epoch, "step": self.step}
 

@@ -11,12 +11,13 @@ from torch import Tensor
 LossSum = Callable[[Tensor, Tensor], Tensor]
 
 
-def cross_entropy_sum(logits_NK: Tensor, labels_N: Tensor, label_smoothing: float = 0.0) -> Tensor:
+def cross_entropy_sum(logits_NK: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Return the cross-entropy summed over the clips, in nats.
 
     Args:
         logits_NK: Scores before softmax.
-        labels_N: Class indices.
+        labels: Class indices ``(N,)``, or the share of each class ``(N, K)``, as mixed clips have them.
         label_smoothing: Share of the target that is spread over all classes.
     """
-    return F.cross_entropy(logits_NK, labels_N, reduction="sum", label_smoothing=label_smoothing)
+    labels = labels.to(logits_NK.dtype) if labels.is_floating_point() else labels
+    return F.cross_entropy(logits_NK, labels, reduction="sum", label_smoothing=label_smoothing)

@@ -60,3 +60,11 @@ class Progress:
         self._validation_s = validation_s
         about = {"is_best": is_best, "best_top1": best["val_top1"], "best_epoch": best["epoch"]}
         self._emit({"event": "epoch", **row, "num_epochs": self._epochs, **about})
+
+    def left_out(self, epoch: int, step: int, reason: str) -> None:
+        """Say that the weights were not updated; the event ``step`` follows, with the number of them in the epoch."""
+        self._emit({"event": "left_out", "epoch": epoch + 1, "step": step, "reason": reason})
+
+    def early_stop(self, num_epochs: int, best: Event) -> None:
+        """Say that training ends after ``num_epochs``, since none after the best one was better."""
+        self._emit({"event": "early_stop", "epoch": num_epochs, "best_epoch": best["epoch"]})

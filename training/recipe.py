@@ -8,7 +8,16 @@ from preprocessing.config import digest
 from preprocessing.errors import ConfigError
 from preprocessing.ordering import MAX_SEED
 from preprocessing.sampling import Sampling, Views
-from training.learning import GroupRecipe, GroupsRecipe, OptimRecipe, at_least, identity_of
+from training.learning import (
+    LATER,
+    GroupRecipe,
+    GroupsRecipe,
+    MixRecipe,
+    OptimRecipe,
+    at_least,
+    identity_of,
+    later,
+)
 from training.models.registry import backbone_options, head_options
 from training.tune_recipe import TuneRecipe
 
@@ -16,6 +25,7 @@ __all__ = [
     "DataRecipe",
     "GroupRecipe",
     "GroupsRecipe",
+    "MixRecipe",
     "ModelRecipe",
     "OptimRecipe",
     "ProtocolRecipe",
@@ -24,6 +34,7 @@ __all__ = [
 
 MAY_CHANGE = frozenset(
     {
+        *("early_stop", "non_finite", "deterministic", "channels_last"),
         *("data.shards", "data.modality", "model.weights", "model.checkpointing"),
         *("test", "tune", "epochs", "workers", "loader_workers", "save_every_s"),
     }
@@ -160,14 +171,33 @@ class TrainRecipe:
     """Passes over the training part."""
     label_smoothing: float = 0.0
     """Share of the target that is spread over all classes in the training loss, 0 to 1."""
+    mixing: MixRecipe = field(default=MixRecipe(), metadata=LATER)
+    """Mixup and cutmix."""
+    ema: float = later(0.0)
+    """Share that an average of the weights keeps of its old value at every update, such as 0.999; the average is then
+    what is validated and saved as best.pt and last.pt. 0 saves the weights themselves."""
+    early_stop: int = later(0)
+    """Epochs without a better validation after which training ends; 0 goes on to the last epoch."""
+    non_finite: Literal["stop", "skip"] = later("stop")
+    """What a loss or gradient that is no number does, before it changes a weight: end the training and name the videos,
+    or leave the update out, which is counted."""
     seed: int = 0
     """Decides weights, order, clips, crops and dropout."""
     workers: int = 1
     """Training processes, each with its own share of every batch."""
     loader_workers: int = 0
     """Processes per worker that read and crop clips; 0 does it in the worker itself."""
-    amp: Literal["auto", "bf16", "fp16", "off"] = "auto"
-    """Type of the forward pass; auto is bf16 on CUDA and full precision on a CPU, whose bf16 is for trying out only."""
+    amp: Literal["auto", "bf16", "fp16", "off", "fp64"] = "auto"
+    """Type of the forward pass; auto is bf16 on CUDA and full precision on a CPU, whose bf16 is for trying out only.
+    off is float32; fp64 computes everything in double precision, to compare runs by."""
+    compile: bool = later(False)
+    """Compile the network (torch.compile): minutes at the start, faster steps on a GPU."""
+    channels_last: bool = later(False)
+    """Lay pictures out with their channels last, which half precision on a GPU is faster with."""
+    sync_norm: bool = later(False)
+    """Batch norms see the micro-batches of all workers at once; needs GPUs, and makes the workers part of the run."""
+    deterministic: bool = later(False)
+    """Take algorithms that give the same bits every time, where torch has them; slower on a GPU."""
     save_every_s: float = 600.0
     """Seconds between saved states within an epoch; every epoch's end is saved as well."""
 
@@ -180,6 +210,12 @@ class TrainRecipe:
             raise ConfigError(f"seed must be at most {MAX_SEED}, got {self.seed}.")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(f"label_smoothing must be at least 0 and below 1, got {self.label_smoothing}.")
+        for name in ("ema", "early_stop"):
+            at_least(0, name, getattr(self, name))
+        if self.ema >= 1:
+            raise ConfigError(f"ema must be below 1, got {self.ema}.")
+        if self.mixing.on and self.micro_batch < 2:
+            raise ConfigError("mixing needs two clips in a micro-batch, micro_batch is 1. Take a larger one.")
         if self.batch_size % (self.micro_batch * self.workers):
             raise ConfigError(
                 f"batch_size {self.batch_size} cannot be cut into micro-batches of {self.micro_batch} clips on "
@@ -202,6 +238,8 @@ class TrainRecipe:
         for key in MAY_CHANGE:
             table, _, name = key.rpartition(".")
             (plain[table] if table else plain).pop(name, None)
+        if self.sync_norm:
+            plain["workers"] = self.workers  # decides what batch normalisation sees
         if self.optim.schedule == "cosine":
             plain["epochs"] = self.epochs  # the whole curve depends on where it ends
         return plain

@@ -39,11 +39,13 @@ class TrainState:
     step: int
     """Steps of that epoch that are done."""
     sums: list[float]
-    """Of those steps: loss times clips, clips that were right, clips."""
+    """Of those steps: loss times clips, clips that were right, clips, updates that were left out."""
     best: dict[str, Any] | None
     """The epoch with the best validation so far, as in ``history``."""
     history: list[dict[str, Any]]
     """Numbers of the finished epochs."""
+    average: dict[str, Tensor] | None = None
+    """State dict of the average of the weights; None unless the recipe has one."""
 
 
 def about(shards: Shards) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def test_a_broken_gradient_leaves_the_weights_alone() -> None:
     clips, labels = batch_of(4)
     clips[2, 1] = float("inf")
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(FloatingPointError, match="gradient norm is nan"):
+    with pytest.raises(FloatingPointError, match="loss is nan|norm is nan"):
         train_step(model, optimizer, [(clips, labels)], cross_entropy_sum, num_clips=4, max_grad_norm=1)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
