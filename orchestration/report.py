@@ -37,6 +37,10 @@ class StreamScores:
     """Digest of the shard set's recipe; empty for fused scores."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """The shard set's recipe."""
+    scale: str = "logits"
+    """What the scores are, see :func:`training.metrics.confidences`."""
+    interval: tuple[float, float] | None = None
+    """Where top-1 lies with 95 % confidence, as shares; None where nobody asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,8 @@ class ReportData:
     rejected: Sequence[Rejected] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     """Further lines at the top by name: split, views, command, commit."""
+    subsets: Sequence[StreamScores] = ()
+    """Fusions of some of the streams, for a table of their accuracies."""
 
     def __post_init__(self) -> None:
         files = [_confusion_file(stream.name) for stream in self.streams]
@@ -86,7 +92,7 @@ def write_report(folder: str, data: ReportData) -> str:
 
 def draw_pictures(data: ReportData) -> dict[str, bytes]:
     """Return the report's PNG files by name."""
-    measured = {stream.name: measure(stream.scores, stream.labels) for stream in data.streams}
+    measured = {stream.name: measure(stream.scores, stream.labels, stream.scale) for stream in data.streams}
     pictures = {}
     if _with_epochs(data):
         pictures["curves.png"] = to_png(draw_curves(_with_epochs(data)))
@@ -100,11 +106,13 @@ def draw_pictures(data: ReportData) -> dict[str, bytes]:
 
 def render_report(data: ReportData) -> str:
     """Return the text of ``report.md``."""
-    measured = {stream.name: measure(stream.scores, stream.labels) for stream in data.streams}
+    measured = {stream.name: measure(stream.scores, stream.labels, stream.scale) for stream in data.streams}
     parts = [f"# {_cell(data.title)}"]
     if data.facts:
         parts.append("\n".join(f"- {_cell(name)}: {_cell(value)}" for name, value in data.facts.items()))
     parts += ["## Accuracy", _accuracy_table(data, measured)]
+    if data.subsets:
+        parts += ["## Every subset of the streams", _subset_table(data.subsets)]
     parts += _curves(data)
     parts += ["## Classes", "![accuracy per class](per-class.png)", _class_table(data, measured)]
     parts.append("## Confusion")
@@ -115,20 +123,29 @@ def render_report(data: ReportData) -> str:
 
 
 def _accuracy_table(data: ReportData, measured: Mapping[str, Metrics]) -> str:
-    rows = []
-    for stream in data.streams:
-        metrics = measured[stream.name]
-        rows.append([stream.name, metrics.num_videos, *_accuracies(metrics)])
-    header = ["stream", "videos", *(f"top-{k}" for k in TOP), "mean class"]
+    rows = [_accuracies(stream, measured[stream.name]) for stream in data.streams]
     num = len(data.classes)
     trivial = [f"top-{k}" for k in TOP if k >= num]
     note = f"\n\nWith {num} classes {' and '.join(trivial)} cannot be missed." if trivial else ""
-    chance = f"\n\nAll in percent. Guessing gives {_percent(1 / num)} top-1."
-    return _table(header, rows, text=1) + chance + note
+    chance = (
+        f"\n\nAll in percent; 95 %: where top-1 lies if other videos of the same kind were drawn (bootstrap); ECE: "
+        f"expected calibration error. Guessing gives {_percent(1 / num)} top-1."
+    )
+    return _table(_ACCURACIES, rows, text=1) + chance + note
 
 
-def _accuracies(metrics: Metrics) -> list[str]:
-    return [*(_percent(metrics.top[k]) for k in TOP), _percent(metrics.mean_class)]
+def _subset_table(subsets: Sequence[StreamScores]) -> str:
+    rows = [_accuracies(stream, measure(stream.scores, stream.labels, stream.scale)) for stream in subsets]
+    return _table(_ACCURACIES, rows, text=1)
+
+
+_ACCURACIES = ("stream", "videos", "top-1", "95 %", *(f"top-{k}" for k in TOP[1:]), "mean class", "ECE")
+
+
+def _accuracies(stream: StreamScores, metrics: Metrics) -> list[str]:
+    shares = [*(metrics.top[k] for k in TOP[1:]), metrics.mean_class, metrics.ece]
+    between = "–" if stream.interval is None else " to ".join(map(_percent, stream.interval))
+    return [stream.name, str(metrics.num_videos), _percent(metrics.top[1]), between, *map(_percent, shares)]
 
 
 def _curves(data: ReportData) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -9,9 +10,14 @@ from typing import Any
 from orchestration.report import Rejected, ReportData, StreamScores, write_report
 from orchestration.tracking import Tracker
 from preprocessing import storage
+from preprocessing.errors import ConfigError
+from training.analyze import class_table
 from training.evaluate import VideoScores
 from training.metrics import TOP
+from training.significance import Interval, intervals, mean_over
 
+METRICS_FILE = "metrics.json"
+"""Beside a table of scores: what was measured, and how."""
 HISTORY_FILE = "history.json"
 """In the output folder of a training: one dictionary per epoch."""
 
@@ -30,22 +36,18 @@ def load_history(folder: str) -> list[dict[str, Any]]:
     return history
 
 
-def report_data(title: str, streams: Mapping[str, VideoScores], facts: Mapping[str, str]) -> ReportData:
+def report_data(
+    title: str,
+    streams: Mapping[str, VideoScores],
+    facts: Mapping[str, str],
+    subsets: Mapping[str, VideoScores] | None = None,
+) -> ReportData:
     """Gather a report on streams by name; the curves come from the folders that their scores name."""
     histories = {name: load_history(str(scores.about.get("run_folder", ""))) for name, scores in streams.items()}
     return ReportData(
         title=title,
         classes=next(iter(streams.values())).classes,
-        streams=[
-            StreamScores(
-                name=name,
-                scores=scores.scores,
-                labels=scores.labels,
-                digest=str(scores.about.get("shards") or ""),
-                recipe=scores.about.get("recipe") or {},
-            )
-            for name, scores in streams.items()
-        ],
+        streams=[_stream(name, scores) for name, scores in streams.items()],
         histories={name: history for name, history in histories.items() if history},
         rejected=[
             Rejected(video_id=video["video_id"], stream=name, problem=video["problem"])
@@ -53,6 +55,20 @@ def report_data(title: str, streams: Mapping[str, VideoScores], facts: Mapping[s
             for video in scores.rejected
         ],
         facts=facts,
+        subsets=[_stream(name, scores) for name, scores in (subsets or {}).items()],
+    )
+
+
+def _stream(name: str, scores: VideoScores) -> StreamScores:
+    top1 = intervals(scores)["top1"]
+    return StreamScores(
+        name=name,
+        scores=scores.scores,
+        labels=scores.labels,
+        digest=str(scores.about.get("shards") or ""),
+        recipe=scores.about.get("recipe") or {},
+        scale=scores.scale,
+        interval=(top1.low, top1.high),
     )
 
 
@@ -75,15 +91,87 @@ def publish_report(folder: str, data: ReportData, tracker: Tracker | None, artif
 
 def accuracy_lines(streams: Mapping[str, VideoScores]) -> list[str]:
     """Return the table of accuracies that programs print, in percent, one line per stream."""
-    width = max(len("stream"), *map(len, streams))
-    header = ["videos", *(f"top-{k}" for k in TOP), "mean class"]
-    lines = [f"{'stream':<{width}}  " + "  ".join(f"{name:>10}" for name in header)]
+    rows = []
     for name, scores in streams.items():
         metrics = scores.metrics()
-        shares = [*(metrics.top[k] for k in TOP), metrics.mean_class]
-        cells = [f"{metrics.num_videos:>10}", *(f"{100 * share:>10.1f}" for share in shares)]
-        lines.append(f"{name:<{width}}  " + "  ".join(cells))
+        rows.append((name, str(metrics.num_videos), metrics.as_numbers(), intervals(scores)))
+    return metric_lines("stream", rows)
+
+
+Numbers = Mapping[str, float]
+Row = tuple[str, str, Numbers, Mapping[str, Interval]]
+"""Name, how many videos, the metrics by name, and their intervals."""
+
+
+def metric_lines(what: str, rows: Sequence[Row]) -> list[str]:
+    """Return a table of metrics in percent, top-1 with its 95 % interval; ``what`` stands over the names."""
+    width = max(len(what), *(len(row[0]) for row in rows))
+    rest = [*(f"top{k}" for k in TOP[1:]), "mean_class", "ece"]
+    header = ["videos", "top-1", "95 %", *(f"top-{k}" for k in TOP[1:]), "mean class", "ECE"]
+    lines = [f"{what:<{width}}  " + "  ".join(f"{name:>{_width(name)}}" for name in header)]
+    for name, videos, numbers, between in rows:
+        top1 = between["top1"]
+        cells = [videos, _percent(numbers["top1"]), f"{_percent(top1.low)} to {_percent(top1.high)}"]
+        cells += [_percent(numbers[key]) if key in numbers else "–" for key in rest]
+        row = "  ".join(f"{cell:>{_width(title)}}" for cell, title in zip(cells, header, strict=True))
+        lines.append(f"{name:<{width}}  {row}")
     return lines
+
+
+def split_lines(tables: Sequence[VideoScores]) -> list[str]:
+    """Return a table with one line per split and their mean, in percent.
+
+    Raises:
+        ConfigError: If two tables are of the same part of the same split, or they were tested in different ways.
+    """
+    names = [f"{scores.about.get('split')}/{scores.about.get('part')}" for scores in tables]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{twice[0]} was given twice; a mean over splits takes one table per split.")
+    for key in ("views", "modality"):
+        found = sorted({str(scores.about.get(key)) for scores in tables})
+        if len(found) > 1:
+            raise ConfigError(f"the tables differ in {key} ({', '.join(found)}); their mean would say nothing.")
+    rows: list[Row] = [
+        (name, str(len(scores.video_ids)), scores.metrics().as_numbers(), intervals(scores))
+        for name, scores in zip(names, tables, strict=True)
+    ]
+    mean = mean_over(tables)
+    numbers = {name: value for name, (value, _) in mean.items()}
+    between = {name: interval for name, (_, interval) in mean.items()}
+    total = str(sum(len(scores.video_ids) for scores in tables))
+    return metric_lines("split", [*rows, ("mean", total, numbers, between)])
+
+
+def _width(title: str) -> int:
+    return 14 if title == "95 %" else max(6, len(title))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def write_metrics(uri: str, scores: VideoScores) -> None:
+    """Write what was measured as JSON: protocol, every metric with its interval, classes and confusion."""
+    metrics, between = scores.metrics(), intervals(scores)
+    numbers = {
+        name: {"value": value, **(asdict(between[name]) if name in between else {})}
+        for name, value in metrics.as_numbers().items()
+    }
+    classes = [
+        {"name": row.name, "videos": row.num_videos, "right": row.num_right, "taken": row.num_taken}
+        for row in class_table(metrics.confusion, scores.classes)
+    ]
+    plain = {
+        "about": scores.about,
+        "videos": metrics.num_videos,
+        "rejected": scores.rejected,
+        "metrics": numbers,
+        "classes": classes,
+        "confusion": metrics.confusion.tolist(),
+    }
+    with storage.explained(uri, "write the metrics"):
+        storage.write_bytes(uri, (json.dumps(plain, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def rejected_lines(scores: VideoScores) -> list[str]:

@@ -7,143 +7,236 @@ import os
 import shlex
 import sys
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from orchestration.cluster import machine_cpus
+from orchestration.cluster import check_workers, machine_cpus
 from orchestration.options import run
 from orchestration.progress import ProgressLine
+from pipelines.views import ViewOptions
 from preprocessing.errors import ConfigError
 from preprocessing.shardset import ShardSet
-from preprocessing.storage import check_writable, join, resolve_uri
+from preprocessing.storage import check_writable, join, name_of, resolve_uri
+
+if TYPE_CHECKING:
+    import torch
+
+    from training.evaluate import VideoScores, ViewScores
+    from training.models import Recognizer
+    from training.protocol import ProtocolRecipe
+    from training.recipe import DataRecipe, TrainRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
+class EvaluateConfig(ViewOptions):
     """Score every video of one part of a split with a trained recognizer.
 
-    The scores per video are kept as Parquet, for `kinebert fuse`; a report is written beside them, and the numbers go
-    to the MLflow run of the training.
+    The scores of every view are kept as Parquet, for `kinebert average`, and those per video for `kinebert fuse`; a
+    report is written beside them, and the numbers go to the MLflow run of the training. Several checkpoints, one per
+    official split, end in the mean over the splits.
     """
 
-    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]
-    """best.pt of a training (path or URI)."""
+    checkpoints: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="CHECKPOINT...")]
+    """best.pt of a training (path or URI), or of one training per split."""
     part: str = "test"
     """Part of the split to score: train, val or test."""
     split: str | None = None
     """Name of the split; by default that of the training."""
     shards: str | None = None
     """Shard set (path or URI); by default that of the training."""
-    views: Literal["single", "multi"] | None = None
-    """single: the centre clip of each video; multi: the mean over all clips that fit without overlap; by default what
-    the training's recipe says in test.clips."""
     output: str | None = None
-    """Folder for scores.parquet and the report; by default one beside the checkpoint, named after part and views."""
+    """Folder for the scores and the report, of one checkpoint; by default one beside the checkpoint, named after split,
+    part and views."""
     batch: int = 16
-    """Clips that are fed at once."""
+    """Views that are fed at once."""
     device: str = "auto"
     """auto takes a GPU if there is one; or cpu, cuda, cuda:1."""
+    workers: int = 1
+    """Processes that score, placed by Ray, with a GPU each where there are some; 1 scores in this one."""
     loader_workers: int = 0
-    """Processes that read clips; 0 reads them in this one."""
+    """Processes per worker that read clips; 0 reads them in the worker."""
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A checkpoint, checked against what it is to score."""
+
+    uri: str
+    recognizer: "Recognizer"
+    epoch: int
+    recipe: "TrainRecipe"
+    data: "DataRecipe"
+    protocol: "ProtocolRecipe"
+    shards: ShardSet
+
+    @property
+    def folder(self) -> str:
+        return self.uri.rpartition("/")[0]
+
+    def result_name(self, part: str) -> str:
+        """What the results are called: split, part, views, and the file if it is not the best one."""
+        stem = os.path.splitext(name_of(self.uri))[0]
+        return f"{self.data.split}-{part}-{self.protocol.name}" + (f"-{stem}" if stem != "best" else "")
 
 
 def main(config: EvaluateConfig) -> int:
     """Score, measure, report, and return the exit status."""
-    checkpoint = resolve_uri(config.checkpoint)
-    folder = checkpoint.rpartition("/")[0]
     if config.batch < 1:
         raise ConfigError(f"batch must be at least 1, got {config.batch}.")
+    if not config.checkpoints:
+        raise ConfigError("give the checkpoint of a training, such as runs/rgb/best.pt.")
+    if config.output is not None and len(config.checkpoints) > 1:
+        raise ConfigError("--output is for one checkpoint; several keep their scores beside themselves.")
+    check_workers(config.workers, "workers")
+    if config.workers > 1 and config.device not in ("auto", "cpu"):
+        raise ConfigError("workers choose their own GPUs: with --workers, device is auto or cpu.")
     import torch  # slow imports, after the options are known to be right
 
-    from orchestration import results, tracking
-    from training.checkpoints import check_shards, load_recognizer
-    from training.evaluate import evaluate, file_digest, recipe_of, write_scores
-
     device = choose_device(config.device, torch.cuda.is_available())
-    recognizer, info = load_recognizer(checkpoint)
-    recipe = recipe_of(checkpoint, info)
-    views = config.views or recipe.test.clips
-    data = replace(recipe.data, split=config.split or recipe.data.split)
-    shards = ShardSet.open(resolve_uri(config.shards or data.shards))
-    check_shards(checkpoint, info, shards)
-    shards.select(data.split, config.part)
-    stem = os.path.splitext(os.path.basename(checkpoint))[0]
-    name = f"{data.split}-{config.part}-{views}" + (f"-{stem}" if stem != "best" else "")
-    output = resolve_uri(config.output or join(folder, name))
-    check_writable(output)
-    address = tracking.RunAddress.load(folder)
-    tracker = tracking.Tracker.attach(address) if address is not None else None
-    line = ProgressLine()
-    scores = evaluate(
-        recognizer,
-        shards,
-        data,
-        part=config.part,
-        views=views,
-        batch=config.batch,
-        device=device,
-        loader_workers=config.loader_workers,
-        amp="off" if device.type == "cpu" else recipe.amp,
-        num_threads=machine_cpus(),
-        about={
-            "checkpoint": file_digest(checkpoint),
-            "run_folder": folder,
-            "recipe": shards.recipe,
-            "content": shards.content,
-            "model": f"{recipe.model.backbone} + {recipe.model.head}",
-        },
-        progress=lambda done, total: line.show(lambda: f"{done}/{total} clips"),
+    trained = [_open(resolve_uri(path), config) for path in config.checkpoints]  # all mistakes before the first score
+    outputs = [resolve_uri(config.output or join(one.folder, one.result_name(config.part))) for one in trained]
+    for output in outputs:
+        check_writable(output)
+    tables = {}
+    for one, output in zip(trained, outputs, strict=True):
+        tables[output] = _evaluate(one, output, config, device)
+    if len(tables) > 1:
+        from orchestration import results
+
+        print("\n".join(results.split_lines(list(tables.values()))))
+    tables_given = " ".join(shlex.quote(join(output, "scores.parquet")) for output in outputs)
+    print(
+        f"next: kinebert fuse {tables_given} OTHER/scores.parquet" if len(outputs) == 1 else f"scores: {tables_given}"
     )
-    line.close(f"{scores.num_clips.sum()} clips of {len(scores.video_ids)} videos")
+    return 0
+
+
+def _open(uri: str, config: EvaluateConfig) -> _Trained:
+    from training.checkpoints import check_shards, load_recognizer
+    from training.evaluate import recipe_of
+
+    recognizer, info = load_recognizer(uri)
+    recipe = recipe_of(uri, info)
+    protocol = config.over(recipe.test)
+    data = replace(recipe.data, split=config.split or recipe.data.split)
+    protocol.check_sampling(data.sampling)
+    shards = ShardSet.open(resolve_uri(config.shards or data.shards))
+    check_shards(uri, info, shards)
+    shards.select(data.split, config.part)
+    return _Trained(uri, recognizer, info.epoch, recipe, data, protocol, shards)
+
+
+def _evaluate(one: _Trained, output: str, config: EvaluateConfig, device: "torch.device") -> "VideoScores":
+    """Score, write, report and print one checkpoint."""
+    from orchestration import results, tracking
+    from training.evaluate import average, write_scores
+    from training.views import write_views
+
+    name = one.result_name(config.part)
+    address = tracking.RunAddress.load(one.folder)
+    tracker = tracking.Tracker.attach(address) if address is not None else None
+    views = _score(one, config, device)
+    scores = average(views)
     table = join(output, "scores.parquet")
+    write_views(join(output, "views.parquet"), views)
     write_scores(table, scores)
-    facts = {"checkpoint": checkpoint, "model": scores.about["model"], "part": f"{data.split}/{config.part}"}
-    facts["views"] = "one centre clip per video" if views == "single" else "all clips without overlap"
+    results.write_metrics(join(output, results.METRICS_FILE), scores)
+    facts = {"checkpoint": one.uri, "model": scores.about["model"], "part": f"{one.data.split}/{config.part}"}
+    facts["views"] = one.protocol.describe()
     report = results.publish_report(
         join(output, "report"),
-        results.report_data(f"{os.path.basename(folder)} on {name}", {shards.modality: scores}, facts),
+        results.report_data(f"{name_of(one.folder)} on {name}", {one.shards.modality: scores}, facts),
         tracker,
         name,
     )
     if tracker is not None:
         numbers = scores.metrics().as_numbers()
-        tracker.metrics({f"{name}/{key}": value for key, value in numbers.items()}, info.epoch)
+        tracker.metrics({f"{name}/{key}": value for key, value in numbers.items()}, one.epoch)
         tracker.artifact_of(table)
         tracker.flush()
-    print("\n".join([*results.accuracy_lines({shards.modality: scores}), *results.rejected_lines(scores)]))
-    cautions = _cautions(scores.video_ids, shards, recipe.data, data.split, config.part, stem, recipe.test.crops)
-    for note in [*scores.notes, *cautions]:
+    print("\n".join([*results.accuracy_lines({one.shards.modality: scores}), *results.rejected_lines(scores)]))
+    print(f"views: {one.protocol.describe()}")
+    for note in [*scores.notes, *_cautions(one, scores, config.part)]:
         print(f"note: {note}")
     print(f"scores: {table}")
     print(f"report: {report}")
-    print(f"next: kinebert fuse {shlex.quote(table)} OTHER/scores.parquet")
-    return 0
+    return scores
 
 
-def _cautions(
-    scored: list[str],
-    shards: ShardSet,
-    trained: "DataRecipe",  # noqa: F821 - imported late
-    split: str,
-    part: str,
-    stem: str,
-    crops: int,
-) -> list[str]:
-    """Say so if the accuracy is no measure of what the recognizer has not seen, or not that of the recipe's test."""
-    seen = {video.video_id for video in shards.select(trained.split, trained.train_part)}
-    known = len(seen.intersection(scored))
+def _score(one: _Trained, config: EvaluateConfig, device: "torch.device") -> "ViewScores":
+    """Run the recognizer over every view, in this process or in workers."""
+    from contextlib import nullcontext
+
+    from orchestration.scoring import ScoringJob, workers_for
+    from training.data import check_videos
+    from training.evaluate import Scorer, file_digest, score_views
+
+    videos, notes = check_videos(one.shards, one.data, config.part)
+    if config.workers > 1:
+        job = ScoringJob(
+            checkpoint=one.uri,
+            shards=one.shards.uri,
+            data=one.data,
+            part=config.part,
+            protocol=one.protocol,
+            amp=one.recipe.amp,
+            loader_workers=config.loader_workers,
+        )
+        scoring: Any = workers_for(job, config.workers, use_gpus=config.device == "auto")
+    else:
+        scorer = Scorer(
+            one.recognizer,
+            one.shards,
+            videos,
+            one.data,
+            one.protocol,
+            device=device,
+            loader_workers=config.loader_workers,
+            amp="off" if device.type == "cpu" else one.recipe.amp,
+            num_threads=machine_cpus(),
+        )
+        scoring = nullcontext(scorer)
+    line = ProgressLine()
+    with scoring as score:
+        views = score_views(
+            one.shards,
+            videos,
+            one.data,
+            one.protocol,
+            score,
+            part=config.part,
+            batch=config.batch,
+            notes=notes,
+            about={
+                "checkpoint": file_digest(one.uri),
+                "run_folder": one.folder,
+                "recipe": one.shards.recipe,
+                "model": f"{one.recipe.model.backbone} + {one.recipe.model.head}",
+                "epoch": one.epoch,
+            },
+            progress=lambda done, total: line.show(lambda: f"{done}/{total} views"),
+        )
+    line.close(f"{len(views.videos)} views of {len(views.video_ids)} videos")
+    return views
+
+
+def _cautions(one: _Trained, scores: "VideoScores", part: str) -> list[str]:
+    """Say so if the accuracy is no measure of what the recognizer has not seen."""
+    trained, split = one.recipe.data, one.data.split
+    seen = {video.video_id for video in one.shards.select(trained.split, trained.train_part)}
+    known = len(seen.intersection(scores.video_ids))
     cautions = []
     if known:
-        cautions.append(f"{known} of {len(scored)} videos were learnt from ({trained.split}/{trained.train_part})")
-    if (split, part) == (trained.split, trained.val_part) and stem == "best":
+        cautions.append(
+            f"{known} of {len(scores.video_ids)} videos were learnt from ({trained.split}/{trained.train_part})"
+        )
+    if (split, part) == (trained.split, trained.val_part) and name_of(one.uri) == "best.pt":
         cautions.append(f"{split}/{part} chose this checkpoint among the epochs; last.pt was chosen by nothing")
-    if crops > 1:
-        cautions.append(f"the recipe tests {crops} crops of a clip (test.crops); these scores are of the centre crop")
     return cautions
 
 
-def choose_device(name: str, has_gpu: bool) -> "torch.device":  # noqa: F821 - torch is imported late
+def choose_device(name: str, has_gpu: bool) -> "torch.device":
     """Return the device that ``--device`` names; ``auto`` is a GPU if there is one."""
     import torch
 

@@ -5,8 +5,9 @@ divide the whole video into as many equal parts as the clip has images and take 
 
 A video shorter than its clip is continued from its beginning (indices modulo ``num_images``), as in the published
 code of "Late temporal modeling in 3D CNN architectures with BERT", arXiv:2008.01232. Two departures from that code,
-which never uses the last frame of a video: starts here reach to the last image, and ``num_images // span`` clips are
-made of a video in multi-clip testing, where it makes one fewer of a video that is filled almost exactly.
+which never uses the last frame of a video: starts here reach to the last image, and ``multi`` makes
+``num_images // span`` clips of a video, where that code makes one fewer of a video that is filled almost exactly;
+``eccv2020`` makes the clips of that code.
 """
 
 from typing import Literal
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
 Sampling = Literal["dense", "sections"]
-Views = Literal["single", "multi"]
+Clips = Literal["single", "multi", "eccv2020"] | int
+"""Which clips of a video are tested: the centre one; all that fit; those of the BERT paper's program; or so many."""
 
 
 def train_clip(
@@ -28,13 +30,30 @@ def train_clip(
     return random_clip(num_images, clip_length, frame_interval, rng)
 
 
-def eval_clips(sampling: Sampling, views: Views, num_images: int, clip_length: int, frame_interval: int) -> Indices:
-    """Return the images of every clip that a video is tested on, shape ``(num_clips, clip_length)``."""
+def eval_clips(
+    sampling: Sampling, clips: Clips, num_images: int, clip_length: int, frame_interval: int, step: int = 0
+) -> Indices:
+    """Return the images of every clip that a video is tested on, shape ``(num_clips, clip_length)``.
+
+    Args:
+        sampling: As in training.
+        clips: Which ones.
+        num_images: Of the video.
+        clip_length: Images in a clip.
+        frame_interval: Images from one of a dense clip to the next.
+        step: Images from one dense clip of ``multi`` to the next; 0: no overlap.
+    """
     if sampling == "sections":
-        return multi_sections(num_images, clip_length, 1 if views == "single" else num_images // clip_length)
-    if views == "single":
+        if isinstance(clips, int):
+            return offset_sections(num_images, clip_length, clips)
+        return multi_sections(num_images, clip_length, 1 if clips == "single" else num_images // clip_length)
+    if clips in ("single", 1):
         return centre_clip(num_images, clip_length, frame_interval)[None]
-    return multi_clips(num_images, clip_length, frame_interval)
+    if isinstance(clips, int):
+        return spread_clips(num_images, clip_length, frame_interval, clips)
+    if clips == "eccv2020":
+        return eccv2020_clips(num_images, clip_length, frame_interval)
+    return multi_clips(num_images, clip_length, frame_interval, step)
 
 
 def span(clip_length: int, frame_interval: int) -> int:
@@ -57,17 +76,49 @@ def centre_clip(num_images: int, clip_length: int, frame_interval: int) -> Indic
     return _wrapped(start, num_images, clip_length, frame_interval)
 
 
-def multi_clips(num_images: int, clip_length: int, frame_interval: int) -> Indices:
-    """Return neighbouring dense clips that do not overlap, moved together to the middle of the video.
+def multi_clips(num_images: int, clip_length: int, frame_interval: int, step: int = 0) -> Indices:
+    """Return dense clips that start every ``step`` images, moved together to the middle of the video.
+
+    Args:
+        num_images: Of the video.
+        clip_length: Images in a clip.
+        frame_interval: Images from one of a clip to the next.
+        step: 0 for neighbours that do not overlap.
 
     Returns:
         Indices of shape ``(num_clips, clip_length)``; one wrapped clip if the video is shorter than a clip.
     """
     _check(num_images, clip_length, frame_interval)
     length = span(clip_length, frame_interval)
-    count = max(1, num_images // length)
-    first = max(0, num_images - count * length) // 2
-    return np.stack([_wrapped(first + i * length, num_images, clip_length, frame_interval) for i in range(count)])
+    step = step or length
+    last = max(0, num_images - length) // step * step
+    first = max(0, num_images - length - last) // 2
+    return _clips_at(np.arange(first, first + last + 1, step), num_images, clip_length, frame_interval)
+
+
+def eccv2020_clips(num_images: int, clip_length: int, frame_interval: int) -> Indices:
+    """Return the clips that the program of arXiv:2008.01232 tests (VideoSpatialPrediction3D.py).
+
+    They are those of :func:`multi_clips`, but one fewer where at most 2 images would be left over, and the first images
+    where none is left. Published with ``frame_interval`` 1.
+    """
+    _check(num_images, clip_length, frame_interval)
+    length = span(clip_length, frame_interval)
+    count = -(-(num_images - 2) // length) - 1
+    first = max(0, num_images - count * length) // 2 if count > 0 else 0
+    return _clips_at(first + np.arange(max(1, count)) * length, num_images, clip_length, frame_interval)
+
+
+def spread_clips(num_images: int, clip_length: int, frame_interval: int, num_clips: int) -> Indices:
+    """Return ``num_clips`` dense clips with evenly spaced starts, the first at the first image; they may overlap.
+
+    As in the program of Chen et al., "Deep analysis of CNN-based spatio-temporal representations", arXiv:2010.11757,
+    whose last clip leaves ``frame_interval - 1`` images behind it.
+    """
+    _check(num_images, clip_length, frame_interval)
+    room = max(0, num_images - clip_length * frame_interval)
+    starts = np.arange(num_clips, dtype=np.int64) * room // max(1, num_clips - 1)
+    return _clips_at(starts, num_images, clip_length, frame_interval)
 
 
 def random_sections(num_images: int, clip_length: int, rng: np.random.Generator) -> Indices:
@@ -92,6 +143,28 @@ def multi_sections(num_images: int, clip_length: int, num_clips: int) -> Indices
     parts = clip_length * num_clips
     middles = (2 * np.arange(parts, dtype=np.int64) + 1) * num_images // (2 * parts)
     return middles.reshape(clip_length, num_clips).T.copy()
+
+
+def offset_sections(num_images: int, clip_length: int, num_clips: int) -> Indices:
+    """Return ``num_clips`` clips of one image of every section: its middle, and those before and after it.
+
+    The images of clip ``i`` lie ``i - (num_clips - 1) // 2`` images from the middles, but never outside their sections:
+    the uniform sampling with offsets of Chen et al., arXiv:2010.11757. (Their program draws at random from a video with
+    fewer images than sections; here images repeat.)
+
+    Returns:
+        Indices of shape ``(num_clips, clip_length)``.
+    """
+    _check(num_images, clip_length, 1)
+    section = np.arange(clip_length, dtype=np.int64)
+    middles = (2 * section + 1) * num_images // (2 * clip_length)
+    first, last = section * num_images // clip_length, -(-(section + 1) * num_images // clip_length) - 1
+    offsets = np.arange(num_clips, dtype=np.int64)[:, None] - (num_clips - 1) // 2
+    return np.asarray(np.clip(middles + offsets, first, last), np.int64)
+
+
+def _clips_at(starts: Indices, num_images: int, clip_length: int, frame_interval: int) -> Indices:
+    return np.stack([_wrapped(int(start), num_images, clip_length, frame_interval) for start in starts])
 
 
 def _wrapped(start: int, num_images: int, clip_length: int, frame_interval: int) -> Indices:

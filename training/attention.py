@@ -5,7 +5,7 @@ Axes: N clips, T images, H height, W width, C channels, A attention heads, S ste
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from preprocessing.errors import ConfigError
-from preprocessing.sampling import Views, eval_clips
 from training.data import ClipDataset, Shards
 from training.models import Recognizer
-from training.recipe import DataRecipe
+from training.recipe import DataRecipe, ProtocolRecipe
 from training.transforms import UInt8, to_device_batch
 
 
@@ -97,7 +96,7 @@ def attend(
     videos: Sequence[Any],
     data: DataRecipe,
     *,
-    views: Views = "single",
+    views: Literal["single", "multi"] = "single",
     device: torch.device | None = None,
     most: int | None = None,
 ) -> list[ClipAttention]:
@@ -118,7 +117,7 @@ def attend(
     check_attentive(recognizer)
     device = device or next(recognizer.parameters()).device
     recognizer.to(device).eval()
-    dataset = ClipDataset(shards, videos, data, views=views)
+    dataset = ClipDataset(shards, videos, data, protocol=ProtocolRecipe(clips=views))
     keys = dataset.test_keys(range(len(videos)))
     if most is not None and len(keys) > most:
         raise ConfigError(f"{len(keys)} clips are too many, {most} is the most: give fewer videos.")
@@ -128,14 +127,13 @@ def attend(
         clip_THWC, label, _ = dataset[row, number]
         logits_K, layers = _look(recognizer, clip_THWC, device)
         best = int(logits_K.argmax())
-        indices_NT = eval_clips(data.sampling, views, video.num_images, data.clip_length, data.frame_interval)
         found.append(
             ClipAttention(
                 video_id=video.video_id,
                 label=shards.classes[label] if 0 <= label < len(shards.classes) else None,
                 predicted=shards.classes[best],
                 probability=float(logits_K.softmax(dim=0)[best]),
-                indices=tuple(indices_NT[number].tolist()),
+                indices=tuple(dataset.clips_of(row)[number].tolist()),
                 clip=clip_THWC,
                 layers=layers,
             )

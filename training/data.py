@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from preprocessing.errors import ConfigError, UserError
 from preprocessing.ordering import epoch_order, item_at, num_steps, sample_rng, worker_positions
-from preprocessing.sampling import Views, eval_clips, span, train_clip
+from preprocessing.sampling import eval_clips, span, train_clip
 from training import checkpoints
-from training.recipe import DataRecipe
-from training.transforms import UInt8, apply_crop, centre_crop, random_crop
+from training.recipe import DataRecipe, ProtocolRecipe
+from training.transforms import UInt8, apply_crop, centre_crop, eval_crops, random_crop
 
 Key = tuple[int, int]
 
@@ -76,15 +76,16 @@ class ClipDataset(Dataset[tuple[UInt8, int, int]]):
     """Clips of the videos of one part.
 
     The key of a training clip is ``(epoch, position)``: the item depends on it, the recipe and the seed alone. The key
-    of a test clip (``training=False``) is ``(video, clip)``.
+    of a test view (``training=False``) is ``(video, view)``; the views of a video are the crops of its first clip, then
+    those of its second, and so on.
 
     Args:
         shards: The pictures.
         videos: Of one part, as :meth:`Shards.select` returns them.
         recipe: Sampling and crops.
         seed: Of order, clips and crops in training.
-        training: Random clips and crops; else the fixed ones of ``views``.
-        views: In test, one clip per video or as many as fit.
+        training: Random clips and crops; else the fixed ones of ``protocol``.
+        protocol: In test, which clips and crops; by default one view per video, the centre.
     """
 
     def __init__(
@@ -95,41 +96,58 @@ class ClipDataset(Dataset[tuple[UInt8, int, int]]):
         *,
         seed: int = 0,
         training: bool = False,
-        views: Views = "single",
+        protocol: ProtocolRecipe | None = None,
     ) -> None:
         self._shards, self._videos, self._recipe = shards, videos, recipe
-        self._seed, self._training, self._views = seed, training, views
+        self._seed, self._training, self._protocol = seed, training, protocol or ProtocolRecipe()
         self._order: tuple[int, NDArray[np.int64]] | None = None
+        self._last: tuple[Key, UInt8] | None = None
 
     def __len__(self) -> int:
         return len(self._videos)
 
     def __getitem__(self, key: Key) -> tuple[UInt8, int, int]:
+        if not self._training:
+            return self._view(*key)
         recipe = self._recipe
-        index = item_at(self._epoch_order(key[0]), key[1]) if self._training else key[0]
+        index = item_at(self._epoch_order(key[0]), key[1])
         video = self._videos[index]
-        rng = sample_rng(self._seed, *key) if self._training else None
-        if rng is not None:
-            indices = train_clip(recipe.sampling, video.num_images, recipe.clip_length, recipe.frame_interval, rng)
-        else:
-            indices = self._test_clips(video)[key[1]]
+        rng = sample_rng(self._seed, *key)
+        indices = train_clip(recipe.sampling, video.num_images, recipe.clip_length, recipe.frame_interval, rng)
         clip_THWC = self._read(video, indices)
         height, width = clip_THWC.shape[1:3]
-        if rng is None or not recipe.multi_scale:
-            flip = rng is not None and recipe.flip and bool(rng.random() < 0.5)
-            crop = centre_crop(height, width, recipe.crop_size, recipe.eval_scale, flip)
-        else:
+        if recipe.multi_scale:
             crop = random_crop(height, width, recipe.crop_size, recipe.scales, recipe.flip, rng)
-        is_flow = self._shards.modality == "flow"
-        return apply_crop(clip_THWC, crop, recipe.crop_size, is_flow), video.label, index
+        else:
+            flip = recipe.flip and bool(rng.random() < 0.5)
+            crop = centre_crop(height, width, recipe.crop_size, recipe.eval_scale, flip)
+        return apply_crop(clip_THWC, crop, recipe.crop_size, self._is_flow), video.label, index
 
     def test_keys(self, videos: Iterable[int]) -> list[Key]:
-        """Return the keys of all test clips of some videos, video by video."""
-        return [(int(v), clip) for v in videos for clip in range(len(self._test_clips(self._videos[int(v)])))]
+        """Return the keys of all test views of some videos, video by video."""
+        return [(int(v), view) for v in videos for view in range(len(self.clips_of(int(v))) * self._protocol.crops)]
 
-    def _test_clips(self, video: Video) -> NDArray[np.int64]:
-        recipe = self._recipe
-        return eval_clips(recipe.sampling, self._views, video.num_images, recipe.clip_length, recipe.frame_interval)
+    def clips_of(self, index: int) -> NDArray[np.int64]:
+        """Return the images of every clip that a video is tested on, ``(num_clips, clip_length)``."""
+        recipe, protocol, video = self._recipe, self._protocol, self._videos[index]
+        return eval_clips(
+            recipe.sampling, protocol.clips, video.num_images, recipe.clip_length, recipe.frame_interval, protocol.step
+        )
+
+    def _view(self, index: int, view: int) -> tuple[UInt8, int, int]:
+        recipe, protocol, video = self._recipe, self._protocol, self._videos[index]
+        number, crop = divmod(view, protocol.crops)
+        if self._last is None or self._last[0] != (index, number):  # the crops of a clip are asked for in a row
+            self._last = (index, number), self._read(video, self.clips_of(index)[number])
+        clip_THWC = self._last[1]
+        height, width = clip_THWC.shape[1:3]
+        size = protocol.crop_size or recipe.crop_size
+        crops = eval_crops(height, width, size, protocol.scale or recipe.eval_scale, protocol.crops)
+        return apply_crop(clip_THWC, crops[crop], size, self._is_flow), video.label, index
+
+    @property
+    def _is_flow(self) -> bool:
+        return self._shards.modality == "flow"
 
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
         if self._order is None or self._order[0] != epoch:

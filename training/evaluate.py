@@ -1,63 +1,108 @@
 """Scores of videos: run a recognizer over one part of a shard set, and keep what it says as a table.
 
-A video's score is the mean of the raw logits of its clips (no softmax), as published.
+A *view* is one crop of one clip. What the recognizer says of every view is kept (:mod:`training.views`), and a video's
+score is the mean over its views: of the raw logits, as published, or of their softmax.
 
-Axes: N clips, V videos, K classes.
+Axes: N views, V videos, K classes.
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from preprocessing import storage
-from preprocessing.config import from_mapping
-from preprocessing.errors import UserError
-from preprocessing.sampling import Views
+from preprocessing.config import from_mapping, to_plain
+from preprocessing.errors import ConfigError, UserError
 from training.checkpoints import CheckpointInfo
-from training.data import Batch, ClipDataset, ClipLoader, Shards, check_videos, in_batches, limit_threads
-from training.metrics import Metrics, measure
+from training.data import Batch, ClipDataset, ClipLoader, Key, Shards, check_videos, in_batches, limit_threads
+from training.metrics import Metrics, measure, probabilities
 from training.models import Recognizer
+from training.protocol import ProtocolRecipe
 from training.recipe import DataRecipe, TrainRecipe
 from training.step import autocast_dtype
 from training.transforms import to_device_batch
+from training.views import ScoreTable, ViewScores, list_column, matrix_of, read_table, write_table
+
+ScoreBatches = Callable[[Sequence[list[Key]]], Iterator[NDArray[np.float32]]]
+"""Gives the logits ``(N, K)`` of the views of each batch, in the order of the batches; decides where they are made."""
 
 _KEY = b"kinebert_scores"
-_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class VideoScores:
+class VideoScores(ScoreTable):
     """What one stream (or a fusion of streams) says about each video."""
 
-    video_ids: list[str]
-    """In the order of the rows, unique."""
-    labels: NDArray[np.int64]
-    """Class index of each video, ``(V,)``."""
     scores: NDArray[np.float32]
-    """Mean logits ``(V, K)``; higher is more likely. Their scale differs between streams."""
+    """Mean scores ``(V, K)``; higher is more likely. Their scale differs between streams."""
     num_clips: NDArray[np.int64]
     """Clips that each score is the mean of, ``(V,)``."""
-    classes: list[str]
-    """Class names by label."""
-    rejected: list[dict[str, str]] = field(default_factory=list)
-    """Videos of the part that are not in the shard set: ``video_id`` and ``problem``. They count in no accuracy."""
-    about: dict[str, Any] = field(default_factory=dict)
-    """Where the scores come from: modality, split, part, views, digests of shards, recipe and checkpoint."""
-    notes: list[str] = field(default_factory=list)
-    """What is unusual about the data, in sentences."""
+
+    @property
+    def scale(self) -> str:
+        """``logits``, ``probabilities``, or ``sums`` (of fused scores, which say nothing of how sure they are)."""
+        return str(self.about.get("scale", "logits"))
 
     def metrics(self) -> Metrics:
         """Measure the scores against the labels."""
-        return measure(self.scores, self.labels)
+        return measure(self.scores, self.labels, self.scale)
+
+
+class Scorer:
+    """Scores views of some videos: what one process of an evaluation does.
+
+    Args:
+        recognizer: Moved to ``device`` and set to evaluation, in place.
+        shards: Of the recipe that the recognizer was trained on; ``training.checkpoints.check_shards`` makes sure.
+        videos: Of ``shards``.
+        data: Sampling and crops, as in training.
+        protocol: Which views.
+        device: Where the network runs; None for where it is.
+        loader_workers: Processes that read clips.
+        amp: As in a recipe.
+        num_threads: Threads that torch may use; None leaves them as they are.
+
+    Raises:
+        UserError: If the classes are not as many as the recognizer's.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        shards: Shards,
+        videos: Sequence[Any],
+        data: DataRecipe,
+        protocol: ProtocolRecipe,
+        *,
+        device: torch.device | None = None,
+        loader_workers: int = 0,
+        amp: str = "auto",
+        num_threads: int | None = None,
+    ) -> None:
+        if recognizer.spec.modality != shards.modality or recognizer.config["num_classes"] != len(shards.classes):
+            raise UserError(
+                f"{shards.uri}: holds {shards.modality} of {len(shards.classes)} classes, the recognizer takes "
+                f"{recognizer.spec.modality} of {recognizer.config['num_classes']} classes. Give the set it was "
+                "trained on."
+            )
+        limit_threads(num_threads)
+        self._device = device or next(recognizer.parameters()).device
+        self._recognizer = recognizer.to(self._device).eval()
+        self._dataset = ClipDataset(shards, videos, data, protocol=protocol)
+        self._loader_workers, self._dtype = loader_workers, autocast_dtype(amp, self._device)
+
+    def __call__(self, batches: Sequence[list[Key]]) -> Iterator[NDArray[np.float32]]:
+        """Yield the logits ``(N, K)`` of each batch of views."""
+        loader = ClipLoader(self._dataset, batches, self._loader_workers, self._device)
+        for logits_NK, _ in score_clips(self._recognizer, loader, self._device, self._dtype):
+            yield logits_NK.numpy()
 
 
 def evaluate(
@@ -66,77 +111,170 @@ def evaluate(
     data: DataRecipe,
     *,
     part: str,
-    views: Views = "single",
+    protocol: ProtocolRecipe | None = None,
     batch: int = 16,
     device: torch.device | None = None,
     loader_workers: int = 0,
     amp: str = "auto",
     num_threads: int | None = None,
-    about: dict[str, Any] | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> VideoScores:
-    """Score every video of ``data.split`` / ``part`` exactly once.
+    """Score every video of ``data.split`` / ``part`` exactly once, in this process.
 
     Args:
         recognizer: Moved to ``device`` and set to evaluation, in place.
         shards: Of the recipe that the recognizer was trained on; ``training.checkpoints.check_shards`` makes sure.
         data: Sampling and crops, as in training.
         part: Part of the split to score.
-        views: ``single``: the centre clip; ``multi``: all clips that fit without overlap.
-        batch: Clips that are fed at once.
+        protocol: Which views, and how they are averaged; by default one per video, the centre.
+        batch: Views that are fed at once.
         device: Where the network runs; None for where it is.
         loader_workers: Processes that read clips.
         amp: As in a recipe.
         num_threads: Threads that torch may use; None leaves them as they are.
-        about: Kept with the scores, for example the checkpoint's digest.
-        progress: Called with the clips that are done and their total, after every batch.
 
     Raises:
         UserError: If the classes are not as many as the recognizer's, or the part is empty, or a score is not finite.
     """
-    if recognizer.spec.modality != shards.modality or recognizer.config["num_classes"] != len(shards.classes):
-        raise UserError(
-            f"{shards.uri}: holds {shards.modality} of {len(shards.classes)} classes, the recognizer takes "
-            f"{recognizer.spec.modality} of {recognizer.config['num_classes']} classes. Give the set it was trained on."
-        )
-    limit_threads(num_threads)
-    device = device or next(recognizer.parameters()).device
-    recognizer.to(device).eval()
+    protocol = protocol or ProtocolRecipe()
     videos, notes = check_videos(shards, data, part)
-    dataset = ClipDataset(shards, videos, data, views=views)
-    keys = dataset.test_keys(range(len(videos)))
-    sums_VK = np.zeros((len(videos), len(shards.classes)))
-    num_clips_V = np.zeros(len(videos), np.int64)
+    settings: dict[str, Any] = {"device": device, "loader_workers": loader_workers, "amp": amp}
+    scorer = Scorer(recognizer, shards, videos, data, protocol, num_threads=num_threads, **settings)
+    return average(score_views(shards, videos, data, protocol, scorer, part=part, batch=batch, notes=notes))
+
+
+def score_views(
+    shards: Shards,
+    videos: Sequence[Any],
+    data: DataRecipe,
+    protocol: ProtocolRecipe,
+    score: ScoreBatches,
+    *,
+    part: str,
+    batch: int = 16,
+    notes: Sequence[str] = (),
+    about: dict[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ViewScores:
+    """Score all views of some videos, each exactly once.
+
+    Which views meet in a batch depends on the videos and ``batch`` alone, never on who scores them.
+
+    Args:
+        shards: What ``score`` reads.
+        videos: Of ``shards``, in the order of the result.
+        data: Sampling and crops, as in training.
+        protocol: Which views.
+        score: Where the work is done: a :class:`Scorer`, or many of them.
+        part: Part of ``data.split`` that the videos are of.
+        batch: Views that are fed at once.
+        notes: Kept with the scores.
+        about: Kept with the scores, for example the checkpoint's digest.
+        progress: Called with the views that are done and their total, after every batch.
+
+    Raises:
+        UserError: If a score is not finite.
+    """
+    protocol.check_sampling(data.sampling)
+    dataset = ClipDataset(shards, videos, data, protocol=protocol)
+    keys = np.array(dataset.test_keys(range(len(videos))), np.int64).reshape(-1, 2)
+    videos_N, views_N = keys.T
+    logits_NK = np.empty((len(keys), len(shards.classes)), np.float32)
     done = 0
-    loader = ClipLoader(dataset, in_batches(keys, batch), loader_workers, device)
-    for logits_NK, clips in score_clips(recognizer, loader, device, autocast_dtype(amp, device)):
-        rows_N = clips.videos.numpy()
-        np.add.at(sums_VK, rows_N, logits_NK.double().numpy())
-        np.add.at(num_clips_V, rows_N, 1)
-        done += len(rows_N)
+    for some_NK in score(in_batches([(int(v), int(i)) for v, i in keys], batch)):
+        logits_NK[done : done + len(some_NK)] = some_NK
+        done += len(some_NK)
         if progress is not None:
             progress(done, len(keys))
-    scores_VK = (sums_VK / num_clips_V[:, None]).astype(np.float32)
-    broken = [videos[row].video_id for row in np.flatnonzero(~np.isfinite(scores_VK).all(axis=1)).tolist()]
+    assert done == len(keys), f"{done} of {len(keys)} views were scored"
+    broken = sorted({int(v) for v in videos_N[~np.isfinite(logits_NK).all(axis=1)]})
     if broken:
         raise UserError(
             f"{shards.uri}: {len(broken)} of {len(videos)} videos have scores that are no numbers, the first is "
-            f"{broken[0]}. The recognizer's weights are damaged, or training diverged: take another checkpoint."
+            f"{videos[broken[0]].video_id}. The recognizer's weights are damaged, or training diverged: take another "
+            "checkpoint."
         )
-    facts = {"modality": shards.modality, "split": data.split, "part": part, "views": views, "shards": shards.digest}
-    return VideoScores(
+    starts = [dataset.clips_of(row)[:, 0] for row in range(len(videos))]
+    facts = {"modality": shards.modality, "split": data.split, "part": part, "shards": shards.digest}
+    return ViewScores(
         video_ids=[video.video_id for video in videos],
         labels=np.array([video.label for video in videos], np.int64),
-        scores=scores_VK,
-        num_clips=num_clips_V,
         classes=list(shards.classes),
         rejected=[
             {"video_id": video.video_id, "problem": video.problem}
             for video in shards.rejected
             if video.splits.get(data.split) == part
         ],
-        about={**facts, **(about or {})},
-        notes=notes,
+        about={**facts, "content": shards.content, "protocol": to_plain(protocol), **(about or {})},
+        notes=list(notes),
+        videos=videos_N,
+        clips=views_N // protocol.crops,
+        crops=views_N % protocol.crops,
+        starts=np.concatenate(starts)[_clip_rows(videos_N, views_N // protocol.crops, starts)],
+        logits=logits_NK,
+    )
+
+
+def _clip_rows(videos_N: NDArray[np.int64], clips_N: NDArray[np.int64], clips_of: Sequence[Any]) -> NDArray[np.int64]:
+    """Where the clip of each view stands when the clips of all videos are put in a row."""
+    before = np.concatenate([[0], np.cumsum([len(clips) for clips in clips_of])]).astype(np.int64)
+    return before[videos_N] + clips_N
+
+
+def average(
+    views: ViewScores, how: str | None = None, clips: Sequence[int] = (), crops: Sequence[int] = ()
+) -> VideoScores:
+    """Average the scores of each video's views. Costs no run of a network.
+
+    Args:
+        views: Of every video at least one.
+        how: ``logits`` or ``softmax``; None for what the views were made for.
+        clips: Numbers of the clips to take, from 0; empty for all.
+        crops: Numbers of the crops to take, from 0 (the centre); empty for all.
+
+    Raises:
+        ConfigError: If a number is negative or nobody has that clip or crop, or nothing is left of a video.
+    """
+    kept_N = np.ones(len(views.videos), bool)
+    for name, numbers, column_N in (("clip", clips, views.clips), ("crop", crops, views.crops)):
+        absent = sorted(set(numbers) - set(column_N.tolist()))
+        if absent:
+            raise ConfigError(
+                f"there is no {name} {absent[0]}: {name}s are numbered from 0 to {column_N.max()}. Name others."
+            )
+        kept_N &= np.isin(column_N, numbers) if len(numbers) else True
+    rows_N, num_videos = views.videos[kept_N], len(views.video_ids)
+    num_V = np.bincount(rows_N, minlength=num_videos)
+    if not num_V.all():
+        lost = np.flatnonzero(num_V == 0)
+        raise ConfigError(
+            f"{len(lost)} of {num_videos} videos have none of these clips, the first is {views.video_ids[lost[0]]}. "
+            "Take more clips."
+        )
+    protocol = ProtocolRecipe(**{**views.about["protocol"], **({"average": how} if how else {})})
+    values_NK = views.logits[kept_N].astype(np.float64)
+    if protocol.average == "softmax":
+        values_NK = probabilities(values_NK)
+    sums_VK = np.zeros((num_videos, len(views.classes)))
+    np.add.at(sums_VK, rows_N, values_NK)
+    first = views.crops[kept_N].min()
+    subset = {name: sorted(set(of)) for name, of in (("clips", clips), ("crops", crops)) if len(of)}
+    words = "".join(f"-{name}{'+'.join(map(str, numbers))}" for name, numbers in subset.items())
+    return VideoScores(
+        video_ids=views.video_ids,
+        labels=views.labels,
+        scores=(sums_VK / num_V[:, None]).astype(np.float32),
+        num_clips=np.bincount(views.videos[kept_N & (views.crops == first)], minlength=num_videos),
+        classes=views.classes,
+        rejected=views.rejected,
+        about={
+            **views.about,
+            "protocol": to_plain(protocol),
+            "views": protocol.name + words,
+            "num_views": len(rows_N),
+            "scale": "probabilities" if protocol.average == "softmax" else "logits",
+            **({"subset": subset} if subset else {}),
+        },
+        notes=views.notes,
     )
 
 
@@ -172,20 +310,14 @@ def file_digest(uri: str) -> str:
 
 def write_scores(uri: str, scores: VideoScores) -> None:
     """Write scores as one Parquet file, whole or not at all. Its folder must exist."""
-    meta = {"format": _FORMAT, "classes": scores.classes, "rejected": scores.rejected, "about": scores.about}
-    flat = pa.array(np.ascontiguousarray(scores.scores, np.float32).ravel())
-    table = pa.table(
-        {
-            "video_id": pa.array(scores.video_ids, pa.string()),
-            "label": pa.array(scores.labels, pa.int32()),
-            "label_name": pa.array([scores.classes[label] for label in scores.labels], pa.string()),
-            "num_clips": pa.array(scores.num_clips, pa.int32()),
-            "scores": pa.FixedSizeListArray.from_arrays(flat, len(scores.classes)),
-        }
-    )
-    table = table.replace_schema_metadata({_KEY: json.dumps({**meta, "notes": scores.notes})})
-    with storage.explained(uri, "write the scores"), storage.whole_file(uri) as path:
-        pq.write_table(table, path)
+    columns = {
+        "video_id": pa.array(scores.video_ids, pa.string()),
+        "label": pa.array(scores.labels, pa.int32()),
+        "label_name": pa.array([scores.classes[label] for label in scores.labels], pa.string()),
+        "num_clips": pa.array(scores.num_clips, pa.int32()),
+        "scores": list_column(scores.scores),
+    }
+    write_table(uri, columns, scores, _KEY)
 
 
 def read_scores(uri: str) -> VideoScores:
@@ -194,23 +326,11 @@ def read_scores(uri: str) -> VideoScores:
     Raises:
         UserError: If it is missing, damaged, or another kind of file.
     """
-    with storage.explained(uri, "read the scores"):
-        data = storage.read_bytes(uri)
-    try:
-        table = pq.read_table(pa.BufferReader(data))
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{uri}: not a Parquet file, or damaged: {error}.") from error
-    meta = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
-    if meta.get("format") != _FORMAT:
-        raise UserError(f"{uri}: not a table of scores. Give a file that `kinebert evaluate` or `fuse` wrote.")
-    flat = table["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    table, meta = read_table(uri, _KEY, "scores. Give a file that `kinebert evaluate` or `fuse` wrote")
     return VideoScores(
         video_ids=table["video_id"].to_pylist(),
         labels=table["label"].to_numpy().astype(np.int64),
-        scores=flat.reshape(table.num_rows, len(meta["classes"])).astype(np.float32),
+        scores=matrix_of(table["scores"], len(meta["classes"])),
         num_clips=table["num_clips"].to_numpy().astype(np.int64),
-        classes=meta["classes"],
-        rejected=meta["rejected"],
-        about=meta["about"],
-        notes=meta["notes"],
+        **meta,
     )

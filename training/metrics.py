@@ -4,7 +4,11 @@ The *rank* of a label is the number of classes that come before it when the scor
 scores the class with the lower index comes first (a stable sort). So a model that scores all classes alike is right
 about class 0 only. A score that is not a number makes its clip wrong, whatever k is.
 
-Axes: V videos (or clips), K classes.
+*Calibration* is the expected calibration error of Guo et al., "On calibration of modern neural networks",
+arXiv:1706.04599: videos are put into 15 bins by the probability of their best class, and the distance between a bin's
+accuracy and its mean probability is averaged over the videos.
+
+Axes: V videos (or clips), K classes, B bins.
 """
 
 from dataclasses import dataclass
@@ -16,6 +20,9 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 TOP = (1, 3, 5)
 """The k of the top-k accuracies that are reported."""
+BINS = 15
+"""Bins of equal width that the calibration error is counted in; a bin holds its upper end."""
+_GRID = 2.0**32
 
 
 def label_ranks(scores_VK: NDArray[Any], labels_V: NDArray[Any]) -> Ints:
@@ -33,6 +40,43 @@ def predictions(scores_VK: NDArray[Any]) -> Ints:
     """Return each video's best class; of equal scores the lower index."""
     scores = np.asarray(scores_VK, np.float64)
     return np.asarray(np.where(np.isnan(scores), -np.inf, scores).argmax(axis=1), np.int64)
+
+
+def probabilities(scores_VK: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the softmax of logits; rows sum to 1."""
+    scores = np.asarray(scores_VK, np.float64)
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def confidences(scores_VK: NDArray[Any], scale: str = "logits") -> NDArray[np.float64]:
+    """Return the probability of each video's best class, ``(V,)``; 1 where a score is not a number.
+
+    They are rounded to 2**-32, so that sums of them do not depend on their order.
+
+    Args:
+        scores_VK: Scores.
+        scale: ``logits`` or ``probabilities``; NaN for anything else.
+    """
+    if scale not in ("logits", "probabilities"):
+        return np.full(len(scores_VK), np.nan)
+    finite = np.isfinite(scores_VK).all(axis=1)
+    best_V = np.ones(len(scores_VK))
+    shares_VK = np.asarray(scores_VK, np.float64)[finite]
+    if finite.any():
+        best_V[finite] = (probabilities(shares_VK) if scale == "logits" else shares_VK).max(axis=1)
+    return np.asarray(np.round(np.clip(best_V, 0, 1) * _GRID) / _GRID)
+
+
+def bins_of(confidences_V: NDArray[np.float64]) -> Ints:
+    """Return the bin of each probability, 0 to ``BINS - 1``; bin 0 for NaN."""
+    filled = np.nan_to_num(confidences_V)
+    return np.asarray(np.clip(np.ceil(filled * BINS) - 1, 0, BINS - 1), np.int64)
+
+
+def calibration_error(bins_B3: NDArray[np.float64]) -> float:
+    """Return the expected calibration error, 0 to 1, of the videos, right ones and sum of probabilities of each bin."""
+    return float(np.abs(bins_B3[:, 1] - bins_B3[:, 2]).sum() / bins_B3[:, 0].sum())
 
 
 def confusion_matrix(scores_VK: NDArray[Any], labels_V: NDArray[Any]) -> Ints:
@@ -56,6 +100,8 @@ class Metrics:
     """Share that is right of each class; NaN for a class without videos."""
     confusion: Ints
     """Rows are labels, columns predictions."""
+    ece: float = float("nan")
+    """Expected calibration error, 0 to 1; NaN where scores are no probabilities of anything."""
 
     @property
     def per_class_num(self) -> Ints:
@@ -63,12 +109,13 @@ class Metrics:
         return np.asarray(self.confusion.sum(axis=1))
 
     def as_numbers(self) -> dict[str, float]:
-        """Return the overall accuracies by name: ``top1``, ``top3``, ``top5``, ``mean_class``."""
-        return {**{f"top{k}": value for k, value in self.top.items()}, "mean_class": self.mean_class}
+        """Return the overall numbers by name: ``top1``, ``top3``, ``top5``, ``mean_class`` and, if known, ``ece``."""
+        known = {} if np.isnan(self.ece) else {"ece": self.ece}
+        return {**{f"top{k}": value for k, value in self.top.items()}, "mean_class": self.mean_class, **known}
 
 
-def measure(scores_VK: NDArray[Any], labels_V: NDArray[Any]) -> Metrics:
-    """Measure scores against labels.
+def measure(scores_VK: NDArray[Any], labels_V: NDArray[Any], scale: str = "logits") -> Metrics:
+    """Measure scores against labels; ``scale`` as in :func:`confidences`.
 
     Raises:
         ValueError: If there is nothing to measure, or a label is not a class.
@@ -79,7 +126,7 @@ def measure(scores_VK: NDArray[Any], labels_V: NDArray[Any]) -> Metrics:
     if labels.min() < 0 or labels.max() >= scores_VK.shape[1]:
         raise ValueError(f"labels go from {labels.min()} to {labels.max()}, there are {scores_VK.shape[1]} classes")
     sums = MetricSums(scores_VK.shape[1])
-    sums.add(scores_VK, labels, loss_sum=0.0)
+    sums.add(scores_VK, labels, loss_sum=0.0, scale=scale)
     return sums.metrics()
 
 
@@ -92,14 +139,17 @@ class MetricSums:
 
     def __init__(self, num_classes: int) -> None:
         self._num_classes = num_classes
-        self._sums = np.zeros(2 + len(TOP) + num_classes**2)
+        self._sums = np.zeros(2 + len(TOP) + num_classes**2 + 3 * BINS)
 
-    def add(self, scores_VK: NDArray[Any], labels_V: NDArray[Any], loss_sum: float) -> None:
-        """Add a batch, with the sum of its losses."""
+    def add(self, scores_VK: NDArray[Any], labels_V: NDArray[Any], loss_sum: float, scale: str = "logits") -> None:
+        """Add a batch, with the sum of its losses; ``scale`` as in :func:`confidences`."""
         ranks = label_ranks(scores_VK, labels_V)
         confusion = confusion_matrix(scores_VK, labels_V)
+        best_V = confidences(scores_VK, scale)
+        columns = (None, ranks < 1, best_V)
+        bins = [np.bincount(bins_of(best_V), weights, minlength=BINS) for weights in columns]
         self._sums += np.concatenate(
-            [[len(ranks), loss_sum], [(ranks < k).sum() for k in TOP], confusion.ravel().astype(np.float64)]
+            [[len(ranks), loss_sum], [(ranks < k).sum() for k in TOP], confusion.ravel().astype(np.float64), *bins]
         )
 
     @property
@@ -119,9 +169,10 @@ class MetricSums:
     def metrics(self) -> Metrics:
         """Return the accuracies of all that was added."""
         num = int(self._sums[0])
-        confusion = self._sums[2 + len(TOP) :].reshape(self._num_classes, self._num_classes).astype(np.int64)
+        counts, bins = self._sums[2 + len(TOP) : -3 * BINS], self._sums[-3 * BINS :].reshape(3, BINS).T
+        confusion = counts.reshape(self._num_classes, self._num_classes).astype(np.int64)
         counts = confusion.sum(axis=1)
         per_class = np.full(self._num_classes, np.nan)
         np.divide(confusion.diagonal(), counts, out=per_class, where=counts > 0)
         tops = {k: float(self._sums[2 + i] / num) for i, k in enumerate(TOP)}
-        return Metrics(num, tops, float(np.nanmean(per_class)), per_class, confusion)
+        return Metrics(num, tops, float(np.nanmean(per_class)), per_class, confusion, calibration_error(bins))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from preprocessing.config import digest
 from preprocessing.errors import ConfigError
 from preprocessing.ordering import MAX_SEED
-from preprocessing.sampling import Sampling, Views
+from preprocessing.sampling import Sampling
 from training.learning import (
     LATER,
     GroupRecipe,
@@ -19,6 +19,7 @@ from training.learning import (
     later,
 )
 from training.models.registry import backbone_options, head_options
+from training.protocol import ProtocolRecipe
 from training.tune_recipe import TuneRecipe
 
 __all__ = [
@@ -138,16 +139,6 @@ class ModelRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProtocolRecipe:
-    """How the trained recognizer is tested. It decides no weight: a run may be tested otherwise as well."""
-
-    clips: Views = "single"
-    """single: the centre clip of each video; multi: the mean over all clips that fit without overlap."""
-    crops: Literal[1, 10] = 1
-    """Crops of each clip: 1, the centre; 10, the centre and four corners and their mirror images, as in the papers."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainRecipe:
     """A complete training."""
 
@@ -206,6 +197,7 @@ class TrainRecipe:
             at_least(1, name, getattr(self, name))
         for name in ("loader_workers", "save_every_s", "seed"):
             at_least(0, name, getattr(self, name))
+        self.test.check_sampling(self.data.sampling)
         if self.seed > MAX_SEED:
             raise ConfigError(f"seed must be at most {MAX_SEED}, got {self.seed}.")
         if not 0 <= self.label_smoothing < 1:

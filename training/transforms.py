@@ -7,7 +7,7 @@ Axes: N batch, T frames or fields, H height, W width, C channels (RGB, or flow x
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -81,6 +81,36 @@ def centre_crop(height: int, width: int, size: int, scale: float, flip: bool = F
     """Return the square in the middle of the picture, ``scale`` times its shorter side (0.875 is 224 of 256)."""
     side = crop_side(height, width, size, scale)
     return Crop((height - side) // 2, (width - side) // 2, side, side, flip)
+
+
+def eval_crops(height: int, width: int, size: int, scale: float, num: int) -> list[Crop]:
+    """Return the crops that a clip is tested on, the centre first; all are squares of ``scale`` times the shorter side.
+
+    Args:
+        height: Of the stored picture, in pixels.
+        width: Of the stored picture, in pixels.
+        size: Side that the network takes, in pixels.
+        scale: Part of the shorter side.
+        num: 1: the centre. 3: the centre and both ends of the longer side, which with ``scale`` 1 hold the whole
+            picture (Chen et al., arXiv:2010.11757). 10: the centre and four corners, and then the mirror images of
+            the five (arXiv:2008.01232: 224 of 340x256, or 112 of 170x128).
+
+    Raises:
+        ValueError: If ``num`` is another number.
+    """
+    centre = centre_crop(height, width, size, scale)
+    side = centre.height
+    bottom, right = height - side, width - side
+    if num == 1:
+        return [centre]
+    if num == 3:
+        ends = [(centre.top, 0), (centre.top, right)] if width >= height else [(0, centre.left), (bottom, centre.left)]
+        return [centre, *(Crop(top, left, side, side) for top, left in ends)]
+    if num == 10:
+        corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]
+        upright = [centre, *(Crop(top, left, side, side) for top, left in corners)]
+        return [*upright, *(replace(crop, flip=True) for crop in upright)]
+    raise ValueError(f"1, 3 or 10 crops, not {num}")
 
 
 def apply_crop(clip_THWC: UInt8, crop: Crop, size: int, is_flow: bool) -> UInt8:

@@ -149,13 +149,14 @@ def test_two_streams_are_evaluated_and_fused(
         assert (tmp_path / kind / "report" / "report.md").exists()
     scores = read_scores(tables[0])
     assert set(scores.num_clips.tolist()) == {1 if views == "single" else 2}  # 9 frames hold two clips of 4
-    assert scores.about["views"] == (views or "multi")  # the recipe's
+    assert scores.about["views"] == f"{views or 'multi'}-x10"  # the recipe's
+    assert scores.about["num_views"] == 10 * scores.num_clips.sum()
     assert fuse.cli([*tables, "--weights", "1", "2", "--output", str(tmp_path / "fused")]) == 0
     fused = read_scores(str(tmp_path / "fused" / "scores.parquet"))
     assert fused.video_ids == scores.video_ids
     assert fused.about["weights"] == [1.0, 2.0]
     printed = capsys.readouterr().out
-    assert "note: the recipe tests 10 crops of a clip (test.crops); these scores are of the centre crop" in printed
+    assert f"views: {'the centre clip' if views == 'single' else 'all clips without overlap'} x 10 crops" in printed
     assert [line.split()[0] for line in printed.splitlines() if line.startswith(("rgb ", "flow ", "fused "))][-3:] == [
         "rgb",
         "flow",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from training.metrics import MetricSums, confusion_matrix, label_ranks, measure, predictions
+from training.metrics import MetricSums, bins_of, confusion_matrix, label_ranks, measure, predictions
 
 SCORES = np.array([[3.0, 2.0, 1.0], [1.0, 3.0, 2.0], [1.0, 2.0, 3.0], [2.0, 1.0, 3.0]], np.float32)
 LABELS = np.array([0, 2, 2, 0])
@@ -18,7 +18,23 @@ def test_by_hand() -> None:
     assert result.mean_class == 0.5
     np.testing.assert_array_equal(result.confusion, [[1, 0, 1], [0, 0, 0], [0, 1, 1]])
     np.testing.assert_array_equal(result.per_class_num, [2, 0, 2])
-    assert result.as_numbers() == {"top1": 0.5, "top3": 1.0, "top5": 1.0, "mean_class": 0.5}
+    ece = abs(0.5 - np.exp(3) / np.exp([3, 2, 1]).sum())  # every video is as sure as every other
+    numbers = {"top1": 0.5, "top3": 1.0, "top5": 1.0, "mean_class": 0.5, "ece": pytest.approx(ece)}
+    assert result.as_numbers() == numbers
+
+
+def test_calibration_by_hand() -> None:
+    """Bins of 1/15: 0.9 and 0.92 share one (0.867 to 0.933), 0.6 lies on the upper end of its own, 0.51 in another."""
+    best = np.array([0.9, 0.92, 0.6, 0.51])
+    shares = np.stack([best, 1 - best], axis=1)
+    np.testing.assert_array_equal(bins_of(best), [13, 13, 8, 7])
+    labels = np.array([0, 1, 0, 1])  # right, wrong, right, wrong
+    expected = (abs(1 - 1.82) + abs(1 - 0.6) + abs(0 - 0.51)) / 4
+    assert measure(shares, labels, "probabilities").ece == pytest.approx(expected)
+    assert measure(np.log(shares), labels).ece == pytest.approx(expected)
+    assert np.isnan(measure(shares, labels, "sums").ece)
+    assert "ece" not in measure(shares, labels, "sums").as_numbers()
+    assert measure(np.array([[1.0, 0.0]]), np.array([0]), "probabilities").ece == 0
 
 
 def test_of_equal_scores_the_lower_class_comes_first() -> None:

@@ -23,8 +23,8 @@ def test_a_toml_file_with_overrides(tmp_path: Path) -> None:
         load_config(TrainRecipe, path, ["optim.patiense=1"])
     with pytest.raises(ConfigError, match=r"data: .*'shards'|'shards' of DataRecipe is required"):
         from_mapping(TrainRecipe, {"data": {}}, "data")
-    with pytest.raises(ConfigError, match=r"crops: 3 is not one of 1, 10"):
-        load_config(TrainRecipe, path, ["test.crops=3"])
+    with pytest.raises(ConfigError, match=r"crops: 5 is not one of 1, 3, 10"):
+        load_config(TrainRecipe, path, ["test.crops=5"])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Crops stay inside the picture, mirrored flow is negated, and floating point appears only at the end."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from training.transforms import (
     centre_crop,
     crop_positions,
     crop_sizes,
+    eval_crops,
     normalise,
     random_crop,
     to_device_batch,
@@ -50,6 +52,41 @@ def test_all_positions_and_sizes_are_drawn() -> None:
     assert {(c.height, c.width) for c in crops} == set(crop_sizes(128, 171, 112, SCALES))
     assert len({(c.top, c.left) for c in crops if (c.height, c.width) == (112, 112)}) == 13
     assert not any(random_crop(128, 171, 112, SCALES, False, rng).flip for _ in range(50))
+
+
+def corners(crops: list[Crop]) -> list[tuple[int, int, bool]]:
+    return [(crop.top, crop.left, crop.flip) for crop in crops]
+
+
+@pytest.mark.parametrize(
+    ("size", "right", "bottom", "centre"),
+    [((256, 340, 224), 116, 32, (16, 58)), ((128, 170, 112), 58, 16, (8, 29))],
+)
+def test_ten_crops_of_the_bert_paper(
+    size: tuple[int, int, int], right: int, bottom: int, centre: tuple[int, int]
+) -> None:
+    upright = [centre, (0, 0), (0, right), (bottom, 0), (bottom, right)]
+    crops = eval_crops(*size, 0.875, 10)
+    assert corners(crops) == [(*at, False) for at in upright] + [(*at, True) for at in upright]
+    assert {(crop.height, crop.width) for crop in crops} == {(size[2], size[2])}
+
+
+def test_ten_crops_of_whole_frames_are_those_of_halved_ones() -> None:
+    """Frames stay at 340x256 here, where the BERT paper's program halves them first for networks of 112 px."""
+    clip = noise(2, 256, 340, 3)
+    halved = np.stack([cv2.resize(frame, (170, 128), interpolation=cv2.INTER_LINEAR) for frame in clip])
+    for whole, half in zip(eval_crops(256, 340, 112, 0.875, 10), eval_crops(128, 170, 112, 0.875, 10), strict=True):
+        np.testing.assert_array_equal(apply_crop(clip, whole, 112, False), apply_crop(halved, half, 112, False))
+
+
+def test_three_crops_hold_the_whole_picture() -> None:
+    """Chen et al.: the shorter side is 256, three squares of it along the longer one."""
+    assert corners(eval_crops(256, 340, 256, 1.0, 3)) == [(0, 42, False), (0, 0, False), (0, 84, False)]
+    assert corners(eval_crops(340, 256, 256, 1.0, 3)) == [(42, 0, False), (0, 0, False), (84, 0, False)]
+    assert corners(eval_crops(256, 340, 224, 0.875, 3)) == [(16, 58, False), (16, 0, False), (16, 116, False)]
+    assert eval_crops(256, 340, 224, 0.875, 1) == [centre_crop(256, 340, 224, 0.875)]
+    with pytest.raises(ValueError, match="1, 3 or 10 crops, not 5"):
+        eval_crops(256, 340, 224, 0.875, 5)
 
 
 def test_the_centre_crop_of_the_papers_needs_no_resizing() -> None:

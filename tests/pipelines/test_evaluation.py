@@ -1,0 +1,145 @@
+"""Evaluation from the command line, on recognizers of random weights: views, workers, averages, splits."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines import evaluate
+from preprocessing.config import to_plain
+from preprocessing.recipe import FlowRecipe, FrameRecipe
+from preprocessing.shardset import ShardSet
+from preprocessing.solving import FlowSolver
+from tests.sets import make_rows, make_set
+from training.checkpoints import save_recognizer
+from training.evaluate import read_scores
+from training.models import build_recognizer
+from training.recipe import DataRecipe, ModelRecipe, ProtocolRecipe, TrainRecipe
+from training.views import read_views
+
+MODEL = ModelRecipe(backbone="resnet18", head="tgap", width=0.125)
+
+
+def make_checkpoint(
+    path: Path, shards: ShardSet, protocol: ProtocolRecipe, split: str = "split1", seed: int = 0
+) -> str:
+    """Write a recognizer of random weights, as a training would."""
+    data = DataRecipe(shards=shards.uri, split=split, clip_length=4, crop_size=32)
+    recipe = TrainRecipe(data=data, model=MODEL, test=protocol)
+    torch.manual_seed(seed)
+    sizes = {"modality": shards.modality, "num_classes": len(shards.classes), "clip_length": 4, "size": 32}
+    recognizer = build_recognizer(**MODEL.arguments(), **sizes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_recognizer(str(path), recognizer, shards, epoch=1, metrics={}, extra={"train": to_plain(recipe)})
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shard sets of both modalities with two splits, and a checkpoint for each: the BERT paper's protocol."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    rows = make_rows(folder / "videos", [9, 12, 6, 14, 4, 11, 9, 17, 10, 8, 13, 9])
+    rows = [replace(row, splits={**row.splits, "split2": ("train", "test")[i % 2]}) for i, row in enumerate(rows)]
+    protocol = ProtocolRecipe(clips="eccv2020", crops=10)
+    for name, recipe in (("rgb", FrameRecipe(resize="none")), ("flow", FlowRecipe(resize="none"))):
+        shards = make_set(rows, folder / "sets" / name, recipe, solver=FlowSolver(backend="numba"))
+        make_checkpoint(folder / "runs" / name / "best.pt", shards, protocol)
+    return folder
+
+
+@pytest.fixture
+def kept(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same folder, for reading; the present folder is an empty one."""
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    return work
+
+
+def test_the_recipe_s_protocol_is_what_is_done(kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = str(kept / "runs" / "rgb" / "best.pt")
+    assert evaluate.cli([checkpoint, "--part", "val", "--output", "scores"]) == 0
+    printed = capsys.readouterr().out
+    assert "views: the clips of the BERT paper's program x 10 crops, mean of the logits" in printed
+    assert "note: split1/val chose this checkpoint" in printed
+    scores, views = read_scores("scores/scores.parquet"), read_views("scores/views.parquet")
+    assert (scores.about["views"], scores.about["num_views"]) == ("eccv2020-x10", len(views.videos))
+    lengths = {video.video_id: video.num_images for video in ShardSet.open(str(kept / "sets" / "rgb")).videos}
+    by_hand = {9: 1, 6: 1, 4: 1, 12: 2, 14: 2, 11: 2, 17: 3, 10: 1, 8: 1, 13: 2}  # ceil((N - 2) / 4) - 1, at least 1
+    assert scores.num_clips.tolist() == [by_hand[lengths[name]] for name in scores.video_ids]
+    written = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+    assert written["about"]["protocol"] == to_plain(ProtocolRecipe(clips="eccv2020", crops=10))
+    top1 = written["metrics"]["top1"]
+    assert top1["low"] <= top1["value"] == scores.metrics().top[1] <= top1["high"]
+    assert set(written["metrics"]) == {"top1", "top3", "top5", "mean_class", "ece"}
+    assert "10 crops" in (tmp_path / "scores" / "report" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "views"),
+    [
+        (["--views", "single", "--crops", "1"], "single", 1),
+        (["--views", "5", "--crops", "3", "--scale", "1", "--average", "softmax"], "5-x3-softmax-scale1", 15),
+    ],
+)
+def test_another_protocol(kept: Path, options: list[str], name: str, views: int) -> None:
+    copy = shutil.copytree(kept / "runs" / "rgb", "run")
+    assert evaluate.cli([f"{copy}/best.pt", "--part", "val", *options]) == 0
+    scores = read_scores(f"run/split1-val-{name}/scores.parquet")
+    assert scores.about["num_views"] == views * len(scores.video_ids)
+
+
+def test_every_view_once_and_the_same_on_any_number_of_workers(
+    kept: Path, tmp_path: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = str(kept / "runs" / "flow" / "best.pt")
+    tables = {}
+    for workers in (1, 2, 3):
+        options = ["--part", "val", "--batch", "3", "--output", str(tmp_path / str(workers))]
+        assert evaluate.cli([checkpoint, *options, "--workers", str(workers)]) == 0
+        tables[workers] = read_views(f"{workers}/views.parquet")
+    part = [video.video_id for video in ShardSet.open(str(kept / "sets" / "flow")).select("split1", "val")]
+    for views in tables.values():
+        assert views.video_ids == part
+        keys = list(zip(views.videos.tolist(), views.clips.tolist(), views.crops.tolist(), strict=True))
+        assert len(set(keys)) == len(keys) == 10 * len({key[:2] for key in keys})
+        # the same batches everywhere; a worker may compute with another number of threads
+        np.testing.assert_allclose(views.logits, tables[1].logits, rtol=1e-5, atol=1e-6)
+
+
+def test_several_checkpoints_end_in_the_mean_over_their_splits(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shards = ShardSet.open(str(kept / "sets" / "rgb"))
+    checkpoints = [
+        make_checkpoint(tmp_path / f"split{i}" / "best.pt", shards, ProtocolRecipe(), f"split{i}", i) for i in (1, 2)
+    ]
+    assert evaluate.cli([*checkpoints, "--part", "train"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("split  "))
+    rows = [line.split() for line in lines[start + 1 : start + 4]]
+    assert [row[0] for row in rows] == ["split1/train", "split2/train", "mean"]
+    assert int(rows[2][1]) == int(rows[0][1]) + int(rows[1][1])
+    assert float(rows[2][2]) == pytest.approx((float(rows[0][2]) + float(rows[1][2])) / 2, abs=0.11)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--views", "two"], "views must be single, multi, eccv2020 or a number of clips, got 'two'"),
+        (["--views", "0"], "test.clips must be at least 1, got 0"),
+        (["--step", "2"], "test.step is for test.clips = multi, which is 'eccv2020'"),
+        (["--workers", "0"], "workers must be at least 1"),
+        (["--workers", "2", "--device", "cuda:0"], "workers choose their own GPUs"),
+        (["runs/other/best.pt", "--output", "x"], "--output is for one checkpoint"),
+    ],
+)
+def test_mistakes(kept: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate.cli([str(kept / "runs" / "rgb" / "best.pt"), *options]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
