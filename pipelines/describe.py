@@ -59,12 +59,13 @@ class DescribeConfig:
     num_classes: int = 51
     """Scores that the network returns."""
     clips: int | None = None
-    """Clips of a video that are scored under the test protocol; by default 1."""
+    """Clips of a video that are scored; by default as many as the recipe tests, where that is a number, else 1."""
     crops: int | None = None
     """Crops of each clip that are scored, by default as many as the recipe tests: the papers' ten are four corners and
     the centre, and their mirror images."""
     video_frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Take the clips that `kinebert evaluate --views multi` makes of a video of N images, instead of --clips."""
+    """Take the clips that `kinebert evaluate` makes of a video of N images, instead of --clips: as the recipe tests it,
+    or else all without overlap."""
     json: bool = False
     """Print JSON."""
     paper_tables: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
@@ -97,8 +98,9 @@ def main(config: DescribeConfig) -> int:
     }
     found = _as_json(sizes_of(**network), network, _protocol(config, recipe))
     print(json.dumps(found, indent=2) if config.json else _as_table(found))
-    if recipe.test.clips == "multi" and config.clips is config.video_frames is None and not config.json:
-        print("note: this recipe tests all clips of a video; --video-frames N counts those of a video of N images")
+    counted = isinstance(recipe.test.clips, int) or recipe.test.clips == "single"
+    if not counted and config.clips is config.video_frames is None and not config.json:
+        print("note: this recipe tests as many clips as a video has; --video-frames N counts those of N images")
     return 0
 
 
@@ -123,10 +125,12 @@ def _recipe(config: DescribeConfig) -> "TrainRecipe":  # noqa: F821 - imported l
 def _protocol(config: DescribeConfig, recipe: "TrainRecipe") -> dict[str, int]:  # noqa: F821 - imported late
     from preprocessing.sampling import eval_clips
 
-    data, clips, images = recipe.data, config.clips or 1, config.video_frames
-    crops = recipe.test.crops if config.crops is None else config.crops
+    data, test, images = recipe.data, recipe.test, config.video_frames
+    clips = config.clips or (test.clips if isinstance(test.clips, int) else 1)
+    crops = test.crops if config.crops is None else config.crops
     if images is not None:
-        clips = len(eval_clips(data.sampling, "multi", images, data.clip_length, data.frame_interval))
+        which = "multi" if test.clips == "single" else test.clips
+        clips = len(eval_clips(data.sampling, which, images, data.clip_length, data.frame_interval, test.step))
     return {"clips": clips, "crops": crops, "views": clips * crops}
 
 

@@ -21,7 +21,7 @@ from preprocessing.config import flatten, load_config, to_plain, to_toml
 from preprocessing.shardset import ShardSet
 from preprocessing.storage import resolve_uri
 from training.progress import Event
-from training.recipe import TrainRecipe
+from training.recipe import ProtocolRecipe, TrainRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,8 @@ def main(config: TrainConfig) -> int:
     print(f"report: {report}")
     chosen_on_test = recipe.data.val_part == "test"
     checkpoint = storage.join(output, "last.pt") if chosen_on_test else result.summary.checkpoint
-    print(f"next: kinebert evaluate {shlex.quote(checkpoint)} --part test --views multi")
+    views = " --views multi" if recipe.test == ProtocolRecipe() else ""
+    print(f"next: kinebert evaluate {shlex.quote(checkpoint)} --part test{views}")
     print(f"      {tracking.page_command(store)}")
     return 0
 

@@ -109,7 +109,7 @@ def test_it_trains_and_is_tested_as_published(name: str) -> None:
     assert optim.lr == pytest.approx(rates[optim.name] * (10 if model.backbone == "i3d" else 1))
     assert optim.name == "adamw" or (optim.momentum, optim.dampening) == (0.9, 0.9)
     assert (data.sampling, data.frame_interval, data.eval_scale) == ("dense", 1, 0.875)
-    assert (recipe.test.clips, recipe.test.crops) == ("multi", 10)
+    assert (recipe.test.clips, recipe.test.crops, recipe.test.average) == ("eccv2020", 10, "logits")
     if model.head.startswith("bert"):
         published = ("bert2", True) if model.backbone == "i3d" else ("bert5", False)
         assert (model.head_options["init"], model.head_options["normalize_tokens"]) == published

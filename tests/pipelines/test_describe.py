@@ -83,7 +83,11 @@ def test_modality_and_crops_are_the_recipes(capsys: pytest.CaptureFixture[str], 
     other = described(capsys, str(recipe), "--modality", "rgb", "--crops", "1", "--video-frames", "30")
     assert (other["input_shape"], other["per_video"]["views"]) == ([1, 3, 4, 64, 64], 4)
     assert describe.cli([str(recipe)]) == 0
-    assert "note: this recipe tests all clips of a video; --video-frames N" in capsys.readouterr().out
+    assert "note: this recipe tests as many clips as a video has; --video-frames N" in capsys.readouterr().out
+    for clips, views in (("5", 50), ("eccv2020", 30)):  # of 30 images: 28 // 7 clips are 4, one less is left over
+        found = described(capsys, str(recipe), "--set", f"test.clips={clips}", "--video-frames", "30")
+        assert found["per_video"]["views"] == views
+    assert described(capsys, str(recipe), "--set", "test.clips=5")["per_video"]["views"] == 50
 
 
 def test_frames_that_go_by_themselves_are_shown_so(capsys: pytest.CaptureFixture[str]) -> None:
