@@ -13,6 +13,7 @@ PROGRAMS = {
     "train": ("train", "train a recognizer from a recipe"),
     "evaluate": ("evaluate", "score the videos of a split with a trained recognizer"),
     "attend": ("attend", "draw which moments of a clip a BERT head looks at"),
+    "average": ("average", "average stored scores anew: other views, another mean, over splits"),
     "fuse": ("fuse", "combine the scores of several streams"),
     "weights": ("weights", "list the published weights that are known, or report on a file"),
     "verify": ("verify", "check that a shard set is whole"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines import evaluate
+from pipelines import average, evaluate
 from preprocessing.config import to_plain
 from preprocessing.recipe import FlowRecipe, FrameRecipe
 from preprocessing.shardset import ShardSet
@@ -124,7 +124,26 @@ def test_several_checkpoints_end_in_the_mean_over_their_splits(
     rows = [line.split() for line in lines[start + 1 : start + 4]]
     assert [row[0] for row in rows] == ["split1/train", "split2/train", "mean"]
     assert int(rows[2][1]) == int(rows[0][1]) + int(rows[1][1])
+    stored = [str(tmp_path / f"split{i}" / f"split{i}-train-single" / "scores.parquet") for i in (1, 2)]
+    assert average.cli(stored) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == lines[start + 1 : start + 4]
     assert float(rows[2][2]) == pytest.approx((float(rows[0][2]) + float(rows[1][2])) / 2, abs=0.11)
+
+
+def test_averaging_anew(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint, part = str(kept / "runs" / "rgb" / "best.pt"), ["--part", "val"]
+    assert evaluate.cli([checkpoint, *part, "--output", "ten"]) == 0
+    assert evaluate.cli([checkpoint, *part, "--crops", "1", "--average", "softmax", "--output", "one"]) == 0
+    assert average.cli(["ten/views.parquet", "--crops", "0", "--average", "softmax"]) == 0
+    assert "views: eccv2020-x10-softmax-crops0, " in capsys.readouterr().out
+    one, anew = read_scores("one/scores.parquet"), read_scores("averaged/scores.parquet")
+    np.testing.assert_allclose(anew.scores, one.scores, rtol=1e-4)  # scored in batches of other views
+    assert average.cli(["ten/views.parquet", "one/views.parquet"]) == 2
+    assert "split1/val was given twice" in capsys.readouterr().err
+    assert average.cli(["one/scores.parquet"]) == 2
+    assert "holds scores of videos, whose views are averaged already" in capsys.readouterr().err
+    assert average.cli(["ten/views.parquet", "--clips", "9"]) == 2
+    assert "there is no clip 9: clips are numbered from 0 to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
