@@ -1,0 +1,185 @@
+"""What a search remembers: one file for the search, one per trial. Whoever is killed goes on from them.
+
+A trial's file is written whole after every epoch, together with the decision that followed from it; the numbers in
+``order`` put the epochs of all trials back into the order in which the search heard of them.
+"""
+
+import dataclasses
+import fcntl
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from preprocessing import storage
+from preprocessing.config import differences
+from preprocessing.errors import UserError
+
+SEARCH_FILE, TRIAL_FILE, TRIALS = "search.json", "trial.json", "trials"
+_LOCK = ".lock"
+
+State = Literal["running", "finished", "stopped", "failed"]
+Row = dict[str, Any]
+"""Numbers of an epoch of a trial, with ``order`` and ``generation``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakeOver:
+    """A trial went on from another's weights."""
+
+    epoch: int
+    """After which."""
+    donor: int
+    """Number of the trial whose weights they were."""
+    values: dict[str, Any]
+    """What it went on with."""
+
+
+@dataclass(kw_only=True)
+class Record:
+    """A trial, as far as it has come. The planner changes it and writes it."""
+
+    number: int
+    """From 0."""
+    values: dict[str, Any]
+    """What the trial began with, by field."""
+    seed: int
+    """Of its training."""
+    state: State = "running"
+    """running: to go on; finished: trained to its last epoch; stopped: ended early; failed: see ``reason``."""
+    reason: str = ""
+    """Why it was stopped, or failed."""
+    rows: list[Row] = field(default_factory=list)
+    """Its epochs."""
+    takeovers: list[TakeOver] = field(default_factory=list)
+    """With pbt: whose weights it went on from."""
+    startup_s: float | None = None
+    """Seconds from the decision to start its process to its first step."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state != "running"
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that were heard of."""
+        return int(self.rows[-1]["epoch"]) if self.rows else 0
+
+    @property
+    def generation(self) -> int:
+        """How often it took another's weights over."""
+        return len(self.takeovers)
+
+    @property
+    def present_values(self) -> dict[str, Any]:
+        """What it trains with now."""
+        return self.takeovers[-1].values if self.takeovers else self.values
+
+    def values_at(self, generation: int) -> dict[str, Any]:
+        """What it trained with after so many take-overs."""
+        return self.takeovers[generation - 1].values if generation else self.values
+
+    def best(self, metric: str, sign: float) -> Row | None:
+        """The epoch with the best ``metric``, the first of equal ones; None before there is one."""
+        return max(self.rows, key=lambda row: (sign * row[metric], -row["epoch"]), default=None)
+
+    def at(self, epoch: int) -> Row | None:
+        """The numbers of one epoch."""
+        return next((row for row in self.rows if row["epoch"] == epoch), None)
+
+
+def trial_folder(output: str, number: int, generation: int = 0) -> str:
+    """Where a trial trains; after a take-over in a folder of its own, so that no late writer meets it."""
+    return storage.join(output, TRIALS, f"{number:04d}" + (f"-{generation}" if generation else ""))
+
+
+def save_record(output: str, record: Record) -> None:
+    """Write a trial's file."""
+    folder = trial_folder(output, record.number)
+    storage.make_folder(folder)
+    text = json.dumps(dataclasses.asdict(record), indent=1) + "\n"
+    storage.write_bytes(storage.join(folder, TRIAL_FILE), text.encode())
+
+
+def load_records(output: str) -> list[Record]:
+    """Read the files of all trials, in order of number.
+
+    Raises:
+        UserError: If one is damaged.
+    """
+    found: list[Record] = []
+    while True:
+        path = storage.join(trial_folder(output, len(found)), TRIAL_FILE)
+        if not storage.exists(path):
+            return found
+        try:
+            plain = json.loads(storage.read_bytes(path))
+            takeovers = [TakeOver(**item) for item in plain.pop("takeovers")]
+            found.append(Record(takeovers=takeovers, **plain))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise UserError(f"{path}: not the record of a trial. Start the search in another folder.") from None
+
+
+def in_order(records: Sequence[Record]) -> list[tuple[Record, Row]]:
+    """Every epoch of every trial in the order in which the search heard of it."""
+    pairs = [(record, row) for record in records for row in record.rows]
+    return sorted(pairs, key=lambda pair: int(pair[1]["order"]))
+
+
+def ranking(records: Sequence[Record], metric: str, sign: float) -> list[Record]:
+    """Trials that came to something, the best first; of equal ones that with the lower number."""
+    scored = [(record, row[metric]) for record in records if (row := record.best(metric, sign)) is not None]
+    return [record for record, value in sorted(scored, key=lambda pair: (-sign * pair[1], pair[0].number))]
+
+
+def claim(output: str, about: Mapping[str, Any]) -> None:
+    """Make ``output`` the folder of the search that ``about`` (plain values) describes, or make sure that it is.
+
+    Raises:
+        UserError: If another search lives there; it names every difference.
+    """
+    path = storage.join(output, SEARCH_FILE)
+    with storage.explained(path, "look for a search"):
+        known = storage.exists(path)
+    if not known:
+        storage.write_bytes(path, (json.dumps(about, indent=1) + "\n").encode())
+        return
+    check_same(output, about)
+
+
+def check_same(output: str, about: Mapping[str, Any]) -> None:
+    """Refuse a folder with another search than ``about``; fine if there is none."""
+    path = storage.join(output, SEARCH_FILE)
+    with storage.explained(path, "look for a search"):
+        if not storage.exists(path):
+            return
+    try:
+        before = dict(json.loads(storage.read_bytes(path)))
+    except ValueError:
+        raise UserError(f"{path}: not the description of a search. Choose another output folder.") from None
+    found = differences(before, about)
+    if found:
+        raise UserError(
+            f"{output}: holds another search (there != here): {'; '.join(found)}. Choose another output folder, or go "
+            "back to its settings."
+        )
+
+
+@contextmanager
+def held(output: str) -> Iterator[None]:
+    """Keep a local folder for this process: two searches in one would write each other's trials.
+
+    Raises:
+        UserError: If another process works there.
+    """
+    if not storage.is_local(output):
+        yield
+        return
+    with open(storage.join(output, _LOCK), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{output}: another kinebert tune works here. Wait for its end, or end it.") from None
+        yield

@@ -1,0 +1,204 @@
+"""A search on Ray Tune: Tune places the legs and hears them, the planner decides what comes next."""
+
+import contextlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from orchestration import cluster as _cluster  # first: it says what Ray reads at its import
+
+# isort: split
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # what they would write is in our own files
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # which would print a banner even if told to be silent
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends this program as it ends any other of ours
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")  # our own files are what a restart goes on from
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from orchestration.search.planner import Planner
+from orchestration.search.population import Exchange
+from orchestration.search.records import Record, trial_folder
+from orchestration.search.space import Space
+from orchestration.search.trials import END, ROW, Job, packed, run_leg, unpacked
+from preprocessing import storage
+from preprocessing.errors import UserError
+from training.initial import pinned
+from training.state import load_state, save_state
+from training.takeover import take_over
+
+MAX_LOSSES = 2
+"""Times that a leg whose process was lost is begun again, from its last saved state."""
+_RAY_FOLDER = ".ray"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a trial holds."""
+
+    cpus_per_worker: float | None = None
+    """Logical CPUs of each worker; by default 1."""
+    gpus_per_worker: float | None = None
+    """GPUs of each worker, which may be a part of one; by default 1 where the cluster has GPUs, else 0."""
+
+
+def search(
+    job: Job, space: Space, records: list[Record], resources: Resources, changed: Callable[[Record, bool], None]
+) -> list[Record]:
+    """Run trials until all have ended, and return them all.
+
+    Args:
+        job: What they have in common; its ``cpus_per_worker`` is taken from ``resources``.
+        space: What is searched.
+        records: Trials of earlier calls.
+        resources: What a trial holds.
+        changed: Called with every trial that has news, and whether it is at work.
+
+    Raises:
+        UserError: If the cluster has no room for a single trial.
+    """
+    with _cluster.cluster(max(_cluster.machine_cpus(), job.base.workers)) as found:
+        cpus, gpus, most = _room(job, resources, found)
+        planner = Planner(job.base, space, records, job.output, most, _exchange(job), changed)
+        if planner.done:
+            return planner.records
+        job = Job(base=job.base, output=job.output, where=job.where, cpus_per_worker=cpus)
+        for name in ("ray.tune", "ray.train", "ray.air"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with _scratch(job.output) as scratch:
+            _tuner(job, planner, cpus, gpus, scratch).fit()
+        if not planner.done:  # Tune ended before we did: a mistake of ours, which must not look like an end
+            raise RuntimeError(f"{job.output}: the search stopped with trials left; run it again to continue")
+        return planner.records
+
+
+def _room(job: Job, resources: Resources, found: _cluster.Cluster) -> tuple[float, float, int]:
+    """CPUs and GPUs of a worker, and how many trials fit at a time."""
+    workers, wanted = job.base.workers, resources.gpus_per_worker
+    cpus = resources.cpus_per_worker or 1.0
+    gpus = (1.0 if found.num_gpus else 0.0) if wanted is None else wanted
+    if gpus and not found.num_gpus:
+        raise UserError(f"gpus_per_worker = {gpus:g}, but the cluster has no GPU. Leave it out to train on CPUs.")
+    if workers > 1 and gpus not in (0.0, 1.0):
+        raise UserError(
+            f"gpus_per_worker = {gpus:g} with workers = {workers}: workers of one training need whole GPUs."
+        )
+    fits = [int(found.num_cpus / (workers * cpus) + 1e-6)]
+    if gpus:
+        each = int(1 / gpus + 1e-6) if gpus < 1 else 0  # parts of a GPU are parts of one
+        fits.append(found.num_gpus * each if each else int(found.num_gpus / (workers * gpus)))
+    if not min(fits):
+        raise UserError(
+            f"a trial has {workers} workers with {cpus:g} CPUs and {gpus:g} GPUs each, the cluster has "
+            f"{found.num_cpus} CPUs and {found.num_gpus} GPUs. Ask for less."
+        )
+    assert job.base.tune is not None, "a search was checked before"
+    return cpus, gpus, min(min(fits), job.base.tune.concurrent or min(fits))
+
+
+def _exchange(job: Job) -> Callable[[Exchange], None]:
+    def exchange(item: Exchange) -> None:
+        donor, taker = item.donor, item.taker
+        state = load_state(trial_folder(job.output, donor.number, donor.generation))
+        assert state is not None, f"trial {donor.number} waits with a saved state"
+        assert (state.epoch, state.step) == (taker.epoch, 0), "the donor waits at the same epoch"
+        folder = trial_folder(job.output, taker.number, taker.generation + 1)
+        storage.make_folder(folder)
+        save_state(folder, take_over(state, pinned(job.recipe(item.values, taker.seed))))
+
+    return exchange
+
+
+def _tuner(job: Job, planner: Planner, cpus: float, gpus: float, scratch: str) -> Any:
+    def trainable(config: dict[str, str]) -> None:
+        run_leg(job, config)
+
+    # workers of a trial's own hold its CPUs and GPUs; a bundle must not be empty, so it asks for a byte
+    alone: dict[str, float] = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+    own = alone if job.base.workers == 1 else {"CPU": 0.0, "memory": 1.0}
+    return tune.Tuner(
+        tune.with_resources(trainable, own),
+        tune_config=tune.TuneConfig(
+            search_alg=_Suggestions(planner),
+            scheduler=_Decisions(planner),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_name_creator=lambda trial: f"trial-{unpacked(trial.config).number:04d}",
+            trial_dirname_creator=lambda trial: f"{unpacked(trial.config).number:04d}-{trial.trial_id}",
+        ),
+        run_config=tune.RunConfig(
+            name="legs", storage_path=scratch, verbose=0, failure_config=tune.FailureConfig(max_failures=MAX_LOSSES)
+        ),
+    )
+
+
+class _Suggestions(Searcher):
+    """The planner, as Ray Tune asks for what to try next. Nothing of it is saved: our own records are."""
+
+    def __init__(self, planner: Planner) -> None:
+        super().__init__()
+        self._planner = planner
+
+    def suggest(self, trial_id: str) -> Any:
+        if self._planner.done:
+            return Searcher.FINISHED
+        leg = self._planner.next_leg()
+        return None if leg is None else packed(leg)
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """What came of a leg is told by :class:`_Decisions`."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing."""
+
+    def save_to_dir(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
+
+
+class _Decisions(FIFOScheduler):
+    """The planner, as Ray Tune tells what was reported."""
+
+    def __init__(self, planner: Planner) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._planner, self._told = planner, set[str]()
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        number = unpacked(trial.config).number
+        if ROW in result and trial.trial_id not in self._told:
+            row, startup_s = json.loads(result[ROW])
+            return TrialScheduler.STOP if self._planner.heard(number, row, startup_s) else TrialScheduler.CONTINUE
+        if END in result and trial.trial_id not in self._told:
+            self._told.add(trial.trial_id)  # Tune repeats the last words of a function that has returned
+            self._planner.ended(number, **json.loads(result[END]))
+        return TrialScheduler.CONTINUE
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        error = trial.get_pickled_error()
+        words = next(iter(str(error).splitlines()), "") if error is not None else "no reason is known"
+        self._planner.ended(
+            unpacked(trial.config).number, f"its process was lost {MAX_LOSSES + 1} times: {words}", False
+        )
+
+
+@contextlib.contextmanager
+def _scratch(output: str) -> Iterator[str]:
+    """A folder for what Ray Tune writes, which nobody needs afterwards."""
+    if storage.is_local(output):
+        folder = storage.join(output, _RAY_FOLDER)
+        storage.delete_folder(folder)
+        storage.make_folder(folder)
+        try:
+            yield folder
+        finally:
+            storage.delete_folder(folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="kinebert-", ignore_cleanup_errors=True) as folder:
+        yield folder

@@ -1,0 +1,117 @@
+"""One leg of a trial, in the process that Ray Tune gives it: trained here, or by workers that it starts."""
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from orchestration import cluster  # noqa: F401 - first: it says what Ray reads at its import
+
+# isort: split
+import torch
+from ray import tune
+
+from orchestration.search.planner import Leg
+from orchestration.search.records import trial_folder
+from orchestration.search.space import recipe_with
+from preprocessing import storage
+from preprocessing.errors import UserError
+from preprocessing.shardset import ShardSet
+from training.loop import WorkerContext, train
+from training.progress import Event
+from training.recipe import TrainRecipe
+from training.state import load_state
+
+ERROR_FILE = "error.txt"
+LEG, ROW, END = "leg", "row", "end"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What all trials of a search have in common."""
+
+    base: TrainRecipe
+    """Recipe, with absolute locations."""
+    output: str
+    """Folder of the search."""
+    cpus_per_worker: float
+    """Logical CPUs of each worker."""
+    where: str
+    """The recipe's file, for errors."""
+
+    def recipe(self, values: Mapping[str, Any], seed: int) -> TrainRecipe:
+        """The recipe of a trial."""
+        recipe = recipe_with(self.base, {"seed": seed, **values}, self.where)
+        return replace(recipe, data=replace(recipe.data, shards=storage.resolve_uri(recipe.data.shards)))
+
+
+def packed(leg: Leg) -> dict[str, str]:
+    """A leg as Ray Tune's config of a trial."""
+    return {LEG: json.dumps(asdict(leg))}
+
+
+def unpacked(config: Mapping[str, str]) -> Leg:
+    """Undo :func:`packed`."""
+    return Leg(**json.loads(config[LEG]))
+
+
+def run_leg(job: Job, config: Mapping[str, str]) -> None:
+    """Train a leg and report its epochs to Ray Tune, those first that were trained but not heard of.
+
+    What goes wrong is reported as well, with its reason, and not raised: it is the trial's outcome.
+    """
+    leg = unpacked(config)
+    folder = trial_folder(job.output, leg.number, leg.generation)
+    startup_s: float | None = None
+
+    def emit(event: Event) -> None:
+        nonlocal startup_s
+        if event["event"] == "start" and startup_s is None:
+            startup_s = time.time() - leg.asked_at
+        elif event["event"] == "epoch":
+            _report_row(event, startup_s)
+
+    try:
+        recipe = job.recipe(leg.values, leg.seed)
+        storage.make_folder(folder)
+        state = load_state(folder)
+        for row in [] if state is None else state.history[leg.heard :]:
+            _report_row(row, None)
+        _train(job, leg, recipe, folder, emit)
+        state = load_state(folder)
+        assert state is not None, "a training saves its state after every epoch"
+        complete = leg.until is None or leg.until >= recipe.epochs or state.epoch < leg.until
+        _report_end(complete, None)
+    except Exception as error:
+        failure = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        storage.write_bytes(storage.join(folder, ERROR_FILE), traceback.format_exc().encode())
+        first = next((line for line in failure.splitlines() if line.strip()), "without a word")
+        _report_end(False, first)
+
+
+def _train(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: Callable[[Event], None]) -> None:
+    if recipe.workers > 1:
+        from orchestration.fit import fit  # seconds that only trials with a worker group have to wait
+
+        fit(recipe, folder, emit, job.cpus_per_worker, pause_after=leg.until)
+        return
+    device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
+    worker = WorkerContext(device=device, num_threads=max(1, int(job.cpus_per_worker)))
+    try:
+        train(recipe, ShardSet.open(recipe.data.shards), worker, folder, emit, leg.until)
+    except torch.OutOfMemoryError as error:
+        raise UserError(f"{str(error).splitlines()[0]} Lower micro_batch (or eval_batch), or crop_size.") from error
+    finally:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # the process may be given another trial, and share the GPU with others
+
+
+def _report_row(row: Mapping[str, Any], startup_s: float | None) -> None:
+    numbers = {key: value for key, value in row.items() if isinstance(value, (int, float)) and type(value) is not bool}
+    tune.report({ROW: json.dumps([numbers, startup_s])})  # as text, or Tune would flatten it
+
+
+def _report_end(complete: bool, failure: str | None) -> None:
+    tune.report({END: json.dumps({"complete": complete, "failure": failure})})
