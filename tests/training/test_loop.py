@@ -6,46 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from fake_shards import FakeShards, make_shards
+from fake_shards import make_shards
+from small_training import Killed, numbers, recipe_with, run, weights_of
 
 from preprocessing.errors import ConfigError, UserError
 from training.checkpoints import load_recognizer
-from training.loop import TrainSummary, WorkerContext, train
-from training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
-from training.state import load_state
+from training.loop import TrainSummary
+from training.recipe import OptimRecipe
 
-RECIPE = TrainRecipe(
-    data=DataRecipe(shards="/fake/set", clip_length=4, crop_size=16),
-    model=ModelRecipe(backbone="resnet18", head="bert", width=0.125, dropout=0.2),
-    optim=OptimRecipe(lr=3e-3),
-    batch_size=8,
-    micro_batch=4,
-    epochs=3,
-    save_every_s=0,
-)
-
-
-class Killed(BaseException):
-    pass
-
-
-def run(recipe: TrainRecipe, output: Path, shards: FakeShards | None = None, die_at: int | None = None) -> Any:
-    """Train; die without a goodbye at event number ``die_at``."""
-    events: list[dict[str, Any]] = []
-
-    def emit(event: dict[str, Any]) -> None:
-        events.append(event)
-        if len(events) - 1 == die_at:
-            raise Killed
-
-    summary = train(recipe, shards or make_shards(), WorkerContext(num_threads=1), str(output), emit)
-    return summary, events
-
-
-def weights_of(output: Path) -> dict[str, torch.Tensor]:
-    state = load_state(str(output))
-    assert state is not None
-    return state.weights
+RECIPE = recipe_with()
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +56,6 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     expected = weights_of(undisturbed[0])
     for name, value in weights_of(tmp_path).items():
         assert torch.equal(value, expected[name]), name
-
-    def numbers(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{k: v for k, v in row.items() if k not in ("seconds", "clips_per_s")} for row in history]
-
     assert numbers(summary.history) == numbers(undisturbed[1].history)
 
 
