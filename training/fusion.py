@@ -1,19 +1,30 @@
-"""Score fusion of streams: each video's score is divided by its L2 norm, then the streams are added up with weights.
+"""Score fusion of any number of streams: scores are brought to one scale, then added up with weights.
 
-Source: "Late temporal modeling in 3D CNN architectures with BERT for action recognition", arXiv:2008.01232, whose
-two-stream results are sums 1:1.
+``l2``: each video's score is divided by its L2 norm, as in the two-stream results of "Late temporal modeling in 3D CNN
+architectures with BERT for action recognition", arXiv:2008.01232, which are sums 1:1. ``softmax``: scores become
+probabilities, and their weighted mean is one again.
 
-Axes: V videos, K classes.
+Axes: V videos, K classes, S streams.
 """
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.errors import ConfigError, UserError
 from training.evaluate import VideoScores
+from training.metrics import label_ranks, probabilities
+
+Method = Literal["l2", "softmax"]
+MOST_SUBSETS = 6
+"""Streams up to which every subset of them is measured; of more, the single ones and those that leave one out."""
+_MOST_WEIGHTS = 5000
+_FINEST = 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,16 +47,18 @@ class Fusion:
         ]
 
 
-def fuse(streams: Sequence[VideoScores], weights: Sequence[float] | None = None) -> Fusion:
+def fuse(streams: Sequence[VideoScores], weights: Sequence[float] | None = None, method: Method = "l2") -> Fusion:
     """Fuse two or more streams.
 
     Args:
         streams: Scores of the same part of the same split.
         weights: One per stream; all 1 if not given.
+        method: How scores are brought to one scale.
 
     Raises:
         ConfigError: If there are not as many weights as streams, or one is negative, or all are 0.
-        UserError: If classes, labels or parts differ, or no video is in all streams.
+        UserError: If classes, labels or parts differ, no video is in all streams, or the scores are of another scale
+            than the method takes.
     """
     weights = [1.0] * len(streams) if weights is None else [float(weight) for weight in weights]
     if len(streams) < 2:
@@ -54,19 +67,14 @@ def fuse(streams: Sequence[VideoScores], weights: Sequence[float] | None = None)
         raise ConfigError(
             f"fusion takes one weight of 0 or more per stream ({len(streams)}), not all 0, got {weights}."
         )
-    _check_same(streams)
-    rows = [{video: row for row, video in enumerate(stream.video_ids)} for stream in streams]
-    everywhere = set.intersection(*(set(of) for of in rows))
-    anywhere = set.union(*(set(of) for of in rows))
-    if not everywhere:
-        raise UserError("no video has a score in every stream. Evaluate all streams on the same split and part.")
-    videos = sorted(everywhere)
-    picks = [np.array([of[video] for video in videos]) for of in rows]
-    _check_labels(streams, picks, videos)
+    videos, picks, anywhere = _matched(streams)
     total_VK = np.zeros((len(videos), len(streams[0].classes)))
-    for stream, pick, weight in zip(streams, picks, weights, strict=True):
-        total_VK += weight * unit_scores(stream.scores[pick])
-    missing = [sorted(anywhere - set(of)) for of in rows]
+    for scaled_VK, weight in zip(_scaled(streams, picks, method), weights, strict=True):
+        total_VK += weight * scaled_VK
+    if method == "softmax":
+        total_VK /= sum(weights)
+    rows = [set(stream.video_ids) for stream in streams]
+    missing = [sorted(anywhere - of) for of in rows]
     rejected = {entry["video_id"]: entry for stream in streams for entry in stream.rejected}
     fused = VideoScores(
         video_ids=videos,
@@ -79,6 +87,8 @@ def fuse(streams: Sequence[VideoScores], weights: Sequence[float] | None = None)
             **{key: streams[0].about.get(key) for key in ("split", "part")},
             "modality": "+".join(str(stream.about.get("modality")) for stream in streams),
             "weights": weights,
+            "method": method,
+            "scale": "probabilities" if method == "softmax" else "sums",
             "streams": [stream.about for stream in streams],
             "num_missing": [len(videos) for videos in missing],
         },
@@ -91,6 +101,76 @@ def unit_scores(scores_VK: NDArray[np.float32]) -> NDArray[np.float64]:
     scores = scores_VK.astype(np.float64)
     norms_V1 = np.linalg.norm(scores, axis=1, keepdims=True)
     return np.asarray(np.divide(scores, norms_V1, out=np.zeros_like(scores), where=norms_V1 > 0))
+
+
+def fit_weights(streams: Sequence[VideoScores], method: Method = "l2") -> list[float]:
+    """Return the weights, with sum 1, that fuse the streams best; to be found on validation, and kept for the test.
+
+    All weights on an even grid are tried, up to 5,000 of them in steps of at least 1/20: highest top-1; of equal ones
+    the lowest mean rank of the labels, then the most even weights. Nothing is random.
+
+    Args:
+        streams: Scores of the validation part, in the order of the streams.
+        method: As in :func:`fuse`.
+
+    Raises:
+        UserError: As :func:`fuse`.
+    """
+    _, picks, _ = _matched(streams)
+    scaled = np.stack(list(_scaled(streams, picks, method)))
+    labels_V = streams[0].labels[picks[0]]
+    best: tuple[float, float, float] | None = None
+    chosen: list[float] = []
+    for weights in _grid(len(streams)):
+        ranks_V = label_ranks(np.tensordot(weights, scaled, axes=1), labels_V)
+        found = float((ranks_V < 1).mean()), -float(np.mean(ranks_V)), -float(np.square(weights).sum())
+        if best is None or found > best:
+            best, chosen = found, weights
+    return chosen
+
+
+def subsets(num_streams: int) -> list[tuple[int, ...]]:
+    """Return the streams of every row of an ablation table, single ones first, all of them last."""
+    sizes = range(1, num_streams + 1) if num_streams <= MOST_SUBSETS else (1, num_streams - 1, num_streams)
+    return [chosen for size in sizes for chosen in itertools.combinations(range(num_streams), size)]
+
+
+def _grid(num: int) -> Iterator[list[float]]:
+    """Yield weights with sum 1 on a grid as fine as is affordable."""
+    steps = next(n for n in range(_FINEST, 0, -1) if math.comb(n + num - 1, num - 1) <= _MOST_WEIGHTS or n == 1)
+    for bars in itertools.combinations(range(steps + num - 1), num - 1):
+        edges = (-1, *bars, steps + num - 1)
+        yield [(after - before - 1) / steps for before, after in itertools.pairwise(edges)]
+
+
+def _matched(streams: Sequence[VideoScores]) -> tuple[list[str], list[NDArray[np.int64]], set[str]]:
+    """Return the videos that all streams have, their rows in each stream, and the videos that any has."""
+    _check_same(streams)
+    rows = [{video: row for row, video in enumerate(stream.video_ids)} for stream in streams]
+    everywhere = set.intersection(*(set(of) for of in rows))
+    if not everywhere:
+        raise UserError("no video has a score in every stream. Evaluate all streams on the same split and part.")
+    videos = sorted(everywhere)
+    picks = [np.array([of[video] for video in videos]) for of in rows]
+    _check_labels(streams, picks, videos)
+    return videos, picks, set.union(*(set(of) for of in rows))
+
+
+def _scaled(
+    streams: Sequence[VideoScores], picks: Sequence[NDArray[np.int64]], method: Method
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the scores ``(V, K)`` of each stream on the scale of the method."""
+    for i, (stream, pick) in enumerate(zip(streams, picks, strict=True), start=1):
+        scores_VK = stream.scores[pick]
+        if method == "l2":
+            yield unit_scores(scores_VK)
+        elif stream.scale == "sums":
+            raise UserError(
+                f"stream {i} is a fusion of L2-normalised scores, which are no probabilities. Fuse its streams with "
+                "the others, or take --method l2."
+            )
+        else:
+            yield probabilities(scores_VK) if stream.scale == "logits" else scores_VK.astype(np.float64)
 
 
 def _check_same(streams: Sequence[VideoScores]) -> None:

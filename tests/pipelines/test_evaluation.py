@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines import average, evaluate
+from pipelines import average, evaluate, fuse
 from preprocessing.config import to_plain
 from preprocessing.recipe import FlowRecipe, FrameRecipe
 from preprocessing.shardset import ShardSet
@@ -144,6 +144,36 @@ def test_averaging_anew(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "holds scores of videos, whose views are averaged already" in capsys.readouterr().err
     assert average.cli(["ten/views.parquet", "--clips", "9"]) == 2
     assert "there is no clip 9: clips are numbered from 0 to" in capsys.readouterr().err
+
+
+def test_three_streams_are_fused_with_every_subset(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = {name: ShardSet.open(str(kept / "sets" / name)) for name in ("rgb", "flow")}
+    tables: dict[str, list[str]] = {"val": [], "train": []}
+    for i, name in enumerate(("rgb", "flow", "flow")):
+        checkpoint = make_checkpoint(tmp_path / str(i) / "best.pt", sets[name], ProtocolRecipe(), seed=i)
+        for part, paths in tables.items():
+            assert evaluate.cli([checkpoint, "--part", part]) == 0
+            paths.append(str(tmp_path / str(i) / f"split1-{part}-single" / "scores.parquet"))
+    capsys.readouterr()
+    args = [*tables["train"], "--tracking-uri", str(tmp_path / "mlflow.db")]
+    assert fuse.cli([*args, "--method", "softmax", "--fit", *tables["val"], "--output", "fused"]) == 0
+    printed = capsys.readouterr().out
+    names = ["rgb", "flow 2", "flow 3", "rgb + flow 2", "rgb + flow 3", "flow 2 + flow 3", "fused"]
+    assert [line[:15].rstrip() for line in printed.splitlines()[1:8]] == names
+    assert "mean of the probabilities, weights fitted on validation; weights: rgb " in printed
+    assert "(McNemar, exact)" in printed
+    fused = read_scores("fused/scores.parquet")
+    assert sum(fused.about["weights"]) == pytest.approx(1)
+    np.testing.assert_allclose(fused.scores.sum(axis=1), 1, rtol=1e-5)
+    assert "## Every subset of the streams" in (tmp_path / "fused" / "report" / "report.md").read_text()
+    assert fuse.cli([*args, "--fit", *tables["train"]]) == 2
+    assert "weights that have seen the test measure nothing" in capsys.readouterr().err
+    assert fuse.cli([*args, "--fit", *tables["val"][::-1]]) == 2
+    assert "stream 1 is of modality rgb, its validation scores of flow" in capsys.readouterr().err
+    assert fuse.cli([*args, "--fit", tables["val"][0]]) == 2
+    assert "--fit takes one table per stream (3)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Scores of videos, their table, and their fusion, against hand-worked numbers."""
+"""Scores of videos and of views, and their tables, against hand-worked numbers."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,6 @@ from preprocessing.sampling import multi_clips
 from training.data import check_videos
 from training.evaluate import (
     Scorer,
-    VideoScores,
     average,
     evaluate,
     file_digest,
@@ -26,7 +25,6 @@ from training.evaluate import (
     score_views,
     write_scores,
 )
-from training.fusion import fuse, unit_scores
 from training.models import Recognizer, build_recognizer
 from training.protocol import ProtocolRecipe
 from training.recipe import DataRecipe
@@ -45,19 +43,6 @@ def recognizer(num_classes: int = 3, modality: str = "rgb") -> Recognizer:
         clip_length=4,
         size=16,
         width=0.125,
-    )
-
-
-def table(
-    scores: list[list[float]], ids: str = "abc", labels: tuple[int, ...] = (0, 1, 1), **about: str
-) -> VideoScores:
-    return VideoScores(
-        video_ids=list(ids),
-        labels=np.array(labels[: len(ids)]),
-        scores=np.array(scores, np.float32),
-        num_clips=np.ones(len(ids), np.int64),
-        classes=["open", "close"],
-        about=about,
     )
 
 
@@ -125,7 +110,7 @@ def test_scores_come_back_from_their_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(after.num_clips, before.num_clips)
     assert after.metrics().as_numbers() == before.metrics().as_numbers()
     first = file_digest(uri)
-    write_scores(uri, table([[1, 0], [0, 1], [0, 1]]))
+    write_scores(uri, evaluate(recognizer(), make_shards(), DATA, part="train"))
     assert file_digest(uri) != first
 
 
@@ -208,54 +193,3 @@ def test_files_that_are_no_scores(tmp_path: Path) -> None:
     ]:
         with pytest.raises(UserError, match=words):
             read_scores(str(tmp_path / name))
-
-
-def test_fusion_by_hand() -> None:
-    rgb = table([[3, 4], [0, 2], [-5, 12]], modality="rgb")  # norms 5, 2, 13
-    flow = table([[8, 6], [1, 0], [0, 0]], modality="flow")  # norms 10, 1, 0
-    result = fuse([rgb, flow])
-    np.testing.assert_allclose(result.scores.scores, [[1.4, 1.4], [1, 1], [-5 / 13, 12 / 13]], rtol=1e-6)
-    assert result.scores.about["modality"] == "rgb+flow"
-    assert result.scores.num_clips.tolist() == [2, 2, 2]
-    weighted = fuse([rgb, flow], [1, 0.5]).scores
-    np.testing.assert_allclose(weighted.scores[0], [0.6 + 0.4, 0.8 + 0.3], rtol=1e-6)
-    assert weighted.metrics().top[1] == pytest.approx(2 / 3)  # a: 1.0 < 1.1, wrong; b and c right
-
-
-def test_the_scale_of_a_stream_does_not_matter() -> None:
-    rng = np.random.default_rng(0)
-    a, b = (rng.normal(size=(3, 2)).astype(np.float32) for _ in range(2))
-    np.testing.assert_allclose(
-        fuse([table(a), table(1000 * b)]).scores.scores,  # type: ignore[arg-type]
-        fuse([table(a), table(b)]).scores.scores,  # type: ignore[arg-type]
-        rtol=1e-5,
-    )
-    np.testing.assert_allclose(np.linalg.norm(unit_scores(a), axis=1), 1)
-
-
-def test_videos_are_matched_by_name_and_missing_ones_named() -> None:
-    rgb = table([[1, 0], [0, 1], [0, 1]], ids="abc")
-    flow = table([[0, 1], [1, 0]], ids="ca", labels=(1, 0))
-    result = fuse([rgb, flow])
-    assert result.scores.video_ids == ["a", "c"]
-    np.testing.assert_allclose(result.scores.scores, [[2, 0], [0, 2]])
-    assert result.missing == [[], ["b"]]
-    assert result.notes() == ["stream 2 has no score for 1 of 3 videos, which are left out: b"]
-
-
-def test_streams_that_do_not_fit_are_refused() -> None:
-    a = table([[1, 0], [0, 1], [0, 1]], part="val")
-    other = table([[1, 0], [0, 1], [0, 1]], part="val")
-    other.classes[1] = "shut"
-    with pytest.raises(UserError, match=r"different classes \(2 and 2; first difference: 'close', 'shut'\)"):
-        fuse([a, other])
-    with pytest.raises(UserError, match="1 of 3 videos different labels, the first is b"):
-        fuse([a, table([[1, 0]] * 3, labels=(0, 0, 1), part="val")])
-    with pytest.raises(UserError, match="part 'val' and 'test'"):
-        fuse([a, table([[1, 0]] * 3, part="test")])
-    with pytest.raises(UserError, match="no video has a score in every stream"):
-        fuse([a, table([[1, 0]] * 3, ids="xyz", part="val")])
-    with pytest.raises(ConfigError, match="one weight"):
-        fuse([a, a], [1.0])
-    with pytest.raises(ConfigError, match="2 or more score tables, got 1"):
-        fuse([a])
