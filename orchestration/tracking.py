@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -174,6 +174,19 @@ class Tracker:
             return False
         return True
 
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags, in place of earlier ones. Says so if the store is out of reach."""
+        try:
+            for key, value in values.items():
+                self._client.set_tag(self.address.run_id, key, value)
+        except Exception as error:  # a tag is worth less than the work that it is about
+            print(f"MLflow did not take the tags {', '.join(values)}: {_reason(error)}", file=sys.stderr)
+
+    def is_open(self) -> bool:
+        """Whether nobody has closed the run yet."""
+        with _explained(self.address.tracking_uri):
+            return str(self._client.get_run(self.address.run_id).info.status) == "RUNNING"
+
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a local file, or a folder's files, with the run. Says so if the store is out of reach."""
         try:
@@ -220,6 +233,17 @@ def running(tracker: Tracker) -> Iterator[Tracker]:
         raise
     finally:
         tracker.end(status)
+
+
+def end_strays(parent: RunAddress, known: Sequence[str]) -> None:
+    """Close, as KILLED, children of a run that are open and not ``known``: their maker was killed right after."""
+    client = _connect(parent.tracking_uri)
+    with _explained(parent.tracking_uri):
+        experiment = client.get_run(parent.run_id).info.experiment_id
+        query = f"tags.`mlflow.parentRunId` = '{parent.run_id}' and attributes.status = 'RUNNING'"
+        for run in client.search_runs([experiment], query, max_results=_PAGE):
+            if run.info.run_id not in known:
+                client.set_terminated(run.info.run_id, "KILLED")
 
 
 def code_version(program: str) -> dict[str, str]:
@@ -273,6 +297,10 @@ def _experiment(client: MlflowClient, tracking_uri: str, name: str) -> str:
             artifacts = Path(tracking_uri.removeprefix("sqlite:///")).with_name("mlartifacts").as_uri()
         training = {"mlflow.experimentKind": "custom_model_development"}  # or the page is one of language models
         return str(client.create_experiment(name, artifact_location=artifacts, tags=training))
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
 @contextmanager

@@ -128,7 +128,7 @@ def _record(
         sent = tracker.last_step("epoch/val_loss")
         for row in result.summary.history:  # those that a killed driver could not send
             if row["epoch"] > sent:
-                tracker.metrics(_epoch_metrics(row), row["epoch"])
+                tracker.metrics(results.epoch_metrics(row), row["epoch"])
     tracker.artifact_of(result.summary.checkpoint)
     tracker.artifact_of(storage.join(output, "last.pt"))
     best = result.summary.best
@@ -142,12 +142,6 @@ def _record(
         tracker,
         "report",
     )
-
-
-def _epoch_metrics(row: dict[str, Any]) -> dict[str, float]:
-    """The numbers of an epoch under the names that MLflow's page groups them by."""
-    names = ("train_", "val_", "lr", "seconds", "clips_per_s", "skipped")
-    return {f"epoch/{key}": value for key, value in row.items() if key.startswith(names)}
 
 
 class _Hearing:
@@ -196,7 +190,9 @@ class _Hearing:
         )
 
     def _epoch(self, event: Event) -> None:
-        self._tracker.metrics(_epoch_metrics(event), event["epoch"])
+        from orchestration.results import epoch_metrics
+
+        self._tracker.metrics(epoch_metrics(event), event["epoch"])
         self._tracker.flush()
         self._line.close(
             f"epoch {event['epoch']}/{event['num_epochs']}: train loss {event['train_loss']:.3f}, top-1 "

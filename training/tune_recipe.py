@@ -1,6 +1,6 @@
 """The table ``[tune]`` of a recipe: which of its fields are searched, how, and when a trial is given up."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from preprocessing.errors import ConfigError
