@@ -221,6 +221,20 @@ class Tracker:
             print(f"MLflow did not close the run: {str(error).splitlines()[0][:200]}", file=sys.stderr)
 
 
+def open_run(folder: str, tracking_uri: str, experiment: str, tags: Mapping[str, str]) -> Tracker:
+    """Go on with the run that ``folder`` says it is, or start one of the folder's name.
+
+    Raises:
+        UserError: If the store cannot be reached, or has no such run.
+    """
+    known = RunAddress.load(folder)
+    if known is not None and known.tracking_uri == tracking_uri:
+        return Tracker.resume(known)
+    tracker = Tracker.start(tracking_uri, experiment, storage.name_of(folder), tags)
+    tracker.address.save(folder)
+    return tracker
+
+
 @contextmanager
 def running(tracker: Tracker) -> Iterator[Tracker]:
     """Close the run as what the block's end makes of it."""

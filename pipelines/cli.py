@@ -11,6 +11,7 @@ PROGRAMS = {
     "extract-flow": ("extract_flow", "videos to Parquet shards of TV-L1 optical flow"),
     "describe": ("describe", "print a network's parts, with shapes, parameters and multiply-adds"),
     "train": ("train", "train a recognizer from a recipe"),
+    "tune": ("tune", "search over the fields of a recipe"),
     "evaluate": ("evaluate", "score the videos of a split with a trained recognizer"),
     "attend": ("attend", "draw which moments of a clip a BERT head looks at"),
     "average": ("average", "average stored scores anew: other views, another mean, over splits"),

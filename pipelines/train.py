@@ -96,9 +96,6 @@ def _open_run(
     """Go on with the MLflow run of ``output``, or start one."""
     from orchestration import tracking
 
-    known = tracking.RunAddress.load(output)
-    if known is not None and known.tracking_uri == store:
-        return tracking.Tracker.resume(known)
     tags = {
         **tracking.code_version("train"),
         "modality": shards.modality,
@@ -107,10 +104,7 @@ def _open_run(
         "recipe_digest": recipe.digest(),
         "run_folder": output,
     }
-    name = storage.name_of(output)
-    tracker = tracking.Tracker.start(store, config.experiment, name, tags)
-    tracker.address.save(output)
-    return tracker
+    return tracking.open_run(output, store, config.experiment, tags)
 
 
 def _record(
