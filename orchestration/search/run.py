@@ -153,6 +153,9 @@ class _Suggestions(Searcher):
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """What came of a leg is told by :class:`_Decisions`."""
 
+    def __reduce__(self) -> Any:
+        return Searcher, ()  # Tune writes us into a file that nobody reads
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing."""
 
@@ -169,6 +172,9 @@ class _Decisions(FIFOScheduler):
     def __init__(self, planner: Planner) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._planner, self._told = planner, set[str]()
+
+    def __reduce__(self) -> Any:
+        return FIFOScheduler, ()
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number = unpacked(trial.config).number

@@ -1,0 +1,63 @@
+"""What is left of a trial on disk: its numbers and recipe always, its weights if it is among the best."""
+
+from collections.abc import Sequence
+
+from orchestration.results import save_history
+from orchestration.search.records import Record, ranking, trial_folder
+from orchestration.search.trials import Job
+from preprocessing import storage
+from preprocessing.config import to_plain, to_toml
+from training.loop import BEST_FILE, LAST_FILE
+from training.state import STATE_FILE
+
+RECIPE_FILE = "recipe.toml"
+_SCRATCH = ".ray"
+
+
+class Keeper:
+    """Tidies up behind trials that have ended.
+
+    Args:
+        job: What the trials have in common.
+    """
+
+    def __init__(self, job: Job) -> None:
+        assert job.base.tune is not None, "a search was checked before"
+        self._job, self._tune = job, job.base.tune
+        self._described: set[int] = set()
+        self._emptied: set[int] = set()
+
+    def tidy(self, records: Sequence[Record], at_work: int | None = None) -> None:
+        """Write what ended trials leave, and delete what nobody needs of them.
+
+        Args:
+            records: All trials.
+            at_work: One whose processes may not have ended yet: it is left for the next time.
+        """
+        ended = [record for record in records if record.ended]
+        best = ranking([r for r in ended if r.state != "failed"], self._tune.metric, self._tune.sign)
+        kept = {record.number for record in best[: self._tune.keep]}
+        for record in ended:
+            if record.number not in self._described:
+                self._describe(record)
+            if record.number != at_work and record.number not in self._emptied:
+                self._empty(record, weights=record.number not in kept)
+
+    def _describe(self, record: Record) -> None:
+        best = record.best(self._tune.metric, self._tune.sign)
+        generation = int(best["generation"]) if best is not None else record.generation
+        folder = trial_folder(self._job.output, record.number, generation)
+        storage.make_folder(folder)
+        recipe = to_plain(self._job.recipe(record.values_at(generation), record.seed))
+        storage.write_bytes(storage.join(folder, RECIPE_FILE), to_toml(recipe).encode())
+        save_history(folder, record.rows)
+        self._described.add(record.number)
+
+    def _empty(self, record: Record, weights: bool) -> None:
+        for generation in range(record.generation + 1):
+            folder = trial_folder(self._job.output, record.number, generation)
+            storage.delete_folder(storage.join(folder, _SCRATCH))  # of workers whose trial was stopped
+            for name in (STATE_FILE, *((BEST_FILE, LAST_FILE) if weights else ())):
+                storage.delete_file(storage.join(folder, name))
+        if weights:
+            self._emptied.add(record.number)

@@ -1,0 +1,184 @@
+"""A search in MLflow: a parent run, and a child for every trial. The driver writes it, in a thread beside the search.
+
+What MLflow holds is made to agree with the records of the trials: rows that it lacks are sent, and a run whose trial
+has ended is closed. So a restart repairs what a killed driver, or a store that was away, left behind.
+"""
+
+import copy
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestration.results import epoch_metrics
+from orchestration.search.records import Record, Row, ranking, trial_folder
+from orchestration.search.trials import Job
+from orchestration.tracking import RunAddress, Tracker, end_strays
+from preprocessing import storage
+from preprocessing.config import flatten, to_plain
+from preprocessing.errors import UserError
+from training.loop import BEST_FILE
+from training.tune_recipe import TuneRecipe
+
+BEST = "best"
+"""Tag of the best trial's run: "true"."""
+_STATUS = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
+_LAST = "epoch/val_loss"
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best trial of a search."""
+
+    record: Record
+    row: Row
+    """Its best epoch."""
+    folder: str
+    """Where it was trained to that epoch."""
+
+    @property
+    def checkpoint(self) -> str:
+        """The weights that are kept of it."""
+        return storage.join(self.folder, BEST_FILE)
+
+
+def winner(records: Sequence[Record], tune: TuneRecipe, output: str) -> Winner | None:
+    """Return the best of the trials that did not fail; None if there is none."""
+    ranked = ranking([record for record in records if record.state != "failed"], tune.metric, tune.sign)
+    if not ranked:
+        return None
+    row = ranked[0].best(tune.metric, tune.sign)
+    assert row is not None, "only trials with epochs are ranked"
+    return Winner(ranked[0], row, trial_folder(output, ranked[0].number, int(row["generation"])))
+
+
+class Recorder:
+    """Keeps MLflow up to date. :meth:`changed` returns at once; the rest waits for what was told before.
+
+    Args:
+        parent: The search's run.
+        job: What its trials have in common.
+        records: Trials of earlier calls.
+    """
+
+    def __init__(self, parent: Tracker, job: Job, records: Sequence[Record]) -> None:
+        assert job.base.tune is not None, "a search was checked before"
+        self._parent, self._job, self._tune = parent, job, job.base.tune
+        self._children: dict[int, Tracker] = {}
+        self._sent: dict[int, int] = {}
+        self._closed: set[int] = set()
+        self._latest: dict[int, Record] = {}
+        self._told = False
+        self._thread = ThreadPoolExecutor(1, "mlflow")
+        known = [address.run_id for record in records if (address := self._address(record)) is not None]
+        end_strays(parent.address, known)
+        for record in records:
+            self.changed(record, False)
+
+    def changed(self, record: Record, live: bool) -> None:
+        """Bring a trial's run up to date, soon."""
+        self._thread.submit(self._update, copy.deepcopy(record))
+
+    def close(self) -> bool:
+        """Send all that is left and close the runs of trials that are not at work any more; say if all arrived."""
+        self._thread.shutdown(wait=True)
+        for record in list(self._latest.values()):
+            self._update(record)
+        for number, child in self._children.items():
+            if number not in self._closed:
+                child.end("KILLED")
+        return all(number in self._closed for number, record in self._latest.items() if record.ended)
+
+    def crown(self, best: Winner) -> None:
+        """Tag the best trial's run, and no other, and keep its weights with it. After :meth:`close`."""
+        for number, record in self._latest.items():
+            address = self._address(record)
+            child = None if address is None else self._children.get(number) or Tracker.attach(address)
+            if child is None:
+                continue
+            is_best = number == best.record.number
+            child.tags({BEST: str(is_best).lower()})
+            if is_best:
+                child.address.save(best.folder)  # an evaluation of it finds its run
+                child.artifact_of(best.checkpoint)
+                self._parent.tags({"best_trial": str(number), "best_run": child.address.run_id})
+        self._parent.metrics({f"best_{self._tune.metric}": best.row[self._tune.metric]}, self._num_ended())
+
+    def _update(self, record: Record) -> None:
+        self._latest[record.number] = record
+        if record.number in self._closed:
+            return
+        try:
+            child = self._children.get(record.number) or self._open(record)
+        except UserError as error:  # the records hold it all
+            if not self._told:
+                self._told = True
+                print(f"MLflow is out of reach; trials are recorded later: {error}", file=sys.stderr)
+            return
+        for row in record.rows:
+            if row["epoch"] > self._sent[record.number]:
+                values = flatten(record.values_at(row["generation"])) if record.takeovers else {}
+                child.metrics({**epoch_metrics(row), **_numbers(values)}, row["epoch"])
+                self._sent[record.number] = row["epoch"]
+        if record.ended and record.number not in self._closed:
+            self._end(record, child)
+
+    def _open(self, record: Record) -> Tracker:
+        """Find the trial's run, or make it."""
+        address = self._address(record)
+        if address is not None and address.tracking_uri == self._parent.address.tracking_uri:
+            child = Tracker.attach(address) if record.ended else None
+            if child is not None and not child.is_open():
+                self._closed.add(record.number)
+            else:
+                child = Tracker.resume(address)
+            self._sent[record.number] = child.last_step(_LAST)
+        else:
+            name = f"{storage.name_of(self._job.output)} {record.number:04d}"
+            tags = {"mlflow.parentRunId": self._parent.address.run_id, "trial": str(record.number)}
+            child = Tracker.start(self._parent.address.tracking_uri, self._parent.address.experiment, name, tags)
+            child.address.save(trial_folder(self._job.output, record.number))
+            recipe = to_plain(self._job.recipe(record.values, record.seed))
+            recipe.pop("tune")
+            child.params(flatten(recipe))
+            self._sent[record.number] = 0
+        self._children[record.number] = child
+        return child
+
+    def _end(self, record: Record, child: Tracker) -> None:
+        taken = [f"epoch {item.epoch}: from trial {item.donor}, {item.values}" for item in record.takeovers]
+        tags = {"state": record.state, "reason": record.reason, "takeovers": "; ".join(taken)}
+        child.tags({key: value for key, value in tags.items() if value})
+        best = record.best(self._tune.metric, self._tune.sign)
+        numbers = {} if record.startup_s is None else {"startup_s": record.startup_s}
+        if best is not None:
+            numbers[f"best_{self._tune.metric}"] = best[self._tune.metric]
+        child.metrics(numbers, record.epoch)
+        child.end(_STATUS[record.state])
+        self._closed.add(record.number)
+        leader = winner([other for other in self._latest.values() if other.ended], self._tune, self._job.output)
+        if leader is not None:
+            self._parent.metrics({f"best_{self._tune.metric}": leader.row[self._tune.metric]}, self._num_ended())
+
+    def _num_ended(self) -> int:
+        return sum(record.ended for record in self._latest.values())
+
+    def _address(self, record: Record) -> RunAddress | None:
+        return RunAddress.load(trial_folder(self._job.output, record.number))
+
+
+def keep_pictures(parent: Tracker, folder: str, files: Mapping[str, bytes]) -> None:
+    """Write files into the search's folder and, as artifacts, to its run."""
+    for name, content in files.items():
+        path = storage.join(folder, name)
+        storage.write_bytes(path, content)
+        if storage.is_local(path):
+            parent.artifact(Path(path), "search")
+        else:
+            parent.artifact_of(path)
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    return {f"value/{key}": float(value) for key, value in values.items() if isinstance(value, (int, float))}

@@ -1,0 +1,69 @@
+"""A search in words, as a table and as pictures."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from orchestration.figures import to_png
+from orchestration.search.picture import draw_learning, draw_parallel
+from orchestration.search.records import Record, ranking
+from orchestration.search.space import Space
+from training.tune_recipe import TuneRecipe
+
+
+def outcome(record: Record, tune: TuneRecipe) -> str:
+    """One line about a trial that has ended."""
+    best = record.best(tune.metric, tune.sign)
+    values = ", ".join(f"{field} = {_text(value)}" for field, value in record.present_values.items())
+    came_to = (
+        f"{tune.metric} {_text(best[tune.metric])} after epoch {best['epoch']}" if best is not None else "no epoch"
+    )
+    reason = f": {record.reason}" if record.state == "failed" else ""
+    return f"trial {record.number} {record.state} at epoch {record.epoch}, {came_to}; {values}{reason}"
+
+
+def table(records: Sequence[Record], tune: TuneRecipe, most: int) -> list[str]:
+    """The best trials as lines of a table, and how many others there are."""
+    sound = ranking([record for record in records if record.state != "failed"], tune.metric, tune.sign)
+    rows = [["trial", "state", "epochs", tune.metric, *(records[0].values if records else ())]]
+    for record in sound[:most]:
+        best = record.best(tune.metric, tune.sign)
+        assert best is not None, "only trials with epochs are ranked"
+        cells = [str(record.number), record.state, str(record.epoch), _text(best[tune.metric])]
+        rows.append([*cells, *map(_text, record.values_at(int(best["generation"])).values())])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    failed = [record for record in records if record.state == "failed"]
+    more = len(sound) - most
+    if more > 0:
+        lines.append(f"and {more} more")
+    if failed:
+        lines.append(f"{len(failed)} failed; the first: trial {failed[0].number}: {failed[0].reason}")
+    return lines
+
+
+def files(records: Sequence[Record], space: Space, tune: TuneRecipe) -> dict[str, bytes]:
+    """What the search leaves for people: pictures, and a table of all trials."""
+    return {
+        "parallel.png": to_png(draw_parallel(records, space, tune)),
+        "learning.png": to_png(draw_learning(records, tune)),
+        "trials.csv": _csv(records, tune).encode(),
+    }
+
+
+def _csv(records: Sequence[Record], tune: TuneRecipe) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    fields = list(records[0].values) if records else []
+    writer.writerow(["trial", "state", "epochs", tune.metric, "best_epoch", "startup_s", "seed", *fields, "reason"])
+    for record in records:
+        best = record.best(tune.metric, tune.sign) or {}
+        numbers = [best.get(tune.metric, ""), best.get("epoch", ""), record.startup_s or "", record.seed]
+        values = record.present_values.values()
+        writer.writerow([record.number, record.state, record.epoch, *numbers, *values, record.reason])
+    return text.getvalue()
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
