@@ -23,7 +23,7 @@ class ViewOptions:
     average: Literal["logits", "softmax"] | None = None
     """What a video's score is the mean of; by default the recipe's test.average."""
     step: int | None = None
-    """Images from the start of one clip of multi to the next; by default the recipe's test.step, 0: no overlap."""
+    """Images from the start of one clip to the next: a sliding window, instead of the recipe's clips. 0: no overlap."""
     scale: float | None = None
     """Side of the crops as a part of the picture's shorter side; by default the recipe's test.scale, 0: that of the
     validation."""
@@ -40,6 +40,8 @@ class ViewOptions:
         given: dict[str, Any] = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.views is not None:
             given = {"step": 0, **given, "clips": _clips(self.views)}
+        elif self.step:
+            given["clips"] = "multi"
         return replace(protocol, **given)
 
 

@@ -181,7 +181,7 @@ def test_three_streams_are_fused_with_every_subset(
     [
         (["--views", "two"], "views must be single, multi, eccv2020 or a number of clips, got 'two'"),
         (["--views", "0"], "test.clips must be at least 1, got 0"),
-        (["--step", "2"], "test.step is for test.clips = multi, which is 'eccv2020'"),
+        (["--step", "2", "--views", "5"], "test.step is for test.clips = multi, which is 5"),
         (["--workers", "0"], "workers must be at least 1"),
         (["--workers", "2", "--device", "cuda:0"], "workers choose their own GPUs"),
         (["runs/other/best.pt", "--output", "x"], "--output is for one checkpoint"),

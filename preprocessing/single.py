@@ -1,0 +1,104 @@
+"""One video as a shard set of its own, in a folder that is thrown away: what reads sets can read new videos as well.
+
+The pictures are those that an extraction with the same recipe stores, byte for byte, JPEG included. They lie on the
+disk, not in memory, however long the video is.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from preprocessing import storage
+from preprocessing.config import from_mapping
+from preprocessing.errors import UserError
+from preprocessing.extract import extract_video
+from preprocessing.plan import PlannedShard, PlannedVideo
+from preprocessing.recipe import FlowRecipe, FrameRecipe, PoseRecipe
+from preprocessing.schema import FORMAT_VERSION
+from preprocessing.shards import file_digest, open_shard
+from preprocessing.shardset import ShardSet, VideoEntry
+from preprocessing.solving import FlowSolver
+from preprocessing.video import VideoFrames
+
+_SHARD = "shard-00000-of-00001.parquet"
+
+
+def recipe_of(plain: Mapping[str, Any], digest: str, where: str) -> FrameRecipe:
+    """Return the extraction recipe that :meth:`FrameRecipe.plain` made plain.
+
+    Args:
+        plain: As a shard set or a checkpoint keeps it.
+        digest: Of the recipe.
+        where: Named in errors.
+
+    Raises:
+        UserError: If this version would make other pictures.
+    """
+    kinds: dict[str, type[FrameRecipe]] = {"flow": FlowRecipe, "pose": PoseRecipe}
+    values = {key: value for key, value in plain.items() if key not in ("format", "modality")}
+    if plain.get("format") == FORMAT_VERSION:
+        recipe = from_mapping(kinds.get(str(plain.get("modality")), FrameRecipe), values, where)
+        if recipe.digest() == digest:
+            return recipe
+    raise UserError(
+        f"{where}: this version does not make the pictures that it was trained on (recipe {digest}). Use the version "
+        "that made them, or extract and train again."
+    )
+
+
+def video_set(
+    path: str,
+    folder: str,
+    recipe: FrameRecipe,
+    classes: Sequence[str],
+    solver: FlowSolver,
+    beat: Callable[[], None] = lambda: None,
+) -> ShardSet:
+    """Extract one video into ``folder`` and return it as a set of one video without a label.
+
+    Args:
+        path: Local path or URI; it is the video's id as well.
+        folder: A local folder, empty.
+        recipe: What is stored.
+        classes: Names of the classes that the set is said to have.
+        solver: Who solves flow.
+        beat: Called for every image.
+
+    Raises:
+        VideoError: If the video cannot be used.
+    """
+    uri = storage.join(folder, _SHARD)
+    video = PlannedVideo(path, path, 0, None)
+    is_flow = isinstance(recipe, FlowRecipe)
+    if isinstance(recipe, FlowRecipe):
+        solver = solver.ready(recipe.tvl1)
+    summary, spool = extract_video(video, recipe, VideoFrames, beat, solver)
+    digest = PlannedShard(_SHARD, (video,)).files_digest()
+    with open_shard(uri, recipe, digest, solver.name() if is_flow else None) as writer:
+        for row in spool.rows():
+            writer.append(row)
+        num_row_groups = writer.num_row_groups
+        writer.describe([summary])
+    entry = VideoEntry(
+        video_id=path,
+        label=-1,
+        label_name="",
+        splits={},
+        shard=_SHARD,
+        first_row_group=0,
+        num_row_groups=num_row_groups,
+        num_frames=summary.num_frames,
+        num_images=summary.num_images,
+        width=summary.width,
+        height=summary.height,
+        truncated=summary.truncated,
+        problem=summary.problem,
+    )
+    plain = {
+        "modality": recipe.modality,
+        "recipe": recipe.plain(),
+        "digest": recipe.digest(),
+        "content": file_digest(uri)[1],
+        "classes": list(classes),
+        "rejected": [],
+    }
+    return ShardSet(folder, plain, [entry])

@@ -1,0 +1,171 @@
+"""Predictions for new videos: the scores of evaluation, window by window, in bounded memory."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from orchestration.annotate import Window, annotate_video
+from pipelines import predict
+from preprocessing.recipe import FlowRecipe, FrameRecipe
+from preprocessing.shardset import ShardSet
+from preprocessing.single import video_set
+from preprocessing.solving import FlowSolver
+from tests.pipelines.test_evaluation import make_checkpoint
+from tests.sets import make_rows, make_set
+from tests.videos import moving_texture, write_video
+from training.evaluate import Scorer, VideoScores, average, score_views
+from training.fusion import fuse
+from training.predict import Stream
+from training.recipe import ProtocolRecipe
+
+LENGTHS = [9, 14, 5]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("predict")
+    rows = make_rows(folder / "videos", LENGTHS)
+    for name, recipe in (("rgb", FrameRecipe(width=80, height=60)), ("flow", FlowRecipe(width=80, height=60))):
+        shards = make_set(rows, folder / "sets" / name, recipe, solver=FlowSolver(backend="numba"))
+        make_checkpoint(folder / name / "best.pt", shards, ProtocolRecipe(clips="multi", crops=10), seed=len(name))
+    return folder
+
+
+@pytest.fixture
+def kept(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    return work
+
+
+def evaluated(work: Path, name: str) -> VideoScores:
+    """The scores of all videos from the set that extraction made."""
+    stream = Stream.load(str(work / name / "best.pt"))
+    shards = ShardSet.open(str(work / "sets" / name))
+    videos = sorted(shards.videos, key=lambda video: video.video_id)
+    scorer = Scorer(stream.recognizer, shards, videos, stream.data, stream.protocol)
+    return average(score_views(shards, videos, stream.data, stream.protocol, scorer, part=""))
+
+
+def predictions(folder: str = "predictions") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((Path(folder) / "predictions.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("names", [("rgb",), ("flow",), ("rgb", "flow")])
+def test_the_scores_are_those_of_evaluation(kept: Path, names: tuple[str, ...]) -> None:
+    checkpoints = [str(kept / name / "best.pt") for name in names]
+    assert predict.cli([str(kept / "videos"), "--checkpoint", *checkpoints]) == 0
+    tables = [evaluated(kept, name) for name in names]
+    expected = tables[0] if len(names) == 1 else fuse(tables).scores
+    found = predictions()["videos"]
+    assert [video["video"] for video in found] == expected.video_ids
+    # the pictures are the same bytes; views meet others in a batch
+    np.testing.assert_allclose([video["scores"] for video in found], expected.scores, rtol=1e-4, atol=1e-6)
+    with open("predictions/predictions.csv") as file:
+        rows = list(csv.DictReader(file))
+    best = [expected.classes[k] for k in expected.scores.argmax(axis=1)]
+    assert [row["class1"] for row in rows] == [video["top"][0]["class"] for video in found] == best
+    assert [video["frames"] for video in found] == sorted_lengths(found)
+
+
+@pytest.mark.parametrize("name", ["rgb", "flow"])
+def test_the_pictures_are_those_of_extraction_byte_for_byte(kept: Path, tmp_path: Path, name: str) -> None:
+    shards = ShardSet.open(str(kept / "sets" / name))
+    stored = shards.entry("class1/v01")
+    stream = Stream.load(str(kept / name / "best.pt"))
+    path = str(kept / "videos" / "class1" / "v01.mp4")
+    single = video_set(path, str(tmp_path), stream.extraction, stream.classes, FlowSolver(backend="numba"))
+    (entry,) = single.videos
+    indices = range(stored.num_images)
+    assert (entry.num_images, single.digest) == (stored.num_images, shards.digest)
+    assert single.read_jpegs(entry, indices) == shards.read_jpegs(stored, indices)
+
+
+def sorted_lengths(found: list[dict[str, Any]]) -> list[int]:
+    """Frames of the videos v00, v01, ..., in the order of the result."""
+    return [LENGTHS[int(video["video"][-2:])] for video in found]
+
+
+def test_a_sliding_window_over_a_longer_video(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_video(Path("long.mp4"), moving_texture(61), fps=10)
+    options = ["--checkpoint", str(kept / "rgb" / "best.pt"), "--step", "2", "--crops", "1", "--annotate"]
+    assert predict.cli(["long.mp4", *options]) == 0
+    (video,) = predictions()["videos"]
+    assert [window["first_frame"] for window in video["windows"]] == list(range(0, 58, 2))
+    assert [(video["windows"][i]["start_s"], video["windows"][i]["end_s"]) for i in (0, 28)] == [(0, 0.4), (5.6, 6.0)]
+    shares = [one["probability"] for one in video["windows"][3]["top"]]
+    assert sum(shares) == pytest.approx(1)
+    assert capsys.readouterr().out.startswith("long: class")
+    with av.open("predictions/long.mp4") as container:
+        stream = container.streams.video[0]
+        frames = list(container.decode(stream))
+        assert (len(frames), stream.width, stream.height, stream.average_rate) == (61, 320, 240 + 92, 10)
+
+
+def test_what_is_written_below_a_frame(kept: Path, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", [np.zeros((48, 66, 3), np.uint8)] * 6)
+    early = Window(0, 2, (("kick", 1.0), ("wave $x$", 0.0)), True)
+    late = Window(3, 5, (("wave $x$", 0.0), ("kick", 0.0)), True)
+    assert annotate_video(str(path), str(tmp_path / "out.mp4"), [early, late], 25.0) == 6
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        panels = [frame.to_ndarray(format="rgb24")[-92:].astype(int) for frame in container.decode(video=0)]
+    blue = [int(((panel[..., 2] - panel[..., 0]) > 60).sum()) for panel in panels]
+    assert min(blue[:3]) > 5000
+    assert max(blue[3:]) < 500
+
+
+def test_videos_that_cannot_be_read_are_said_and_the_others_are_done(
+    kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("bad.mp4").write_bytes(b"no video")
+    write_video(Path("bad/bad.mp4"), moving_texture(6))
+    args = ["bad.mp4", "bad/bad.mp4", "--checkpoint", str(kept / "rgb" / "best.pt")]
+    assert predict.cli(args) == 1
+    assert "bad: left out: decode: 0 frames, at least 2 are needed" in capsys.readouterr().out
+    first, second = predictions()["videos"]
+    assert first["problem"].startswith("decode: 0 frames")
+    assert (second["video"], second["frames"]) == ("bad-2", 6)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["absent.mp4", "--checkpoint", "{rgb}"], "absent.mp4: there is no such video or folder"),
+        ([".", "--checkpoint", "{rgb}"], "there is no video in this folder"),
+        (["{videos}", "--checkpoint", "{rgb}", "--weights", "1", "2"], "one number per checkpoint (1)"),
+        (["{videos}", "--checkpoint", "{rgb}", "--top", "0"], "batch and top must be at least 1"),
+        (["{videos}", "--checkpoint", "{videos}/class0/v00.mp4"], "not a kinebert checkpoint"),
+    ],
+)
+def test_mistakes(kept: Path, args: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    names = {"rgb": str(kept / "rgb" / "best.pt"), "videos": str(kept / "videos")}
+    assert predict.cli([arg.format(**names) for arg in args]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not Path("predictions/predictions.json").exists()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_length(kept: Path, tmp_path: Path) -> None:
+    """Peak memory of a video of 4,000 frames and of one of 400; all decoded frames of it would be 78 MB."""
+    peaks = []
+    for length in (400, 4000):
+        path = write_video(tmp_path / f"{length}.mp4", moving_texture(length))
+        code = (
+            "import resource, sys; from pipelines import predict; predict.cli(sys.argv[1:]); "
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        args = [str(path), "--checkpoint", str(kept / "rgb" / "best.pt"), "--step", "4", "--annotate"]
+        done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout.split()[-1]) / 1024)
+    assert peaks[1] < peaks[0] + 30, peaks
