@@ -153,6 +153,8 @@ class _Hearing:
             self._step(event)
         elif kind == "epoch":
             self._epoch(event)
+        elif kind == "stage":
+            print(f"stage {event['stage']} of {event['num_stages']}: clips of {event['clip_length']}", flush=True)
         elif kind == "left_out":
             print(f"epoch {event['epoch']}, step {event['step']} left out: {event['reason']}", file=sys.stderr)
         elif kind == "early_stop":

@@ -170,6 +170,9 @@ def to_toml(plain: Mapping[str, Any], table: str = "") -> str:
         if isinstance(value, Mapping):
             name = f"{table}.{key}" if table else key
             tables.append(f"\n[{name}]\n{to_toml(value, name)}")
+        elif isinstance(value, (list, tuple)) and value and all(isinstance(item, Mapping) for item in value):
+            name = f"{table}.{key}" if table else key
+            tables += [f"\n[[{name}]]\n{to_toml(item, name)}" for item in value]
         elif value is not None:  # JSON's strings, numbers, lists and booleans are TOML's as well
             lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}\n")
     return "".join([*lines, *tables])

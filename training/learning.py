@@ -163,5 +163,21 @@ class MixRecipe:
         return max(self.mixup, self.cutmix) > 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class StageRecipe:
+    """A stage of progressive training: what is otherwise than in the rest of the recipe."""
+
+    clip_length: int
+    """Images in a clip."""
+    epochs: int
+    """Passes over the training part."""
+    batch_size: int | None = None
+    """Clips per update of the weights; left out, the recipe's."""
+    micro_batch: int | None = None
+    """Clips that one worker feeds at once; left out, the recipe's. Long clips need a small one."""
+    lr: float | None = None
+    """Learning rate that the stage begins with; left out, that of optim."""
+
+
 def _rising(values: Sequence[int]) -> bool:
     return all(a < b for a, b in pairwise(values))

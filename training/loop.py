@@ -15,7 +15,7 @@ import torch
 from preprocessing import storage
 from preprocessing.config import to_plain
 from preprocessing.errors import UserError
-from preprocessing.ordering import num_steps, share
+from preprocessing.ordering import share
 from training.checkpoints import save_recognizer
 from training.collective import from_first, is_active, world_sum
 from training.data import Batch, ClipDataset, ClipLoader, Shards, TrainBatches, check_videos, in_batches, limit_threads
@@ -28,6 +28,7 @@ from training.metrics import MetricSums
 from training.progress import Event, Progress
 from training.recipe import TrainRecipe
 from training.schedule import Schedule
+from training.stages import Stage, carry_weights, plan_stages
 from training.state import TrainState, about, check_continues, load_state, save_state
 from training.worker import WorkerContext as WorkerContext
 
@@ -64,8 +65,9 @@ def train(
     """Train a recognizer, or go on where an earlier run of the same recipe in ``output`` was ended.
 
     Every rank calls ``emit`` with the same events at the same points, plain dictionaries with a key ``event``:
-    ``start`` once, ``step`` after every update, ``epoch`` after every validation, ``left_out`` when an update was,
-    ``early_stop`` when the recipe's patience has ended. The caller decides which rank speaks.
+    ``start`` once, ``stage`` when a further one begins, ``step`` after every update, ``left_out`` before it where there
+    was none, ``epoch`` after every validation, ``early_stop`` when the recipe's patience has ended. The caller decides
+    which rank speaks.
 
     Args:
         recipe: Its ``workers`` is taken from ``worker``.
@@ -73,7 +75,7 @@ def train(
         worker: This process.
         output: Folder for ``state.pt`` (to go on), ``best.pt`` (the recognizer with the best validation top-1; of
             equal ones that with the lower loss) and ``last.pt`` (that of the last epoch, which nothing has chosen).
-            Only rank 0 reads and writes it.
+            Only rank 0 reads and writes it. Stages before the last one leave ``stage1_best.pt`` and so on.
         emit: Called between steps; time that it takes is time that training waits.
         pause_after: Return when so many epochs are done, as if killed then: the same call without it goes on.
 
@@ -84,47 +86,75 @@ def train(
     if is_active() != (worker.world_size > 1):
         raise AssertionError(f"{worker.world_size} workers, but torch.distributed is {is_active()=}")
     limit_threads(worker.num_threads)
-    whole = pinned(recipe).on(worker.world_size)
+    whole, output = pinned(recipe).on(worker.world_size), storage.resolve_uri(output)
+    from_first(lambda: storage.check_writable(output), worker.rank)
+    state = from_first(lambda: load_state(output), worker.rank)
+    if state is not None:
+        check_continues(state, whole.identity(), about(shards), output)
+    stages = plan_stages(whole, len(check_videos(shards, whole.data, whole.data.train_part)[0]))
+    first = 0 if state is None else state.stage
     with deterministic(recipe.deterministic):
-        return _Training(whole, shards, worker, storage.resolve_uri(output), emit).run(pause_after)
+        for stage in stages[first:]:
+            training = _Training(whole, stage, shards, worker, output, emit)
+            summary = training.run(state, stage.number == first, pause_after)
+            if stage.is_last or not training.ended:
+                break
+            state = training.begin_next(stages[stage.number + 1])
+    return summary
 
 
 class _Training:
+    """One stage of a training."""
+
     def __init__(
-        self, recipe: TrainRecipe, shards: Shards, worker: WorkerContext, output: str, emit: Callable[[Event], None]
+        self,
+        whole: TrainRecipe,
+        stage: Stage,
+        shards: Shards,
+        worker: WorkerContext,
+        output: str,
+        emit: Callable[[Event], None],
     ) -> None:
-        self.recipe, self.shards, self.worker, self.output = recipe, shards, worker, output
+        self.whole, self.stage, self.shards, self.worker, self.output = whole, stage, shards, worker, output
+        self.recipe = recipe = stage.recipe
         self.train_videos, notes = check_videos(shards, recipe.data, recipe.data.train_part)
         self.val_videos, more = check_videos(shards, recipe.data, recipe.data.val_part)
         self.notes = [*notes, *more]
-        self.num_steps = num_steps(len(self.train_videos), recipe.batch_size)
-        self.progress = Progress(emit, recipe.epochs, self.num_steps, worker.world_size)
+        self.progress = Progress(emit, whole.epochs, stage, worker.world_size)
         torch.manual_seed(recipe.seed)
         model, about_weights = initial_recognizer(recipe, shards)
         self.notes += about_weights
         self.learner = Learner(recipe, model, worker, [video.video_id for video in self.train_videos])
-        lr = recipe.optim.scaled_lr(recipe.batch_size)
-        self.schedule = Schedule(recipe.optim, self.num_steps, recipe.epochs, lr)
-        self.epoch, self.step, self.sums = 0, 0, np.zeros(_NUM_SUMS)
+        self.schedule = Schedule(
+            recipe.optim, stage.num_steps, recipe.epochs, recipe.optim.scaled_lr(recipe.batch_size)
+        )
+        self.epoch, self.step, self.sums = stage.first_epoch, 0, np.zeros(_NUM_SUMS)
         self.best: dict[str, Any] | None = None
         self.history: list[dict[str, Any]] = []
         self.saved_at = time.monotonic()
 
-    def run(self, pause_after: int | None) -> TrainSummary:
-        from_first(lambda: storage.check_writable(self.output), self.worker.rank)
-        resumed = self._resume()
-        self.progress.start(
-            resumed=resumed,
-            train_videos=len(self.train_videos),
-            val_videos=len(self.val_videos),
-            num_classes=len(self.shards.classes),
-            num_parameters=self.learner.num_parameters,
-            notes=self.notes,
-        )
+    @property
+    def ended(self) -> bool:
+        """Whether the last epoch of the stage is over, or no better one is waited for."""
+        return self.epoch >= self.stage.end_epoch or self._stalled()
+
+    def run(self, state: TrainState | None, is_first: bool, pause_after: int | None) -> TrainSummary:
+        if state is not None:
+            self._go_on(state)
+        if is_first:
+            self.progress.start(
+                resumed=None if state is None else {"epoch": self.epoch, "step": self.step},
+                train_videos=len(self.train_videos),
+                val_videos=len(self.val_videos),
+                num_classes=len(self.shards.classes),
+                num_parameters=self.learner.num_parameters,
+                notes=self.notes,
+            )
+        else:
+            self.progress.next_stage()
         batches = self._train_batches()
         val_loader = self._val_loader()
-        last = self.recipe.epochs if pause_after is None else min(pause_after, self.recipe.epochs)
-        while self.epoch < last and not self._stalled():
+        while not self.ended and (pause_after is None or self.epoch < pause_after):
             began = time.monotonic()
             clips_before = self.sums[2]
             self._train_epoch(batches)
@@ -133,12 +163,12 @@ class _Training:
         assert self.best is not None, "there is at least one epoch"
         if self._stalled():
             self.progress.early_stop(self.epoch, self.best)
-        if self.epoch >= self.recipe.epochs or self._stalled():
+        if self.ended:
             from_first(partial(self._save_recognizer, LAST_FILE, self.history[-1]), self.worker.rank)
         return TrainSummary(
             best=self.best,
             history=self.history,
-            checkpoint=storage.join(self.output, BEST_FILE),
+            checkpoint=storage.join(self.output, self.stage.file(BEST_FILE)),
             num_parameters=self.learner.num_parameters,
             notes=self.notes,
         )
@@ -157,7 +187,7 @@ class _Training:
             recipe.micro_batch,
             worker.rank,
             worker.world_size,
-            recipe.epochs,
+            self.stage.end_epoch,
             (self.epoch, self.step),
         )
         return iter(ClipLoader(dataset, keys, recipe.loader_workers, worker.device))
@@ -170,9 +200,9 @@ class _Training:
 
     def _train_epoch(self, batches: Iterator[Batch]) -> None:
         self.learner.start_epoch()
-        while self.step < self.num_steps:
+        while self.step < self.stage.num_steps:
             began = time.monotonic()
-            lr = self.schedule.lr(self.epoch * self.num_steps + self.step)
+            lr = self.schedule.lr(self.stage.step(self.epoch, self.step))
             done = self.learner.step(batches, self.epoch, self.step, lr)
             if done.left_out:
                 self.sums += [0, 0, 0, 1]
@@ -193,7 +223,7 @@ class _Training:
                 skipped=self.sums[3],
             )
             due = time.monotonic() - self.saved_at >= self.recipe.save_every_s
-            if due and self.step < self.num_steps:
+            if due and self.step < self.stage.num_steps:
                 self._save()
         if self.sums[2] == 0:
             raise UserError(
@@ -220,7 +250,7 @@ class _Training:
             "train_top1": float(self.sums[1] / self.sums[2]),
             "val_loss": sums.loss,
             **{f"val_{name}": value for name, value in metrics.as_numbers().items()},
-            "lr": self.schedule.lr(self.epoch * self.num_steps + self.num_steps - 1),
+            "lr": self.schedule.lr(self.stage.step(self.epoch + 1, 0) - 1),
             **self.learner.facts(),
             "skipped": int(self.sums[3]),
             "clips_per_s": float(num_clips / max(trained, 1e-9)),
@@ -238,7 +268,7 @@ class _Training:
 
     def _save_recognizer(self, name: str, row: dict[str, Any]) -> None:
         save_recognizer(
-            storage.join(self.output, name),
+            storage.join(self.output, self.stage.file(name)),
             self.learner.judged,
             self.shards,
             epoch=row["epoch"],
@@ -248,32 +278,49 @@ class _Training:
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()
-        if self.worker.rank:
-            return
-        state = TrainState(
-            recipe=self.recipe.identity(),
-            shards=about(self.shards),
-            schedule=self.schedule.state_dict(),
-            epoch=self.epoch,
-            step=self.step,
-            sums=self.sums.tolist(),
-            best=self.best,
-            history=self.history,
-            **self.learner.state(),
-        )
-        save_state(self.output, state)
+        if self.worker.rank == 0:
+            save_state(
+                self.output,
+                self._state(
+                    schedule=self.schedule.state_dict(),
+                    epoch=self.epoch,
+                    step=self.step,
+                    sums=self.sums.tolist(),
+                    best=self.best,
+                    stage=self.stage.number,
+                    **self.learner.state(),
+                ),
+            )
 
-    def _resume(self) -> dict[str, int] | None:
-        state = from_first(lambda: load_state(self.output), self.worker.rank)
-        if state is None:
-            return None
-        check_continues(state, self.recipe.identity(), about(self.shards), self.output)
-        self.learner.load(state)
-        self.schedule.load_state_dict(state.schedule)
+    def begin_next(self, stage: Stage) -> TrainState:
+        """Save and return the state in which ``stage`` begins: with the weights of this one, and nothing else."""
+        state = self._state(
+            weights=dict(self.learner.judged.state_dict()),
+            optimizer={},
+            schedule={},
+            scaler=None,
+            epoch=stage.first_epoch,
+            step=0,
+            sums=[0.0] * _NUM_SUMS,
+            best=None,
+            stage=stage.number,
+        )
+        from_first(lambda: save_state(self.output, state), self.worker.rank)
+        return state
+
+    def _state(self, **values: Any) -> TrainState:
+        fixed: dict[str, Any] = {"recipe": self.whole.identity(), "shards": about(self.shards), "history": self.history}
+        return TrainState(**fixed, **values)
+
+    def _go_on(self, state: TrainState) -> None:
+        if state.optimizer:
+            self.learner.load(state)
+            self.schedule.load_state_dict(state.schedule)
+        else:
+            self.learner.model.load_state_dict(carry_weights(state.weights, self.learner.model))
         self.epoch, self.step = state.epoch, state.step
         self.sums = np.array([*state.sums, *[0.0] * (_NUM_SUMS - len(state.sums))])  # older states have fewer
         self.best, self.history = state.best, state.history
-        return {"epoch": self.epoch, "step": self.step}
 
 
 def _rank(row: dict[str, Any]) -> tuple[float, float]:

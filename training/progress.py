@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from training.stages import Stage
+
 Event = dict[str, Any]
 
 
@@ -12,19 +14,33 @@ class Progress:
     Args:
         emit: Takes each event.
         num_epochs: Passes in total.
-        steps_per_epoch: Updates of the weights in a pass.
+        stage: What is trained now.
         world_size: Processes that train together.
     """
 
-    def __init__(self, emit: Callable[[Event], None], num_epochs: int, steps_per_epoch: int, world_size: int) -> None:
-        self._emit, self._epochs, self._steps, self._world_size = emit, num_epochs, steps_per_epoch, world_size
+    def __init__(self, emit: Callable[[Event], None], num_epochs: int, stage: Stage, world_size: int) -> None:
+        self._emit, self._epochs, self._stage, self._world_size = emit, num_epochs, stage, world_size
         self._step_s: float | None = None
         self._validation_s = 0.0
 
-    def start(self, **facts: Any) -> None:
-        """Say what is about to be trained."""
-        fixed = {"num_epochs": self._epochs, "steps_per_epoch": self._steps, "world_size": self._world_size}
-        self._emit({"event": "start", **fixed, **facts})
+    def start(self, resumed: dict[str, int] | None, **facts: Any) -> None:
+        """Say what is about to be trained, and from which epoch and step it goes on."""
+        self._emit({"event": "start", **self._fixed(), "resumed": resumed, **facts})
+
+    def next_stage(self) -> None:
+        """Say that a further stage begins."""
+        self._emit({"event": "stage", **self._fixed()})
+
+    def _fixed(self) -> dict[str, Any]:
+        stage = self._stage
+        return {
+            "num_epochs": self._epochs,
+            "steps_per_epoch": stage.num_steps,
+            "world_size": self._world_size,
+            "stage": stage.number + 1,
+            "num_stages": stage.num_stages,
+            "clip_length": stage.recipe.data.clip_length,
+        }
 
     def step(self, epoch: int, step: int, *, clips: float, seconds: float, waited_s: float, **numbers: float) -> None:
         """Say how one update went.
@@ -38,20 +54,20 @@ class Progress:
             numbers: Loss and so on.
         """
         self._step_s = seconds if self._step_s is None else 0.9 * self._step_s + 0.1 * seconds
-        done = epoch * self._steps + step
+        done = self._stage.step(epoch, step)
+        left = self._stage.step(self._stage.end_epoch, 0) - done + self._stage.later_steps
         self._emit(
             {
                 "event": "step",
                 "epoch": epoch + 1,
                 "step": step,
                 "num_epochs": self._epochs,
-                "steps_per_epoch": self._steps,
-                "global_step": done,
+                "steps_per_epoch": self._stage.num_steps,
+                "global_step": self._stage.first_step + done,
                 **numbers,
                 "data_wait": waited_s / self._world_size / max(seconds, 1e-9),
                 "clips_per_s": clips / max(seconds, 1e-9),
-                "eta_s": (self._epochs * self._steps - done) * self._step_s
-                + (self._epochs - epoch) * self._validation_s,
+                "eta_s": left * self._step_s + (self._epochs - epoch) * self._validation_s,
             }
         )
 

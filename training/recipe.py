@@ -14,6 +14,7 @@ from training.learning import (
     GroupsRecipe,
     MixRecipe,
     OptimRecipe,
+    StageRecipe,
     at_least,
     identity_of,
     later,
@@ -30,6 +31,7 @@ __all__ = [
     "ModelRecipe",
     "OptimRecipe",
     "ProtocolRecipe",
+    "StageRecipe",
     "TrainRecipe",
 ]
 
@@ -159,7 +161,10 @@ class TrainRecipe:
     eval_batch: int = 16
     """Clips that one worker feeds at once in validation."""
     epochs: int = 60
-    """Passes over the training part."""
+    """Passes over the training part; with stages, the sum of theirs, whatever is given here."""
+    stages: tuple[StageRecipe, ...] = later(())
+    """Stages of progressive training, each starting from the last weights of the one before with a fresh optimizer and
+    schedule. The last one is the result: data.clip_length is then its own, whatever is given there."""
     label_smoothing: float = 0.0
     """Share of the target that is spread over all classes in the training loss, 0 to 1."""
     mixing: MixRecipe = field(default=MixRecipe(), metadata=LATER)
@@ -193,6 +198,9 @@ class TrainRecipe:
     """Seconds between saved states within an epoch; every epoch's end is saved as well."""
 
     def __post_init__(self) -> None:
+        if self.stages:  # so that whoever asks a recipe for its length or its clips hears of the whole, and of the end
+            object.__setattr__(self, "epochs", sum(stage.epochs for stage in self.stages))
+            object.__setattr__(self, "data", replace(self.data, clip_length=self.stages[-1].clip_length))
         for name in ("batch_size", "micro_batch", "eval_batch", "epochs", "workers"):
             at_least(1, name, getattr(self, name))
         for name in ("loader_workers", "save_every_s", "seed"):
@@ -214,6 +222,37 @@ class TrainRecipe:
                 f"{self.workers} worker{'s' * (self.workers > 1)}: it must be a multiple of {self.micro_batch} x "
                 f"{self.workers} = {self.micro_batch * self.workers}."
             )
+
+        self.in_stages()
+
+    def in_stages(self) -> "tuple[TrainRecipe, ...]":
+        """Return a recipe for each stage; this one alone if there are none.
+
+        Raises:
+            ConfigError: If a stage's numbers are out of range or do not fit each other.
+        """
+        if not self.stages:
+            return (self,)
+        recipes = []
+        for i, stage in enumerate(self.stages):
+            # weights that a stage gets from the one before are not read from a file
+            model = self.model if i == 0 else replace(self.model, weights="", weights_digest="", weights_allow=())
+            try:
+                recipes.append(
+                    replace(
+                        self,
+                        stages=(),
+                        model=model,
+                        data=replace(self.data, clip_length=stage.clip_length),
+                        epochs=stage.epochs,
+                        batch_size=self.batch_size if stage.batch_size is None else stage.batch_size,
+                        micro_batch=self.micro_batch if stage.micro_batch is None else stage.micro_batch,
+                        optim=self.optim if stage.lr is None else replace(self.optim, lr=stage.lr),
+                    )
+                )
+            except ConfigError as error:
+                raise ConfigError(f"stage {i + 1}: {error}") from None
+        return tuple(recipes)
 
     @property
     def accumulation(self) -> int:

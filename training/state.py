@@ -29,7 +29,7 @@ class TrainState:
     weights: dict[str, Tensor]
     """State dict of the recognizer."""
     optimizer: dict[str, Any]
-    """State dict of the optimizer."""
+    """State dict of the optimizer; empty where a stage is to begin from the weights of the one before."""
     schedule: dict[str, Any]
     """State dict of the schedule."""
     scaler: dict[str, Any] | None
@@ -44,6 +44,8 @@ class TrainState:
     """The epoch with the best validation so far, as in ``history``."""
     history: list[dict[str, Any]]
     """Numbers of the finished epochs."""
+    stage: int = 0
+    """Stage that is under way, from 0."""
     average: dict[str, Tensor] | None = None
     """State dict of the average of the weights; None unless the recipe has one."""
 
