@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from orchestration.figures import COLOURS, FAINT, INK, style
+from orchestration.figures import FAINT, INK, style
 from preprocessing import storage
 from preprocessing.recipe import FrameRecipe
 from preprocessing.video import VideoFrames
@@ -26,6 +26,7 @@ _LEAST_WIDTH = 320
 _PANEL_HEIGHT, _DPI = 92, 100
 _UNKNOWN_FPS = 25.0
 _LONGEST = 34
+BEST, OTHER = "#56B4E9", "#b5d9ee"  # light enough for the names to be read on them
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _panel(window: Window, width: int) -> UInt8:
         for i, (name, value) in enumerate(window.top):
             y = rows - 1 - i
             axes.barh(y, 1, 0.86, color=FAINT)
-            axes.barh(y, max(0.0, value / most), 0.86, color=COLOURS["rgb"] if i == 0 else "#9ac4de")
+            axes.barh(y, max(0.0, value / most), 0.86, color=BEST if i == 0 else OTHER)
             short = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
             said = f"{value:.0%}" if window.is_share else f"{value:.2f}"
             font: dict[str, Any] = {
