@@ -160,6 +160,13 @@ def list_files(uri: str) -> list[str]:
     return sorted(info.base_name for info in infos if info.type == pafs.FileType.File)
 
 
+def list_folders(uri: str) -> list[str]:
+    """Names of the folders directly in a folder, sorted; empty if there is no such folder."""
+    fs, path = open_filesystem(uri)
+    infos = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+    return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
+
+
 def make_folder(uri: str) -> None:
     """Make a folder and its parents; fine if it is there."""
     fs, path = open_filesystem(uri)
@@ -176,6 +183,15 @@ def delete_file(uri: str) -> None:
     except OSError:
         if exists(uri):
             raise
+
+
+def move_file(uri: str, to: str) -> None:
+    """Give a file another name on the same filesystem, in place of what bears it."""
+    if is_local(uri):
+        os.replace(uri, to)
+        return
+    fs, path = open_filesystem(uri)
+    fs.move(path, open_filesystem(to)[1])
 
 
 def delete_folder(uri: str) -> None:

@@ -32,6 +32,8 @@ def test_the_life_of_a_file(root: str) -> None:
     assert storage.list_files(folder) == ["file.bin"]  # no folders, and nothing partial
     assert storage.list_files(storage.join(root, "a")) == []
     assert storage.list_files(storage.join(root, "absent")) == []
+    assert storage.list_folders(root) == ["a"]
+    assert storage.list_folders(folder) == []
     assert (storage.is_folder(folder), storage.is_folder(uri)) == (True, False)
     assert storage.name_of(uri) == "file.bin"
     storage.delete_file(uri)

@@ -7,7 +7,17 @@ from scipy import stats
 
 from preprocessing.errors import UserError
 from training.evaluate import VideoScores
-from training.significance import bootstrap, compare, interval_of, intervals, mcnemar, mean_over
+from training.significance import (
+    bootstrap,
+    compare,
+    compare_all,
+    holm,
+    interval_of,
+    intervals,
+    mcnemar,
+    mean_over,
+    on_same_videos,
+)
 
 
 def table(right: NDArray[np.bool_], labels: NDArray[np.int64] | None = None, prefix: str = "v") -> VideoScores:
@@ -104,7 +114,7 @@ def test_a_difference_is_significant_or_not() -> None:
 def test_only_videos_of_both_are_compared() -> None:
     first, second = table(np.array([True, False, True])), table(np.array([True, True]))
     assert compare(first, second).num_videos == 2
-    with pytest.raises(UserError, match="no video has a score in both"):
+    with pytest.raises(UserError, match="no video has a score in every"):
         compare(first, table(np.array([True]), prefix="other"))
     with pytest.raises(UserError, match="give v0 different labels"):
         compare(first, table(np.array([True]), labels=np.array([1])))
@@ -117,3 +127,23 @@ def test_the_mean_over_splits() -> None:
     alone = intervals(tables[0])["top1"]
     assert interval.low < mean < interval.high
     assert interval.high - interval.low < alone.high - alone.low  # three splits know more than one
+
+
+def test_several_are_compared_on_the_videos_that_all_have() -> None:
+    right = np.random.default_rng(3).random((3, 40)) < [[0.5], [0.7], [0.9]]
+    tables = [table(row) for row in right]
+    found = compare_all(tables)
+    assert set(found) == {(0, 1), (0, 2), (1, 2)}
+    for (i, j), comparison in found.items():
+        assert comparison == compare(tables[i], tables[j])
+    short = on_same_videos([tables[0], table(right[1, :30])])
+    assert [len(scores.video_ids) for scores in short] == [30, 30]
+    np.testing.assert_array_equal(short[0].scores, tables[0].scores[:30])
+    assert compare_all([tables[0], table(right[1, :30])])[0, 1].num_videos == 30
+
+
+def test_holm_by_hand() -> None:
+    # 0.01 x 3; then 0.02 x 2 = 0.04; then 0.03 x 1, which may not be below the one before
+    assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([0.6, 0.5]) == [1.0, 1.0]
+    assert holm([]) == []
