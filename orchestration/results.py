@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from orchestration.report import Rejected, ReportData, StreamScores, write_report
 from orchestration.tracking import Tracker
@@ -20,6 +21,16 @@ METRICS_FILE = "metrics.json"
 """Beside a table of scores: what was measured, and how."""
 HISTORY_FILE = "history.json"
 """In the output folder of a training: one dictionary per epoch."""
+
+
+_known: WeakKeyDictionary[VideoScores, dict[str, Interval]] = WeakKeyDictionary()
+
+
+def _intervals(scores: VideoScores) -> dict[str, Interval]:
+    """Return the intervals of a table, which several pictures and tables of a report ask for."""
+    if scores not in _known:
+        _known[scores] = intervals(scores)
+    return _known[scores]
 
 
 def save_history(folder: str, history: Sequence[Mapping[str, Any]]) -> None:
@@ -66,7 +77,7 @@ def report_data(
 
 
 def _stream(name: str, scores: VideoScores) -> StreamScores:
-    top1 = intervals(scores)["top1"]
+    top1 = _intervals(scores)["top1"]
     return StreamScores(
         name=name,
         scores=scores.scores,
@@ -100,7 +111,7 @@ def accuracy_lines(streams: Mapping[str, VideoScores]) -> list[str]:
     rows = []
     for name, scores in streams.items():
         metrics = scores.metrics()
-        rows.append((name, str(metrics.num_videos), metrics.as_numbers(), intervals(scores)))
+        rows.append((name, str(metrics.num_videos), metrics.as_numbers(), _intervals(scores)))
     return metric_lines("stream", rows)
 
 
@@ -139,7 +150,7 @@ def split_lines(tables: Sequence[VideoScores]) -> list[str]:
         if len(found) > 1:
             raise ConfigError(f"the tables differ in {key} ({', '.join(found)}); their mean would say nothing.")
     rows: list[Row] = [
-        (name, str(len(scores.video_ids)), scores.metrics().as_numbers(), intervals(scores))
+        (name, str(len(scores.video_ids)), scores.metrics().as_numbers(), _intervals(scores))
         for name, scores in zip(names, tables, strict=True)
     ]
     mean = mean_over(tables)
@@ -159,7 +170,7 @@ def _percent(share: float) -> str:
 
 def write_metrics(uri: str, scores: VideoScores) -> None:
     """Write what was measured as JSON: protocol, every metric with its interval, classes and confusion."""
-    metrics, between = scores.metrics(), intervals(scores)
+    metrics, between = scores.metrics(), _intervals(scores)
     numbers = {
         name: {"value": value, **(asdict(between[name]) if name in between else {})}
         for name, value in metrics.as_numbers().items()
