@@ -103,8 +103,8 @@ class Tracker:
         Raises:
             UserError: If the store cannot be reached.
         """
-        client = _connect(tracking_uri)
-        with _explained(tracking_uri):
+        client = connect(tracking_uri)
+        with explained(tracking_uri):
             run = client.create_run(_experiment(client, tracking_uri, experiment), run_name=run_name, tags=dict(tags))
         return Tracker(client, RunAddress(tracking_uri, experiment, run.info.run_id))
 
@@ -115,9 +115,9 @@ class Tracker:
         Raises:
             UserError: If the store cannot be reached, or has no such run.
         """
-        client = _connect(address.tracking_uri)
+        client = connect(address.tracking_uri)
         try:
-            with _explained(address.tracking_uri):
+            with explained(address.tracking_uri):
                 client.update_run(address.run_id, status="RUNNING")
         except UserError as error:
             raise UserError(f"{error} Delete {RUN_FILE} in the run's folder to start a new MLflow run.") from None
@@ -130,8 +130,8 @@ class Tracker:
         try:
             if path != address.tracking_uri and not os.path.exists(path):
                 raise UserError(f"{path}: there is no such store")
-            client = _connect(address.tracking_uri)
-            with _explained(address.tracking_uri):
+            client = connect(address.tracking_uri)
+            with explained(address.tracking_uri):
                 client.get_run(address.run_id)
         except UserError as error:
             print(f"not recorded in MLflow: {error}", file=sys.stderr)
@@ -140,13 +140,13 @@ class Tracker:
 
     def last_step(self, name: str) -> int:
         """Largest step at which a metric is known, -1 if it is not."""
-        with _explained(self.address.tracking_uri):
+        with explained(self.address.tracking_uri):
             history = self._client.get_metric_history(self.address.run_id, name)
         return max((metric.step for metric in history), default=-1)
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record parameters that the run does not have yet."""
-        with _explained(self.address.tracking_uri):
+        with explained(self.address.tracking_uri):
             known = self._client.get_run(self.address.run_id).data.params
             new = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in values.items() if key not in known]
             for start in range(0, len(new), 100):
@@ -184,7 +184,7 @@ class Tracker:
 
     def is_open(self) -> bool:
         """Whether nobody has closed the run yet."""
-        with _explained(self.address.tracking_uri):
+        with explained(self.address.tracking_uri):
             return str(self._client.get_run(self.address.run_id).info.status) == "RUNNING"
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
@@ -251,8 +251,8 @@ def running(tracker: Tracker) -> Iterator[Tracker]:
 
 def end_strays(parent: RunAddress, known: Sequence[str]) -> None:
     """Close, as KILLED, children of a run that are open and not ``known``: their maker was killed right after."""
-    client = _connect(parent.tracking_uri)
-    with _explained(parent.tracking_uri):
+    client = connect(parent.tracking_uri)
+    with explained(parent.tracking_uri):
         experiment = client.get_run(parent.run_id).info.experiment_id
         query = f"tags.`mlflow.parentRunId` = '{parent.run_id}' and attributes.status = 'RUNNING'"
         for run in client.search_runs([experiment], query, max_results=_PAGE):
@@ -279,8 +279,12 @@ def code_version(program: str) -> dict[str, str]:
     return {**name, "mlflow.source.git.commit": commit, "git_changed": str(changed).lower()}
 
 
-def _connect(tracking_uri: str) -> MlflowClient:
-    """Open a store; a server that does not answer is found out here, and not after hours."""
+def connect(tracking_uri: str) -> MlflowClient:
+    """Open a store; a server that does not answer is found out here, and not after hours.
+
+    Raises:
+        UserError: If it cannot be reached, or is none.
+    """
     if tracking_uri.startswith("sqlite:///"):
         folder = os.path.dirname(tracking_uri.removeprefix("sqlite:///"))
         storage.check_writable(folder)
@@ -295,7 +299,7 @@ def _connect(tracking_uri: str) -> MlflowClient:
                 f"{tracking_uri}: the tracking server does not answer ({reason}). Start it, correct --tracking-uri, "
                 "or leave it out to use a local SQLite file."
             ) from None
-    with _explained(tracking_uri), _one_at_a_time(tracking_uri):
+    with explained(tracking_uri), _one_at_a_time(tracking_uri):
         client = MlflowClient(tracking_uri)
         client.search_experiments(max_results=1)
         return client
@@ -329,7 +333,8 @@ def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(tracking_uri: str) -> Iterator[None]:
+def explained(tracking_uri: str) -> Iterator[None]:
+    """Raise what MLflow and its store say as a UserError of one line."""
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
