@@ -1,0 +1,144 @@
+"""A search whose programs are killed in the middle: run again, it repeats no finished trial and leaves no run open."""
+
+import json
+import os
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.search.records import Record, load_records
+from preprocessing.recipe import FrameRecipe
+from tests.chaos.processes import Program
+from tests.sets import make_rows, make_set
+
+pytestmark = pytest.mark.slow
+if not Path("/proc/self/environ").exists():
+    pytest.skip("needs /proc", allow_module_level=True)
+
+RECIPE = """
+batch_size = 4
+micro_batch = 2
+epochs = 12
+[data]
+shards = "{shards}"
+clip_length = 4
+crop_size = 32
+[model]
+backbone = "resnet18"
+head = "tgap"
+width = 0.125
+[tune]
+trials = 5
+scheduler = "{scheduler}"
+interval = 4
+[tune.space]
+"optim.lr" = {{ log_uniform = [1e-5, 1e-2] }}
+"model.dropout" = {{ uniform = [0.0, 0.5] }}
+"""
+Start = Callable[..., Program]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("chaos")
+    return make_set(make_rows(folder / "videos", [6] * 12), folder / "rgb", FrameRecipe(resize="none")).uri
+
+
+@pytest.fixture
+def start(shards: str, tmp_path: Path) -> Iterator[Start]:
+    programs: list[Program] = []
+
+    def search(name: str, scheduler: str, *sets: str) -> Program:
+        recipe = tmp_path / f"{scheduler}.toml"
+        recipe.write_text(RECIPE.format(shards=shards, scheduler=scheduler))
+        args = [str(recipe), "--output", str(tmp_path / name), *(["--set", *sets] if sets else [])]
+        programs.append(Program("tune", args, tmp_path / f"run{len(programs)}"))
+        return programs[-1]
+
+    yield search
+    for program in programs:
+        program.tidy_up()
+
+
+def trials(folder: Path) -> list[Record]:
+    return load_records(str(folder))
+
+
+def outcome(records: list[Record]) -> list[Any]:
+    """What does not depend on how long anything took."""
+    left_out = ("seconds", "clips_per_s", "order")
+    rows = [[{k: v for k, v in row.items() if k not in left_out} for row in record.rows] for record in records]
+    return [(r.number, r.values, r.seed, r.state, r.takeovers, epochs) for r, epochs in zip(records, rows, strict=True)]
+
+
+def trainers(program: Program) -> list[int]:
+    """Processes that trials run in."""
+    return [pid for pid, command in program.alive().items() if command.startswith("ray::ImplicitFunc")]
+
+
+def statuses(folder: Path) -> list[str]:
+    with sqlite3.connect(folder.parent / "mlflow.db") as store:
+        return [status for (status,) in store.execute("select status from runs")]
+
+
+@pytest.mark.parametrize("scheduler", ["none", "pbt"])
+def test_a_killed_driver(start: Start, tmp_path: Path, scheduler: str) -> None:
+    undisturbed = start("whole", scheduler)
+    assert undisturbed.wait(300) == 0, undisturbed.errors()
+    expected = outcome(trials(tmp_path / "whole"))
+    assert set(statuses(tmp_path / "whole")) == {"FINISHED"}
+
+    first = start("killed", scheduler)
+    first.wait_for(lambda: sum(len(record.rows) for record in trials(tmp_path / "killed")) >= 20, "20 epochs", 200)
+    first.process.kill()
+    first.wait_until_nobody_works(60)
+    before = trials(tmp_path / "killed")
+    assert "RUNNING" in statuses(tmp_path / "killed")
+    second = start("killed", scheduler)
+    assert second.wait(300) == 0, second.errors()
+    after = trials(tmp_path / "killed")
+    assert outcome(after) == expected
+    for old, new in zip(before, after, strict=False):
+        assert new.rows[: len(old.rows)] == old.rows  # of what was heard, nothing was done again
+    assert sorted(set(statuses(tmp_path / "killed"))) == ["FINISHED"]
+    assert len(statuses(tmp_path / "killed")) == 2 * 6  # both searches share a store; a parent and five children each
+    assert "Traceback" not in second.errors()
+
+
+def test_a_killed_trial_goes_on(start: Start, tmp_path: Path) -> None:
+    program = start("worker", "none", "tune.trials=2", "tune.concurrent=1", "epochs=60")
+    program.wait_for(lambda: [r for r in trials(tmp_path / "worker") if r.epoch >= 3], "three epochs", 100)
+    found: list[int] = []
+    program.wait_for(lambda: found.extend(trainers(program)) or found, "a process that trains")
+    os.kill(found[0], signal.SIGKILL)
+    assert program.wait(300) == 0, program.errors()
+    records = trials(tmp_path / "worker")
+    assert [record.state for record in records] == ["finished", "finished"]
+    assert [row["epoch"] for row in records[0].rows] == list(range(1, 61))
+
+
+def test_a_program_that_is_told_to_end_leaves_no_run_open(start: Start, tmp_path: Path) -> None:
+    program = start("told", "none")
+    program.wait_for(lambda: [r for r in trials(tmp_path / "told") if r.epoch >= 2], "two epochs", 100)
+    program.process.send_signal(signal.SIGTERM)
+    assert program.wait(60) == 143, program.errors()
+    assert "RUNNING" not in statuses(tmp_path / "told")
+    assert program.errors().splitlines()[-1] == "terminated; run the same command again to continue"
+    assert "Traceback" not in program.errors()
+    again = start("told", "none")
+    assert again.wait(300) == 0, again.errors()
+    assert set(statuses(tmp_path / "told")) == {"FINISHED"}
+    assert json.loads((tmp_path / "told" / "search.json").read_text())["tune"]["scheduler"] == "none"
+
+
+def test_two_searches_in_one_folder(start: Start, tmp_path: Path) -> None:
+    first = start("same", "none")
+    first.wait_for(lambda: trials(tmp_path / "same"), "a trial", 100)
+    second = start("same", "none")
+    assert second.wait(60) == 2
+    (line,) = second.errors().splitlines()
+    assert line.endswith("another kinebert tune works here. Wait for its end, or end it.")
