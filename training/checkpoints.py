@@ -9,6 +9,7 @@ A file is what ``torch.save`` makes of a plain dictionary of tensors and plain v
 
 import io
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,6 +21,11 @@ from preprocessing import storage
 from preprocessing.config import differences, from_mapping, to_plain
 from preprocessing.errors import UserError
 from training.models import InputSpec, Recognizer, build_recognizer
+
+
+class DamagedError(UserError):
+    """A file is not what was once written: cut, changed, or of something else."""
+
 
 KIND = "kinebert checkpoint"
 FORMAT_VERSION = 1
@@ -95,7 +101,21 @@ def save_recognizer(
         UserError: If the file cannot be written.
         TypeError: If a value is neither plain nor a tensor.
     """
-    content = {
+    save_plain(
+        uri, recognizer_content(recognizer, shards, epoch=epoch, metrics=metrics, extra=extra), KIND, FORMAT_VERSION
+    )
+
+
+def recognizer_content(
+    recognizer: Recognizer,
+    shards: Shards,
+    *,
+    epoch: int,
+    metrics: Mapping[str, float],
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return what :func:`save_recognizer` writes: the weights themselves, not a copy."""
+    return {
         "config": recognizer.config,
         "spec": to_plain(recognizer.spec),
         "classes": list(shards.classes),
@@ -106,7 +126,6 @@ def save_recognizer(
         "extra": dict(extra or {}),
         "state_dict": dict(recognizer.state_dict()),
     }
-    save_plain(uri, content, KIND, FORMAT_VERSION)
 
 
 _RENAMED = {"backbone.conv1.": "backbone.stem.0.", "backbone.bn1.": "backbone.stem.1."}
@@ -205,13 +224,14 @@ def load_plain(uri: str, kind: str, version: int) -> dict[str, Any]:
     with storage.explained(uri, "read the checkpoint"):
         data = storage.read_bytes(uri)
     try:
+        _check_sums(data)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about what foreign pickles contain; they are refused just the same
             content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # what torch raises for bytes of a stranger has no common class
         broken = data[:2] == b"PK"
         what = "a damaged file, or a PyTorch file with more than tensors and plain values" if broken else "other data"
-        raise UserError(f"{uri}: not a {kind}, but {what} ({len(data)} bytes). Give another file.") from error
+        raise DamagedError(f"{uri}: not a {kind}, but {what} ({len(data)} bytes). Give another file.") from error
     if not isinstance(content, dict) or content.get("kind") != kind:
         found = content.get("kind") if isinstance(content, dict) else None
         what = f"a {found}" if isinstance(found, str) else "a PyTorch file of another program"
@@ -224,17 +244,37 @@ def load_plain(uri: str, kind: str, version: int) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key not in ("kind", "format")}
 
 
-def _plain(value: Any, where: str) -> Any:
+def snapshot(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of nested tensors and plain values on the CPU, which what is trained further does not change.
+
+    Raises:
+        TypeError: If a value is neither plain nor a tensor.
+    """
+    copied: dict[str, Any] = _plain(content, "content", copy=True)
+    return copied
+
+
+def _check_sums(data: bytes) -> None:
+    """Compare the checksums of a file's records, which torch writes and does not read."""
+    if data[:2] == b"PK":
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            wrong = archive.testzip()
+        if wrong is not None:
+            raise ValueError(f"the checksum of {wrong} is wrong")
+
+
+def _plain(value: Any, where: str, copy: bool = False) -> Any:
     """Return ``value`` with tensors detached and on the CPU and mappings as dictionaries."""
     if isinstance(value, Tensor):
-        return value.detach().cpu()
+        there = value.detach().cpu()
+        return there.clone() if copy and there.data_ptr() == value.data_ptr() else there
     if value is None or type(value) in (bool, int, float, str, bytes):
         return value
     if isinstance(value, Mapping):
         wrong = [key for key in value if type(key) not in (str, int)]
         if wrong:
             raise TypeError(f"{where}: the key {wrong[0]!r} is neither a text nor a number")
-        return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
+        return {key: _plain(item, f"{where}.{key}", copy) for key, item in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(_plain(item, f"{where}[{i}]") for i, item in enumerate(value))
+        return type(value)(_plain(item, f"{where}[{i}]", copy) for i, item in enumerate(value))
     raise TypeError(f"{where}: {type(value).__name__} cannot be read back safely; give a number, a text or a tensor")

@@ -6,7 +6,6 @@ Axes: N clips, C channels, T frames, H height, W width, K classes.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,13 @@ from preprocessing import storage
 from preprocessing.config import to_plain
 from preprocessing.errors import UserError
 from preprocessing.ordering import share
-from training.checkpoints import save_recognizer
 from training.collective import from_first, is_active, world_sum
 from training.data import Batch, ClipDataset, ClipLoader, Shards, TrainBatches, check_videos, in_batches, limit_threads
 from training.evaluate import score_clips
 from training.execution import deterministic
+from training.files import BEST_FILE as BEST_FILE
+from training.files import LAST_FILE as LAST_FILE
+from training.files import TrainFiles, rank
 from training.initial import initial_recognizer, pinned
 from training.learner import Learner
 from training.losses import cross_entropy_sum
@@ -29,11 +30,9 @@ from training.progress import Event, Progress
 from training.recipe import TrainRecipe
 from training.schedule import Schedule
 from training.stages import Stage, carry_weights, plan_stages
-from training.state import TrainState, about, check_continues, load_state, save_state
+from training.state import TrainState, about, check_continues, recover_state
 from training.worker import WorkerContext as WorkerContext
 
-BEST_FILE = "best.pt"
-LAST_FILE = "last.pt"
 _NUM_SUMS = 4
 """Loss times clips, clips that were right, clips, updates that were left out."""
 
@@ -65,9 +64,9 @@ def train(
     """Train a recognizer, or go on where an earlier run of the same recipe in ``output`` was ended.
 
     Every rank calls ``emit`` with the same events at the same points, plain dictionaries with a key ``event``:
-    ``start`` once, ``stage`` when a further one begins, ``step`` after every update, ``left_out`` before it where there
-    was none, ``epoch`` after every validation, ``early_stop`` when the recipe's patience has ended. The caller decides
-    which rank speaks.
+    ``note`` before all where something unusual was found, ``start`` once, ``stage`` when a further one begins, ``step``
+    after every update, ``left_out`` before it where there was none, ``epoch`` after every validation, ``early_stop``
+    when the recipe's patience has ended. The caller decides which rank speaks.
 
     Args:
         recipe: Its ``workers`` is taken from ``worker``.
@@ -88,14 +87,16 @@ def train(
     limit_threads(worker.num_threads)
     whole, output = pinned(recipe).on(worker.world_size), storage.resolve_uri(output)
     from_first(lambda: storage.check_writable(output), worker.rank)
-    state = from_first(lambda: load_state(output), worker.rank)
+    state, problem = from_first(lambda: recover_state(output), worker.rank)
+    if problem:
+        emit({"event": "note", "text": problem})
     if state is not None:
         check_continues(state, whole.identity(), about(shards), output)
     stages = plan_stages(whole, len(check_videos(shards, whole.data, whole.data.train_part)[0]))
     first = 0 if state is None else state.stage
-    with deterministic(recipe.deterministic):
+    with deterministic(recipe.deterministic), TrainFiles(output, worker.rank == 0, whole.keep_best) as files:
         for stage in stages[first:]:
-            training = _Training(whole, stage, shards, worker, output, emit)
+            training = _Training(whole, stage, shards, worker, files, output, emit)
             summary = training.run(state, stage.number == first, pause_after)
             if stage.is_last or not training.ended:
                 break
@@ -112,9 +113,11 @@ class _Training:
         stage: Stage,
         shards: Shards,
         worker: WorkerContext,
+        files: TrainFiles,
         output: str,
         emit: Callable[[Event], None],
     ) -> None:
+        self.files = files
         self.whole, self.stage, self.shards, self.worker, self.output = whole, stage, shards, worker, output
         self.recipe = recipe = stage.recipe
         self.train_videos, notes = check_videos(shards, recipe.data, recipe.data.train_part)
@@ -164,7 +167,7 @@ class _Training:
         if self._stalled():
             self.progress.early_stop(self.epoch, self.best)
         if self.ended:
-            from_first(partial(self._save_recognizer, LAST_FILE, self.history[-1]), self.worker.rank)
+            self._save_recognizer([LAST_FILE], self.history[-1])
         return TrainSummary(
             best=self.best,
             history=self.history,
@@ -257,40 +260,34 @@ class _Training:
             "seconds": time.monotonic() - began,
         }
         self.schedule.end_epoch(sums.loss, row["val_top1"])
-        better = self.best is None or _rank(row) > _rank(self.best)
+        better = self.best is None or rank(row) > rank(self.best)
         self.history = [*self.history, row]
         self.epoch, self.step, self.sums = self.epoch + 1, 0, np.zeros(_NUM_SUMS)
         if better:
             self.best = row
-            from_first(partial(self._save_recognizer, BEST_FILE, row), self.worker.rank)
+        rows = self.history[self.stage.first_epoch :]
+        self._save_recognizer(self.files.names_of(rows), row)
         self._save()  # after the best: whoever is killed between the two does this epoch again, with the same result
+        self.files.delete([self.stage.file(name) for name in self.files.retired(rows)])
         self.progress.epoch(row, row["seconds"] - trained, self.best or row, better)
 
-    def _save_recognizer(self, name: str, row: dict[str, Any]) -> None:
-        save_recognizer(
-            storage.join(self.output, self.stage.file(name)),
-            self.learner.judged,
-            self.shards,
-            epoch=row["epoch"],
-            metrics={name: float(value) for name, value in row.items() if name != "epoch"},
-            extra={"train": to_plain(self.recipe)},
-        )
+    def _save_recognizer(self, names: list[str], row: dict[str, Any]) -> None:
+        called = [self.stage.file(name) for name in names]
+        self.files.recognizer(called, self.learner.judged, self.shards, row, {"train": to_plain(self.recipe)})
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()
-        if self.worker.rank == 0:
-            save_state(
-                self.output,
-                self._state(
-                    schedule=self.schedule.state_dict(),
-                    epoch=self.epoch,
-                    step=self.step,
-                    sums=self.sums.tolist(),
-                    best=self.best,
-                    stage=self.stage.number,
-                    **self.learner.state(),
-                ),
+        self.files.state(
+            self._state(
+                schedule=self.schedule.state_dict(),
+                epoch=self.epoch,
+                step=self.step,
+                sums=self.sums.tolist(),
+                best=self.best,
+                stage=self.stage.number,
+                **self.learner.state(),
             )
+        )
 
     def begin_next(self, stage: Stage) -> TrainState:
         """Save and return the state in which ``stage`` begins: with the weights of this one, and nothing else."""
@@ -305,7 +302,7 @@ class _Training:
             best=None,
             stage=stage.number,
         )
-        from_first(lambda: save_state(self.output, state), self.worker.rank)
+        self.files.state(state)
         return state
 
     def _state(self, **values: Any) -> TrainState:
@@ -321,7 +318,3 @@ class _Training:
         self.epoch, self.step = state.epoch, state.step
         self.sums = np.array([*state.sums, *[0.0] * (_NUM_SUMS - len(state.sums))])  # older states have fewer
         self.best, self.history = state.best, state.history
-
-
-def _rank(row: dict[str, Any]) -> tuple[float, float]:
-    return row["val_top1"], -row["val_loss"]

@@ -39,7 +39,7 @@ MAY_CHANGE = frozenset(
     {
         *("early_stop", "non_finite", "deterministic", "channels_last"),
         *("data.shards", "data.modality", "model.weights", "model.checkpointing"),
-        *("test", "tune", "epochs", "workers", "loader_workers", "save_every_s"),
+        *("test", "tune", "epochs", "workers", "loader_workers", "save_every_s", "keep_best"),
     }
 )
 """Keys that a run may be continued with other values of: they change what is done next, not what was done."""
@@ -196,12 +196,14 @@ class TrainRecipe:
     """Take algorithms that give the same bits every time, where torch has them; slower on a GPU."""
     save_every_s: float = 600.0
     """Seconds between saved states within an epoch; every epoch's end is saved as well."""
+    keep_best: int = later(1)
+    """Epochs whose recognizers are kept: the best one as best.pt, and with 2 or more each as epoch-0007.pt as well."""
 
     def __post_init__(self) -> None:
         if self.stages:  # so that whoever asks a recipe for its length or its clips hears of the whole, and of the end
             object.__setattr__(self, "epochs", sum(stage.epochs for stage in self.stages))
             object.__setattr__(self, "data", replace(self.data, clip_length=self.stages[-1].clip_length))
-        for name in ("batch_size", "micro_batch", "eval_batch", "epochs", "workers"):
+        for name in ("batch_size", "micro_batch", "eval_batch", "epochs", "workers", "keep_best"):
             at_least(1, name, getattr(self, name))
         for name in ("loader_workers", "save_every_s", "seed"):
             at_least(0, name, getattr(self, name))

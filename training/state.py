@@ -8,10 +8,15 @@ from torch import Tensor
 from preprocessing import storage
 from preprocessing.config import differences
 from preprocessing.errors import UserError
-from training.checkpoints import load_plain, save_plain
+from training.checkpoints import DamagedError, load_plain, save_plain
 from training.data import Shards
 
 STATE_FILE = "state.pt"
+BEFORE_FILE = "state-before.pt"
+"""The state that was saved before the last one."""
+DAMAGED_FILE = "state-damaged.pt"
+"""What could not be read, put aside for whoever wants to know."""
+STATE_FILES = (STATE_FILE, BEFORE_FILE, DAMAGED_FILE)
 _KIND, _FORMAT = "kinebert training state", 1
 
 
@@ -61,21 +66,69 @@ def about(shards: Shards) -> dict[str, Any]:
 
 
 def save_state(output: str, state: TrainState) -> None:
-    """Write ``state`` into the folder ``output``, in place of the one before."""
-    content = {field.name: getattr(state, field.name) for field in fields(state)}
-    save_plain(storage.join(output, STATE_FILE), content, _KIND, _FORMAT)
+    """Write ``state`` into the folder ``output``; the one before is kept as :data:`BEFORE_FILE`."""
+    save_content(output, content_of(state))
+
+
+def content_of(state: TrainState) -> dict[str, Any]:
+    """Return what :func:`save_content` takes: the tensors themselves, not copies."""
+    return {field.name: getattr(state, field.name) for field in fields(state)}
+
+
+def save_content(output: str, content: dict[str, Any]) -> None:
+    """Do what :func:`save_state` does. At every moment a whole state is there, under one name or the other."""
+    uri = storage.join(output, STATE_FILE)
+    next_one = storage.join(output, f"{STATE_FILE}{storage.PARTIAL}")
+    save_plain(next_one, content, _KIND, _FORMAT)
+    with storage.explained(uri, "write the state"):
+        if storage.exists(uri):
+            storage.move_file(uri, storage.join(output, BEFORE_FILE))
+        storage.move_file(next_one, uri)
 
 
 def load_state(output: str) -> TrainState | None:
-    """Read the state in the folder ``output``, or None if there is none.
+    """Read the state in the folder ``output``, or None if there is none; if it is damaged, the one before it.
 
     Raises:
-        UserError: If it is damaged, or of another version of this program.
+        UserError: If both are damaged, or of another version of this program.
     """
-    uri = storage.join(output, STATE_FILE)
+    return find_state(output)[0]
+
+
+def find_state(output: str) -> tuple[TrainState | None, str]:
+    """Do what :func:`load_state` does, and return also a sentence about what was wrong, empty if nothing was."""
+    uri, before = storage.join(output, STATE_FILE), storage.join(output, BEFORE_FILE)
     with storage.explained(uri, "look for a training state"):
-        if not storage.exists(uri):
-            return None
+        there, there_before = storage.exists(uri), storage.exists(before)
+    if not there:  # a writer that is killed between two names leaves the one before, which is whole
+        return (_read(before), "") if there_before else (None, "")
+    try:
+        return _read(uri), ""
+    except DamagedError as error:
+        if not there_before:
+            raise UserError(
+                f"{uri}: the saved state is damaged, and there is none before it ({error}) Delete it to train from the "
+                "first epoch."
+            ) from None
+    try:
+        state = _read(before)
+    except DamagedError:
+        raise UserError(
+            f"{uri}: the saved state is damaged, and so is {before}. Delete both to train from the first epoch."
+        ) from None
+    at = f"epoch {state.epoch + 1}, after {state.step} steps"
+    return state, f"{uri}: the last saved state is damaged; going on from the one before it ({at})."
+
+
+def recover_state(output: str) -> tuple[TrainState | None, str]:
+    """Do what :func:`find_state` does, and put a damaged file aside, so that it never takes the good one's place."""
+    state, problem = find_state(output)
+    if problem:
+        storage.move_file(storage.join(output, STATE_FILE), storage.join(output, DAMAGED_FILE))
+    return state, problem
+
+
+def _read(uri: str) -> TrainState:
     return TrainState(**load_plain(uri, _KIND, _FORMAT))
 
 

@@ -8,7 +8,7 @@ from orchestration.search.trials import Job
 from preprocessing import storage
 from preprocessing.config import to_plain, to_toml
 from training.loop import BEST_FILE, LAST_FILE
-from training.state import STATE_FILE
+from training.state import STATE_FILES
 
 RECIPE_FILE = "recipe.toml"
 _SCRATCH = ".ray"
@@ -57,7 +57,7 @@ class Keeper:
         for generation in range(record.generation + 1):
             folder = trial_folder(self._job.output, record.number, generation)
             storage.delete_folder(storage.join(folder, _SCRATCH))  # of workers whose trial was stopped
-            for name in (STATE_FILE, *((BEST_FILE, LAST_FILE) if weights else ())):
+            for name in (*STATE_FILES, *((BEST_FILE, LAST_FILE) if weights else ())):
                 storage.delete_file(storage.join(folder, name))
         if weights:
             self._emptied.add(record.number)

@@ -66,7 +66,7 @@ def test_a_kill_between_best_and_state_does_the_epoch_again(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("training.loop.save_state", die)
+        patch.setattr("training.files.TrainFiles.state", die)
         with pytest.raises(Killed):
             run(replace(RECIPE, save_every_s=1e9), tmp_path)
     assert (tmp_path / "best.pt").exists()
