@@ -1,0 +1,161 @@
+"""What MLflow is told of a search, with a store that is there, that is away, or that a killed driver left."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from orchestration import tracking
+from orchestration.figures import to_png
+from orchestration.search.keeping import Keeper
+from orchestration.search.picture import draw_learning, draw_parallel
+from orchestration.search.recording import Recorder, winner
+from orchestration.search.records import Record, TakeOver, save_record, trial_folder
+from orchestration.search.report import outcome, table
+from orchestration.search.space import read_space
+from orchestration.search.trials import Job
+from preprocessing.errors import UserError
+from training.recipe import DataRecipe, TrainRecipe
+from training.tune_recipe import TuneRecipe
+
+SPACE = {"optim.lr": {"log_uniform": [1e-5, 1e-1]}, "model.head": {"choice": ["bert", "tgap"]}}
+TUNE = TuneRecipe(space=SPACE, keep=1)
+BASE = TrainRecipe(data=DataRecipe(shards="/set"), batch_size=8, epochs=3, tune=TUNE)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+
+
+def job(tmp_path: Path) -> Job:
+    return Job(base=BASE, output=str(tmp_path), cpus_per_worker=1.0, where="r.toml")
+
+
+def trial(tmp_path: Path, number: int, top1: float, state: Any = "finished", epochs: int = 3) -> Record:
+    values = {"optim.lr": 10.0 ** -(1 + number % 4), "model.head": ("bert", "tgap")[number % 2]}
+    rows = [
+        {"epoch": e, "val_top1": top1 * e / 3, "val_loss": 1.0, "order": 10 * number + e, "generation": 0}
+        for e in range(1, epochs + 1)
+    ]
+    record = Record(number=number, values=values, seed=number, state=state, rows=rows, startup_s=1.5)
+    save_record(str(tmp_path), record)
+    return record
+
+
+def parent(store: str, tmp_path: Path) -> tracking.Tracker:
+    return tracking.open_run(str(tmp_path), store, "kinebert", {})
+
+
+def children(store: str, run: tracking.Tracker) -> dict[int, Any]:
+    client = MlflowClient(store)
+    experiment = client.get_run(run.address.run_id).info.experiment_id
+    found = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run.address.run_id}'")
+    return {int(child.data.tags.get("trial", -1)): child for child in found}
+
+
+def test_trials_become_children_and_the_best_is_tagged(store: str, tmp_path: Path) -> None:
+    run = parent(store, tmp_path)
+    recorder = Recorder(run, job(tmp_path), [])
+    good, bad = trial(tmp_path, 0, 0.9), trial(tmp_path, 1, 0.6, "stopped", 2)
+    bad.reason = "asha: behind"
+    broken = trial(tmp_path, 2, 0.99, "failed")
+    for record in (replace(good, state="running", rows=good.rows[:1]), good, bad, broken):
+        recorder.changed(record, False)
+    assert recorder.close()
+    best = winner([good, bad, broken], TUNE, str(tmp_path))
+    assert best is not None
+    assert best.record.number == 0  # not the one that failed
+    Path(best.checkpoint).write_bytes(b"weights")
+    recorder.crown(best)
+    found = children(store, run)
+    assert [found[n].info.status for n in range(3)] == ["FINISHED", "FINISHED", "FAILED"]
+    assert [found[n].data.tags["best"] for n in range(3)] == ["true", "false", "false"]
+    assert found[1].data.tags["reason"] == "asha: behind"
+    assert found[0].data.params["optim.lr"] == "0.1"
+    assert not [name for name in found[0].data.params if name.startswith("tune")]
+    history = MlflowClient(store).get_metric_history(found[0].info.run_id, "epoch/val_top1")
+    assert [metric.step for metric in history] == [1, 2, 3]
+    assert found[0].data.metrics["startup_s"] == 1.5
+
+
+def test_a_restart_closes_and_completes_what_a_killed_driver_left(store: str, tmp_path: Path) -> None:
+    run = parent(store, tmp_path)
+    first = Recorder(run, job(tmp_path), [])
+    whole = trial(tmp_path, 0, 0.9)
+    first.changed(replace(whole, state="running", rows=whole.rows[:1]), True)
+    first._thread.shutdown(wait=True)
+    first._children[0].flush()
+    tags = {"mlflow.parentRunId": run.address.run_id}
+    tracking.Tracker.start(store, "kinebert", "made, but not written down", tags)
+    assert {child.info.status for child in children(store, run).values()} == {"RUNNING"}
+    second = Recorder(run, job(tmp_path), [whole])
+    second.close()
+    found = children(store, run)
+    assert found[0].info.status == "FINISHED"
+    assert found[-1].info.status == "KILLED"
+    history = MlflowClient(store).get_metric_history(found[0].info.run_id, "epoch/val_top1")
+    assert [metric.step for metric in history] == [1, 2, 3]
+    ended = found[0].info.end_time
+    Recorder(run, job(tmp_path), [whole]).close()
+    assert children(store, run)[0].info.end_time == ended  # what is closed and complete is left alone
+
+
+def test_trials_that_are_not_at_work_any_more_are_closed(store: str, tmp_path: Path) -> None:
+    run = parent(store, tmp_path)
+    recorder = Recorder(run, job(tmp_path), [])
+    recorder.changed(trial(tmp_path, 0, 0.9, "running", 1), True)
+    recorder.close()
+    assert children(store, run)[0].info.status == "KILLED"
+
+
+def test_a_store_that_is_away_for_a_while_costs_nothing(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = parent(store, tmp_path)
+    recorder = Recorder(run, job(tmp_path), [])
+    real = tracking.Tracker.start
+
+    def away(*_: Any, **__: Any) -> Any:
+        raise UserError("connection refused")
+
+    monkeypatch.setattr(tracking.Tracker, "start", staticmethod(away))
+    for number in range(2):
+        recorder.changed(trial(tmp_path, number, 0.5), False)
+    recorder._thread.shutdown(wait=True)
+    assert capsys.readouterr().err == "MLflow is out of reach; trials are recorded later: connection refused\n"
+    monkeypatch.setattr(tracking.Tracker, "start", staticmethod(real))
+    assert recorder.close()
+    assert [child.info.status for child in children(store, run).values()] == ["FINISHED"] * 2
+
+
+def test_weights_are_kept_of_the_best_and_numbers_of_all(tmp_path: Path) -> None:
+    records = [trial(tmp_path, number, 0.5 + number / 10) for number in range(3)]
+    for record in records:
+        for name in ("best.pt", "last.pt", "state.pt"):
+            Path(trial_folder(str(tmp_path), record.number), name).write_bytes(b"x")
+    keeper = Keeper(job(tmp_path))
+    keeper.tidy(records, at_work=2)
+    assert [Path(trial_folder(str(tmp_path), n), "state.pt").exists() for n in range(3)] == [False, False, True]
+    keeper.tidy(records)
+    assert [Path(trial_folder(str(tmp_path), n), "best.pt").exists() for n in range(3)] == [False, False, True]
+    assert all(Path(trial_folder(str(tmp_path), n), "recipe.toml").exists() for n in range(3))
+
+
+def test_a_search_is_drawn_and_told_whatever_came_of_it(tmp_path: Path) -> None:
+    space = read_space(TUNE, BASE, "r.toml")
+    states = ["finished", "stopped", "failed", "finished"]
+    records = [trial(tmp_path, number, 0.3 * number, state) for number, state in enumerate(states)]
+    records[3].takeovers.append(TakeOver(epoch=2, donor=0, values={"optim.lr": 0.1, "model.head": "bert"}))
+    empty = Record(number=4, values=records[0].values, seed=4, state="failed", reason="no memory")
+    for tune in (TUNE, replace(TUNE, metric="val_loss")):
+        for chosen in ([empty], [*records, empty]):
+            for figure in (draw_parallel(chosen, space, tune), draw_learning(chosen, tune)):
+                assert to_png(figure).startswith(b"\x89PNG")
+    lines = table([*records, empty], TUNE, 2)
+    assert lines[0].split() == ["trial", "state", "epochs", "val_top1", "optim.lr", "model.head"]
+    assert lines[1].split() == ["3", "finished", "3", "0.9", "0.0001", "tgap"]
+    assert lines[3:] == ["and 1 more", "2 failed; the first: trial 2: "]
+    assert outcome(empty, TUNE).endswith("failed at epoch 0, no epoch; optim.lr = 0.1, model.head = bert: no memory")
