@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ from training.evaluate import VideoScores, evaluate
 from training.loop import TrainSummary, WorkerContext, train
 from training.progress import Event
 from training.recipe import TrainRecipe
+from training.watchdog import Standstill, Watchdog, who_is_stuck
 
 MAX_RESTARTS = 3
 """Times that training goes on from its last saved state without getting any further than the time before."""
@@ -48,6 +50,7 @@ class _Ear:
     def __init__(self) -> None:
         self._events: list[Event] = []
         self._refusal: UserError | None = None
+        self._standstills: dict[int, Standstill] = {}
 
     def hear(self, event: Event) -> None:
         self._events.append(event)
@@ -57,6 +60,12 @@ class _Ear:
 
     def refusal(self) -> UserError | None:
         return self._refusal
+
+    def stand_still(self, found: Standstill) -> None:
+        self._standstills.setdefault(found.rank, found)
+
+    def standstills(self) -> dict[int, Standstill]:
+        return self._standstills
 
     def take(self) -> list[Event]:
         events, self._events = self._events, []
@@ -100,12 +109,19 @@ def fit(
         while True:
             try:
                 return _fit_once(recipe, output, listener, cpus, use_gpu=found.num_gpus > 0, pause_after=pause_after)
-            except (ray.train.WorkerGroupError, ray.train.ControllerError) as error:
+            except (_HangError, ray.train.WorkerGroupError, ray.train.ControllerError) as error:
                 losses = 1 if listener.furthest > furthest else losses + 1
                 furthest = max(furthest, listener.furthest)
+                if losses > MAX_RESTARTS and isinstance(error, _HangError):
+                    raise UserError(
+                        f"training hung {losses} times at the same step; {error}. The last saved state is untouched: "
+                        "the same command goes on from it."
+                    ) from None
                 if losses > MAX_RESTARTS:
                     raise RuntimeError(f"training broke off {losses} times at the same step: {error}") from error
-                listener.tell({"event": "restart", "reason": _first_failure(error), "left": MAX_RESTARTS - losses + 1})
+                hung = isinstance(error, _HangError)
+                reason = str(error) if hung else _first_failure(error)
+                listener.tell({"event": "restart", "reason": reason, "left": MAX_RESTARTS - losses + 1, "hung": hung})
 
 
 def _fit_once(
@@ -124,7 +140,10 @@ def _fit_once(
             "threads": max(1, int(cpus)),
             "pause_after": pause_after,
         },
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        # longer than the watchdog waits, which can say who hangs and not only that somebody does
+        torch_config=TorchConfig(
+            backend="nccl" if use_gpu else "gloo", timeout_s=max(1800, int(2 * recipe.hang_after_s) + 60)
+        ),
         scaling_config=ray.train.ScalingConfig(
             num_workers=recipe.workers, use_gpu=use_gpu, resources_per_worker=resources
         ),
@@ -141,6 +160,9 @@ def _fit_once(
             refusal = ray.get(ear.refusal.remote())
             if refusal is not None:
                 raise refusal from None
+            standstills: dict[int, Standstill] = ray.get(ear.standstills.remote())
+            if standstills:
+                raise _HangError(_hang(standstills, recipe.workers, output)) from None
             raise
         except SystemExit as error:
             if error.code == 1:  # what Ray Train makes of Ctrl-C
@@ -150,6 +172,25 @@ def _fit_once(
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, interrupted)  # Ray Train would keep it
             storage.delete_folder(scratch)
+
+
+class _HangError(Exception):
+    """Workers were ended because they had not moved for too long; says which, where, and where the stacks are."""
+
+
+def _hang(reports: dict[int, Standstill], num_workers: int, output: str) -> str:
+    """Write the stacks of all ranks beside the training, and say who hung."""
+    ranks, sentence = who_is_stuck(reports, num_workers)
+    parts = [f"{sentence}\n"]
+    for rank, found in sorted(reports.items()):
+        about = f"{found.place}, {found.idle_s:.0f} s, process {found.pid} on {found.host}"
+        parts.append(f"== rank {rank}{' (stuck)' * (rank in ranks)}: {about}\n{found.stacks}")
+    path = storage.join(output, time.strftime("stacks-%Y%m%d-%H%M%S.txt"))
+    try:
+        storage.write_bytes(path, "\n".join(parts).encode())
+    except (OSError, UserError) as error:
+        return f"{sentence}; the stacks could not be written: {error}"
+    return f"{sentence}; stacks of all: {path}"
 
 
 class _Listener:
@@ -218,7 +259,8 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
         worker = WorkerContext(
             rank=rank, world_size=context.get_world_size(), device=device, num_threads=config["threads"]
         )
-        summary = train(recipe, shards, worker, config["output"], emit, config["pause_after"])
+        with Watchdog(worker.pulse, recipe.hang_after_s, rank, lambda found: ray.get(ear.stand_still.remote(found))):
+            summary = train(recipe, shards, worker, config["output"], emit, config["pause_after"])
         if rank:
             return None
         recognizer, info = load_recognizer(summary.checkpoint)

@@ -160,7 +160,10 @@ class _Hearing:
         elif kind == "early_stop":
             print(f"no epoch since {event['best_epoch']} was better: training ends after epoch {event['epoch']}")
         elif kind == "restart":
-            print(f"a worker was lost ({event['reason']}); going on from the last saved state", file=sys.stderr)
+            what = event["reason"] if event.get("hung") else f"a worker was lost ({event['reason']})"
+            print(f"{what}; going on from the last saved state", file=sys.stderr)
+        elif kind == "note":
+            print(f"note: {event['text']}", file=sys.stderr)
 
     def _start(self, event: Event) -> None:
         where = event["resumed"]

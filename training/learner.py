@@ -220,10 +220,12 @@ class _Fetch:
 
     def __call__(self) -> DeviceBatch:
         learner, recipe, device = self._learner, self._learner.recipe, self._learner.worker.device
-        began = time.monotonic()
+        began, turn = time.monotonic(), len(self.taken)
+        learner.worker.pulse("waiting for clips", *self._at, 2 * turn)
         batch = next(self._batches)
         self.waited_s += time.monotonic() - began
-        index = self._indices[len(self.taken)]
+        learner.worker.pulse("computing", *self._at, 2 * turn + 1)
+        index = self._indices[turn]
         self.taken.append(batch)
         learner.statistics.before_batch()
         x_NCTHW = to_device_batch(batch.clips, learner.model.spec, device)

@@ -237,9 +237,13 @@ class _Training:
     def _validate(self, loader: ClipLoader) -> MetricSums:
         model = self.learner.judged.eval()
         sums = MetricSums(len(self.shards.classes))
+        pulse, end = self.worker.pulse, (self.epoch, self.stage.num_steps)
+        pulse("validating", *end)
         for logits_NK, batch in score_clips(model, loader, self.worker.device, self.learner.dtype):
+            pulse("validating", *end)
             loss = float(cross_entropy_sum(logits_NK, batch.labels))
             sums.add(logits_NK.numpy(), batch.labels.numpy(), loss)
+        pulse("adding up the validation", *end, 1)
         sums.vector = world_sum(sums.vector, self.worker.device)
         return sums
 
@@ -265,7 +269,7 @@ class _Training:
         self.epoch, self.step, self.sums = self.epoch + 1, 0, np.zeros(_NUM_SUMS)
         if better:
             self.best = row
-        rows = self.history[self.stage.first_epoch :]
+        rows = [row for row in self.history if row["epoch"] > self.stage.first_epoch]
         self._save_recognizer(self.files.names_of(rows), row)
         self._save()  # after the best: whoever is killed between the two does this epoch again, with the same result
         self.files.delete([self.stage.file(name) for name in self.files.retired(rows)])

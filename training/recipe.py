@@ -39,7 +39,7 @@ MAY_CHANGE = frozenset(
     {
         *("early_stop", "non_finite", "deterministic", "channels_last"),
         *("data.shards", "data.modality", "model.weights", "model.checkpointing"),
-        *("test", "tune", "epochs", "workers", "loader_workers", "save_every_s", "keep_best"),
+        *("test", "tune", "epochs", "workers", "loader_workers", "save_every_s", "keep_best", "hang_after_s"),
     }
 )
 """Keys that a run may be continued with other values of: they change what is done next, not what was done."""
@@ -196,6 +196,9 @@ class TrainRecipe:
     """Take algorithms that give the same bits every time, where torch has them; slower on a GPU."""
     save_every_s: float = 600.0
     """Seconds between saved states within an epoch; every epoch's end is saved as well."""
+    hang_after_s: float = later(900.0)
+    """Seconds in which a worker must get on, with a micro-batch, say; else all are ended, their stacks written down,
+    and training goes on from the last saved state. 0 waits for ever."""
     keep_best: int = later(1)
     """Epochs whose recognizers are kept: the best one as best.pt, and with 2 or more each as epoch-0007.pt as well."""
 
@@ -205,7 +208,7 @@ class TrainRecipe:
             object.__setattr__(self, "data", replace(self.data, clip_length=self.stages[-1].clip_length))
         for name in ("batch_size", "micro_batch", "eval_batch", "epochs", "workers", "keep_best"):
             at_least(1, name, getattr(self, name))
-        for name in ("loader_workers", "save_every_s", "seed"):
+        for name in ("loader_workers", "save_every_s", "seed", "hang_after_s"):
             at_least(0, name, getattr(self, name))
         self.test.check_sampling(self.data.sampling)
         if self.seed > MAX_SEED:

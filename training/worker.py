@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from training.watchdog import Pulse
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerContext:
@@ -17,3 +19,5 @@ class WorkerContext:
     """Where the network lives."""
     num_threads: int | None = None
     """Threads that torch may use; None leaves them as they are."""
+    pulse: Pulse = field(default_factory=Pulse, compare=False)
+    """Told where this process stands, for whoever watches it."""

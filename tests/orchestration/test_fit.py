@@ -140,3 +140,50 @@ def test_more_than_the_cluster_has_is_refused_before_anything_starts(
     with pytest.raises(UserError, match=r"workers = 2 with 3 CPUs each need 6, the cluster has 4. Ask for fewer"):
         fit(replace(recipe, workers=2), str(tmp_path), lambda _: None, cpus_per_worker=3)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_rank_that_hangs_is_named_and_training_goes_on(
+    ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path
+) -> None:
+    """Stopped as a machine that swaps or a dead disk stops a process: it cannot say anything any more."""
+    import psutil
+
+    recipe = replace(recipe, epochs=30, workers=2, save_every_s=0, hang_after_s=8)
+    events: list[dict[str, Any]] = []
+    stopped: list[Any] = []
+
+    def hear(event: dict[str, Any]) -> None:
+        events.append(event)
+        if event["event"] == "epoch" and not stopped:
+            workers = [p for p in psutil.Process().children(recursive=True) if "RayTrainWorker" in p.name()]
+            stopped.append(workers[0])
+            os.kill(workers[0].pid, signal.SIGSTOP)
+
+    fit(recipe, str(tmp_path / "hung"), hear, cpus_per_worker=1)
+    (restart,) = [event for event in events if event["event"] == "restart"]
+    assert restart["hung"]
+    named = restart["reason"].partition(" no longer answers, while rank ")
+    assert named[0] in ("rank 0", "rank 1")
+    assert named[2].startswith(("0 was computing in epoch", "1 was computing in epoch", "0 was adding", "1 was adding"))
+    (stacks,) = (tmp_path / "hung").glob("stacks-*.txt")
+    assert f"stacks of all: {stacks}" in restart["reason"]
+    assert 'File "' in stacks.read_text()
+    assert not stopped[0].is_running()
+    summary = alone(replace(recipe, workers=1), shards, tmp_path / "alone")
+    assert events[-1]["event"] == "end"
+    assert len(summary.history) == 30
+
+
+@pytest.mark.slow
+def test_a_training_that_hangs_again_and_again_ends_with_a_word(
+    ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestration import fit as fitting
+
+    monkeypatch.setattr(fitting, "MAX_RESTARTS", 0)
+    slow = replace(recipe, hang_after_s=0.01)
+    with pytest.raises(
+        UserError, match=r"training hung 1 times at the same step; rank 0 stood still for .*stacks of all"
+    ):
+        fit(slow, str(tmp_path), lambda _: None, cpus_per_worker=1)
