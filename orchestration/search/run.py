@@ -29,6 +29,7 @@ from orchestration.search.trials import END, ROW, Job, packed, run_leg, unpacked
 from preprocessing import storage
 from preprocessing.errors import UserError
 from training.initial import pinned
+from training.recipe import TrainRecipe
 from training.state import load_state, save_state
 from training.takeover import take_over
 
@@ -63,7 +64,7 @@ def search(
         UserError: If the cluster has no room for a single trial.
     """
     with _cluster.cluster(max(_cluster.machine_cpus(), job.base.workers)) as found:
-        cpus, gpus, most = _room(job, resources, found)
+        cpus, gpus, most = room(job.base, resources, found)
         planner = Planner(job.base, space, records, job.output, most, _exchange(job), changed)
         if planner.done:
             return planner.records
@@ -77,9 +78,13 @@ def search(
         return planner.records
 
 
-def _room(job: Job, resources: Resources, found: _cluster.Cluster) -> tuple[float, float, int]:
-    """CPUs and GPUs of a worker, and how many trials fit at a time."""
-    workers, wanted = job.base.workers, resources.gpus_per_worker
+def room(base: TrainRecipe, resources: Resources, found: _cluster.Cluster) -> tuple[float, float, int]:
+    """Return CPUs and GPUs of a worker, and how many trials fit at a time.
+
+    Raises:
+        UserError: If not even one does.
+    """
+    workers, wanted = base.workers, resources.gpus_per_worker
     cpus = resources.cpus_per_worker or 1.0
     gpus = (1.0 if found.num_gpus else 0.0) if wanted is None else wanted
     if gpus and not found.num_gpus:
@@ -97,8 +102,8 @@ def _room(job: Job, resources: Resources, found: _cluster.Cluster) -> tuple[floa
             f"a trial has {workers} workers with {cpus:g} CPUs and {gpus:g} GPUs each, the cluster has "
             f"{found.num_cpus} CPUs and {found.num_gpus} GPUs. Ask for less."
         )
-    assert job.base.tune is not None, "a search was checked before"
-    return cpus, gpus, min(min(fits), job.base.tune.concurrent or min(fits))
+    assert base.tune is not None, "a search was checked before"
+    return cpus, gpus, min(min(fits), base.tune.concurrent or min(fits))
 
 
 def _exchange(job: Job) -> Callable[[Exchange], None]:
