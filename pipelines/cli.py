@@ -10,6 +10,7 @@ PROGRAMS = {
     "extract-frames": ("extract_frames", "videos to Parquet shards of RGB frames"),
     "extract-flow": ("extract_flow", "videos to Parquet shards of TV-L1 optical flow"),
     "describe": ("describe", "print a network's parts, with shapes, parameters and multiply-adds"),
+    "bench-data": ("bench_data", "measure how fast this node loads a recipe's clips"),
     "train": ("train", "train a recognizer from a recipe"),
     "tune": ("tune", "search over the fields of a recipe"),
     "evaluate": ("evaluate", "score the videos of a split with a trained recognizer"),

@@ -216,7 +216,7 @@ class ClipLoader:
             dataset,  # type: ignore[arg-type]
             batch_sampler=batches,
             num_workers=loader_workers,
-            collate_fn=_collate,
+            collate_fn=collate,
             pin_memory=device.type == "cuda",
             worker_init_fn=_start_worker,
             multiprocessing_context="forkserver" if loader_workers else None,
@@ -280,7 +280,8 @@ def check_videos(shards: Shards, recipe: DataRecipe, part: str) -> tuple[Sequenc
     return videos, notes
 
 
-def _collate(items: list[tuple[UInt8, int, int]]) -> Batch:
+def collate(items: list[tuple[UInt8, int, int]]) -> Batch:
+    """Put items of a :class:`ClipDataset` together."""
     clips, labels, videos = zip(*items, strict=True)
     return Batch(torch.from_numpy(np.stack(clips)), torch.tensor(labels), torch.tensor(videos))
 
