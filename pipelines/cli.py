@@ -17,6 +17,7 @@ PROGRAMS = {
     "attend": ("attend", "draw which moments of a clip a BERT head looks at"),
     "average": ("average", "average stored scores anew: other views, another mean, over splits"),
     "fuse": ("fuse", "combine the scores of several streams"),
+    "compare": ("compare", "put runs side by side: what differs, and whether it matters"),
     "predict": ("predict", "say what happens in new videos, with one or more trained recognizers"),
     "weights": ("weights", "list the published weights that are known, or report on a file"),
     "verify": ("verify", "check that a shard set is whole"),

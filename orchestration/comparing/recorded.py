@@ -1,0 +1,138 @@
+"""Runs as MLflow keeps them: found by id, by name, or all of an experiment."""
+
+import re
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from mlflow.entities import Run as MlflowRun
+from mlflow.tracking import MlflowClient
+
+from orchestration import tracking
+from orchestration.comparing.runs import RECIPE_FILE, SCORES_FILE, Run, evaluation_of, fusion_recipe, parse_recipe
+from preprocessing import storage
+from preprocessing.errors import UserError
+from training.evaluate import VideoScores, read_scores
+
+_PAGE = 1000
+_ID = re.compile("[0-9a-f]{32}")
+_EPOCH = "epoch/"
+_TAGS = {"commit": "mlflow.source.git.commit", "program": "mlflow.source.name", "uncommitted changes": "git_changed"}
+
+
+class Store:
+    """An MLflow store that is read.
+
+    Args:
+        tracking_uri: A SQLite file (``sqlite:///``) that exists, or a server.
+
+    Raises:
+        UserError: If it cannot be reached.
+    """
+
+    def __init__(self, tracking_uri: str) -> None:
+        path = tracking_uri.removeprefix("sqlite:///")
+        if path != tracking_uri and not storage.exists(path):
+            raise UserError(f"{path}: there is no such MLflow store. Say which with --tracking-uri.")
+        self.tracking_uri, self._client = tracking_uri, tracking.connect(tracking_uri)
+
+    def find(self, text: str, experiment: str | None) -> Run:
+        """Return the run of an id, or of a name that is that of one run.
+
+        Raises:
+            UserError: If there is none, or more than one.
+        """
+        with tracking.explained(self.tracking_uri):
+            if _ID.fullmatch(text):
+                return self._read(self._client.get_run(text))
+            quoted = text.replace("'", "")
+            found = self._search(experiment, f"attributes.run_name = '{quoted}'")
+        if len(found) == 1:
+            return self._read(found[0])
+        if not found:
+            raise UserError(f"{text}: neither a folder, nor a {SCORES_FILE}, nor a run in {self.tracking_uri}.")
+        ids = ", ".join(f"{run.info.run_id} ({run.info.status.lower()})" for run in found)
+        raise UserError(f"{text}: {len(found)} runs in {self.tracking_uri} have this name. Name one by its id: {ids}.")
+
+    def experiment(self, name: str) -> tuple[list[Run], list[str]]:
+        """Return the finished runs of an experiment, oldest first, and sentences about those that are left out.
+
+        A run that others are children of (a search) is none to compare.
+
+        Raises:
+            UserError: If there is no such experiment, or no finished run in it.
+        """
+        with tracking.explained(self.tracking_uri):
+            runs = self._search(name, "")
+        parents = {run.data.tags.get("mlflow.parentRunId") for run in runs}
+        single = [run for run in runs if run.info.run_id not in parents]
+        done = [run for run in single if run.info.status == "FINISHED"]
+        if not done:
+            raise UserError(f"the experiment {name!r} in {self.tracking_uri} has no finished run.")
+        left = [f"{run.info.run_name} ({run.info.status.lower()})" for run in single if run not in done]
+        note = f"{len(left)} runs of the experiment are left out: {', '.join(left[:5])}" + ", ..." * (len(left) > 5)
+        return [self._read(run) for run in done], [note] if left else []
+
+    def tables(self, run_id: str) -> dict[str, VideoScores]:
+        """Return the scores that are kept with a run, by evaluation."""
+        with tracking.explained(self.tracking_uri):
+            return self._tables(run_id)
+
+    def _search(self, experiment: str | None, query: str) -> list[MlflowRun]:
+        if experiment is None:
+            ids = [found.experiment_id for found in self._client.search_experiments(max_results=_PAGE)]
+        else:
+            one = self._client.get_experiment_by_name(experiment)
+            if one is None:
+                names = ", ".join(sorted(other.name for other in self._client.search_experiments(max_results=_PAGE)))
+                raise UserError(f"{self.tracking_uri}: there is no experiment {experiment!r}. There are: {names}.")
+            ids = [one.experiment_id]
+        found, token = [], None
+        while True:
+            page = self._client.search_runs(ids, query, max_results=_PAGE, order_by=["start_time"], page_token=token)
+            found += list(page)
+            token = page.token
+            if not token:
+                return found
+
+    def _read(self, run: MlflowRun) -> Run:
+        run_id = run.info.run_id
+        with tracking.explained(self.tracking_uri):
+            tables = self._tables(run_id)
+            recipe = self._recipe(run, tables)
+            history = _history(self._client, run)
+        facts = {name: run.data.tags[tag] for name, tag in _TAGS.items() if tag in run.data.tags}
+        where = f"run {run_id} of {self.tracking_uri}"
+        return Run(name=run.info.run_name, where=where, recipe=recipe, facts=facts, history=history, tables=tables)
+
+    def _tables(self, run_id: str) -> dict[str, VideoScores]:
+        found = {}
+        for item in self._client.list_artifacts(run_id):
+            path = f"{item.path}/{SCORES_FILE}" if item.is_dir else item.path
+            if item.is_dir and not any(inner.path == path for inner in self._client.list_artifacts(run_id, item.path)):
+                continue
+            if path.endswith(SCORES_FILE):
+                with tempfile.TemporaryDirectory(prefix="kinebert-") as folder:
+                    scores = read_scores(self._client.download_artifacts(run_id, path, folder))
+                found[item.path if item.is_dir else evaluation_of(scores)] = scores
+        return found
+
+    def _recipe(self, run: MlflowRun, tables: dict[str, VideoScores]) -> dict[str, Any]:
+        for scores in tables.values():
+            if "weights" in scores.about:
+                return fusion_recipe(scores)
+        if any(item.path == RECIPE_FILE for item in self._client.list_artifacts(run.info.run_id)):
+            with tempfile.TemporaryDirectory(prefix="kinebert-") as folder:
+                path = self._client.download_artifacts(run.info.run_id, RECIPE_FILE, folder)
+                return parse_recipe(storage.read_bytes(path), f"{run.info.run_name}/{RECIPE_FILE}")
+        return dict(run.data.params)
+
+
+def _history(client: MlflowClient, run: MlflowRun) -> list[dict[str, Any]]:
+    """Put the numbers of the epochs back together."""
+    rows: dict[int, dict[str, Any]] = {}
+    names: Sequence[str] = [name for name in run.data.metrics if name.startswith(_EPOCH)]
+    for name in names:
+        for metric in client.get_metric_history(run.info.run_id, name):
+            rows.setdefault(metric.step, {"epoch": metric.step})[name.removeprefix(_EPOCH)] = metric.value
+    return [rows[step] for step in sorted(rows)]

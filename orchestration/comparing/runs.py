@@ -1,0 +1,180 @@
+"""What is known of the runs that are compared, from folders and tables of scores; :mod:`.recorded` asks MLflow."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from orchestration.figures import History
+from orchestration.results import load_history
+from orchestration.tracking import RunAddress
+from preprocessing import storage
+from preprocessing.config import flatten, from_mapping, to_plain
+from preprocessing.errors import ConfigError, UserError
+from training.evaluate import VideoScores, read_scores
+from training.recipe import TrainRecipe
+
+SCORES_FILE = "scores.parquet"
+RECIPE_FILE = "recipe.toml"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """One training, fusion or table of scores."""
+
+    name: str
+    """Short, and of no other run of the comparison."""
+    where: str
+    """Folder, file, or MLflow run."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Its training's values by dotted name, or the weights of a fusion; empty if they were not kept."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Further things that may differ: commit, program, state."""
+    history: History = ()
+    """One dictionary per epoch, see :data:`orchestration.figures.History`."""
+    tables: Mapping[str, VideoScores] = field(default_factory=dict)
+    """Scores by evaluation, such as ``split1-test-multi``."""
+    evaluation: str = ""
+    """Which of the tables is compared; empty for none."""
+
+    @property
+    def scores(self) -> VideoScores | None:
+        """The table that is compared."""
+        return self.tables.get(self.evaluation)
+
+
+def read_run(uri: str) -> Run:
+    """Read a run's folder, a folder of scores, or a table of scores.
+
+    Raises:
+        UserError: If there is nothing of the kind.
+    """
+    if not storage.is_folder(uri):
+        return _of_table(uri)
+    if storage.exists(storage.join(uri, SCORES_FILE)):
+        return _of_table(storage.join(uri, SCORES_FILE))
+    tables = {
+        name: read_scores(storage.join(uri, name, SCORES_FILE))
+        for name in storage.list_folders(uri)
+        if storage.exists(storage.join(uri, name, SCORES_FILE))
+    }
+    recipe = _recipe_in(uri)
+    if not tables and not recipe:
+        raise UserError(f"{uri}: no run. Give the folder of a training, or a {SCORES_FILE} of `kinebert evaluate`.")
+    return Run(name=storage.name_of(uri), where=uri, recipe=recipe, history=load_history(uri), tables=tables)
+
+
+def address_of(run: Run) -> RunAddress | None:
+    """Which MLflow run a run's folder says it is."""
+    return RunAddress.load(run.where) if storage.is_folder(run.where) else None
+
+
+def _of_table(uri: str) -> Run:
+    scores = read_scores(uri)
+    folder = str(scores.about.get("run_folder") or "")
+    parent, tables = uri.rpartition("/")[0], {evaluation_of(scores): scores}
+    if "weights" in scores.about:
+        return Run(name=storage.name_of(parent), where=uri, recipe=fusion_recipe(scores), tables=tables)
+    known = bool(folder) and storage.exists(folder)
+    return Run(
+        name=storage.name_of(folder if known else parent),
+        where=uri,
+        recipe=_recipe_in(folder) if known else {},
+        history=load_history(folder) if known else [],
+        tables=tables,
+    )
+
+
+def fusion_recipe(scores: VideoScores) -> dict[str, Any]:
+    """What decides a fusion: method, and model and weight of every stream."""
+    streams = zip(scores.about.get("streams", []), scores.about["weights"], strict=False)
+    return {
+        "fusion.method": scores.about.get("method", "l2"),
+        **{
+            f"fusion.stream {i}": f"{about.get('modality')}, {about.get('model', 'fusion')}, weight {weight:g}"
+            for i, (about, weight) in enumerate(streams, start=1)
+        },
+    }
+
+
+def _recipe_in(folder: str) -> dict[str, Any]:
+    path = storage.join(folder, RECIPE_FILE)
+    return parse_recipe(storage.read_bytes(path), path) if storage.exists(path) else {}
+
+
+def parse_recipe(toml: bytes, where: str) -> dict[str, Any]:
+    """Return a recipe's values by dotted name, with the defaults of what it does not say where this version knows them.
+
+    Raises:
+        UserError: If it is not TOML.
+    """
+    try:
+        values = tomllib.loads(toml.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{where}: cannot be read as TOML: {error}.") from None
+    try:
+        values = to_plain(from_mapping(TrainRecipe, values, where))
+    except ConfigError:
+        values = dict(values)  # of another version; what it says is compared all the same
+    values.pop("tune", None)
+    return flatten(values)
+
+
+def evaluation_of(scores: VideoScores) -> str:
+    """What `kinebert evaluate` calls the results: split, part and views."""
+    return f"{scores.about.get('split')}-{scores.about.get('part')}-{views_of(scores)}"
+
+
+def views_of(scores: VideoScores) -> str:
+    """The views that a video was tested on; of a fusion those of its streams, once if they agree."""
+    if "streams" in scores.about:
+        found = dict.fromkeys(str(about.get("views")) for about in scores.about["streams"])
+        return "+".join(found)
+    return str(scores.about.get("views"))
+
+
+def choose_evaluations(runs: Sequence[Run], wanted: str | None) -> list[Run]:
+    """Choose for every run which of its evaluations is compared.
+
+    Taken is the one that is asked for, or the one that all runs have; a run without that has its only one taken, which
+    :func:`.verdict.obstacles` will find not to be comparable.
+
+    Raises:
+        ConfigError: If a choice is left, or nobody has what is asked for.
+    """
+    having = [run for run in runs if run.tables]
+    everywhere = [name for name in (having[0].tables if having else ()) if all(name in run.tables for run in having)]
+    if wanted is None and len(everywhere) > 1:
+        raise ConfigError(f"the runs were tested in several ways: {', '.join(everywhere)}. Choose one with --on.")
+    if wanted is not None and not any(wanted in run.tables for run in runs):
+        found = ", ".join(dict.fromkeys(name for run in runs for name in run.tables)) or "none at all"
+        raise ConfigError(f"no run has an evaluation {wanted!r}. There are: {found}.")
+    shared = wanted or (everywhere[0] if everywhere else "")
+    chosen = []
+    for run in runs:
+        if shared in run.tables:
+            chosen.append(replace(run, evaluation=shared))
+        elif len(run.tables) > 1 and wanted is None:
+            raise ConfigError(
+                f"{run.name} was tested in several ways, and none of them is that of all runs: "
+                f"{', '.join(run.tables)}. Choose one with --on, or give the {SCORES_FILE} of one."
+            )
+        else:
+            chosen.append(replace(run, evaluation="" if wanted else next(iter(run.tables), "")))
+    return chosen
+
+
+def name_apart(runs: Sequence[Run]) -> list[Run]:
+    """Give runs of the same name different ones: with the folder above, or a number."""
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        names = [
+            run.name if names.count(run.name) == 1 else "/".join(run.where.rstrip("/").split("/")[-3:-1])
+            for run in runs
+        ]
+    counts: dict[str, int] = {}
+    apart = []
+    for run, name in zip(runs, names, strict=True):
+        counts[name] = counts.get(name, 0) + 1
+        apart.append(replace(run, name=name if names.count(name) == 1 else f"{name} ({counts[name]})"))
+    return apart

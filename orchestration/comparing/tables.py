@@ -1,0 +1,166 @@
+"""A comparison as text for the terminal and as CSV files."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from orchestration.comparing.verdict import Standing, Verdict, class_changes, pair_changes
+from orchestration.results import metric_lines
+from training.significance import ALPHA, Comparison
+
+METRICS = ("top1", "top3", "top5", "mean_class", "ece")
+LONGEST = 36
+"""Characters of a value that the terminal shows."""
+MOST_LINES = 24
+
+
+def terminal(verdict: Verdict) -> list[str]:
+    """Return what is printed."""
+    lines = ["what differs:", *_differences(verdict)]
+    if verdict.standings:
+        rows = [
+            (standing.run.name, str(standing.metrics.num_videos), standing.metrics.as_numbers(), standing.intervals)
+            for standing in verdict.standings
+        ]
+        lines += ["", *metric_lines("run, best first" if verdict.ranked else "run", rows)]
+    if verdict.ranked:
+        lines += ["", *(sentence(verdict, other) for other in verdict.others)]
+        if len(verdict.pairs) > 1:
+            lines.append(f"(p-values allow for {len(verdict.pairs)} comparisons: Holm)")
+        for other in verdict.others:
+            changed = changed_most(verdict.baseline, other)
+            if changed:
+                lines.append(f"{other.run.name} - {verdict.baseline.run.name}, classes that change most: {changed}")
+    for obstacle in verdict.obstacles:
+        lines.append(f"{'ranked all the same' if verdict.ranked else 'not ranked'}: {obstacle}")
+    if verdict.obstacles and not verdict.ranked:
+        lines.append("--anyway ranks all the same")
+    return [*lines, *(f"note: {note}" for note in verdict.notes)]
+
+
+def sentence(verdict: Verdict, other: Standing) -> str:
+    """Say how a run differs from the baseline, with the p-value that allows for all pairs."""
+    first, second = verdict.baseline.run.name, other.run.name
+    found = verdict.pairs[first, second]
+    top1, p_value = found.differences["top1"], verdict.p_values[first, second]
+    points, low, high = (100 * x for x in (top1.second - top1.first, top1.interval.low, top1.interval.high))
+    return (
+        f"{second} - {first}: {points:+.1f} points of top-1 (95 %: {low:+.1f} to {high:+.1f}); only {second} is right "
+        f"in {found.only_second}, only {first} in {found.only_first}: p = {p_value:.2g}, {verdict_of(p_value)}"
+    )
+
+
+def verdict_of(p_value: float) -> str:
+    """One or two words."""
+    return "significant" if p_value < ALPHA else "not significant"
+
+
+def changed_most(before: Standing, after: Standing, most: int = 3) -> str:
+    """Name the classes with the largest changes of either sign."""
+    changes = [change for change in class_changes(before, after) if change.change]
+    changes.sort(key=lambda change: -abs(change.change))
+    return ", ".join(f"{change.name} {100 * change.change:+.1f}" for change in changes[:most])
+
+
+def csv_files(verdict: Verdict) -> dict[str, str]:
+    """Return the tables by file name; shares are between 0 and 1."""
+    files = {
+        "runs.csv": _csv(_run_rows(verdict)),
+        "differences.csv": _csv(
+            [
+                ["kind", "name", *(run.name for run in verdict.runs)],
+                *([line.kind, line.name, *line.values] for line in verdict.differences),
+            ]
+        ),
+    }
+    if verdict.ranked:
+        files["pairs.csv"] = _csv(_pair_rows(verdict))
+        files["classes.csv"] = _csv(_class_rows(verdict))
+        files["confusions.csv"] = _csv(_confusion_rows(verdict))
+    return files
+
+
+def _run_rows(verdict: Verdict) -> Iterable[Sequence[object]]:
+    ends = [f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")]
+    yield ["run", "where", "rank", "evaluation", "videos", *ends, "best_val_top1"]
+    ranks = {standing.run.name: rank for rank, standing in enumerate(verdict.standings, start=1)}
+    named = {standing.run.name: standing for standing in verdict.standings}
+    for run in verdict.runs:
+        cells: list[object] = [run.name, run.where, ranks.get(run.name, "") if verdict.ranked else "", run.evaluation]
+        standing = named.get(run.name)
+        if standing is None:
+            cells += [""] * (1 + len(ends))
+        else:
+            numbers = standing.metrics.as_numbers()
+            cells.append(standing.metrics.num_videos)
+            for name in METRICS:
+                between = standing.intervals.get(name)
+                ends_of = ("", "") if between is None else (between.low, between.high)
+                cells += [numbers.get(name, ""), *ends_of]
+        yield [*cells, max((row["val_top1"] for row in run.history if row.get("val_top1") is not None), default="")]
+
+
+def _pair_rows(verdict: Verdict) -> Iterable[Sequence[object]]:
+    names = list(next(iter(verdict.pairs.values())).differences)
+    columns = [f"{name}{end}" for name in names for end in ("", "_low", "_high", "_p_bootstrap")]
+    yield ["first", "second", "videos", "only_first", "only_second", "p_mcnemar", "p_holm", *columns]
+    for pair, found in verdict.pairs.items():
+        cells = [found.num_videos, found.only_first, found.only_second, found.p_value, verdict.p_values[pair]]
+        yield [*pair, *cells, *(cell for name in names for cell in _difference(found, name))]
+
+
+def _difference(found: Comparison, name: str) -> list[object]:
+    if name not in found.differences:
+        return [""] * 4
+    one = found.differences[name]
+    return [one.second - one.first, one.interval.low, one.interval.high, one.p_value]
+
+
+def _class_rows(verdict: Verdict) -> Iterable[Sequence[object]]:
+    yield ["class", "videos", "baseline", "run", "before", "after", "change", "only_before", "only_after", "p_holm"]
+    for other in verdict.others:
+        for row in class_changes(verdict.baseline, other):
+            names = [row.name, row.num_videos, verdict.baseline.run.name, other.run.name]
+            yield [*names, row.before, row.after, row.change, row.only_before, row.only_after, row.p_value]
+
+
+def _confusion_rows(verdict: Verdict) -> Iterable[Sequence[object]]:
+    yield ["class", "taken_for", "baseline", "run", "before", "after"]
+    for other in verdict.others:
+        for row in pair_changes(verdict.baseline, other):
+            yield [row.name, row.taken_for, verdict.baseline.run.name, other.run.name, row.before, row.after]
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _differences(verdict: Verdict) -> list[str]:
+    if not verdict.differences:
+        return ["  nothing that was kept"]
+    header = ["", *(_short(run.name) for run in verdict.runs)]
+    rows = [[line.name, *map(_short, line.values)] for line in verdict.differences]
+    if len(verdict.runs) > 4:  # no terminal is wide enough
+        return [f"  {line.name}: {_counted(line.values)}" for line in verdict.differences[:MOST_LINES]] + _more(verdict)
+    widths = [max(map(len, column)) for column in zip(header, *rows[:MOST_LINES], strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [header, *rows]]
+    return [f"  {line}".rstrip() for line in lines[: MOST_LINES + 1]] + _more(verdict)
+
+
+def _more(verdict: Verdict) -> list[str]:
+    more = len(verdict.differences) - MOST_LINES
+    hidden = [f"  and {more} more, see differences.csv"] if more > 0 else []
+    return [*hidden, f"  ({verdict.num_same} values of the recipes are the same)"]
+
+
+def _counted(values: Sequence[str]) -> str:
+    counts = {value: values.count(value) for value in dict.fromkeys(values)}
+    if len(counts) > 5:
+        return f"{len(counts)} values"
+    return ", ".join(f"{_short(value)} ({count})" for value, count in counts.items())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST // 2 - 2] + " … " + text[-LONGEST // 2 :]
