@@ -49,7 +49,7 @@ def load_history(folder: str) -> list[dict[str, Any]]:
 
 def epoch_metrics(row: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of an epoch under the names that MLflow's page groups them by."""
-    names = ("train_", "val_", "lr", "seconds", "clips_per_s", "skipped")
+    names = ("train_", "val_", "lr", "seconds", "clips_per_s", "data_wait", "gpu_gib", "skipped")
     return {f"epoch/{key}": value for key, value in row.items() if key.startswith(names)}
 
 

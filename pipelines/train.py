@@ -178,13 +178,14 @@ class _Hearing:
     def _step(self, event: Event) -> None:
         if event["global_step"] > self._last_step:
             self._last_step = event["global_step"]
-            names = ("loss", "top1", "lr", "grad_norm", "data_wait", "clips_per_s", "skipped")
-            self._tracker.metrics({f"step/{name}": event[name] for name in names}, event["global_step"])
+            names = ("loss", "top1", "lr", "grad_norm", "data_wait", "clips_per_s", "gpu_gib", "skipped")
+            told = {f"step/{name}": event[name] for name in names if name in event}
+            self._tracker.metrics(told, event["global_step"])
         self._line.show(
             lambda: (
                 f"epoch {event['epoch']}/{event['num_epochs']} step {event['step']}/{event['steps_per_epoch']}: loss "
                 f"{event['loss']:.3f}, {event['clips_per_s']:.1f} clips/s, {event['data_wait']:.0%} waiting for data, "
-                f"{duration(event['eta_s'])} left"
+                f"{_gpu(event)}{duration(event['eta_s'])} left"
             )
         )
 
@@ -196,8 +197,13 @@ class _Hearing:
         self._line.close(
             f"epoch {event['epoch']}/{event['num_epochs']}: train loss {event['train_loss']:.3f}, top-1 "
             f"{event['train_top1']:.1%}; validation loss {event['val_loss']:.3f}, top-1 {event['val_top1']:.1%}"
-            f"{' (best)' if event['is_best'] else ''}; {duration(event['seconds'])}"
+            f"{' (best)' if event['is_best'] else ''}; {event['clips_per_s']:.1f} clips/s, {event['data_wait']:.0%} "
+            f"waiting for data, {_gpu(event)}{duration(event['seconds'])}"
         )
+
+
+def _gpu(event: Event) -> str:
+    return f"{event['gpu_gib']:.1f} GiB of GPU memory, " if "gpu_gib" in event else ""
 
 
 def cli(args: list[str]) -> int:

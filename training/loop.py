@@ -224,6 +224,7 @@ class _Training:
                 lr=lr,
                 grad_norm=done.grad_norm,
                 skipped=self.sums[3],
+                **self.worker.memory(),
             )
             due = time.monotonic() - self.saved_at >= self.recipe.save_every_s
             if due and self.step < self.stage.num_steps:
@@ -273,7 +274,7 @@ class _Training:
         self._save_recognizer(self.files.names_of(rows), row)
         self._save()  # after the best: whoever is killed between the two does this epoch again, with the same result
         self.files.delete([self.stage.file(name) for name in self.files.retired(rows)])
-        self.progress.epoch(row, row["seconds"] - trained, self.best or row, better)
+        self.progress.epoch(row, row["seconds"] - trained, self.best or row, better, **self.worker.memory())
 
     def _save_recognizer(self, names: list[str], row: dict[str, Any]) -> None:
         called = [self.stage.file(name) for name in names]

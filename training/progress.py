@@ -22,6 +22,7 @@ class Progress:
         self._emit, self._epochs, self._stage, self._world_size = emit, num_epochs, stage, world_size
         self._step_s: float | None = None
         self._validation_s = 0.0
+        self._waited_s = self._stepped_s = 0.0
 
     def start(self, resumed: dict[str, int] | None, **facts: Any) -> None:
         """Say what is about to be trained, and from which epoch and step it goes on."""
@@ -53,6 +54,8 @@ class Progress:
             waited_s: Seconds of it that processes waited for clips, added up over all processes.
             numbers: Loss and so on.
         """
+        waited_s /= self._world_size
+        self._waited_s, self._stepped_s = self._waited_s + waited_s, self._stepped_s + seconds
         self._step_s = seconds if self._step_s is None else 0.9 * self._step_s + 0.1 * seconds
         done = self._stage.step(epoch, step)
         left = self._stage.step(self._stage.end_epoch, 0) - done + self._stage.later_steps
@@ -65,17 +68,21 @@ class Progress:
                 "steps_per_epoch": self._stage.num_steps,
                 "global_step": self._stage.first_step + done,
                 **numbers,
-                "data_wait": waited_s / self._world_size / max(seconds, 1e-9),
+                "data_wait": waited_s / max(seconds, 1e-9),
                 "clips_per_s": clips / max(seconds, 1e-9),
                 "eta_s": left * self._step_s + (self._epochs - epoch) * self._validation_s,
             }
         )
 
-    def epoch(self, row: Event, validation_s: float, best: Event, is_best: bool) -> None:
-        """Say how one epoch went: its ``row`` of the history, and which epoch is the best so far."""
+    def epoch(self, row: Event, validation_s: float, best: Event, is_best: bool, **facts: float) -> None:
+        """Say how one epoch went: its ``row`` of the history, which epoch is the best so far, and ``facts`` of now."""
         self._validation_s = validation_s
         about = {"is_best": is_best, "best_top1": best["val_top1"], "best_epoch": best["epoch"]}
-        self._emit({"event": "epoch", **row, "num_epochs": self._epochs, **about})
+        data_wait = self._waited_s / max(self._stepped_s, 1e-9)  # of the steps of this process alone
+        self._waited_s = self._stepped_s = 0.0
+        self._emit(
+            {"event": "epoch", **row, "num_epochs": self._epochs, **about, "data_wait": data_wait, **facts},
+        )
 
     def left_out(self, epoch: int, step: int, reason: str) -> None:
         """Say that the weights were not updated; the event ``step`` follows, with the number of them in the epoch."""

@@ -21,3 +21,9 @@ class WorkerContext:
     """Threads that torch may use; None leaves them as they are."""
     pulse: Pulse = field(default_factory=Pulse, compare=False)
     """Told where this process stands, for whoever watches it."""
+
+    def memory(self) -> dict[str, float]:
+        """Return as ``gpu_gib`` the most GPU memory that this process has held, in GiB; nothing without a GPU."""
+        if self.device.type != "cuda":
+            return {}
+        return {"gpu_gib": torch.cuda.max_memory_reserved(self.device) / 2**30}

@@ -37,6 +37,8 @@ def test_events(undisturbed: tuple[Path, TrainSummary, list[dict[str, Any]]]) ->
     assert (start["resumed"], start["steps_per_epoch"], start["train_videos"], start["val_videos"]) == (None, 3, 24, 9)
     assert [event["global_step"] for event in events if event["event"] == "step"] == list(range(1, 10))
     assert 0 <= step["data_wait"] <= 1
+    assert 0 <= epoch["data_wait"] <= 1
+    assert "gpu_gib" not in step
     assert min(step["loss"], step["grad_norm"], step["clips_per_s"], step["eta_s"], step["lr"]) > 0
     means = [sum(event[key] for event in events[1:4]) / 3 for key in ("loss", "top1")]
     assert [epoch["train_loss"], epoch["train_top1"]] == pytest.approx(means)
