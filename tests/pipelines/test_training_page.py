@@ -20,9 +20,12 @@ from training.checkpoints import load_recognizer
 from training.loop import WorkerContext, train
 from training.recipe import TrainRecipe
 
-PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "training.md").read_text()
 RECIPES = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line for block in re.findall(r"```\n(kinebert.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+SHIPPED = "pipelines/recipes/progressive.toml"
+PROGRESSIVE = next(text for text in RECIPES if "[[stages]]" in text)
 SMALL = {"batch_size": 4, "micro_batch": 2, "eval_batch": 4, "epochs": 1, "loader_workers": 0}
 SMALL_DATA = {"clip_length": 4, "crop_size": 32}
 OTHER_PAGES = ("test", "tune")
@@ -82,8 +85,9 @@ def test_no_key_is_missing() -> None:
 @pytest.fixture
 def folder(shards: ShardSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the page's two recipes, reduced."""
-    for name, text in (("rgb", RECIPES[0]), ("progressive", next(text for text in RECIPES if "[[stages]]" in text))):
-        (tmp_path / f"{name}.toml").write_text(to_toml(reduced(tomllib.loads(text), shards.uri)))
+    for name, text in (("rgb.toml", RECIPES[0]), (SHIPPED, PROGRESSIVE)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(to_toml(reduced(tomllib.loads(text), shards.uri)))
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
     return tmp_path
@@ -98,8 +102,9 @@ def run(command: str) -> None:
 def test_the_page_has_the_commands_that_are_run_here() -> None:
     assert [command.split(" --")[0] for command in COMMANDS] == [
         *["kinebert train rgb.toml"] * 4,
-        "kinebert train progressive.toml",
+        f"kinebert train {SHIPPED}",
     ]
+    assert (ROOT / SHIPPED).read_text().endswith(PROGRESSIVE)
 
 
 @pytest.mark.slow

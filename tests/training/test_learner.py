@@ -15,14 +15,17 @@ from torch import nn
 from preprocessing.errors import ConfigError, UserError
 from preprocessing.ordering import mix_rng
 from training.checkpoints import load_recognizer
+from training.data import Batch
 from training.ema import WeightAverage
 from training.execution import deterministic
+from training.learner import Learner
 from training.learning import MixRecipe
 from training.losses import cross_entropy_sum
 from training.mixing import mix_batch
 from training.models import build_recognizer
 from training.state import load_state
 from training.statistics import RunningStatistics
+from training.worker import WorkerContext
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "sgd": {"optim": {"name": "sgd", "lr": 0.01, "dampening": 0.9}},
@@ -261,3 +264,24 @@ def test_cross_entropy_of_shares_is_torch_s() -> None:
     logits_NK, shares_NK = torch.randn(3, 4, dtype=torch.float64), torch.rand(3, 4).softmax(dim=1)
     expected = -(shares_NK.double() * F.log_softmax(logits_NK, dim=1)).sum()
     torch.testing.assert_close(cross_entropy_sum(logits_NK, shares_NK), expected)
+
+
+def test_an_overflow_of_float16_lowers_the_scale_and_leaves_the_update_out() -> None:
+    torch.manual_seed(0)
+    model = build_recognizer(backbone="resnet18", width=0.125, num_classes=3, clip_length=4, size=16)
+    learner = Learner(recipe_with(micro_batch=8), model, WorkerContext(), [f"v{i}" for i in range(8)])
+    learner.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**126, growth_interval=10**6)
+    clips = torch.randint(0, 256, (8, 4, 16, 16, 3), dtype=torch.uint8)
+    batch = Batch(clips, torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]), torch.arange(8))
+    before = model.classifier.weight.clone()
+    learner.start_epoch()
+    done = learner.step(iter([batch]), 0, 0, 1e-3)
+    assert "float16 overflowed" in done.left_out
+    assert torch.equal(model.classifier.weight, before)
+    assert learner.scaler.get_scale() == 2.0**125
+    for step in range(1, 120):
+        done = learner.step(iter([batch]), 0, step, 1e-3)
+        if not done.left_out:
+            break
+    assert not torch.equal(model.classifier.weight, before)
+    assert math.isfinite(done.loss)

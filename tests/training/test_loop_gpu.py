@@ -1,5 +1,6 @@
 """The same training on a GPU: it learns in half precision, and a state moves between devices."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import torch
 from fake_shards import make_shards
 
+from training.learning import MixRecipe
 from training.loop import WorkerContext, train
 from training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 from training.state import load_state
@@ -51,3 +53,23 @@ def test_what_a_gpu_began_goes_on_on_a_cpu_and_back(tmp_path: Path) -> None:
     whole, _ = run(replace(recipe, epochs=4), tmp_path / "whole")
     assert summary.history[0]["train_loss"] == pytest.approx(whole.history[0]["train_loss"], rel=1e-3)
     assert [row["epoch"] for row in summary.history] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"amp": "bf16", "channels_last": True, "ema": 0.5},
+        {"amp": "fp16", "non_finite": "skip", "ema": 0.5, "mixing": MixRecipe(mixup=0.2, cutmix=1.0)},
+        {"amp": "off", "deterministic": True},
+        {"amp": "fp64", "optim": OptimRecipe(name="swats", lr=3e-3, switch_tolerance=1.0)},
+        {"compile": True},
+    ],
+    ids=lambda change: ", ".join(change),
+)
+def test_options_on_a_gpu(change: dict[str, Any], tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=2, **change)
+    whole, _ = run(recipe, tmp_path)
+    assert all(math.isfinite(row["val_loss"]) for row in whole.history)
+    if recipe.deterministic:
+        again, _ = run(recipe, tmp_path / "again")
+        assert [row["train_loss"] for row in again.history] == [row["train_loss"] for row in whole.history]
