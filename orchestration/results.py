@@ -9,12 +9,14 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from orchestration.report import Rejected, ReportData, StreamScores, write_report
-from orchestration.tracking import Tracker
+from orchestration.tracking import Tracker, code_version
 from preprocessing import storage
 from preprocessing.errors import ConfigError
+from preprocessing.shardset import ShardSet
 from training.analyze import class_table
 from training.evaluate import VideoScores
 from training.metrics import TOP
+from training.recipe import TrainRecipe
 from training.significance import Interval, intervals, mean_over
 
 METRICS_FILE = "metrics.json"
@@ -51,6 +53,18 @@ def epoch_metrics(row: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of an epoch under the names that MLflow's page groups them by."""
     names = ("train_", "val_", "lr", "seconds", "clips_per_s", "data_wait", "gpu_gib", "skipped")
     return {f"epoch/{key}": value for key, value in row.items() if key.startswith(names)}
+
+
+def training_tags(program: str, recipe: TrainRecipe, shards: ShardSet, folder: str) -> dict[str, str]:
+    """Tags by which trainings are told apart and compared: code, data, recipe, place."""
+    return {
+        **code_version(program),
+        "modality": shards.modality,
+        "shards_digest": shards.digest,
+        "shards_content": shards.content,
+        "recipe_digest": recipe.digest(),
+        "run_folder": folder,
+    }
 
 
 def report_data(

@@ -94,16 +94,9 @@ def _open_run(
     config: TrainConfig, store: str, output: str, shards: ShardSet, recipe: TrainRecipe
 ) -> "tracking.Tracker":  # noqa: F821 - imported late
     """Go on with the MLflow run of ``output``, or start one."""
-    from orchestration import tracking
+    from orchestration import results, tracking
 
-    tags = {
-        **tracking.code_version("train"),
-        "modality": shards.modality,
-        "shards_digest": shards.digest,
-        "shards_content": shards.content,
-        "recipe_digest": recipe.digest(),
-        "run_folder": output,
-    }
+    tags = results.training_tags("train", recipe, shards, output)
     return tracking.open_run(output, store, config.experiment, tags)
 
 

@@ -90,17 +90,17 @@ def main(config: TuneConfig) -> int:
             parent.params({**flatten(to_plain(replace(base, tune=None))), **_params(base.tune)})
             print(f"searching {', '.join(space)} of {config.recipe}: {output}", flush=True)
             resources = run.Resources(cpus_per_worker=config.cpus_per_worker, gpus_per_worker=config.gpus_per_worker)
-            found = _search(job, space, parent, resources)
+            found = _search(job, space, shards, parent, resources)
         return _report(job, found, store)
 
 
-def _search(job: Any, space: Any, parent: Any, resources: Any) -> list[Any]:
+def _search(job: Any, space: Any, shards: ShardSet, parent: Any, resources: Any) -> list[Any]:
     """Search, keep MLflow up to date, and leave pictures; return all trials."""
     from orchestration.search import keeping, recording, records, run
     from orchestration.search.report import files
 
     known = records.load_records(job.output)
-    recorder = recording.Recorder(parent, job, known)
+    recorder = recording.Recorder(parent, job, shards, known)
     keeper, shown = keeping.Keeper(job), _Shown(job.base.tune, known)
 
     def changed(record: Any, live: bool) -> None:

@@ -58,7 +58,8 @@ def draw_parallel(records: Sequence[Record], space: Space, tune: TuneRecipe) -> 
         axes.set_yticks([])
         for side in ("left", "bottom"):
             axes.spines[side].set_visible(False)
-        axes.set_title(f"{_counts(records)}; thick: the best, dotted: failed", loc="left", fontsize=10)
+        dotted = ", dotted: failed" if len(scores) < len(records) else ""
+        axes.set_title(f"{_counts(records)}; thick: the best{dotted}", loc="left", fontsize=10)
     return figure
 
 

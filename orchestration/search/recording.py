@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestration.results import epoch_metrics
+from orchestration.results import epoch_metrics, training_tags
 from orchestration.search.records import Record, Row, ranking, trial_folder
 from orchestration.search.trials import Job
 from orchestration.tracking import RunAddress, Tracker, end_strays
 from preprocessing import storage
 from preprocessing.config import flatten, to_plain
 from preprocessing.errors import UserError
+from preprocessing.shardset import ShardSet
 from training.loop import BEST_FILE
 from training.tune_recipe import TuneRecipe
 
@@ -60,12 +61,13 @@ class Recorder:
     Args:
         parent: The search's run.
         job: What its trials have in common.
+        shards: The set that the base's recipe names.
         records: Trials of earlier calls.
     """
 
-    def __init__(self, parent: Tracker, job: Job, records: Sequence[Record]) -> None:
+    def __init__(self, parent: Tracker, job: Job, shards: ShardSet, records: Sequence[Record]) -> None:
         assert job.base.tune is not None, "a search was checked before"
-        self._parent, self._job, self._tune = parent, job, job.base.tune
+        self._parent, self._job, self._shards, self._tune = parent, job, shards, job.base.tune
         self._children: dict[int, Tracker] = {}
         self._sent: dict[int, int] = {}
         self._closed: set[int] = set()
@@ -136,13 +138,16 @@ class Recorder:
                 child = Tracker.resume(address)
             self._sent[record.number] = child.last_step(_LAST)
         else:
-            name = f"{storage.name_of(self._job.output)} {record.number:04d}"
+            folder = trial_folder(self._job.output, record.number)
+            recipe = self._job.recipe(record.values, record.seed)
+            same = recipe.data.shards == self._job.base.data.shards
+            shards = self._shards if same else ShardSet.open(recipe.data.shards)
             tags = {"mlflow.parentRunId": self._parent.address.run_id, "trial": str(record.number)}
+            tags |= training_tags("tune", recipe, shards, folder)
+            name = f"{storage.name_of(self._job.output)} {record.number:04d}"
             child = Tracker.start(self._parent.address.tracking_uri, self._parent.address.experiment, name, tags)
-            child.address.save(trial_folder(self._job.output, record.number))
-            recipe = to_plain(self._job.recipe(record.values, record.seed))
-            recipe.pop("tune")
-            child.params(flatten(recipe))
+            child.address.save(folder)
+            child.params(flatten({key: value for key, value in to_plain(recipe).items() if key != "tune"}))
             self._sent[record.number] = 0
         self._children[record.number] = child
         return child

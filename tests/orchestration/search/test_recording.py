@@ -17,11 +17,13 @@ from orchestration.search.report import outcome, table
 from orchestration.search.space import read_space
 from orchestration.search.trials import Job
 from preprocessing.errors import UserError
+from tests.training.fake_shards import make_shards
 from training.recipe import DataRecipe, TrainRecipe
 from training.tune_recipe import TuneRecipe
 
 SPACE = {"optim.lr": {"log_uniform": [1e-5, 1e-1]}, "model.head": {"choice": ["bert", "tgap"]}}
 TUNE = TuneRecipe(space=SPACE, keep=1)
+SHARDS: Any = make_shards()
 BASE = TrainRecipe(data=DataRecipe(shards="/set"), batch_size=8, epochs=3, tune=TUNE)
 
 
@@ -58,7 +60,7 @@ def children(store: str, run: tracking.Tracker) -> dict[int, Any]:
 
 def test_trials_become_children_and_the_best_is_tagged(store: str, tmp_path: Path) -> None:
     run = parent(store, tmp_path)
-    recorder = Recorder(run, job(tmp_path), [])
+    recorder = Recorder(run, job(tmp_path), SHARDS, [])
     good, bad = trial(tmp_path, 0, 0.9), trial(tmp_path, 1, 0.6, "stopped", 2)
     bad.reason = "asha: behind"
     broken = trial(tmp_path, 2, 0.99, "failed")
@@ -75,6 +77,8 @@ def test_trials_become_children_and_the_best_is_tagged(store: str, tmp_path: Pat
     assert [found[n].data.tags["best"] for n in range(3)] == ["true", "false", "false"]
     assert found[1].data.tags["reason"] == "asha: behind"
     assert found[0].data.params["optim.lr"] == "0.1"
+    assert found[0].data.tags["shards_content"] == SHARDS.content
+    assert found[0].data.tags["run_folder"] == trial_folder(str(tmp_path), 0)
     assert not [name for name in found[0].data.params if name.startswith("tune")]
     history = MlflowClient(store).get_metric_history(found[0].info.run_id, "epoch/val_top1")
     assert [metric.step for metric in history] == [1, 2, 3]
@@ -83,7 +87,7 @@ def test_trials_become_children_and_the_best_is_tagged(store: str, tmp_path: Pat
 
 def test_a_restart_closes_and_completes_what_a_killed_driver_left(store: str, tmp_path: Path) -> None:
     run = parent(store, tmp_path)
-    first = Recorder(run, job(tmp_path), [])
+    first = Recorder(run, job(tmp_path), SHARDS, [])
     whole = trial(tmp_path, 0, 0.9)
     first.changed(replace(whole, state="running", rows=whole.rows[:1]), True)
     first._thread.shutdown(wait=True)
@@ -91,7 +95,7 @@ def test_a_restart_closes_and_completes_what_a_killed_driver_left(store: str, tm
     tags = {"mlflow.parentRunId": run.address.run_id}
     tracking.Tracker.start(store, "kinebert", "made, but not written down", tags)
     assert {child.info.status for child in children(store, run).values()} == {"RUNNING"}
-    second = Recorder(run, job(tmp_path), [whole])
+    second = Recorder(run, job(tmp_path), SHARDS, [whole])
     second.close()
     found = children(store, run)
     assert found[0].info.status == "FINISHED"
@@ -99,13 +103,13 @@ def test_a_restart_closes_and_completes_what_a_killed_driver_left(store: str, tm
     history = MlflowClient(store).get_metric_history(found[0].info.run_id, "epoch/val_top1")
     assert [metric.step for metric in history] == [1, 2, 3]
     ended = found[0].info.end_time
-    Recorder(run, job(tmp_path), [whole]).close()
+    Recorder(run, job(tmp_path), SHARDS, [whole]).close()
     assert children(store, run)[0].info.end_time == ended  # what is closed and complete is left alone
 
 
 def test_trials_that_are_not_at_work_any_more_are_closed(store: str, tmp_path: Path) -> None:
     run = parent(store, tmp_path)
-    recorder = Recorder(run, job(tmp_path), [])
+    recorder = Recorder(run, job(tmp_path), SHARDS, [])
     recorder.changed(trial(tmp_path, 0, 0.9, "running", 1), True)
     recorder.close()
     assert children(store, run)[0].info.status == "KILLED"
@@ -115,7 +119,7 @@ def test_a_store_that_is_away_for_a_while_costs_nothing(
     store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = parent(store, tmp_path)
-    recorder = Recorder(run, job(tmp_path), [])
+    recorder = Recorder(run, job(tmp_path), SHARDS, [])
     real = tracking.Tracker.start
 
     def away(*_: Any, **__: Any) -> Any:
