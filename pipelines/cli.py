@@ -23,6 +23,7 @@ PROGRAMS = {
     "verify": ("verify", "check that a shard set is whole"),
     "show": ("show", "draw a contact sheet of one video's frames and flow"),
     "export-frames": ("export_frames", "write a shard set as folders of pictures"),
+    "submit": ("submit", "run any of these as a job of a Ray cluster"),
     "demo": ("demo", "the whole job on generated videos"),
 }
 

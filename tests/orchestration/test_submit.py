@@ -22,6 +22,7 @@ from tests.sets import make_rows, make_set
 
 ROOT = Path(__file__).parents[2]
 Submit = Callable[..., subprocess.CompletedProcess[str]]
+Cluster = tuple[Path, dict[str, str]]
 
 pytestmark = [
     pytest.mark.slow,
@@ -58,8 +59,8 @@ def end_all(mark: str) -> None:
 
 
 @pytest.fixture(scope="module", params=["disabled", "token"])
-def submit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Submit]:
-    """Start a cluster, and give what submits a command to it from a copy of the checkout."""
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Start a cluster; gives a copy of the checkout, and the environment in which the cluster's address is known."""
     folder = tmp_path_factory.mktemp("submit")
     checkout = folder / "checkout"
     tracked = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=True)
@@ -91,15 +92,35 @@ def submit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     options += ["--object-store-memory=200000000", "--disable-usage-stats"]
     try:
         subprocess.run([*ray, "start", "--head", *options], env=env, check=True, capture_output=True, cwd=folder)
-
-        def run(*command: str) -> subprocess.CompletedProcess[str]:
-            line = [*ray, "job", "submit", "--working-dir", ".", "--", *command]
-            return subprocess.run(line, env=env, cwd=checkout, capture_output=True, text=True, timeout=240)
-
-        yield run
+        yield checkout, env
     finally:
         end_all(mark)
         shutil.rmtree(temp, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def submit(cluster: Cluster) -> Submit:
+    """What submits a command to the cluster with Ray's own program."""
+    checkout, env = cluster
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--working-dir", ".", "--", *command]
+        return subprocess.run(line, env=env, cwd=checkout, capture_output=True, text=True, timeout=240)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def kinebert(cluster: Cluster) -> Submit:
+    """What submits one of our programs with ours."""
+    _, env = cluster
+
+    def run(*args: str, **more: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, str(ROOT / "pipelines" / "submit.py"), *args]
+        both = {**env, "PYTHONPATH": str(ROOT), **more}
+        return subprocess.run(line, env=both, cwd="/", capture_output=True, text=True, timeout=240)
+
+    return run
 
 
 def test_the_uploaded_copy_runs_and_what_git_ignores_stays_here(submit: Submit) -> None:
@@ -138,3 +159,45 @@ def test_training_as_a_job(submit: Submit, tmp_path: Path) -> None:
     assert "4 training and 2 validation videos" in done.stdout
     assert (tmp_path / "runs" / "r" / "best.pt").exists()
     assert (tmp_path / "runs" / "mlflow.db").exists()
+
+
+def test_our_own_submit(kinebert: Submit, tmp_path: Path) -> None:
+    """A recipe of this machine travels along, what is printed comes back, so does the exit status, and it goes on."""
+    make_set(make_rows(tmp_path / "videos", [5] * 6), tmp_path / "set", FrameRecipe(resize="none"))
+    recipe, output = tmp_path / "mine.toml", tmp_path / "runs" / "r"
+    recipe.write_text(
+        f'batch_size = 2\nmicro_batch = 1\nepochs = 2\n[data]\nshards = "{tmp_path}/set"\n'
+        'clip_length = 4\ncrop_size = 32\n[model]\nbackbone = "resnet18"\nwidth = 0.125\n'
+    )
+    command = ["--", "train", str(recipe), "--output", str(output)]
+    store = f"sqlite:///{tmp_path}/elsewhere.db"
+    detached = kinebert("--detach", *command, MLFLOW_TRACKING_URI=store)
+    assert detached.returncode == 0, detached.stderr
+    assert "to follow it, give the same command without --detach" in detached.stderr
+    job = detached.stderr.partition(":")[0]
+    done = kinebert(*command, MLFLOW_TRACKING_URI=store)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{job}: this command is running already; nothing is submitted" in done.stderr
+    assert "4 training and 2 validation videos" in done.stdout
+    assert (output / "best.pt").exists()
+    assert (tmp_path / "elsewhere.db").exists()
+    assert not (tmp_path / "runs" / "mlflow.db").exists()
+
+    again = kinebert(*command, MLFLOW_TRACKING_URI=store)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "going on at epoch 3, step 1" in again.stdout
+
+    relative = kinebert("--", "train", str(recipe))
+    assert relative.returncode == 2
+    assert "a relative path in a submitted job" in relative.stdout
+    assert "ended with status 2" in relative.stderr
+
+
+def test_a_wrong_token_is_said_in_one_line(kinebert: Submit, cluster: Cluster) -> None:
+    if cluster[1]["RAY_AUTH_MODE"] != "token":
+        pytest.skip("this cluster asks for none")
+    done = kinebert("--", "describe", "--help", RAY_AUTH_TOKEN="0" * 64)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: http://127.0.0.1:")
+    assert "give it in RAY_AUTH_TOKEN" in line
