@@ -130,14 +130,14 @@ def _open(uri: str, config: EvaluateConfig) -> _Trained:
 def _evaluate(one: _Trained, output: str, config: EvaluateConfig, device: "torch.device") -> "VideoScores":
     """Score, write, report and print one checkpoint."""
     from orchestration import results, tracking
-    from training.evaluate import average, write_scores
+    from training.evaluate import average, clip_level, write_scores
     from training.views import write_views
 
     name = one.result_name(config.part)
     address = tracking.RunAddress.load(one.folder)
     tracker = tracking.Tracker.attach(address) if address is not None else None
     views = _score(one, config, device)
-    scores = average(views)
+    scores, by_clip = average(views), clip_level(views)
     table = join(output, "scores.parquet")
     write_views(join(output, "views.parquet"), views)
     write_scores(table, scores)
@@ -151,12 +151,14 @@ def _evaluate(one: _Trained, output: str, config: EvaluateConfig, device: "torch
         name,
     )
     if tracker is not None:
-        numbers = scores.metrics().as_numbers()
+        numbers = {**scores.metrics().as_numbers(), "clip_top1": by_clip.top[1]}
         tracker.metrics({f"{name}/{key}": value for key, value in numbers.items()}, one.epoch)
         tracker.artifact_of(table)
         tracker.flush()
     print("\n".join([*results.accuracy_lines({one.shards.modality: scores}), *results.rejected_lines(scores)]))
     print(f"views: {one.protocol.describe()}")
+    if by_clip.num_videos > len(scores.video_ids):
+        print(f"each clip by itself: top-1 {by_clip.top[1]:.1%} of {by_clip.num_videos} clips")
     for note in [*scores.notes, *_cautions(one, scores, config.part)]:
         print(f"note: {note}")
     print(f"scores: {table}")

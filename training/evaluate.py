@@ -278,6 +278,20 @@ def average(
     )
 
 
+def clip_level(views: ViewScores) -> Metrics:
+    """Measure every clip by itself against its video's label, over the mean of its crops: clip-level accuracy.
+
+    Chen et al., arXiv:2010.11757, set it beside the video-level accuracy, which is that of :func:`average`.
+    """
+    soft = ProtocolRecipe(**views.about["protocol"]).average == "softmax"
+    values_NK = probabilities(views.logits) if soft else views.logits.astype(np.float64)
+    clips_2C, rows_N = np.unique(np.stack([views.videos, views.clips]), axis=1, return_inverse=True)
+    sums_CK = np.zeros((clips_2C.shape[1], len(views.classes)))
+    np.add.at(sums_CK, rows_N.ravel(), values_NK)
+    means_CK = sums_CK / np.bincount(rows_N.ravel())[:, None]
+    return measure(means_CK, views.labels[clips_2C[0]], "probabilities" if soft else "logits")
+
+
 def score_clips(
     recognizer: Recognizer, loader: ClipLoader, device: torch.device, dtype: torch.dtype | None
 ) -> Iterator[tuple[Tensor, Batch]]:

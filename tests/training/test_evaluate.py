@@ -19,6 +19,7 @@ from training.data import check_videos
 from training.evaluate import (
     Scorer,
     average,
+    clip_level,
     evaluate,
     file_digest,
     read_scores,
@@ -156,6 +157,25 @@ def test_averaging_anew() -> None:
     uneven = all_views(ProtocolRecipe(clips="multi"))
     with pytest.raises(ConfigError, match="videos have none of these clips, the first is v"):
         average(uneven, clips=[1])
+
+
+def test_clips_by_themselves() -> None:
+    views = ViewScores(
+        video_ids=["a", "b"],
+        labels=np.array([0, 1]),
+        classes=["x", "y"],
+        about={"protocol": {"clips": 2, "crops": 3}},
+        videos=np.array([0, 0, 0, 0, 1, 1]),
+        clips=np.array([0, 0, 1, 1, 0, 1]),
+        crops=np.array([0, 1, 0, 1, 0, 0]),
+        starts=np.zeros(6, np.int64),
+        # a's first clip is right over its two crops, its second is not; b's first is right
+        logits=np.array([[5, 0], [0, 1], [0, 3], [1, 0], [0, 1], [1, 0]], np.float32),
+    )
+    found = clip_level(views)
+    assert (found.num_videos, found.top[1]) == (4, 0.5)
+    assert found.confusion.tolist() == [[1, 1], [1, 1]]
+    assert average(views).metrics().top[1] == 0.5  # a by 3 : 2; b's clips are even, and the first class wins
 
 
 def test_views_come_back_from_their_file(tmp_path: Path) -> None:
