@@ -25,6 +25,7 @@ p, li { max-width: 52rem; } .faint { color: #666; font-size: .87rem; }
 th, td { padding: .28rem .7rem; border-bottom: 1px solid #e4e4e4; text-align: left; vertical-align: top; }
 th { border-bottom: 1px solid #999; font-weight: 600; white-space: nowrap; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.name { white-space: nowrap; }
 tr.base td { background: #f6f6f6; } td.value { overflow-wrap: anywhere; min-width: 6rem; max-width: 22rem; }
 .chip { display: inline-block; width: .75em; height: .75em; border-radius: 50%; margin-right: .45em; }
 .box { border-left: 4px solid #1b7837; background: #f1f8f2; padding: .6rem 1rem; margin: 1rem 0; }
@@ -100,14 +101,15 @@ def _accuracies(verdict: Verdict) -> str:
     for standing in verdict.standings:
         name, numbers = standing.run.name, standing.metrics.as_numbers()
         chip = f'<span class="chip" style="background:{colour[name]}"></span>'
-        cells = [f"<td>{chip}{escape(name)}</td>", f"<td>{escape(standing.run.evaluation)}</td>"]
+        words = f"{chip}{escape(name)}", escape(standing.run.evaluation)
+        cells = [f'<td class="name">{word}</td>' for word in words]
         shares = [numbers[f"top{k}"] for k in TOP[1:]] + [numbers["mean_class"]]
         values = [str(standing.metrics.num_videos), _percent(numbers["top1"]), _between(standing.intervals["top1"])]
         values += [*map(_percent, shares), _percent(numbers["ece"]) if "ece" in numbers else "–"]
         cells += [_number(value) for value in values]
         if verdict.ranked:
             cells += _to_baseline(verdict, name) if name != base else ['<td class="n" colspan="3">baseline</td>']
-        kind = "base" if name == base else ""
+        kind = "base" if name == base and verdict.ranked else ""
         rows.append(f'<tr class="{kind}">{"".join(cells)}</tr>')
     told = (
         "All in percent. 95 %: where top-1 (or the difference) lies in 95 % of 1,000 draws of as many videos with "

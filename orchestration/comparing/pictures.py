@@ -66,7 +66,7 @@ def draw_accuracy(verdict: Verdict, places: Mapping[str, int]) -> Figure:
                     ends = top1.interval.low, top1.interval.high
                     _interval(right, y, top1.second - top1.first, *ends, _colour(places[standing.run.name]))
             right.set_title(f"difference to {_short(base)}, in points", loc="left", fontsize=10)
-            right.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:+.0f}" if x else "0"))
+            right.xaxis.set_major_formatter(FuncFormatter(_points))
         for axes in axes_1C[0]:
             axes.grid(axis="x", color=FAINT, linewidth=0.6)
             axes.set_axisbelow(True)
@@ -148,7 +148,7 @@ def draw_confusion_change(before: Standing, after: Standing) -> Figure:
     with style():
         figure = _figure(max(side + 0.9, 4.5), max(side + 0.4, 3.6), dpi=110 if few else 130)
         axes = figure.subplots()
-        picture = axes.imshow(good_KK, cmap="RdYlGn", norm=TwoSlopeNorm(0, -most, most), aspect="equal", alpha=0.85)
+        picture = axes.imshow(good_KK, cmap="PiYG", norm=TwoSlopeNorm(0, -most, most), aspect="equal", alpha=0.9)
         names = [_short(name) for name in classes]
         axes.set_xticks(range(num), names, rotation=90 if num > 4 else 0, fontsize=font)
         axes.set_yticks(range(num), names, fontsize=font)
@@ -162,7 +162,7 @@ def draw_confusion_change(before: Standing, after: Standing) -> Figure:
         if few:
             _write_cells(axes, change_KK, font)
         bar = figure.colorbar(picture, cax=axes.inset_axes((1 + 0.15 / (num * cell), 0, 0.2 / (num * cell), 1)))
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:+.0f}" if x else "0"))
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(_points))
         bar.ax.set_ylabel("worse                    better", fontsize=8)
         bar.outline.set_visible(False)
     return figure
@@ -178,6 +178,10 @@ def _interval(axes: Axes, y: float, value: float, low: float, high: float, colou
     axes.plot([low, high], [y, y], "-", color=colour, linewidth=2, solid_capstyle="butt")
     axes.plot([low, high], [y, y], "|", color=colour, markersize=7)
     axes.plot(value, y, "o", color=colour, markersize=6)
+
+
+def _points(share: float, _: object = None) -> str:
+    return f"{100 * share:+.3g}" if share else "0"
 
 
 def _figure(width: float, height: float, dpi: int = 110) -> Figure:

@@ -167,11 +167,9 @@ def choose_evaluations(runs: Sequence[Run], wanted: str | None) -> list[Run]:
 def name_apart(runs: Sequence[Run]) -> list[Run]:
     """Give runs of the same name different ones: with the folder above, or a number."""
     names = [run.name for run in runs]
-    if len(set(names)) < len(names):
-        names = [
-            run.name if names.count(run.name) == 1 else "/".join(run.where.rstrip("/").split("/")[-3:-1])
-            for run in runs
-        ]
+    longer = ["/".join(run.where.rstrip("/").split("/")[-2:]) for run in runs]
+    if len(set(names)) < len(names) == len(set(longer)):
+        names = [name if names.count(name) == 1 else long for name, long in zip(names, longer, strict=True)]
     counts: dict[str, int] = {}
     apart = []
     for run, name in zip(runs, names, strict=True):

@@ -28,7 +28,8 @@ _SAME: Sequence[tuple[str, Callable[[VideoScores], str]]] = (
 )
 """What must be the same, or the numbers of two tables do not mean the same."""
 ABSENT = "–"
-MOST_SHOWN = 8
+MOST_SHOWN = 4
+"""Runs whose classes the page shows; those of all are in the tables."""
 
 
 @dataclass(frozen=True, kw_only=True)
