@@ -70,7 +70,8 @@ def main(config: FuseConfig) -> int:
         tracker.params({"method": config.method, "weights_fitted": bool(config.fit)})
         for name, scores in {**named, **parts}.items():
             numbers = scores.metrics().as_numbers()
-            tracker.metrics({f"{name}/{key}": value for key, value in numbers.items()}, 0)
+            plain = name.replace(" + ", " and ")  # MLflow takes no + in a name
+            tracker.metrics({f"{plain}/{key}": value for key, value in numbers.items()}, 0)
         table = join(output, "scores.parquet")
         write_scores(table, fusion.scores)
         results.write_metrics(join(output, results.METRICS_FILE), fusion.scores)
