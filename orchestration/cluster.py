@@ -169,6 +169,16 @@ def _describe(private: bool) -> Cluster:
     return Cluster(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), private)
 
 
+def present() -> Cluster:
+    """What the cluster that this process has joined has now; nodes come and go."""
+    return _describe(private=_present is not None)
+
+
+def is_private() -> bool:
+    """Whether :func:`cluster` would start, or has started, a private cluster."""
+    return _present is not None or (os.environ.get(GIVEN, "local") == "local" and not ray.is_initialized())
+
+
 def beside_us() -> dict[str, Any]:
     """Options of an actor that must live as long as the driver: on its node, which no other node's loss takes away."""
     node = ray.get_runtime_context().get_node_id()

@@ -28,6 +28,7 @@ from training.loop import TrainSummary, WorkerContext, train
 from training.progress import Event
 from training.recipe import TrainRecipe
 from training.watchdog import Standstill, Watchdog, who_is_stuck
+from training.worker import out_of_memory
 
 MAX_RESTARTS = 3
 """Times that training goes on from its last saved state without getting any further than the time before."""
@@ -78,6 +79,7 @@ def fit(
     hear: Callable[[Event], None],
     cpus_per_worker: float | None = None,
     pause_after: int | None = None,
+    device: str = "auto",
 ) -> FitResult:
     """Train ``recipe`` with ``recipe.workers`` processes, or go on with what is in ``output``.
 
@@ -87,28 +89,23 @@ def fit(
         hear: Called in this process with every event of :func:`training.loop.train`, in order.
         cpus_per_worker: Logical CPUs that a worker holds; by default an equal share of a private cluster, else 1.
         pause_after: Epochs after which to return, see :func:`training.loop.train`.
+        device: ``auto`` takes a GPU per worker where the cluster has some; or ``cpu``, ``cuda``.
 
     Raises:
         UserError: If the training is refused, see :func:`training.loop.train`.
         RuntimeError: If workers were lost more than MAX_RESTARTS times without any progress in between.
     """
-    with _cluster.cluster(max(_cluster.machine_cpus(), recipe.workers)) as found:
-        cpus = cpus_per_worker or (float(max(1, found.num_cpus // recipe.workers)) if found.private else 1.0)
-        if recipe.workers * cpus > found.num_cpus:
-            raise UserError(
-                f"workers = {recipe.workers} with {cpus:g} CPUs each need {recipe.workers * cpus:g}, the cluster has "
-                f"{found.num_cpus}. Ask for fewer workers."
-            )
-        if 0 < found.num_gpus < recipe.workers:
-            raise UserError(
-                f"workers = {recipe.workers}, but the cluster has {found.num_gpus} GPUs and a worker takes one. Ask "
-                "for fewer workers."
-            )
+    with _cluster.cluster(max(_cluster.machine_cpus(), recipe.workers)):
+        _place(recipe, cpus_per_worker, device)
         logging.getLogger("ray.train").setLevel(logging.ERROR)
         listener, losses, furthest = _Listener(hear), 0, -1
         while True:
             try:
-                return _fit_once(recipe, output, listener, cpus, use_gpu=found.num_gpus > 0, pause_after=pause_after)
+                placed = _place(recipe, cpus_per_worker, device)
+                if placed.recipe.workers < recipe.workers:
+                    text = f"the cluster has room for {placed.recipe.workers} of {recipe.workers} workers; they do all"
+                    listener.tell({"event": "note", "text": text})
+                return _fit_once(placed, output, listener, pause_after)
             except (_HangError, ray.train.WorkerGroupError, ray.train.ControllerError) as error:
                 losses = 1 if listener.furthest > furthest else losses + 1
                 furthest = max(furthest, listener.furthest)
@@ -124,9 +121,60 @@ def fit(
                 listener.tell({"event": "restart", "reason": reason, "left": MAX_RESTARTS - losses + 1, "hung": hung})
 
 
-def _fit_once(
-    recipe: TrainRecipe, output: str, listener: "_Listener", cpus: float, *, use_gpu: bool, pause_after: int | None
-) -> FitResult:
+@dataclass(frozen=True)
+class _Placed:
+    """A training on as many workers as there is room for."""
+
+    recipe: TrainRecipe
+    cpus: float
+    """Logical ones that each worker holds."""
+    use_gpu: bool
+
+
+def _place(recipe: TrainRecipe, cpus_per_worker: float | None, device: str) -> _Placed:
+    """Choose the number of workers by what the cluster has now.
+
+    Raises:
+        UserError: If it has too little for the fewest that the recipe allows.
+    """
+    found = _cluster.present()
+    use_gpu = device == "cuda" or (device == "auto" and found.num_gpus > 0)
+    for num in recipe.sizes():
+        cpus = cpus_per_worker or (float(max(1, found.num_cpus // num)) if found.private else 1.0)
+        if num * cpus <= found.num_cpus and (not use_gpu or num <= found.num_gpus):
+            return _Placed(recipe.on(num), cpus, use_gpu)
+    least = recipe.sizes()[-1]
+    if use_gpu and least > found.num_gpus:
+        named = "min_workers" if least < recipe.workers else "workers"
+        raise UserError(
+            f"{named} = {least}, but the cluster has {found.num_gpus} GPUs and a worker takes one. Ask for fewer "
+            "workers" + (", or --device cpu." if not found.num_gpus else ".")
+        )
+    cpus = cpus_per_worker or 1.0
+    raise UserError(
+        f"workers = {least} with {cpus:g} CPUs each need {least * cpus:g}, the cluster has "
+        f"{found.num_cpus}. Ask for fewer workers."
+    )
+
+
+def check_device(recipe: TrainRecipe, device: str) -> None:
+    """Find out, before anything is started, that a private cluster of this machine has not the GPUs asked for.
+
+    Raises:
+        UserError: If so.
+    """
+    if device != "cuda" or not _cluster.is_private():
+        return
+    gpus, least = torch.cuda.device_count(), recipe.sizes()[-1]
+    if gpus < least:
+        raise UserError(
+            f"--device cuda: this machine has {gpus} GPUs that torch can use, the training wants {least}. Leave "
+            "--device out, or ask for fewer workers."
+        )
+
+
+def _fit_once(placed: "_Placed", output: str, listener: "_Listener", pause_after: int | None) -> FitResult:
+    recipe, cpus, use_gpu = placed.recipe, placed.cpus, placed.use_gpu
     ear: Any = ray.remote(num_cpus=0)(_Ear).options(**_cluster.beside_us()).remote()
     resources = {"CPU": cpus, **({"GPU": 1.0} if use_gpu else {})}
     scratch = storage.join(output, _RAY_FOLDER)
@@ -139,6 +187,7 @@ def _fit_once(
             "ear": ear,
             "threads": max(1, int(cpus)),
             "pause_after": pause_after,
+            "use_gpu": use_gpu,
         },
         # longer than the watchdog waits, which can say who hangs and not only that somebody does
         torch_config=TorchConfig(
@@ -248,7 +297,7 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
     recipe: TrainRecipe = config["recipe"]
     ear, context = config["ear"], ray.train.get_context()
     rank = context.get_world_rank()
-    device = ray.train.torch.get_device() if torch.cuda.is_available() else torch.device("cpu")
+    device = ray.train.torch.get_device() if config["use_gpu"] else torch.device("cpu")
 
     def emit(event: Event) -> None:
         if rank == 0:
@@ -279,7 +328,7 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
         ray.get(ear.refuse.remote(error))
         raise
     except torch.OutOfMemoryError as error:  # it would come again
-        refusal = UserError(f"{str(error).splitlines()[0]} Lower micro_batch (or eval_batch), or crop_size.")
+        refusal = UserError(f"{str(error).splitlines()[0]} {out_of_memory(recipe)}")
         ray.get(ear.refuse.remote(refusal))
         raise refusal from error
     ray.get(ear.hear.remote({"event": "end", "best_epoch": info.epoch}))  # waits: all events before it have arrived

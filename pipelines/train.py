@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -46,6 +46,10 @@ class TrainConfig:
     """MLflow server, or file of a SQLite store; by default MLFLOW_TRACKING_URI, else mlflow.db beside RUN."""
     cpus_per_worker: float | None = None
     """Logical CPUs that a worker holds; by default an equal share of this machine, or 1 on a cluster."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes a GPU per worker where there are some; cuda refuses to train without."""
+    new: bool = False
+    """Refuse to go on with a training that RUN holds already."""
 
 
 def main(config: TrainConfig) -> int:
@@ -60,7 +64,8 @@ def main(config: TrainConfig) -> int:
     from training.preflight import check_training
 
     recipe = pinned(recipe)
-    for note in check_training(recipe, shards, output):
+    fit.check_device(recipe, config.device)
+    for note in check_training(recipe, shards, output, config.new):
         print(f"note: {note}")
     store = tracking.choose_store(config.tracking_uri, output)
     storage.check_writable(output)
@@ -74,7 +79,7 @@ def main(config: TrainConfig) -> int:
         print(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {output}", flush=True)
         facts = {"run": output, "recipe": config.recipe, "part": f"{recipe.data.split}/{recipe.data.val_part}"}
         hearing = _Hearing(tracker, tracker.last_step("step/loss"))
-        result = fit.fit(recipe, output, hearing, config.cpus_per_worker)
+        result = fit.fit(recipe, output, hearing, config.cpus_per_worker, device=config.device)
         report = _record(tracker, result, output, shards, facts)
     best, scores = result.summary.best, result.val_scores
     print("\n".join([*results.accuracy_lines({shards.modality: scores}), *results.rejected_lines(scores)]))

@@ -1,22 +1,35 @@
 """What can be found out about a training before any process of it is started."""
 
+import tomllib
+
 import torch
 
+from preprocessing import storage
+from preprocessing.config import differences, to_plain, to_toml
 from preprocessing.errors import UserError
 from training.data import Shards, check_videos
 from training.initial import initial_recognizer
 from training.optim import freeze
 from training.recipe import TrainRecipe
 from training.stages import carry_weights
-from training.state import about, check_continues, load_state
+from training.state import TrainState, about, check_continues, load_state
+
+RECIPE_FILE = "recipe.toml"
+"""In the folder of a training: all of its settings."""
 
 
-def check_training(recipe: TrainRecipe, shards: Shards, output: str) -> list[str]:
+def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool = False) -> list[str]:
     """Look for what would end a training early; return sentences about what is unusual but allowed.
+
+    Args:
+        recipe: Of the training.
+        shards: The set that it names, opened.
+        output: Its folder.
+        new: Whether ``output`` must not hold a training yet.
 
     Raises:
         UserError: If the shards hold another modality than the recipe's, a part is empty, the network cannot be built,
-            or ``output`` holds another training.
+            or ``output`` holds another training, or any with ``new``.
     """
     if recipe.data.modality not in ("", shards.modality):
         raise UserError(
@@ -36,4 +49,27 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str) -> list[str
     state = load_state(output)
     if state is not None:
         check_continues(state, recipe.identity(), about(shards), output)
+        told = _what_is_there(state, recipe, output)
+        if new:
+            raise UserError(f"{told}. With --new it is left alone: choose another output folder.")
+        notes.append(told)
     return list(dict.fromkeys(notes))
+
+
+def _what_is_there(state: TrainState, recipe: TrainRecipe, output: str) -> str:
+    """Say that a folder is not new: how far its training has come, and which settings it goes on with are others."""
+    if state.epoch >= recipe.epochs:
+        told = f"{output}: holds this training, whose {state.epoch} epochs are over; nothing is trained again"
+    else:
+        at = f"epoch {state.epoch + 1} of {recipe.epochs}" + f", after {state.step} steps" * (state.step > 0)
+        told = f"{output}: holds this training, begun earlier; going on in {at}"
+    before = storage.join(output, RECIPE_FILE)
+    if storage.exists(before):
+        try:
+            plain = tomllib.loads(storage.read_bytes(before).decode())
+        except (OSError, ValueError):  # it is there for people
+            return told
+        found = differences(plain, tomllib.loads(to_toml(to_plain(recipe))))
+        if found:
+            told += f", with other settings than before (before != now): {'; '.join(found)}"
+    return told

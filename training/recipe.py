@@ -39,7 +39,17 @@ MAY_CHANGE = frozenset(
     {
         *("early_stop", "non_finite", "deterministic", "channels_last"),
         *("data.shards", "data.modality", "model.weights", "model.checkpointing"),
-        *("test", "tune", "epochs", "workers", "loader_workers", "save_every_s", "keep_best", "hang_after_s"),
+        *(
+            "test",
+            "tune",
+            "epochs",
+            "workers",
+            "loader_workers",
+            "save_every_s",
+            "keep_best",
+            "hang_after_s",
+            "min_workers",
+        ),
     }
 )
 """Keys that a run may be continued with other values of: they change what is done next, not what was done."""
@@ -181,6 +191,9 @@ class TrainRecipe:
     """Decides weights, order, clips, crops and dropout."""
     workers: int = 1
     """Training processes, each with its own share of every batch."""
+    min_workers: int = later(0)
+    """Fewest processes to go on with where the cluster has no room for all, when nodes are lost, say: as many as there
+    is room for and the batch can be dealt out to. 0 waits for all of them."""
     loader_workers: int = 0
     """Processes per worker that read and crop clips; 0 does it in the worker itself."""
     amp: Literal["auto", "bf16", "fp16", "off", "fp64"] = "auto"
@@ -210,6 +223,10 @@ class TrainRecipe:
             at_least(1, name, getattr(self, name))
         for name in ("loader_workers", "save_every_s", "seed", "hang_after_s"):
             at_least(0, name, getattr(self, name))
+        if self.min_workers and self.sync_norm:
+            raise ConfigError("sync_norm makes the number of workers a part of the run; leave min_workers out.")
+        if not 0 <= self.min_workers <= self.workers:
+            raise ConfigError(f"min_workers must lie between 0 and workers = {self.workers}, got {self.min_workers}.")
         self.test.check_sampling(self.data.sampling)
         if self.seed > MAX_SEED:
             raise ConfigError(f"seed must be at most {MAX_SEED}, got {self.seed}.")
@@ -266,7 +283,13 @@ class TrainRecipe:
 
     def on(self, num_workers: int) -> "TrainRecipe":
         """Return the same training on ``num_workers`` processes."""
-        return replace(self, workers=num_workers)
+        return replace(self, workers=num_workers, min_workers=min(self.min_workers, num_workers))
+
+    def sizes(self) -> list[int]:
+        """Return the numbers of processes that may train together, from ``workers`` down to ``min_workers``."""
+        least = self.min_workers or self.workers
+        every = range(self.workers, least - 1, -1)
+        return [num for num in every if all(one.batch_size % (one.micro_batch * num) == 0 for one in self.in_stages())]
 
     def identity(self) -> dict[str, Any]:
         """Return the plain values that decide the weights: all but :data:`MAY_CHANGE`."""

@@ -23,6 +23,7 @@ from training.loop import WorkerContext, train
 from training.progress import Event
 from training.recipe import TrainRecipe
 from training.state import load_state
+from training.worker import out_of_memory
 
 ERROR_FILE = "error.txt"
 LEG, ROW, END = "leg", "row", "end"
@@ -38,6 +39,8 @@ class Job:
     """Folder of the search."""
     cpus_per_worker: float
     """Logical CPUs of each worker."""
+    gpus_per_worker: float = 0.0
+    """GPUs, or the part of one, of each worker."""
     where: str
     """The recipe's file, for errors."""
 
@@ -97,12 +100,12 @@ def _train(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: Callable[
 
         fit(recipe, folder, emit, job.cpus_per_worker, pause_after=leg.until)
         return
-    device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
+    device = torch.device("cuda" if job.gpus_per_worker else "cpu")  # Ray shows this process its GPU and no other
     worker = WorkerContext(device=device, num_threads=max(1, int(job.cpus_per_worker)))
     try:
         train(recipe, ShardSet.open(recipe.data.shards), worker, folder, emit, leg.until)
     except torch.OutOfMemoryError as error:
-        raise UserError(f"{str(error).splitlines()[0]} Lower micro_batch (or eval_batch), or crop_size.") from error
+        raise UserError(f"{str(error).splitlines()[0]} {out_of_memory(recipe)}") from error
     finally:
         if device.type == "cuda":
             torch.cuda.empty_cache()  # the process may be given another trial, and share the GPU with others

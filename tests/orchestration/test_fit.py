@@ -20,6 +20,7 @@ from training.evaluate import evaluate
 from training.loop import TrainSummary, WorkerContext, train
 from training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 from training.state import load_state
+from training.worker import out_of_memory
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +188,55 @@ def test_a_training_that_hangs_again_and_again_ends_with_a_word(
         UserError, match=r"training hung 1 times at the same step; rank 0 stood still for .*stacks of all"
     ):
         fit(slow, str(tmp_path), lambda _: None, cpus_per_worker=1)
+
+
+def test_gpus_that_are_not_there_are_refused_before_anything_starts(
+    ray_cluster: Any, recipe: TrainRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestration import fit as fitting
+
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(UserError, match=r"workers = 1, but the cluster has 0 GPUs .*or --device cpu"):
+        fit(recipe, str(tmp_path), lambda _: None, device="cuda")
+    monkeypatch.setattr(fitting._cluster, "is_private", lambda: True)
+    with pytest.raises(UserError, match=r"--device cuda: this machine has 0 GPUs that torch can use, .* wants 2"):
+        fitting.check_device(replace(recipe, workers=2), "cuda")
+    fitting.check_device(recipe, "auto")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_as_many_workers_as_there_is_room_for(ray_cluster: Any, recipe: TrainRecipe) -> None:
+    from orchestration import fit as fitting
+
+    many = replace(recipe, batch_size=24, micro_batch=2, workers=12, min_workers=1)
+    assert many.sizes() == [12, 6, 4, 3, 2, 1]  # that 12 micro-batches can be dealt out to
+    assert many.digest() == replace(recipe, batch_size=24, micro_batch=2).digest()
+    placed = fitting._place(many, 1.0, "auto")  # on 4 CPUs
+    assert (placed.recipe.workers, placed.recipe.batch_size) == (4, 24)
+    assert fitting._place(many, 1.5, "cpu").recipe.workers == 2
+    with pytest.raises(UserError, match="workers = 6 with 1 CPUs each need 6, the cluster has 4"):
+        fitting._place(replace(many, min_workers=5), 1.0, "auto")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"min_workers": 2}, "min_workers must lie between 0 and workers = 1, got 2"),
+        (
+            {"workers": 2, "min_workers": 1, "sync_norm": True},
+            "sync_norm makes the number of workers a part of the run",
+        ),
+    ],
+)
+def test_ranges_of_workers_that_are_none(recipe: TrainRecipe, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        replace(recipe, **changes)
+
+
+def test_out_of_memory_says_what_was_held_and_what_to_lower(recipe: TrainRecipe) -> None:
+    told = out_of_memory(recipe)
+    assert told.startswith(
+        "Each worker held micro_batch = 2 clips of 4 images of 32 px (in validation, eval_batch = 16)"
+    )
+    assert "Lower micro_batch" in told

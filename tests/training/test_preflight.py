@@ -1,9 +1,11 @@
 """What is found out before any process of a training is started."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from preprocessing.config import to_plain, to_toml
 from preprocessing.errors import ConfigError, UserError
 from preprocessing.recipe import FrameRecipe
 from preprocessing.shardset import ShardSet
@@ -31,7 +33,7 @@ def recipe(shards: ShardSet, **data: object) -> TrainRecipe:
 
 def test_a_finished_training_goes_on_only_with_its_own_shards(shards: ShardSet, tmp_path: Path) -> None:
     train(recipe(shards), shards, WorkerContext(), str(tmp_path), lambda _: None)
-    assert check_training(recipe(shards), shards, str(tmp_path)) == []
+    assert "nothing is trained again" in "".join(check_training(recipe(shards), shards, str(tmp_path)))
     others = ShardSet.open(shards.uri)
     others.digest = "0" * 12
     with pytest.raises(UserError, match=r"holds a training with other settings .*shards.digest"):
@@ -61,3 +63,19 @@ def test_options_of_the_head_are_checked(options: dict[str, object], message: st
     with pytest.raises(ConfigError, match=message):
         ModelRecipe(head="bert", head_options=options)
     assert ModelRecipe(head="bert", head_options={"keep_prob": 1}).arguments()["keep_prob"] == 1
+
+
+def test_a_folder_that_is_not_new_is_never_used_in_silence(shards: ShardSet, tmp_path: Path) -> None:
+    first = recipe(shards)
+    assert check_training(first, shards, str(tmp_path), new=True) == check_training(first, shards, str(tmp_path))
+    train(first, shards, WorkerContext(num_threads=1), str(tmp_path), lambda _: None)
+    (tmp_path / "recipe.toml").write_text(to_toml(to_plain(first)))
+    over = f"{tmp_path}: holds this training, whose {first.epochs} epochs are over; nothing is trained again"
+    assert check_training(first, shards, str(tmp_path))[-1] == over
+    longer = replace(first, epochs=first.epochs + 2)
+    assert check_training(longer, shards, str(tmp_path))[-1] == (
+        f"{tmp_path}: holds this training, begun earlier; going on in epoch {first.epochs + 1} of {longer.epochs}, "
+        f"with other settings than before (before != now): epochs: {first.epochs} != {longer.epochs}"
+    )
+    with pytest.raises(UserError, match="With --new it is left alone: choose another output folder"):
+        check_training(longer, shards, str(tmp_path), new=True)
