@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestration import cluster as _cluster  # first: it says what Ray reads at its import
@@ -54,7 +54,7 @@ def search(
     """Run trials until all have ended, and return them all.
 
     Args:
-        job: What they have in common; its ``cpus_per_worker`` is taken from ``resources``.
+        job: What they have in common; what its workers hold is taken from ``resources``.
         space: What is searched.
         records: Trials of earlier calls.
         resources: What a trial holds.
@@ -68,7 +68,7 @@ def search(
         planner = Planner(job.base, space, records, job.output, most, _exchange(job), changed)
         if planner.done:
             return planner.records
-        job = Job(base=job.base, output=job.output, where=job.where, cpus_per_worker=cpus)
+        job = replace(job, cpus_per_worker=cpus, gpus_per_worker=gpus)
         for name in ("ray.tune", "ray.train", "ray.air"):
             logging.getLogger(name).setLevel(logging.ERROR)
         with _scratch(job.output) as scratch:
@@ -89,9 +89,10 @@ def room(base: TrainRecipe, resources: Resources, found: _cluster.Cluster) -> tu
     gpus = (1.0 if found.num_gpus else 0.0) if wanted is None else wanted
     if gpus and not found.num_gpus:
         raise UserError(f"gpus_per_worker = {gpus:g}, but the cluster has no GPU. Leave it out to train on CPUs.")
-    if workers > 1 and gpus not in (0.0, 1.0):
+    if workers > 1 and gpus != (1.0 if found.num_gpus else 0.0):
         raise UserError(
-            f"gpus_per_worker = {gpus:g} with workers = {workers}: workers of one training need whole GPUs."
+            f"gpus_per_worker = {gpus:g} with workers = {workers}: workers of one training take a whole GPU each where "
+            "the cluster has any. Leave it out."
         )
     fits = [int(found.num_cpus / (workers * cpus) + 1e-6)]
     if gpus:

@@ -51,7 +51,7 @@ def test_as_many_trials_run_at_a_time_as_fit(
     ("workers", "gpus", "resources", "words"),
     [
         (1, 0, {"gpus_per_worker": 0.5}, "gpus_per_worker = 0.5, but the cluster has no GPU. Leave it out"),
-        (2, 4, {"gpus_per_worker": 0.5}, "workers of one training need whole GPUs"),
+        (2, 4, {"gpus_per_worker": 0.5}, "workers of one training take a whole GPU each"),
         (
             4,
             0,
@@ -60,6 +60,7 @@ def test_as_many_trials_run_at_a_time_as_fit(
         ),
         (1, 0, {"cpus_per_worker": 3.0}, "Ask for less"),
         (2, 1, {}, "Ask for less"),
+        (2, 4, {"gpus_per_worker": 0.0}, "take a whole GPU each where the cluster has any. Leave it out"),
     ],
 )
 def test_what_does_not_fit_is_refused(workers: int, gpus: int, resources: dict[str, float], words: str) -> None:
