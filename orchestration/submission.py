@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import os
 import secrets
 import shlex
@@ -132,6 +133,7 @@ class Jobs:
             os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
         from ray.job_submission import JobSubmissionClient
 
+        logging.getLogger(JobSubmissionClient.__module__).setLevel(logging.ERROR)  # we say what is to be said
         self.address = found
         try:
             self._client = JobSubmissionClient(found)

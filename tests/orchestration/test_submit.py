@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -23,6 +25,11 @@ from tests.sets import make_rows, make_set
 ROOT = Path(__file__).parents[2]
 Submit = Callable[..., subprocess.CompletedProcess[str]]
 Cluster = tuple[Path, dict[str, str]]
+PAGE = (ROOT / "docs" / "clusters.md").read_text()
+COMMANDS = [
+    line for block in re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for line in block.splitlines()
+]
+HEAD, JOIN = ([*shlex.split(line)] for line in COMMANDS if line.startswith("ray start"))
 
 pytestmark = [
     pytest.mark.slow,
@@ -89,9 +96,11 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     temp = tempfile.mkdtemp(prefix="kbt-", dir="/tmp")
     options = [f"--port={port}", f"--dashboard-port={page}", "--num-cpus=2", f"--temp-dir={temp}"]
     options += [f"--dashboard-agent-listen-port={free_port()}"]  # other clusters of this machine have the usual one
-    options += ["--object-store-memory=200000000", "--disable-usage-stats"]
+    options += ["--object-store-memory=200000000", "--dashboard-host=127.0.0.1"]
+    env["KINEBERT_HEAD"] = f"127.0.0.1:{port}"
     try:
-        subprocess.run([*ray, "start", "--head", *options], env=env, check=True, capture_output=True, cwd=folder)
+        # the page's own command; of an option that is given twice Ray takes the last
+        subprocess.run([*ray, *HEAD[1:], *options], env=env, check=True, capture_output=True, cwd=folder)
         yield checkout, env
     finally:
         end_all(mark)
@@ -201,3 +210,43 @@ def test_a_wrong_token_is_said_in_one_line(kinebert: Submit, cluster: Cluster) -
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: http://127.0.0.1:")
     assert "give it in RAY_AUTH_TOKEN" in line
+
+
+def test_the_commands_of_the_page(cluster: Cluster, tmp_path: Path) -> None:
+    """A second node joins, and jobs are submitted, followed, listed, as docs/clusters.md says."""
+    _, env = cluster
+    if env["RAY_AUTH_MODE"] != "token":
+        pytest.skip("once is enough")
+    make_set(make_rows(tmp_path / "videos", [5] * 6), tmp_path / "set", FrameRecipe(resize="none"))
+    (tmp_path / "rgb.toml").write_text(
+        f'batch_size = 2\nmicro_batch = 1\nepochs = 1\n[data]\nshards = "{tmp_path}/set"\n'
+        'clip_length = 4\ncrop_size = 32\n[model]\nbackbone = "resnet18"\nwidth = 0.125\n'
+    )
+    both = {**env, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/m.db"}
+    told = []
+    for line in COMMANDS:
+        words = shlex.split(line)
+        if words[1] not in ("submit", "job", "start") or words == HEAD:
+            continue
+        for ours, theirs in (
+            ("head:6379", env["KINEBERT_HEAD"]),
+            ("http://head:8265", env["RAY_API_SERVER_ADDRESS"]),
+            ("/data/", f"{tmp_path}/"),
+        ):
+            words = [word.replace(ours, theirs) for word in words]
+        if words[1] == "start":
+            words += ["--num-cpus=1", f"--dashboard-agent-listen-port={free_port()}", "--object-store-memory=100000000"]
+        ours = [str(ROOT / "pipelines" / "submit.py"), *words[2:]]
+        command = ours if words[1] == "submit" else ["-m", "ray.scripts.scripts", *words[1:]]
+        done = subprocess.run(
+            [sys.executable, *command], env=both, cwd=tmp_path, capture_output=True, text=True, timeout=400
+        )
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        told.append(done.stdout + done.stderr)
+    joined, first, _, third, scored, listed = told
+    assert "Ray runtime started" in joined
+    assert "1 workers" in first
+    assert "2 workers" in third
+    assert "running already" in third
+    assert "top-1" in scored
+    assert "train-" in listed

@@ -1,0 +1,180 @@
+"""Whoever is killed in a training or an evaluation: the run ends with the numbers of an undisturbed one."""
+
+import importlib
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from preprocessing.recipe import FrameRecipe
+from tests.chaos.processes import Program
+from tests.sets import make_rows, make_set
+from training.evaluate import read_scores
+from training.state import load_state
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+if not Path("/proc/self/environ").exists():
+    pytest.skip("needs /proc", allow_module_level=True)
+
+Start = Callable[..., Program]
+EPOCHS = 30
+RECIPE = """
+batch_size = 4
+micro_batch = 2
+epochs = {epochs}
+save_every_s = 0
+amp = "fp64"
+hang_after_s = 60
+[data]
+shards = "{shards}"
+clip_length = 4
+crop_size = 32
+[model]
+backbone = "resnet18"
+width = 0.125
+dropout = 0.2
+[test]
+clips = "multi"
+crops = 10
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("chaos")
+    make_set(make_rows(folder / "videos", [9] * 24), folder / "set", FrameRecipe(resize="none"))
+    path = folder / "tiny.toml"
+    path.write_text(RECIPE.format(shards=folder / "set", epochs=EPOCHS))
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a program that nobody disturbs, and its evaluation."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    for i, (name, args) in enumerate(
+        [
+            ("train", [str(recipe), "--output", str(folder / "run")]),
+            ("evaluate", [str(folder / "run" / "best.pt"), "--part", "val"]),
+        ]
+    ):
+        program = Program(name, args, folder / f"p{i}")
+        assert program.wait(250) == 0, program.errors()
+    return folder / "run"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    programs: list[Program] = []
+
+    def begin(name: str, *args: str, **env: str) -> Program:
+        programs.append(Program(name, list(args), tmp_path / f"p{len(programs)}", **env))
+        return programs[-1]
+
+    yield begin
+    for program in programs:
+        program.tidy_up()
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """The numbers of the epochs, without what a clock measures."""
+    rows = json.loads((folder / "history.json").read_text())
+    return [{name: value for name, value in row.items() if name not in ("seconds", "clips_per_s")} for row in rows]
+
+
+def epochs_done(folder: Path) -> int:
+    state = load_state(str(folder))
+    return 0 if state is None else state.epoch
+
+
+def named(program: Program, word: str) -> list[int]:
+    return [pid for pid, command in program.alive().items() if word in command]
+
+
+def test_a_killed_worker(start: Start, recipe: Path, undisturbed: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    program = start("train", str(recipe), "--output", str(run))
+    program.wait_for(lambda: epochs_done(run) >= 2, "the second epoch", 200)
+    for pid in named(program, "RayTrainWorker"):
+        os.kill(pid, signal.SIGKILL)
+    assert epochs_done(run) < EPOCHS
+    assert program.wait(250) == 0, program.errors()
+    assert "a worker was lost" in program.errors()
+    assert history(run) == history(undisturbed)
+    program.wait_until_nothing_runs(100)
+
+
+def test_a_killed_driver_twice(start: Start, recipe: Path, undisturbed: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for least in (1, 8):
+        program = start("train", str(recipe), "--output", str(run))
+        program.wait_for(lambda least=least: epochs_done(run) >= least, f"epoch {least}", 200)  # type: ignore[misc]
+        program.process.kill()
+        program.wait_until_nobody_works(100)
+        assert epochs_done(run) < EPOCHS
+    last = start("train", str(recipe), "--output", str(run))
+    assert last.wait(250) == 0, last.errors()
+    told = last.stdout_file.read_text()
+    assert f"note: {run}: holds this training, begun earlier; going on in epoch" in told
+    assert history(run) == history(undisturbed)
+
+
+def test_a_killed_node_and_fewer_workers(start: Start, recipe: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """Two nodes with a worker each; one is gone, and the other does it all: the same numbers to 1e-6."""
+    importlib.import_module("orchestration.cluster")  # says what Ray reads at its import
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+    nodes = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 0, "include_dashboard": False})
+    try:
+        lost = nodes.add_node(**node)
+        nodes.add_node(**node)
+        nodes.wait_for_nodes()
+        run = tmp_path / "run"
+        token = {name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN") if name in os.environ}
+        loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20"}
+        args = ["--set", "workers=2", "min_workers=1", "--output", str(run)]
+        program = start("train", str(recipe), *args, RAY_ADDRESS=nodes.address, **token, **loopback)
+        program.wait_for(lambda: epochs_done(run) >= 2, "the second epoch", 200)
+        nodes.remove_node(lost, allow_graceful=False)
+        assert epochs_done(run) < EPOCHS
+        assert program.wait(280) == 0, program.errors()
+        assert "a worker was lost" in program.errors()
+        assert "note: the cluster has room for 1 of 2 workers; they do all" in program.errors()
+    finally:
+        nodes.shutdown()
+    for ours, theirs in zip(history(run), history(undisturbed), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("whom", ["worker", "driver"])
+def test_killed_in_an_evaluation(start: Start, undisturbed: Path, tmp_path: Path, whom: str) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(undisturbed / "best.pt", run)
+    args = [str(run / "best.pt"), "--part", "val", "--workers", "2", "--output", str(run / "val-scores")]
+    program = start("evaluate", *args)
+    at_work: list[int] = []
+    program.wait_for(lambda: at_work.extend(named(program, "ray::_Worker")) or at_work, "a worker", 150)
+    if whom == "driver":
+        program.process.kill()
+        program.wait_until_nobody_works(100)
+        assert not (run / "val-scores" / "scores.parquet").exists()
+        program = start("evaluate", *args)
+    else:
+        time.sleep(1.0)
+        for pid in at_work:
+            os.kill(pid, signal.SIGKILL)
+    assert program.wait(250) == 0, program.errors()
+    (expected,) = undisturbed.parent.rglob("scores.parquet")
+    found = read_scores(str(run / "val-scores" / "scores.parquet"))
+    assert found.video_ids == read_scores(str(expected)).video_ids
+    np.testing.assert_array_equal(found.scores, read_scores(str(expected)).scores)
