@@ -20,13 +20,14 @@ from typing import Any
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # ours keeps what failed and tries again later
 
-from mlflow.entities import Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from preprocessing import storage
 from preprocessing.errors import ConfigError, UserError
+from preprocessing.shardset import ShardSet
 
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # migrations of a fresh store are nobody's news
@@ -182,6 +183,36 @@ class Tracker:
         except Exception as error:  # a tag is worth less than the work that it is about
             print(f"MLflow did not take the tags {', '.join(values)}: {_reason(error)}", file=sys.stderr)
 
+    def dataset(self, shards: ShardSet, parts: Mapping[str, str]) -> None:
+        """Say which shard set is used for what. Says so if the store is out of reach.
+
+        Args:
+            shards: The set.
+            parts: What for (``training``, ``validation``, ``evaluation``), and the split and part: ``split1/train``.
+        """
+        kinds = sorted({str(kind) for video in shards.videos for kind in video.splits})
+        facts = {"modality": shards.modality, "recipe": shards.digest, "classes": len(shards.classes)}
+        for context, name in parts.items():
+            split, _, part = name.partition("/")
+            videos = shards.select(split, part)
+            profile = {**facts, "part": name, "videos": len(videos), "images": sum(v.num_images for v in videos)}
+            schema = [{"type": "binary", "name": "image", "required": True}]
+            schema += [{"type": "string", "name": key, "required": True} for key in ("video_id", "label_name")]
+            schema += [{"type": "string", "name": f"split {kind}", "required": False} for kind in kinds]
+            entity = Dataset(
+                name=f"{storage.name_of(shards.uri)} {name}",
+                digest=shards.content,
+                source_type="kinebert shard set",
+                source=json.dumps({"uri": shards.uri}),
+                schema=json.dumps({"mlflow_colspec": schema}),
+                profile=json.dumps(profile),
+            )
+            given = DatasetInput(entity, [InputTag("mlflow.data.context", context)])
+            try:
+                self._client.log_inputs(self.address.run_id, [given])
+            except Exception as error:  # what it is about goes on
+                print(f"MLflow did not take the record of {name}: {_reason(error)}", file=sys.stderr)
+
     def is_open(self) -> bool:
         """Whether nobody has closed the run yet."""
         with explained(self.address.tracking_uri):
@@ -197,15 +228,15 @@ class Tracker:
         except Exception as error:  # the file is still where it was
             print(f"MLflow did not take {path.name}: {str(error).splitlines()[0][:200]}", file=sys.stderr)
 
-    def artifact_of(self, uri: str) -> None:
+    def artifact_of(self, uri: str, folder: str | None = None) -> None:
         """Keep a file of any storage with the run."""
         if storage.is_local(uri):
-            self.artifact(Path(uri))
+            self.artifact(Path(uri), folder)
             return
-        with tempfile.TemporaryDirectory(prefix="kinebert-") as folder:
-            local = Path(folder) / storage.name_of(uri)
+        with tempfile.TemporaryDirectory(prefix="kinebert-") as place:
+            local = Path(place) / storage.name_of(uri)
             local.write_bytes(storage.read_bytes(uri))
-            self.artifact(local)
+            self.artifact(local, folder)
 
     def end(self, status: str) -> None:
         """Send the rest and close the run as FINISHED, FAILED or KILLED."""

@@ -24,6 +24,7 @@ PROGRAMS = {
     "show": ("show", "draw a contact sheet of one video's frames and flow"),
     "export-frames": ("export_frames", "write a shard set as folders of pictures"),
     "submit": ("submit", "run any of these as a job of a Ray cluster"),
+    "register": ("register", "register a checkpoint in MLflow, to be loaded by name"),
     "demo": ("demo", "the whole job on generated videos"),
 }
 

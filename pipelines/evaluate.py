@@ -153,7 +153,8 @@ def _evaluate(one: _Trained, output: str, config: EvaluateConfig, device: "torch
     if tracker is not None:
         numbers = {**scores.metrics().as_numbers(), "clip_top1": by_clip.top[1]}
         tracker.metrics({f"{name}/{key}": value for key, value in numbers.items()}, one.epoch)
-        tracker.artifact_of(table)
+        tracker.artifact_of(table, name)
+        tracker.dataset(one.shards, {"evaluation": f"{one.data.split}/{config.part}"})
         tracker.flush()
     print("\n".join([*results.accuracy_lines({one.shards.modality: scores}), *results.rejected_lines(scores)]))
     print(f"views: {one.protocol.describe()}")

@@ -76,6 +76,8 @@ def main(config: TrainConfig) -> int:
         with storage.explained(output, "write the recipe"):
             storage.write_bytes(effective, to_toml(to_plain(recipe)).encode())
         tracker.artifact_of(effective)
+        parts = {"training": recipe.data.train_part, "validation": recipe.data.val_part}
+        tracker.dataset(shards, {context: f"{recipe.data.split}/{part}" for context, part in parts.items()})
         print(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {output}", flush=True)
         facts = {"run": output, "recipe": config.recipe, "part": f"{recipe.data.split}/{recipe.data.val_part}"}
         hearing = _Hearing(tracker, tracker.last_step("step/loss"))
@@ -113,7 +115,7 @@ def _record(
     facts: dict[str, str],
 ) -> str:
     """Keep what a training came to, in its folder and in MLflow, and return the report's location."""
-    from orchestration import results
+    from orchestration import models, results
 
     results.save_history(output, result.summary.history)
     if tracker.flush():  # else its store is gone, and what waits is all there is to send
@@ -123,6 +125,7 @@ def _record(
                 tracker.metrics(results.epoch_metrics(row), row["epoch"])
     tracker.artifact_of(result.summary.checkpoint)
     tracker.artifact_of(storage.join(output, "last.pt"))
+    models.keep_model(tracker.address, result.summary.checkpoint)
     best = result.summary.best
     tracker.metrics({"best_val_top1": best["val_top1"]}, best["epoch"])
     scores = result.val_scores

@@ -1,0 +1,212 @@
+"""Trained recognizers as MLflow models: they say what goes in and what comes out, and load where kinebert is installed.
+
+A model's ``python_function`` takes paths of videos and goes the way of `kinebert predict`. One that is registered has
+``pytorch`` beside it: the network alone as an exported program, which takes clips. Both lie in one folder.
+"""
+
+import json
+import platform
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from importlib.metadata import version
+from io import StringIO
+from pathlib import Path
+from typing import Literal
+
+import torch
+from mlflow.entities import LoggedModelOutput
+from mlflow.models import Model, ModelSignature
+from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array
+
+from orchestration.tracking import RunAddress, connect, explained
+from preprocessing import storage
+from preprocessing.errors import UserError
+from training.checkpoints import CheckpointInfo, load_recognizer
+from training.evaluate import file_digest, recipe_of
+from training.models import Recognizer
+
+NAME = "model"
+CHECKPOINT = "checkpoint.pt"
+LABELS = "labels.json"
+_PACKAGES = ("kinebert", "mlflow", "torch", "av", "opencv-contrib-python-headless", "pyarrow", "numpy")
+_LOADER = "orchestration.video_model"
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A model in MLflow."""
+
+    uri: str
+    """What ``mlflow.pyfunc.load_model`` takes."""
+    model_id: str
+    is_new: bool
+    """False if the run had the same weights as a model already."""
+
+
+def log_model(address: RunAddress, checkpoint: str, *, with_network: bool = False) -> Logged:
+    """Log a checkpoint as a model of an MLflow run, unless the run has it as one.
+
+    Args:
+        address: The run.
+        checkpoint: Path or URI.
+        with_network: Export the network as well (tens of seconds), for ``mlflow.pytorch.load_model``.
+
+    Raises:
+        UserError: If it is no checkpoint, or MLflow refuses.
+    """
+    recognizer, info = load_recognizer(checkpoint)
+    client, digest = connect(address.tracking_uri), file_digest(checkpoint)
+    tags = {"checkpoint": digest, "flavors": "pyfunc + pytorch" if with_network else "pyfunc"}
+    with explained(address.tracking_uri):
+        run = client.get_run(address.run_id)
+        known = _known(client, address.run_id, tags)
+        if known is not None:
+            return Logged(f"models:/{known}", known, False)
+        about = _about(checkpoint, recognizer, info)
+        model = client.create_logged_model(
+            run.info.experiment_id, NAME, address.run_id, tags=tags, params=about, model_type=about["model"]
+        )
+        status: Literal["READY", "FAILED"] = "FAILED"
+        try:
+            with tempfile.TemporaryDirectory(prefix="kinebert-") as folder:
+                described = Model(
+                    artifact_path=model.artifact_location,
+                    run_id=address.run_id,
+                    model_id=model.model_id,
+                    metadata={**about, "labels": list(info.classes)},
+                )
+                write_model(Path(folder) / NAME, checkpoint, recognizer, info, described, with_network)
+                client.log_model_artifacts(model.model_id, str(Path(folder) / NAME))
+            status = "READY"
+        finally:
+            client.finalize_logged_model(model.model_id, status)
+        client.log_outputs(address.run_id, [LoggedModelOutput(model.model_id, step=info.epoch)])
+    return Logged(f"models:/{model.model_id}", model.model_id, True)
+
+
+def keep_model(address: RunAddress, checkpoint: str) -> None:
+    """Log what a training came to. Says so if the store is out of reach: the checkpoint lies where it was."""
+    try:
+        log_model(address, checkpoint)
+    except UserError as error:
+        print(f"MLflow did not take the model: {error}", file=sys.stderr)
+
+
+def register(address: RunAddress, checkpoint: str, name: str, alias: str | None = None) -> tuple[str, str]:
+    """Make a checkpoint a new version of a registered model, or find the version that it is.
+
+    Returns:
+        The version, and its URI.
+
+    Raises:
+        UserError: If it is no checkpoint, its network cannot be exported, or MLflow refuses.
+    """
+    logged = log_model(address, checkpoint, with_network=True)
+    client = connect(address.tracking_uri)
+    with explained(address.tracking_uri):
+        if not any(model.name == name for model in client.search_registered_models(f"name = '{name}'")):
+            client.create_registered_model(name)
+        known = client.search_model_versions(f"name = '{name}'")
+        same = [found for found in known if found.source == logged.uri]
+        made = (
+            same[0] if same else client.create_model_version(name, logged.uri, address.run_id, model_id=logged.model_id)
+        )
+        if alias is not None:
+            client.set_registered_model_alias(name, alias, made.version)
+    return str(made.version), f"models:/{name}/{made.version}"
+
+
+def write_model(
+    folder: Path, checkpoint: str, recognizer: Recognizer, info: CheckpointInfo, model: Model, with_network: bool
+) -> None:
+    """Write the folder of a model: the checkpoint, its labels, and what MLflow must know."""
+    import mlflow.pyfunc
+
+    pins = [f"{name}=={version(name)}" for name in _PACKAGES]
+    if with_network:
+        _export(folder, recognizer, model, pins)
+    folder.mkdir(exist_ok=True)
+    (folder / CHECKPOINT).write_bytes(storage.read_bytes(checkpoint))
+    (folder / LABELS).write_text(json.dumps(list(info.classes), indent=1, ensure_ascii=False) + "\n")
+    model.signature = _signature()
+    model.saved_input_example_info = None  # type: ignore[assignment]  # of the exported network, not of videos
+    model.flavors.pop("python_function", None)
+    mlflow.pyfunc.add_to_model(model, _LOADER, data=CHECKPOINT, python_env="python_env.yaml")
+    model.save(str(folder / "MLmodel"))
+    (folder / "requirements.txt").write_text("\n".join(pins) + "\n")
+    environment = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
+    (folder / "python_env.yaml").write_text(json.dumps(environment))
+
+
+def _export(folder: Path, recognizer: Recognizer, model: Model, pins: list[str]) -> None:
+    """Let MLflow write the network as an exported program that takes any number of clips."""
+    import mlflow.pytorch
+
+    clips = torch.zeros(2, *_clip_shape(recognizer))
+    try:
+        with _quiet():
+            mlflow.pytorch.save_model(
+                recognizer.eval(),
+                str(folder),
+                mlflow_model=model,
+                input_example=clips.numpy(),
+                pip_requirements=pins,
+                serialization_format="pt2",
+            )
+    except Exception as error:  # torch.export raises what it likes
+        raise UserError(f"the network cannot be exported: {str(error).splitlines()[0][:300]}") from error
+    for name in ("input_example.json", "serving_input_example.json", "conda.yaml"):
+        (folder / name).unlink(missing_ok=True)  # the clips as text would be larger than the network
+
+
+def _clip_shape(recognizer: Recognizer) -> tuple[int, int, int, int]:
+    """Channels, images, height and width of the clips that it was trained on."""
+    spec = recognizer.spec
+    return len(spec.mean), spec.num_frames, spec.crop_size, spec.crop_size
+
+
+def _about(checkpoint: str, recognizer: Recognizer, info: CheckpointInfo) -> dict[str, str]:
+    """What a model's page shows of it."""
+    recipe = recipe_of(checkpoint, info)
+    channels, length, height, width = _clip_shape(recognizer)
+    return {
+        "model": f"{recipe.model.backbone} + {recipe.model.head}",
+        "modality": recognizer.spec.modality,
+        "clips": f"float32 (N, {channels}, {length}, {height}, {width})",
+        "mean": str([round(float(value), 6) for value in recognizer.spec.mean]),
+        "std": str([round(float(value), 6) for value in recognizer.spec.std]),
+        "classes": str(len(info.classes)),
+        "test": recipe.test.describe(),
+        "epoch": str(info.epoch),
+        "shards_digest": info.digest,
+    }
+
+
+def _signature() -> ModelSignature:
+    inputs = Schema([ColSpec(DataType.string, "video")])
+    outputs = [("video", DataType.string), ("label", DataType.string), ("probability", DataType.double)]
+    columns = [ColSpec(kind, name) for name, kind in outputs]
+    return ModelSignature(inputs, Schema([*columns, ColSpec(Array(DataType.double), "probabilities")]))
+
+
+def _known(client: MlflowClient, run_id: str, tags: dict[str, str]) -> str | None:
+    outputs = client.get_run(run_id).outputs
+    for output in outputs.model_outputs if outputs else []:
+        model = client.get_logged_model(output.model_id)
+        if str(model.status) in ("READY", "LoggedModelStatus.READY") and tags.items() <= model.tags.items():
+            return str(output.model_id)
+    return None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what exporting says to itself."""
+    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        warnings.simplefilter("ignore")
+        yield
