@@ -32,7 +32,10 @@ from training.worker import out_of_memory
 
 MAX_RESTARTS = 3
 """Times that training goes on from its last saved state without getting any further than the time before."""
+ROOM_WAIT_S = 1800.0
+"""Seconds that a training whose nodes were lost waits for others."""
 _POLL_S = 0.5
+_ROOM_POLL_S = 5.0
 _RAY_FOLDER = ".ray"
 
 
@@ -96,12 +99,12 @@ def fit(
         RuntimeError: If workers were lost more than MAX_RESTARTS times without any progress in between.
     """
     with _cluster.cluster(max(_cluster.machine_cpus(), recipe.workers)):
-        _place(recipe, cpus_per_worker, device)
+        placed = _place(recipe, cpus_per_worker, device)
+        device = "cuda" if placed.use_gpu else "cpu"  # whatever nodes are lost later
         logging.getLogger("ray.train").setLevel(logging.ERROR)
         listener, losses, furthest = _Listener(hear), 0, -1
         while True:
             try:
-                placed = _place(recipe, cpus_per_worker, device)
                 if placed.recipe.workers < recipe.workers:
                     text = f"the cluster has room for {placed.recipe.workers} of {recipe.workers} workers; they do all"
                     listener.tell({"event": "note", "text": text})
@@ -119,6 +122,7 @@ def fit(
                 hung = isinstance(error, _HangError)
                 reason = str(error) if hung else _first_failure(error)
                 listener.tell({"event": "restart", "reason": reason, "left": MAX_RESTARTS - losses + 1, "hung": hung})
+                placed = _place_when_there_is_room(recipe, cpus_per_worker, device, listener)
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,23 @@ def _place(recipe: TrainRecipe, cpus_per_worker: float | None, device: str) -> _
         f"workers = {least} with {cpus:g} CPUs each need {least * cpus:g}, the cluster has "
         f"{found.num_cpus}. Ask for fewer workers."
     )
+
+
+def _place_when_there_is_room(
+    recipe: TrainRecipe, cpus_per_worker: float | None, device: str, listener: "_Listener"
+) -> _Placed:
+    """Wait for nodes that were lost to come back, or others in their place, for ROOM_WAIT_S at most."""
+    until, told = time.monotonic() + ROOM_WAIT_S, False
+    while True:
+        try:
+            return _place(recipe, cpus_per_worker, device)
+        except UserError as error:
+            if time.monotonic() >= until:
+                raise
+            if not told:
+                listener.tell({"event": "note", "text": f"waiting for nodes to come back: {error}"})
+            told = True
+        time.sleep(_ROOM_POLL_S)
 
 
 def check_device(recipe: TrainRecipe, device: str) -> None:
@@ -304,11 +325,11 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
             ear.hear.remote(event)
 
     try:
-        shards = ShardSet.open(recipe.data.shards)
         worker = WorkerContext(
             rank=rank, world_size=context.get_world_size(), device=device, num_threads=config["threads"]
         )
         with Watchdog(worker.pulse, recipe.hang_after_s, rank, lambda found: ray.get(ear.stand_still.remote(found))):
+            shards = ShardSet.open(recipe.data.shards)
             summary = train(recipe, shards, worker, config["output"], emit, config["pause_after"])
         if rank:
             return None

@@ -63,20 +63,23 @@ def numbers(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in ("seconds", "clips_per_s")} for row in history]
 
 
-def test_two_workers_train_like_one_and_the_driver_hears_all(
-    ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path
+@pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_several_workers_train_like_one_and_the_driver_hears_all(
+    ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path, workers: int
 ) -> None:
     events: list[dict[str, Any]] = []
-    result = fit(replace(recipe, workers=2), str(tmp_path / "two"), events.append, cpus_per_worker=1)
+    recipe = replace(recipe, amp="fp64", micro_batch=4 // workers)
+    result = fit(replace(recipe, workers=workers), str(tmp_path / "two"), events.append, cpus_per_worker=1)
     assert [event["event"] for event in events] == ["start", *(["step"] * 2 + ["epoch"]) * 2, "end"]
-    assert (events[0]["world_size"], events[0]["train_videos"], events[0]["val_videos"]) == (2, 8, 4)
+    assert (events[0]["world_size"], events[0]["train_videos"], events[0]["val_videos"]) == (workers, 8, 4)
     assert [event["global_step"] for event in events if event["event"] == "step"] == [1, 2, 3, 4]
     assert all(0 <= event["data_wait"] <= 1 for event in events if event["event"] == "step")
     one = alone(recipe, shards, tmp_path / "one")
     assert len(result.summary.history) == 2
     for ours, theirs in zip(result.summary.history, one.history, strict=True):
         # the same clips in the same micro-batches; only the order of sums differs
-        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-3)
+        for name in ("train_loss", "val_loss"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-6), name
     recognizer, info = load_recognizer(result.summary.checkpoint)
     assert info.epoch == result.summary.best["epoch"] == events[-1]["best_epoch"]
     again = evaluate(recognizer, shards, recipe.data, part="val")
@@ -240,3 +243,25 @@ def test_out_of_memory_says_what_was_held_and_what_to_lower(recipe: TrainRecipe)
         "Each worker held micro_batch = 2 clips of 4 images of 32 px (in validation, eval_batch = 16)"
     )
     assert "Lower micro_batch" in told
+
+
+def test_nodes_that_come_back_are_waited_for(
+    ray_cluster: Any, recipe: TrainRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestration import fit as fitting
+
+    rooms = iter([1, 1, 2])
+    monkeypatch.setattr(fitting._cluster, "present", lambda: fitting._cluster.Cluster(next(rooms), 0, False))
+    monkeypatch.setattr(fitting, "_ROOM_POLL_S", 0.0)
+    events: list[dict[str, Any]] = []
+    listener = fitting._Listener(events.append)
+    placed = fitting._place_when_there_is_room(replace(recipe, workers=2), None, "cpu", listener)
+    assert placed.recipe.workers == 2
+    (note,) = events
+    assert note["text"].startswith(
+        "waiting for nodes to come back: workers = 2 with 1 CPUs each need 2, the cluster has 1"
+    )
+    monkeypatch.setattr(fitting, "ROOM_WAIT_S", 0.0)
+    monkeypatch.setattr(fitting._cluster, "present", lambda: fitting._cluster.Cluster(1, 0, False))
+    with pytest.raises(UserError, match="workers = 2 with 1 CPUs each need 2, the cluster has 1"):
+        fitting._place_when_there_is_room(replace(recipe, workers=2), None, "cpu", listener)
