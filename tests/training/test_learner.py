@@ -44,7 +44,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 SLOW_OPTIONS: dict[str, dict[str, Any]] = {
     "bf16": {"amp": "bf16", "ema": 0.5, "mixing": {"cutmix": 1.0}, "data": {"crop_size": 64}},
-    "compile": {"compile": True},
 }
 SLOW = [pytest.param(option, marks=pytest.mark.slow) for option in SLOW_OPTIONS]
 
