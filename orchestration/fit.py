@@ -95,8 +95,9 @@ def fit(
         device: ``auto`` takes a GPU per worker where the cluster has some; or ``cpu``, ``cuda``.
 
     Raises:
-        UserError: If the training is refused, see :func:`training.loop.train`.
-        RuntimeError: If workers were lost more than MAX_RESTARTS times without any progress in between.
+        UserError: If the training is refused, see :func:`training.loop.train`; or if workers hung or were killed more
+            than MAX_RESTARTS times without any progress in between.
+        RuntimeError: If they broke off in another way so many times.
     """
     with _cluster.cluster(max(_cluster.machine_cpus(), recipe.workers)):
         placed = _place(recipe, cpus_per_worker, device)
@@ -116,6 +117,11 @@ def fit(
                     raise UserError(
                         f"training hung {losses} times at the same step; {error}. The last saved state is untouched: "
                         "the same command goes on from it."
+                    ) from None
+                if losses > MAX_RESTARTS and _was_killed(error):
+                    raise UserError(
+                        f"workers were killed {losses} times at the same step, without a word of their own "
+                        f"({_first_failure(error)}). A system that runs out of memory does so. {out_of_memory(recipe)}"
                     ) from None
                 if losses > MAX_RESTARTS:
                     raise RuntimeError(f"training broke off {losses} times at the same step: {error}") from error
@@ -354,6 +360,15 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
         raise refusal from error
     ray.get(ear.hear.remote({"event": "end", "best_epoch": info.epoch}))  # waits: all events before it have arrived
     return FitResult(summary, scores)
+
+
+def _was_killed(error: Any) -> bool:
+    """Whether no worker had an error of its own: Ray found them dead, or ended them for want of memory."""
+    failures = list((getattr(error, "worker_failures", None) or {}).values())
+    return bool(failures) and all(
+        type(failure).__module__.startswith("ray.") and not isinstance(failure, ray.exceptions.RayTaskError)
+        for failure in failures
+    )
 
 
 def _first_failure(error: Any) -> str:

@@ -19,13 +19,13 @@ from tests.sets import make_rows, make_set
 from training.evaluate import read_scores
 from training.state import load_state
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 if not Path("/proc/self/environ").exists():
     pytest.skip("needs /proc", allow_module_level=True)
 
 Start = Callable[..., Program]
-EPOCHS = 30
+EPOCHS = 12
 RECIPE = """
 batch_size = 4
 micro_batch = 2
@@ -67,7 +67,7 @@ def undisturbed(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
     ):
         program = Program(name, args, folder / f"p{i}")
-        assert program.wait(250) == 0, program.errors()
+        assert program.wait(700) == 0, program.errors()
     return folder / "run"
 
 
@@ -102,11 +102,11 @@ def named(program: Program, word: str) -> list[int]:
 def test_a_killed_worker(start: Start, recipe: Path, undisturbed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     program = start("train", str(recipe), "--output", str(run))
-    program.wait_for(lambda: epochs_done(run) >= 2, "the second epoch", 200)
+    program.wait_for(lambda: epochs_done(run) >= 2, "the second epoch", 400)
     for pid in named(program, "RayTrainWorker"):
         os.kill(pid, signal.SIGKILL)
     assert epochs_done(run) < EPOCHS
-    assert program.wait(250) == 0, program.errors()
+    assert program.wait(700) == 0, program.errors()
     assert "a worker was lost" in program.errors()
     assert history(run) == history(undisturbed)
     program.wait_until_nothing_runs(100)
@@ -114,14 +114,14 @@ def test_a_killed_worker(start: Start, recipe: Path, undisturbed: Path, tmp_path
 
 def test_a_killed_driver_twice(start: Start, recipe: Path, undisturbed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    for least in (1, 8):
+    for least in (1, 4):
         program = start("train", str(recipe), "--output", str(run))
-        program.wait_for(lambda least=least: epochs_done(run) >= least, f"epoch {least}", 200)  # type: ignore[misc]
+        program.wait_for(lambda least=least: epochs_done(run) >= least, f"epoch {least}", 400)  # type: ignore[misc]
         program.process.kill()
         program.wait_until_nobody_works(100)
         assert epochs_done(run) < EPOCHS
     last = start("train", str(recipe), "--output", str(run))
-    assert last.wait(250) == 0, last.errors()
+    assert last.wait(700) == 0, last.errors()
     told = last.stdout_file.read_text()
     assert f"note: {run}: holds this training, begun earlier; going on in epoch" in told
     assert history(run) == history(undisturbed)
@@ -143,10 +143,10 @@ def test_a_killed_node_and_fewer_workers(start: Start, recipe: Path, undisturbed
         loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20"}
         args = ["--set", "workers=2", "min_workers=1", "--output", str(run)]
         program = start("train", str(recipe), *args, RAY_ADDRESS=nodes.address, **token, **loopback)
-        program.wait_for(lambda: epochs_done(run) >= 2, "the second epoch", 200)
+        program.wait_for(lambda: epochs_done(run) >= 2, "the second epoch", 400)
         nodes.remove_node(lost, allow_graceful=False)
         assert epochs_done(run) < EPOCHS
-        assert program.wait(280) == 0, program.errors()
+        assert program.wait(700) == 0, program.errors()
         assert "a worker was lost" in program.errors()
         assert "note: the cluster has room for 1 of 2 workers; they do all" in program.errors()
     finally:
@@ -163,7 +163,7 @@ def test_killed_in_an_evaluation(start: Start, undisturbed: Path, tmp_path: Path
     args = [str(run / "best.pt"), "--part", "val", "--workers", "2", "--output", str(run / "val-scores")]
     program = start("evaluate", *args)
     at_work: list[int] = []
-    program.wait_for(lambda: at_work.extend(named(program, "ray::_Worker")) or at_work, "a worker", 150)
+    program.wait_for(lambda: at_work.extend(named(program, "ray::_Worker")) or at_work, "a worker", 400)
     if whom == "driver":
         program.process.kill()
         program.wait_until_nobody_works(100)
@@ -173,7 +173,7 @@ def test_killed_in_an_evaluation(start: Start, undisturbed: Path, tmp_path: Path
         time.sleep(1.0)
         for pid in at_work:
             os.kill(pid, signal.SIGKILL)
-    assert program.wait(250) == 0, program.errors()
+    assert program.wait(700) == 0, program.errors()
     (expected,) = undisturbed.parent.rglob("scores.parquet")
     found = read_scores(str(run / "val-scores" / "scores.parquet"))
     assert found.video_ids == read_scores(str(expected)).video_ids

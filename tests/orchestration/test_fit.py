@@ -265,3 +265,25 @@ def test_nodes_that_come_back_are_waited_for(
     monkeypatch.setattr(fitting._cluster, "present", lambda: fitting._cluster.Cluster(1, 0, False))
     with pytest.raises(UserError, match="workers = 2 with 1 CPUs each need 2, the cluster has 1"):
         fitting._place_when_there_is_room(replace(recipe, workers=2), None, "cpu", listener)
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_again_and_again(
+    ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a system that has no memory left."""
+    import psutil
+
+    from orchestration import fit as fitting
+
+    monkeypatch.setattr(fitting, "MAX_RESTARTS", 0)
+
+    def hear(event: dict[str, Any]) -> None:
+        for process in psutil.Process().children(recursive=True):
+            if event["event"] == "start" and "RayTrainWorker" in process.name():
+                process.kill()
+
+    with pytest.raises(
+        UserError, match=r"workers were killed 1 times .*runs out of memory .*micro_batch = 2 clips of 4"
+    ):
+        fit(replace(recipe, epochs=40), str(tmp_path), hear, cpus_per_worker=1)
