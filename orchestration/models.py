@@ -17,6 +17,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Literal
 
+import mlflow
 import torch
 from mlflow.entities import LoggedModelOutput
 from mlflow.models import Model, ModelSignature
@@ -109,7 +110,7 @@ def register(address: RunAddress, checkpoint: str, name: str, alias: str | None 
     """
     logged = log_model(address, checkpoint, with_network=True)
     client = connect(address.tracking_uri)
-    with explained(address.tracking_uri):
+    with explained(address.tracking_uri), _present_store(address.tracking_uri):
         if not any(model.name == name for model in client.search_registered_models(f"name = '{name}'")):
             client.create_registered_model(name)
         known = client.search_model_versions(f"name = '{name}'")
@@ -126,7 +127,7 @@ def write_model(
     folder: Path, checkpoint: str, recognizer: Recognizer, info: CheckpointInfo, model: Model, with_network: bool
 ) -> None:
     """Write the folder of a model: the checkpoint, its labels, and what MLflow must know."""
-    import mlflow.pyfunc
+    import mlflow.pyfunc  # slow
 
     pins = [f"{name}=={version(name)}" for name in _PACKAGES]
     if with_network:
@@ -202,6 +203,17 @@ def _known(client: MlflowClient, run_id: str, tags: dict[str, str]) -> str | Non
         if str(model.status) in ("READY", "LoggedModelStatus.READY") and tags.items() <= model.tags.items():
             return str(output.model_id)
     return None
+
+
+@contextmanager
+def _present_store(tracking_uri: str) -> Iterator[None]:
+    """Make a store the one that MLflow takes where it asks nobody: a file's registry looks for models in that one."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 @contextmanager

@@ -207,11 +207,18 @@ class Tracker:
                 schema=json.dumps({"mlflow_colspec": schema}),
                 profile=json.dumps(profile),
             )
-            given = DatasetInput(entity, [InputTag("mlflow.data.context", context)])
+            self._input(DatasetInput(entity, [InputTag("mlflow.data.context", context)]))
+
+    def _input(self, given: DatasetInput) -> None:
+        for pause_s in (0.2, 1.0, None):  # a database refuses a set that another run records at the same moment
             try:
                 self._client.log_inputs(self.address.run_id, [given])
-            except Exception as error:  # what it is about goes on
-                print(f"MLflow did not take the record of {name}: {_reason(error)}", file=sys.stderr)
+            except Exception as error:
+                if pause_s is not None:
+                    time.sleep(pause_s)
+                    continue
+                print(f"MLflow did not take the record of {given.dataset.name}: {_reason(error)}", file=sys.stderr)
+            return
 
     def is_open(self) -> bool:
         """Whether nobody has closed the run yet."""

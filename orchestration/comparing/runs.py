@@ -136,32 +136,40 @@ def views_of(scores: VideoScores) -> str:
 def choose_evaluations(runs: Sequence[Run], wanted: str | None) -> list[Run]:
     """Choose for every run which of its evaluations is compared.
 
-    Taken is the one that is asked for, or the one that all runs have; a run without that has its only one taken, which
-    :func:`.verdict.obstacles` will find not to be comparable.
+    Taken is the one that is asked for, or the one that all runs have (on a test part, if there are others); a run
+    without that has its only one taken, which :func:`.verdict.obstacles` will find not to be comparable.
 
     Raises:
         ConfigError: If a choice is left, or nobody has what is asked for.
     """
     having = [run for run in runs if run.tables]
-    everywhere = [name for name in (having[0].tables if having else ()) if all(name in run.tables for run in having)]
+    first = having[0].tables if having else {}
+    everywhere = _on_test({name: first[name] for name in first if all(name in run.tables for run in having)})
     if wanted is None and len(everywhere) > 1:
         raise ConfigError(f"the runs were tested in several ways: {', '.join(everywhere)}. Choose one with --on.")
     if wanted is not None and not any(wanted in run.tables for run in runs):
         found = ", ".join(dict.fromkeys(name for run in runs for name in run.tables)) or "none at all"
         raise ConfigError(f"no run has an evaluation {wanted!r}. There are: {found}.")
-    shared = wanted or (everywhere[0] if everywhere else "")
-    chosen = []
-    for run in runs:
-        if shared in run.tables:
-            chosen.append(replace(run, evaluation=shared))
-        elif len(run.tables) > 1 and wanted is None:
-            raise ConfigError(
-                f"{run.name} was tested in several ways, and none of them is that of all runs: "
-                f"{', '.join(run.tables)}. Choose one with --on, or give the {SCORES_FILE} of one."
-            )
-        else:
-            chosen.append(replace(run, evaluation="" if wanted else next(iter(run.tables), "")))
-    return chosen
+    shared = wanted or "".join(everywhere)
+    return [replace(run, evaluation=_evaluation(run, shared, wanted is not None)) for run in runs]
+
+
+def _evaluation(run: Run, shared: str, was_asked_for: bool) -> str:
+    if shared in run.tables or was_asked_for:
+        return shared if shared in run.tables else ""
+    own = _on_test(run.tables)
+    if len(own) > 1:
+        raise ConfigError(
+            f"{run.name} was tested in several ways, and none of them is that of all runs: {', '.join(own)}. Choose "
+            f"one with --on, or give the {SCORES_FILE} of one."
+        )
+    return "".join(own)
+
+
+def _on_test(tables: Mapping[str, VideoScores]) -> list[str]:
+    """Names of evaluations; if just one of several is on a test part, that one."""
+    test = [name for name, scores in tables.items() if scores.about.get("part") == "test"]
+    return test if len(test) == 1 else list(tables)
 
 
 def name_apart(runs: Sequence[Run]) -> list[Run]:
