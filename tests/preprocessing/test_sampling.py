@@ -78,8 +78,8 @@ def test_multi_clips_with_a_step_overlap_and_stay_in_the_middle() -> None:
 
 
 def published_clips(num_frames: int, length: int) -> list[list[int]]:
-    """The BERT paper's words: D = N - 1, starts range(1, D - L, L), moved by int((D - (last + L)) / 2), frames start + 1 to
-    start + L counted from 1; without any start, frames 1 to N repeated to L of them."""
+    """As the BERT paper's: D = N - 1, starts range(1, D - L, L), moved by int((D - (last + L)) / 2), frames start + 1
+    to start + L counted from 1; without any start, frames 1 to N repeated to L of them."""
     duration = num_frames - 1
     starts = list(range(1, duration - length, length))
     if not starts:
