@@ -20,10 +20,12 @@ from typing import Literal
 import mlflow
 import torch
 from mlflow.entities import LoggedModelOutput
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from orchestration.tracking import RunAddress, connect, explained
 from preprocessing import storage
@@ -88,6 +90,9 @@ def log_model(address: RunAddress, checkpoint: str, *, with_network: bool = Fals
         finally:
             client.finalize_logged_model(model.model_id, status)
         client.log_outputs(address.run_id, [LoggedModelOutput(model.model_id, step=info.epoch)])
+        for key, value in info.metrics.items():
+            if isinstance(value, (int, float)):
+                client.log_metric(address.run_id, f"model/{key}", value, step=info.epoch, model_id=model.model_id)
     return Logged(f"models:/{model.model_id}", model.model_id, True)
 
 
@@ -115,12 +120,18 @@ def register(address: RunAddress, checkpoint: str, name: str, alias: str | None 
             client.create_registered_model(name)
         known = client.search_model_versions(f"name = '{name}'")
         same = [found for found in known if found.source == logged.uri]
-        made = (
-            same[0] if same else client.create_model_version(name, logged.uri, address.run_id, model_id=logged.model_id)
-        )
+        made = same[0] if same else _new_version(client, name, logged, address.run_id)
         if alias is not None:
             client.set_registered_model_alias(name, alias, made.version)
     return str(made.version), f"models:/{name}/{made.version}"
+
+
+def _new_version(client: MlflowClient, name: str, logged: Logged, run_id: str) -> ModelVersion:
+    made = client.create_model_version(name, logged.uri, run_id, model_id=logged.model_id)
+    versions = json.loads(client.get_logged_model(logged.model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+    versions.append({"name": name, "version": made.version})  # what the model's page says of it
+    client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(versions)})
+    return made
 
 
 def write_model(

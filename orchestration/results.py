@@ -59,6 +59,8 @@ def training_tags(program: str, recipe: TrainRecipe, shards: ShardSet, folder: s
     """Tags by which trainings are told apart and compared: code, data, recipe, place."""
     return {
         **code_version(program),
+        "mlflow.note.content": f"{recipe.model.backbone} + {recipe.model.head} on {shards.modality}, "
+        f"{recipe.data.clip_length} images, {recipe.epochs} epochs; {len(shards.classes)} classes of {shards.uri}",
         "modality": shards.modality,
         "shards_digest": shards.digest,
         "shards_content": shards.content,

@@ -1,6 +1,7 @@
 """MLflow, written by one process: the driver. A store that fails for a while loses nothing and stops nobody."""
 
 import fcntl
+import getpass
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -301,6 +302,8 @@ def end_strays(parent: RunAddress, known: Sequence[str]) -> None:
 def code_version(program: str) -> dict[str, str]:
     """Tags that say which program ran: its name, and the git commit and whether it was changed since, if known."""
     name = {"mlflow.source.name": f"kinebert {program}", "mlflow.source.type": "LOCAL"}
+    with suppress(OSError, KeyError, ImportError):  # in a container there may be no such user
+        name["mlflow.user"] = getpass.getuser()
     root = Path(__file__).parents[1]
 
     if COMMIT in os.environ:  # a submitted job has no .git; whoever submits may say what it is
