@@ -75,16 +75,18 @@ def _banner(verdict: Verdict) -> str:
             f'<div class="box no"><b>Not ranked:</b> the numbers do not mean the same.<ul>{obstacles}</ul></div>{noted}'
         )
     best, base = verdict.standings[0], verdict.baseline
-    words = [f"<b>{escape(best.run.name)}</b> has the highest top-1, {_percent(best.metrics.top[1])} %."]
+    leaders = [one.run.name for one in verdict.standings if one.metrics.top[1] == best.metrics.top[1]]
+    has = "has" if len(leaders) == 1 else "share"
+    words = [f"<b>{escape(_listed(leaders))}</b> {has} the highest top-1, {_percent(best.metrics.top[1])} %."]
     equal = [
         standing.run.name
-        for standing in verdict.standings[1:]
+        for standing in verdict.standings[len(leaders) :]
         if _p_value(verdict, best.run.name, standing.run.name) >= ALPHA
     ]
     if equal:
-        words.append(f"Its lead over {escape(_listed(equal))} is within what chance explains.")
-    elif len(verdict.standings) > 1:
-        words.append("Its lead over every other run is more than chance explains.")
+        words.append(f"The lead over {escape(_listed(equal))} is within what chance explains.")
+    elif len(verdict.standings) > len(leaders):
+        words.append("The lead over every other run is more than chance explains.")
     words.append(f"Differences are to <b>{escape(base.run.name)}</b>.")
     text = f'<div class="box">{" ".join(words)}</div>'
     if verdict.obstacles:

@@ -83,7 +83,8 @@ def csv_files(verdict: Verdict) -> dict[str, str]:
 def _run_rows(verdict: Verdict) -> Iterable[Sequence[object]]:
     ends = [f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")]
     yield ["run", "where", "rank", "evaluation", "videos", *ends, "best_val_top1"]
-    ranks = {standing.run.name: rank for rank, standing in enumerate(verdict.standings, start=1)}
+    tops = [standing.metrics.top[1] for standing in verdict.standings]
+    ranks = {one.run.name: 1 + sum(top > one.metrics.top[1] for top in tops) for one in verdict.standings}
     named = {standing.run.name: standing for standing in verdict.standings}
     for run in verdict.runs:
         cells: list[object] = [run.name, run.where, ranks.get(run.name, "") if verdict.ranked else "", run.evaluation]
