@@ -213,7 +213,7 @@ def test_a_wrong_token_is_said_in_one_line(kinebert: Submit, cluster: Cluster) -
 
 
 def test_the_commands_of_the_page(cluster: Cluster, tmp_path: Path) -> None:
-    """Jobs are submitted, followed, listed. The fixture runs the head's; no second one joins a loopback-only cluster."""
+    """Jobs are submitted, followed, listed. The fixture runs the line of the head; a loopback one takes no second."""
     _, env = cluster
     if env["RAY_AUTH_MODE"] != "token":
         pytest.skip("once is enough")
