@@ -219,12 +219,12 @@ def _known(client: MlflowClient, run_id: str, tags: dict[str, str]) -> str | Non
 @contextmanager
 def _present_store(tracking_uri: str) -> Iterator[None]:
     """Make a store the one that MLflow takes where it asks nobody: a file's registry looks for models in that one."""
-    before = mlflow.get_tracking_uri()
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None  # type: ignore[no-untyped-call]
     mlflow.set_tracking_uri(tracking_uri)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None: as if nobody had ever chosen one
 
 
 @contextmanager

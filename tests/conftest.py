@@ -1,6 +1,7 @@
 """Fixtures of more than one test module."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,15 @@ def shared() -> Callable[[str], Path]:
         return found
 
     return path
+
+
+@pytest.fixture(autouse=True)
+def _no_store_is_left_behind() -> Iterator[None]:
+    """Forget the MLflow store that a test chose: MLflow keeps it for the process, and tells its children."""
+    yield
+    if "mlflow" in sys.modules:
+        sys.modules["mlflow"].set_tracking_uri(None)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 @pytest.fixture(scope="session")
