@@ -21,7 +21,7 @@ demo: setup  ## run the main job on generated videos, to a two-stream result (ab
 	@$(BIN)/kinebert demo --output demo
 	@echo "these commands are in .venv: source .venv/bin/activate"
 
-test: setup  ## pass the tests (about 10 minutes)
+test: setup  ## pass the tests (about 15 minutes)
 	@echo "running the fast tests; 'slow' and 'gpu' are markers for the others (-m slow)"
 	@$(BIN)/python -m pytest -q
 	@echo "passed. Next:"
