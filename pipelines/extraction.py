@@ -13,7 +13,7 @@ from preprocessing.config import to_plain
 from preprocessing.errors import ConfigError
 from preprocessing.guard import Limits
 from preprocessing.manifest import read_manifest
-from preprocessing.recipe import FlowRecipe, FrameRecipe, PoseRecipe, describe_tvl1
+from preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe, describe_tvl1
 from preprocessing.setfiles import describe_flow
 from preprocessing.solving import FlowSolver
 from preprocessing.stages import BuildShard
@@ -114,8 +114,8 @@ def extract(config: ExtractFramesConfig | ExtractFlowConfig) -> int:
     if not rows:
         raise ConfigError(f"{config.manifest}: the manifest has no videos. Make another with kinebert index.")
     recipe: FrameRecipe = config.recipe
-    if isinstance(config, ExtractFramesConfig) and config.modality == "pose":
-        recipe = PoseRecipe(**to_plain(recipe))
+    if isinstance(config, ExtractFramesConfig):
+        recipe = RECIPES[config.modality](**to_plain(recipe))
     what = f"TV-L1 {describe_tvl1(recipe.tvl1)}, " if isinstance(recipe, FlowRecipe) else ""
     print(
         f"extracting {recipe.modality} of {len(rows)} videos to {output} ({what}recipe {recipe.digest()})", flush=True

@@ -90,6 +90,10 @@ class FlowRecipe(FrameRecipe):
             raise ConfigError(f"bound must be positive (pixels per frame step), got {self.bound}.")
 
 
+RECIPES: dict[str, type[FrameRecipe]] = {kind.modality: kind for kind in (FrameRecipe, PoseRecipe, FlowRecipe)}
+"""Kind of recipe by the modality of the set that it makes."""
+
+
 def preset_of(params: TvL1Params) -> str | None:
     """Name of the preset with these parameters, if there is one."""
     return next((name for name, preset in PRESETS.items() if preset == params), None)

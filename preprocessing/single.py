@@ -12,7 +12,7 @@ from preprocessing.config import from_mapping
 from preprocessing.errors import UserError
 from preprocessing.extract import extract_video
 from preprocessing.plan import PlannedShard, PlannedVideo
-from preprocessing.recipe import FlowRecipe, FrameRecipe, PoseRecipe
+from preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe
 from preprocessing.schema import FORMAT_VERSION
 from preprocessing.shards import file_digest, open_shard
 from preprocessing.shardset import ShardSet, VideoEntry
@@ -33,10 +33,9 @@ def recipe_of(plain: Mapping[str, Any], digest: str, where: str) -> FrameRecipe:
     Raises:
         UserError: If this version would make other pictures.
     """
-    kinds: dict[str, type[FrameRecipe]] = {"flow": FlowRecipe, "pose": PoseRecipe}
     values = {key: value for key, value in plain.items() if key not in ("format", "modality")}
     if plain.get("format") == FORMAT_VERSION:
-        recipe = from_mapping(kinds.get(str(plain.get("modality")), FrameRecipe), values, where)
+        recipe = from_mapping(RECIPES.get(str(plain.get("modality")), FrameRecipe), values, where)
         if recipe.digest() == digest:
             return recipe
     raise UserError(
