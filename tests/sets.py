@@ -14,6 +14,23 @@ from preprocessing.stages import BuildShard
 from tests.videos import manifest_rows, moving_texture, write_video
 
 
+def small_recipe(shards: object, *, epochs: int, head: str = "tgap") -> str:
+    """A training of seconds, as TOML; the table ``[model]`` is the last, so that keys and tables may be added."""
+    return f"""
+batch_size = 4
+micro_batch = 2
+epochs = {epochs}
+[data]
+shards = "{shards}"
+clip_length = 4
+crop_size = 32
+[model]
+backbone = "resnet18"
+head = "{head}"
+width = 0.125
+"""
+
+
 def make_videos(folder: Path, lengths: Sequence[int], classes: int = 2, size: tuple[int, int] = (64, 48)) -> None:
     """Write videos ``class0/v00.mp4`` and so on, of so many frames each."""
     for i, length in enumerate(lengths):

@@ -13,24 +13,13 @@ import pytest
 from orchestration.search.records import Record, load_records
 from preprocessing.recipe import FrameRecipe
 from tests.chaos.processes import Program
-from tests.sets import make_rows, make_set
+from tests.sets import make_rows, make_set, small_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 if not Path("/proc/self/environ").exists():
     pytest.skip("needs /proc", allow_module_level=True)
 
-RECIPE = """
-batch_size = 4
-micro_batch = 2
-epochs = 8
-[data]
-shards = "{shards}"
-clip_length = 4
-crop_size = 32
-[model]
-backbone = "resnet18"
-head = "tgap"
-width = 0.125
+SEARCH = """\
 [tune]
 trials = 4
 scheduler = "{scheduler}"
@@ -54,7 +43,7 @@ def start(shards: str, tmp_path: Path) -> Iterator[Start]:
 
     def search(name: str, scheduler: str, *sets: str) -> Program:
         recipe = tmp_path / f"{scheduler}.toml"
-        recipe.write_text(RECIPE.format(shards=shards, scheduler=scheduler))
+        recipe.write_text(small_recipe(shards, epochs=8) + SEARCH.format(scheduler=scheduler))
         args = [str(recipe), "--output", str(tmp_path / name), *(["--set", *sets] if sets else [])]
         programs.append(Program("tune", args, tmp_path / f"run{len(programs)}"))
         return programs[-1]

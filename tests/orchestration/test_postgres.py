@@ -14,25 +14,10 @@ from orchestration.tracking import COMMIT, RunAddress
 from preprocessing.recipe import FrameRecipe
 from preprocessing.shardset import ShardSet
 from tests.mlflow_servers import mlflow_server, postgres
-from tests.sets import make_rows, make_set
+from tests.sets import make_rows, make_set, small_recipe
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-RECIPE = """
-batch_size = 4
-micro_batch = 2
-epochs = 2
-[data]
-shards = "{shards}"
-clip_length = 4
-crop_size = 32
-[model]
-backbone = "resnet18"
-head = "tgap"
-width = 0.125
-[test]
-clips = "multi"
-"""
 CHANGES = ("seconds", "clips_per_s", "data_wait", "startup", "memory")
 """Parts of the names of numbers that are of the machine."""
 
@@ -99,7 +84,7 @@ def _files(client: MlflowClient, run_id: str, folder: str | None = None) -> Iter
 
 @pytest.mark.timeout(900)
 def test_two_trainings_at_once_are_recorded_as_in_a_file(server: str, shards: ShardSet, tmp_path: Path) -> None:
-    (tmp_path / "recipe.toml").write_text(RECIPE.format(shards=shards.uri))
+    (tmp_path / "recipe.toml").write_text(small_recipe(shards.uri, epochs=2) + '[test]\nclips = "multi"\n')
     options = ["recipe.toml", "--experiment", "both", "--output"]
     both = [start(tmp_path, "train", *options, f"runs/{name}", "--tracking-uri", server) for name in ("one", "two")]
     for process in both:

@@ -11,7 +11,7 @@ import torch
 from orchestration import submission
 from pipelines import bench_data, train
 from preprocessing.recipe import FrameRecipe
-from tests.sets import make_rows, make_set
+from tests.sets import make_rows, make_set, small_recipe
 from training.recipe import TrainRecipe
 
 PAGE = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text()
@@ -19,18 +19,6 @@ COMMANDS = [
     line for block in re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for line in block.splitlines()
 ]
 LOCAL = [line for line in COMMANDS if line.split()[1] in ("bench-data", "train")]
-RECIPE = """
-batch_size = 4
-micro_batch = 2
-epochs = 2
-[data]
-shards = "{shards}"
-clip_length = 4
-crop_size = 32
-[model]
-backbone = "resnet18"
-width = 0.125
-"""
 
 
 def test_no_command_is_left_to_nobody() -> None:
@@ -54,7 +42,7 @@ def test_the_commands_for_one_machine(
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
     make_set(make_rows(tmp_path / "videos", [6] * 12), tmp_path / "set", FrameRecipe(resize="none"))
-    (tmp_path / "rgb.toml").write_text(RECIPE.format(shards=tmp_path / "set"))
+    (tmp_path / "rgb.toml").write_text(small_recipe(tmp_path / "set", epochs=2, head="bert"))
     told = []
     for line in LOCAL:
         name, *args = shlex.split(line)[1:]

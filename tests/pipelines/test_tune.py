@@ -18,36 +18,27 @@ from pipelines import tune
 from preprocessing.config import load_config
 from preprocessing.recipe import FrameRecipe
 from preprocessing.shardset import ShardSet
-from tests.sets import make_rows, make_set
+from tests.sets import make_rows, make_set, small_recipe
 from training.checkpoints import load_recognizer
 from training.loop import WorkerContext, train
 from training.recipe import TrainRecipe
 from training.state import load_state, save_state
 from training.takeover import take_over
 
-RECIPE = """
-batch_size = 4
-micro_batch = 2
-epochs = 4
-[data]
-shards = "{shards}"
-clip_length = 4
-crop_size = 32
-[model]
-backbone = "resnet18"
-head = "tgap"
-width = 0.125
+OPTIM = """\
 [optim]
 name = "sgd"
 schedule = "constant"
 lr = 1e-3
 max_grad_norm = 1e30
+"""
+SEARCH = """\
 [tune]
 search = "grid"
 scheduler = "none"
 [tune.space]
-"optim.lr" = {{ choice = [1e-3, 1e30] }}
-label_smoothing = {{ grid = [0.0, 0.1] }}
+"optim.lr" = { choice = [1e-3, 1e30] }
+label_smoothing = { grid = [0.0, 0.1] }
 """
 POPULATION = """
 scheduler = "pbt"
@@ -63,8 +54,8 @@ interval = 2
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tune")
     shards = make_set(make_rows(folder / "videos", [6] * 12), folder / "rgb", FrameRecipe(resize="none"))
-    (folder / "r.toml").write_text(RECIPE.format(shards=shards.uri))
-    head = RECIPE.format(shards=shards.uri).partition("[tune]")[0]
+    head = small_recipe(shards.uri, epochs=4) + OPTIM
+    (folder / "r.toml").write_text(head + SEARCH)
     (folder / "population.toml").write_text(f"{head}[tune]{POPULATION}")
     (folder / "plain.toml").write_text(head)
     return folder / "r.toml"
