@@ -19,10 +19,12 @@ import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from orchestration.workers import WorkerPlan, plan_when_there_is_room, plan_workers
 from preprocessing import storage
 from preprocessing.errors import UserError
 from preprocessing.shardset import ShardSet
 from training.checkpoints import load_recognizer
+from training.collective import from_first
 from training.evaluate import VideoScores, evaluate
 from training.loop import TrainSummary, WorkerContext, train
 from training.progress import Event
@@ -32,10 +34,9 @@ from training.worker import out_of_memory
 
 MAX_RESTARTS = 3
 """Times that training goes on from its last saved state without getting any further than the time before."""
-ROOM_WAIT_S = 1800.0
-"""Seconds that a training whose nodes were lost waits for others."""
+_FAIL_AT_ONCE: Any = ray.train.FailureConfig(controller_failure_limit=0)  # type: ignore[call-arg]
+"""Ray would try for ever to start as many workers as before, though a node of theirs is gone."""
 _POLL_S = 0.5
-_ROOM_POLL_S = 5.0
 _RAY_FOLDER = ".ray"
 
 
@@ -100,16 +101,19 @@ def fit(
         RuntimeError: If they broke off in another way so many times.
     """
     with _cluster.cluster(max(_cluster.machine_cpus(), recipe.workers)):
-        placed = _place(recipe, cpus_per_worker, device)
-        device = "cuda" if placed.use_gpu else "cpu"  # whatever nodes are lost later
+        plan = plan_workers(recipe, cpus_per_worker, device)
+        device = "cuda" if plan.use_gpu else "cpu"  # whatever nodes are lost later
         logging.getLogger("ray.train").setLevel(logging.ERROR)
         listener, losses, furthest = _Listener(hear), 0, -1
         while True:
             try:
-                if placed.recipe.workers < recipe.workers:
-                    text = f"the cluster has room for {placed.recipe.workers} of {recipe.workers} workers; they do all"
-                    listener.tell({"event": "note", "text": text})
-                return _fit_once(placed, output, listener, pause_after)
+                if plan.recipe.workers < recipe.workers:
+                    found = f"room for {plan.recipe.workers} of {recipe.workers} workers"
+                    listener.note(f"the cluster has {found}; they do all", once=True)
+                return _fit_once(plan, output, listener, pause_after)
+            except _NoRoomError:
+                listener.note("waiting for workers: other programs hold the cluster, or nodes were lost", once=True)
+                plan = plan_when_there_is_room(recipe, cpus_per_worker, device, listener.note)
             except (_HangError, ray.train.WorkerGroupError, ray.train.ControllerError) as error:
                 losses = 1 if listener.furthest > furthest else losses + 1
                 furthest = max(furthest, listener.furthest)
@@ -128,80 +132,11 @@ def fit(
                 hung = isinstance(error, _HangError)
                 reason = str(error) if hung else _first_failure(error)
                 listener.tell({"event": "restart", "reason": reason, "left": MAX_RESTARTS - losses + 1, "hung": hung})
-                placed = _place_when_there_is_room(recipe, cpus_per_worker, device, listener)
+                plan = plan_when_there_is_room(recipe, cpus_per_worker, device, listener.note)
 
 
-@dataclass(frozen=True)
-class _Placed:
-    """A training on as many workers as there is room for."""
-
-    recipe: TrainRecipe
-    cpus: float
-    """Logical ones that each worker holds."""
-    use_gpu: bool
-
-
-def _place(recipe: TrainRecipe, cpus_per_worker: float | None, device: str) -> _Placed:
-    """Choose the number of workers by what the cluster has now.
-
-    Raises:
-        UserError: If it has too little for the fewest that the recipe allows.
-    """
-    found = _cluster.present()
-    use_gpu = device == "cuda" or (device == "auto" and found.num_gpus > 0)
-    for num in recipe.sizes():
-        cpus = cpus_per_worker or (float(max(1, found.num_cpus // num)) if found.private else 1.0)
-        if num * cpus <= found.num_cpus and (not use_gpu or num <= found.num_gpus):
-            return _Placed(recipe.on(num), cpus, use_gpu)
-    least = recipe.sizes()[-1]
-    if use_gpu and least > found.num_gpus:
-        named = "min_workers" if least < recipe.workers else "workers"
-        raise UserError(
-            f"{named} = {least}, but the cluster has {found.num_gpus} GPUs and a worker takes one. Ask for fewer "
-            "workers" + (", or --device cpu." if not found.num_gpus else ".")
-        )
-    cpus = cpus_per_worker or 1.0
-    raise UserError(
-        f"workers = {least} with {cpus:g} CPUs each need {least * cpus:g}, the cluster has "
-        f"{found.num_cpus}. Ask for fewer workers."
-    )
-
-
-def _place_when_there_is_room(
-    recipe: TrainRecipe, cpus_per_worker: float | None, device: str, listener: "_Listener"
-) -> _Placed:
-    """Wait for nodes that were lost to come back, or others in their place, for ROOM_WAIT_S at most."""
-    until, told = time.monotonic() + ROOM_WAIT_S, False
-    while True:
-        try:
-            return _place(recipe, cpus_per_worker, device)
-        except UserError as error:
-            if time.monotonic() >= until:
-                raise
-            if not told:
-                listener.tell({"event": "note", "text": f"waiting for nodes to come back: {error}"})
-            told = True
-        time.sleep(_ROOM_POLL_S)
-
-
-def check_device(recipe: TrainRecipe, device: str) -> None:
-    """Find out, before anything is started, that a private cluster of this machine has not the GPUs asked for.
-
-    Raises:
-        UserError: If so.
-    """
-    if device != "cuda" or not _cluster.is_private():
-        return
-    gpus, least = torch.cuda.device_count(), recipe.sizes()[-1]
-    if gpus < least:
-        raise UserError(
-            f"--device cuda: this machine has {gpus} GPUs that torch can use, the training wants {least}. Leave "
-            "--device out, or ask for fewer workers."
-        )
-
-
-def _fit_once(placed: "_Placed", output: str, listener: "_Listener", pause_after: int | None) -> FitResult:
-    recipe, cpus, use_gpu = placed.recipe, placed.cpus, placed.use_gpu
+def _fit_once(plan: WorkerPlan, output: str, listener: "_Listener", pause_after: int | None) -> FitResult:
+    recipe, cpus, use_gpu = plan.recipe, plan.cpus, plan.use_gpu
     ear: Any = ray.remote(num_cpus=0)(_Ear).options(**_cluster.beside_us()).remote()
     resources = {"CPU": cpus, **({"GPU": 1.0} if use_gpu else {})}
     scratch = storage.join(output, _RAY_FOLDER)
@@ -224,7 +159,7 @@ def _fit_once(placed: "_Placed", output: str, listener: "_Listener", pause_after
             num_workers=recipe.workers, use_gpu=use_gpu, resources_per_worker=resources
         ),
         # Ray would silently go on with a run of the same name; our own state decides that, so the name is new
-        run_config=ray.train.RunConfig(name=uuid.uuid4().hex, storage_path=scratch),
+        run_config=ray.train.RunConfig(name=uuid.uuid4().hex, storage_path=scratch, failure_config=_FAIL_AT_ONCE),
     )
     interrupted = signal.getsignal(signal.SIGINT)
     with listener.to(ear):
@@ -240,6 +175,10 @@ def _fit_once(placed: "_Placed", output: str, listener: "_Listener", pause_after
             if standstills:
                 raise _HangError(_hang(standstills, recipe.workers, output)) from None
             raise
+        except ray.train.ControllerError as error:
+            if type(error.controller_failure).__name__ == "WorkerGroupStartupTimeoutError":
+                raise _NoRoomError from None
+            raise
         except SystemExit as error:
             if error.code == 1:  # what Ray Train makes of Ctrl-C
                 raise KeyboardInterrupt from None
@@ -248,6 +187,10 @@ def _fit_once(placed: "_Placed", output: str, listener: "_Listener", pause_after
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, interrupted)  # Ray Train would keep it
             storage.delete_folder(scratch)
+
+
+class _NoRoomError(Exception):
+    """Not all workers could be started."""
 
 
 class _HangError(Exception):
@@ -278,6 +221,7 @@ class _Listener:
     def __init__(self, hear: Callable[[Event], None]) -> None:
         self._hear = hear
         self._failed = False
+        self._said: set[str] = set()
         self.furthest = -1
         """Largest step that was heard of."""
 
@@ -298,6 +242,12 @@ class _Listener:
         finally:
             done.set()
             thread.join()
+
+    def note(self, text: str, once: bool = False) -> None:
+        """Say a sentence, and ``once`` not again."""
+        if not (once and text in self._said):
+            self.tell({"event": "note", "text": text})
+        self._said.add(text)
 
     def tell(self, event: Event) -> None:
         """Pass one event on."""
@@ -320,7 +270,7 @@ class _Listener:
 
 
 def _worker(config: dict[str, Any]) -> FitResult | None:
-    """What each process of a training does. Rank 0 speaks, and at the end looks at the best checkpoint."""
+    """What each process of a training does: at the end they score the best checkpoint together. Rank 0 speaks."""
     recipe: TrainRecipe = config["recipe"]
     ear, context = config["ear"], ray.train.get_context()
     rank = context.get_world_rank()
@@ -337,20 +287,20 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
         with Watchdog(worker.pulse, recipe.hang_after_s, rank, lambda found: ray.get(ear.stand_still.remote(found))):
             shards = ShardSet.open(recipe.data.shards)
             summary = train(recipe, shards, worker, config["output"], emit, config["pause_after"])
+            from_first(lambda: None, rank)  # its files are written when it comes here
+            recognizer, info = load_recognizer(summary.checkpoint)
+            scores = evaluate(
+                recognizer,
+                shards,
+                recipe.data,
+                part=recipe.data.val_part,
+                batch=recipe.eval_batch,
+                worker=worker,
+                loader_workers=recipe.loader_workers,
+                amp=recipe.amp,
+            )
         if rank:
             return None
-        recognizer, info = load_recognizer(summary.checkpoint)
-        scores = evaluate(
-            recognizer,
-            shards,
-            recipe.data,
-            part=recipe.data.val_part,
-            batch=recipe.eval_batch,
-            device=device,
-            loader_workers=recipe.loader_workers,
-            amp=recipe.amp,
-            num_threads=config["threads"],
-        )
     except UserError as error:
         ray.get(ear.refuse.remote(error))
         raise

@@ -1,7 +1,7 @@
 """An evaluation on a cluster: actors that each hold the recognizer, and batches of views dealt out to whoever is free.
 
 Which views meet in a batch is decided before anything is dealt out, and each batch comes back once, in its place: the
-scores are the same on any number of workers, and with workers that were lost on the way.
+scores are the same with workers that were lost on the way, and on any number of workers with as many threads each.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,9 +21,9 @@ from preprocessing.errors import UserError
 from preprocessing.shardset import ShardSet
 from training.checkpoints import check_shards, load_recognizer
 from training.data import Key
-from training.evaluate import ScoreBatches, Scorer
 from training.protocol import ProtocolRecipe
 from training.recipe import DataRecipe
+from training.scorer import ScoreBatches, Scorer
 
 MAX_LOSSES = 3
 """Times that one worker may be lost."""

@@ -3,6 +3,7 @@
 kinebert evaluate runs/rgb/best.pt --part test --views multi
 """
 
+import math
 import os
 import shlex
 import sys
@@ -15,6 +16,7 @@ from orchestration.cluster import check_workers, machine_cpus
 from orchestration.options import run
 from orchestration.progress import ProgressLine
 from pipelines.views import ViewOptions
+from preprocessing.config import to_plain
 from preprocessing.errors import ConfigError
 from preprocessing.shardset import ShardSet
 from preprocessing.storage import check_writable, join, name_of, resolve_uri
@@ -56,6 +58,8 @@ class EvaluateConfig(ViewOptions):
     """Processes that score, placed by Ray, with a GPU each where there are some; 1 scores in this one."""
     loader_workers: int = 0
     """Processes per worker that read clips; 0 reads them in the worker."""
+    save_every_s: float = 60.0
+    """Seconds between saves of what was scored; the same command goes on from the last one."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ def main(config: EvaluateConfig) -> int:
     """Score, measure, report, and return the exit status."""
     if config.batch < 1:
         raise ConfigError(f"batch must be at least 1, got {config.batch}.")
+    if not 0 <= config.save_every_s < math.inf:
+        raise ConfigError(f"save_every_s must be a number of seconds from 0, got {config.save_every_s}.")
     if not config.checkpoints:
         raise ConfigError("give the checkpoint of a training, such as runs/rgb/best.pt.")
     if config.output is not None and len(config.checkpoints) > 1:
@@ -131,17 +137,19 @@ def _evaluate(one: _Trained, output: str, config: EvaluateConfig, device: "torch
     """Score, write, report and print one checkpoint."""
     from orchestration import results, tracking
     from training.evaluate import average, clip_level, write_scores
+    from training.kept_scores import forget
     from training.views import write_views
 
     name = one.result_name(config.part)
     address = tracking.RunAddress.load(one.folder)
     tracker = tracking.Tracker.attach(address) if address is not None else None
-    views = _score(one, config, device)
+    views = _score(one, output, config, device)
     scores, by_clip = average(views), clip_level(views)
     table = join(output, "scores.parquet")
     write_views(join(output, "views.parquet"), views)
     write_scores(table, scores)
     results.write_metrics(join(output, results.METRICS_FILE), scores)
+    forget(output)
     facts = {"checkpoint": one.uri, "model": scores.about["model"], "part": f"{one.data.split}/{config.part}"}
     facts["views"] = one.protocol.describe()
     report = results.publish_report(
@@ -167,13 +175,15 @@ def _evaluate(one: _Trained, output: str, config: EvaluateConfig, device: "torch
     return scores
 
 
-def _score(one: _Trained, config: EvaluateConfig, device: "torch.device") -> "ViewScores":
-    """Run the recognizer over every view, in this process or in workers."""
+def _score(one: _Trained, output: str, config: EvaluateConfig, device: "torch.device") -> "ViewScores":
+    """Run the recognizer over every view, in this process or in workers, and go on if that was begun before."""
     from contextlib import nullcontext
 
     from orchestration.scoring import ScoringJob, workers_for
     from training.data import check_videos
-    from training.evaluate import Scorer, file_digest, score_views
+    from training.evaluate import file_digest, score_views
+    from training.kept_scores import keeping
+    from training.scorer import Scorer
 
     videos, notes = check_videos(one.shards, one.data, config.part)
     if config.workers > 1:
@@ -201,18 +211,28 @@ def _score(one: _Trained, config: EvaluateConfig, device: "torch.device") -> "Vi
         )
         scoring = nullcontext(scorer)
     line = ProgressLine()
+    checkpoint = file_digest(one.uri)
+    identity = {
+        "checkpoint": checkpoint,
+        "shards": [one.shards.digest, one.shards.content],
+        "data": to_plain(one.data),
+        "protocol": to_plain(one.protocol),
+        "part": config.part,
+        "amp": one.recipe.amp,
+        "device": config.device,
+    }
     with scoring as score:
         views = score_views(
             one.shards,
             videos,
             one.data,
             one.protocol,
-            score,
+            keeping(score, output, identity, config.save_every_s, _tell_of_earlier),
             part=config.part,
             batch=config.batch,
             notes=notes,
             about={
-                "checkpoint": file_digest(one.uri),
+                "checkpoint": checkpoint,
                 "run_folder": one.folder,
                 "recipe": one.shards.recipe,
                 "model": f"{one.recipe.model.backbone} + {one.recipe.model.head}",
@@ -222,6 +242,10 @@ def _score(one: _Trained, config: EvaluateConfig, device: "torch.device") -> "Vi
         )
     line.close(f"{len(views.videos)} views of {len(views.video_ids)} videos")
     return views
+
+
+def _tell_of_earlier(num_views: int) -> None:
+    print(f"note: {num_views} views were scored before; going on", flush=True)
 
 
 def _cautions(one: _Trained, scores: "VideoScores", part: str) -> list[str]:

@@ -60,11 +60,12 @@ def main(config: TrainConfig) -> int:
     check_workers(recipe.workers, "workers")
     shards = ShardSet.open(recipe.data.shards)
     from orchestration import fit, results, tracking  # slow imports, after the quick refusals
+    from orchestration.workers import check_device
     from training.initial import pinned
     from training.preflight import check_training
 
     recipe = pinned(recipe)
-    fit.check_device(recipe, config.device)
+    check_device(recipe, config.device)
     for note in check_training(recipe, shards, output, config.new):
         print(f"note: {note}")
     store = tracking.choose_store(config.tracking_uri, output)

@@ -7,31 +7,26 @@ Axes: N views, V videos, K classes.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from preprocessing import storage
 from preprocessing.config import from_mapping, to_plain
 from preprocessing.errors import ConfigError, UserError
 from training.checkpoints import CheckpointInfo
-from training.data import Batch, ClipDataset, ClipLoader, Key, Shards, check_videos, in_batches, limit_threads
+from training.data import ClipDataset, Shards, check_videos, in_batches
 from training.metrics import Metrics, measure, probabilities
 from training.models import Recognizer
 from training.protocol import ProtocolRecipe
 from training.recipe import DataRecipe, TrainRecipe
-from training.step import autocast_dtype
-from training.transforms import to_device_batch
+from training.scorer import ScoreBatches, Scorer, across_ranks
 from training.views import ScoreTable, ViewScores, list_column, matrix_of, read_table, write_table
-
-ScoreBatches = Callable[[Sequence[list[Key]]], Iterator[NDArray[np.float32]]]
-"""Gives the logits ``(N, K)`` of the views of each batch, in the order of the batches; decides where they are made."""
+from training.worker import WorkerContext
 
 _KEY = b"kinebert_scores"
 
@@ -55,56 +50,6 @@ class VideoScores(ScoreTable):
         return measure(self.scores, self.labels, self.scale)
 
 
-class Scorer:
-    """Scores views of some videos: what one process of an evaluation does.
-
-    Args:
-        recognizer: Moved to ``device`` and set to evaluation, in place.
-        shards: Of the recipe that the recognizer was trained on; ``training.checkpoints.check_shards`` makes sure.
-        videos: Of ``shards``.
-        data: Sampling and crops, as in training.
-        protocol: Which views.
-        device: Where the network runs; None for where it is.
-        loader_workers: Processes that read clips.
-        amp: As in a recipe.
-        num_threads: Threads that torch may use; None leaves them as they are.
-
-    Raises:
-        UserError: If the classes are not as many as the recognizer's.
-    """
-
-    def __init__(
-        self,
-        recognizer: Recognizer,
-        shards: Shards,
-        videos: Sequence[Any],
-        data: DataRecipe,
-        protocol: ProtocolRecipe,
-        *,
-        device: torch.device | None = None,
-        loader_workers: int = 0,
-        amp: str = "auto",
-        num_threads: int | None = None,
-    ) -> None:
-        if recognizer.spec.modality != shards.modality or recognizer.config["num_classes"] != len(shards.classes):
-            raise UserError(
-                f"{shards.uri}: holds {shards.modality} of {len(shards.classes)} classes, the recognizer takes "
-                f"{recognizer.spec.modality} of {recognizer.config['num_classes']} classes. Give the set it was "
-                "trained on."
-            )
-        limit_threads(num_threads)
-        self._device = device or next(recognizer.parameters()).device
-        self._recognizer = recognizer.to(self._device).eval()
-        self._dataset = ClipDataset(shards, videos, data, protocol=protocol)
-        self._loader_workers, self._dtype = loader_workers, autocast_dtype(amp, self._device)
-
-    def __call__(self, batches: Sequence[list[Key]]) -> Iterator[NDArray[np.float32]]:
-        """Yield the logits ``(N, K)`` of each batch of views."""
-        loader = ClipLoader(self._dataset, batches, self._loader_workers, self._device)
-        for logits_NK, _ in score_clips(self._recognizer, loader, self._device, self._dtype):
-            yield logits_NK.numpy()
-
-
 def evaluate(
     recognizer: Recognizer,
     shards: Shards,
@@ -113,33 +58,35 @@ def evaluate(
     part: str,
     protocol: ProtocolRecipe | None = None,
     batch: int = 16,
-    device: torch.device | None = None,
+    worker: WorkerContext | None = None,
     loader_workers: int = 0,
     amp: str = "auto",
-    num_threads: int | None = None,
 ) -> VideoScores:
-    """Score every video of ``data.split`` / ``part`` exactly once, in this process.
+    """Score every video of ``data.split`` / ``part`` exactly once, in this process or in all of a training.
 
     Args:
-        recognizer: Moved to ``device`` and set to evaluation, in place.
+        recognizer: Moved to the worker's device and set to evaluation, in place.
         shards: Of the recipe that the recognizer was trained on; ``training.checkpoints.check_shards`` makes sure.
         data: Sampling and crops, as in training.
         part: Part of the split to score.
         protocol: Which views, and how they are averaged; by default one per video, the centre.
         batch: Views that are fed at once.
-        device: Where the network runs; None for where it is.
+        worker: Which of several processes this is: they share the batches, and each gets the scores of all. None scores
+            alone, where the network is.
         loader_workers: Processes that read clips.
         amp: As in a recipe.
-        num_threads: Threads that torch may use; None leaves them as they are.
 
     Raises:
         UserError: If the classes are not as many as the recognizer's, or the part is empty, or a score is not finite.
     """
     protocol = protocol or ProtocolRecipe()
     videos, notes = check_videos(shards, data, part)
-    settings: dict[str, Any] = {"device": device, "loader_workers": loader_workers, "amp": amp}
-    scorer = Scorer(recognizer, shards, videos, data, protocol, num_threads=num_threads, **settings)
-    return average(score_views(shards, videos, data, protocol, scorer, part=part, batch=batch, notes=notes))
+    settings: dict[str, Any] = {"loader_workers": loader_workers, "amp": amp}
+    if worker is not None:
+        settings |= {"device": worker.device, "num_threads": worker.num_threads}
+    scorer = Scorer(recognizer, shards, videos, data, protocol, **settings)
+    score = scorer if worker is None else across_ranks(scorer, len(shards.classes), worker)
+    return average(score_views(shards, videos, data, protocol, score, part=part, batch=batch, notes=notes))
 
 
 def score_views(
@@ -290,17 +237,6 @@ def clip_level(views: ViewScores) -> Metrics:
     np.add.at(sums_CK, rows_N.ravel(), values_NK)
     means_CK = sums_CK / np.bincount(rows_N.ravel())[:, None]
     return measure(means_CK, views.labels[clips_2C[0]], "probabilities" if soft else "logits")
-
-
-def score_clips(
-    recognizer: Recognizer, loader: ClipLoader, device: torch.device, dtype: torch.dtype | None
-) -> Iterator[tuple[Tensor, Batch]]:
-    """Yield the float32 logits ``(N, K)`` of each batch of a loader, on the CPU, with the batch."""
-    for clips in loader:
-        x_NCTHW = to_device_batch(clips.clips, recognizer.spec, device)
-        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
-            logits_NK = recognizer(x_NCTHW)
-        yield logits_NK.float().cpu(), clips
 
 
 def recipe_of(uri: str, info: CheckpointInfo) -> TrainRecipe:

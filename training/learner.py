@@ -3,6 +3,7 @@
 Axes: N clips, C channels, T frames, H height, W width, K classes.
 """
 
+import inspect
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,11 @@ from training.worker import WorkerContext
 _SMALLEST_SCALE = 1.0
 """A gradient scaler below this has not found gradients too large for float16, but gradients that are no numbers."""
 _MOST_NAMES = 12
+_DDP_OPTIONS = inspect.signature(DistributedDataParallel).parameters
+_NO_SYNC: dict[str, Any] = {
+    "forward_sync_buffers" if "forward_sync_buffers" in _DDP_OPTIONS else "broadcast_buffers": False
+}
+"""Statistics are shared once per step, and not before every forward pass; newer torch has another name for that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +85,8 @@ class Learner:
         if recipe.compile:
             self.model.compile()
         self._ddp: nn.Module = self.model
-        if worker.world_size > 1:  # statistics are shared once per step, and not before every forward pass
-            self._ddp = DistributedDataParallel(self.model, broadcast_buffers=False)
+        if worker.world_size > 1:
+            self._ddp = DistributedDataParallel(self.model, **_NO_SYNC)
         self.optimizer = build_optimizer(parameter_groups(self.model, recipe.optim), recipe.optim)
         self.scaler = torch.amp.GradScaler(worker.device.type) if self.dtype is torch.float16 else None
         self._loss_sum = partial(cross_entropy_sum, label_smoothing=recipe.label_smoothing)

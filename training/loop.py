@@ -17,7 +17,6 @@ from preprocessing.errors import UserError
 from preprocessing.ordering import share
 from training.collective import from_first, is_active, world_sum
 from training.data import Batch, ClipDataset, ClipLoader, Shards, TrainBatches, check_videos, in_batches, limit_threads
-from training.evaluate import score_clips
 from training.execution import deterministic
 from training.files import BEST_FILE as BEST_FILE
 from training.files import LAST_FILE as LAST_FILE
@@ -29,6 +28,7 @@ from training.metrics import MetricSums
 from training.progress import Event, Progress
 from training.recipe import TrainRecipe
 from training.schedule import Schedule
+from training.scorer import score_clips
 from training.stages import Stage, carry_weights, plan_stages
 from training.state import TrainState, about, check_continues, recover_state
 from training.worker import WorkerContext as WorkerContext

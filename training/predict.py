@@ -19,11 +19,12 @@ from preprocessing.single import recipe_of as extraction_of
 from preprocessing.single import video_set
 from preprocessing.solving import FlowSolver
 from training.checkpoints import load_recognizer
-from training.evaluate import Scorer, VideoScores, average, recipe_of, score_views
+from training.evaluate import VideoScores, average, recipe_of, score_views
 from training.fusion import Method, fuse
 from training.models import Recognizer
 from training.protocol import ProtocolRecipe
 from training.recipe import DataRecipe
+from training.scorer import Scorer
 from training.views import ViewScores
 
 

@@ -7,6 +7,7 @@ its threads. Compared, the reports name the one that the others wait for (:func:
 
 import faulthandler
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -17,6 +18,8 @@ from typing import Any
 
 EXIT_STATUS = 75
 """Of a process that was ended because it, or one that it waited for, hung."""
+AFTER_TRAINING = sys.maxsize
+"""In the place of an epoch: later than all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +167,8 @@ def who_is_stuck(reports: Mapping[int, Standstill], num_workers: int) -> tuple[l
 
 
 def _where(report: Standstill) -> str:
-    numbers = [f"{name} {value + 1}" for name, value in zip(("epoch", "step"), report.at, strict=False)]
+    counted = () if report.at[:1] == (AFTER_TRAINING,) else report.at
+    numbers = [f"{name} {value + 1}" for name, value in zip(("epoch", "step"), counted, strict=False)]
     return f"{report.place} in {', '.join(numbers)}" if numbers else report.place
 
 

@@ -63,7 +63,7 @@ def undisturbed(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i, (name, args) in enumerate(
         [
             ("train", [str(recipe), "--output", str(folder / "run")]),
-            ("evaluate", [str(folder / "run" / "best.pt"), "--part", "val"]),
+            ("evaluate", [str(folder / "run" / "best.pt"), "--part", "val", "--workers", "2", "--batch", "2"]),
         ]
     ):
         program = Program(name, args, folder / f"p{i}")
@@ -161,10 +161,12 @@ def test_killed_in_an_evaluation(start: Start, undisturbed: Path, tmp_path: Path
     run.mkdir()
     shutil.copy(undisturbed / "best.pt", run)
     args = [str(run / "best.pt"), "--part", "val", "--workers", "2", "--output", str(run / "val-scores")]
+    args += ["--batch", "2", "--save-every-s", "0"]
     program = start("evaluate", *args)
     at_work: list[int] = []
     program.wait_for(lambda: at_work.extend(named(program, "ray::_Worker")) or at_work, "a worker", 400)
     if whom == "driver":
+        program.wait_for(lambda: list((run / "val-scores").glob(".scored-*/*.npy")), "some scores", 400)
         program.process.kill()
         program.wait_until_nobody_works(100)
         assert not (run / "val-scores" / "scores.parquet").exists()
@@ -174,7 +176,9 @@ def test_killed_in_an_evaluation(start: Start, undisturbed: Path, tmp_path: Path
         for pid in at_work:
             os.kill(pid, signal.SIGKILL)
     assert program.wait(700) == 0, program.errors()
-    (expected,) = undisturbed.parent.rglob("scores.parquet")
+    assert ("views were scored before; going on" in program.stdout_file.read_text()) == (whom == "driver")
+    assert not list((run / "val-scores").glob(".scored-*"))
+    (expected,) = undisturbed.glob("*-val-multi-x10/scores.parquet")
     found = read_scores(str(run / "val-scores" / "scores.parquet"))
     assert found.video_ids == read_scores(str(expected)).video_ids
     np.testing.assert_array_equal(found.scores, read_scores(str(expected)).scores)

@@ -193,35 +193,6 @@ def test_a_training_that_hangs_again_and_again_ends_with_a_word(
         fit(slow, str(tmp_path), lambda _: None, cpus_per_worker=1)
 
 
-def test_gpus_that_are_not_there_are_refused_before_anything_starts(
-    ray_cluster: Any, recipe: TrainRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from orchestration import fit as fitting
-
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    with pytest.raises(UserError, match=r"workers = 1, but the cluster has 0 GPUs .*or --device cpu"):
-        fit(recipe, str(tmp_path), lambda _: None, device="cuda")
-    monkeypatch.setattr(fitting._cluster, "is_private", lambda: True)
-    with pytest.raises(UserError, match=r"--device cuda: this machine has 0 GPUs that torch can use, .* wants 2"):
-        fitting.check_device(replace(recipe, workers=2), "cuda")
-    fitting.check_device(recipe, "auto")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_as_many_workers_as_there_is_room_for(ray_cluster: Any, recipe: TrainRecipe) -> None:
-    from orchestration import fit as fitting
-
-    many = replace(recipe, batch_size=24, micro_batch=2, workers=12, min_workers=1)
-    assert many.sizes() == [12, 6, 4, 3, 2, 1]  # that 12 micro-batches can be dealt out to
-    assert many.digest() == replace(recipe, batch_size=24, micro_batch=2).digest()
-    placed = fitting._place(many, 1.0, "auto")  # on 4 CPUs
-    assert (placed.recipe.workers, placed.recipe.batch_size) == (4, 24)
-    assert fitting._place(many, 1.5, "cpu").recipe.workers == 2
-    with pytest.raises(UserError, match="workers = 6 with 1 CPUs each need 6, the cluster has 4"):
-        fitting._place(replace(many, min_workers=5), 1.0, "auto")
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -243,28 +214,6 @@ def test_out_of_memory_says_what_was_held_and_what_to_lower(recipe: TrainRecipe)
         "Each worker held micro_batch = 2 clips of 4 images of 32 px (in validation, eval_batch = 16)"
     )
     assert "Lower micro_batch" in told
-
-
-def test_nodes_that_come_back_are_waited_for(
-    ray_cluster: Any, recipe: TrainRecipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from orchestration import fit as fitting
-
-    rooms = iter([1, 1, 2])
-    monkeypatch.setattr(fitting._cluster, "present", lambda: fitting._cluster.Cluster(next(rooms), 0, False))
-    monkeypatch.setattr(fitting, "_ROOM_POLL_S", 0.0)
-    events: list[dict[str, Any]] = []
-    listener = fitting._Listener(events.append)
-    placed = fitting._place_when_there_is_room(replace(recipe, workers=2), None, "cpu", listener)
-    assert placed.recipe.workers == 2
-    (note,) = events
-    assert note["text"].startswith(
-        "waiting for nodes to come back: workers = 2 with 1 CPUs each need 2, the cluster has 1"
-    )
-    monkeypatch.setattr(fitting, "ROOM_WAIT_S", 0.0)
-    monkeypatch.setattr(fitting._cluster, "present", lambda: fitting._cluster.Cluster(1, 0, False))
-    with pytest.raises(UserError, match="workers = 2 with 1 CPUs each need 2, the cluster has 1"):
-        fitting._place_when_there_is_room(replace(recipe, workers=2), None, "cpu", listener)
 
 
 @pytest.mark.slow

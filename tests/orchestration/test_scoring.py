@@ -17,8 +17,8 @@ from tests.pipelines.test_evaluation import make_checkpoint
 from tests.sets import make_rows, make_set
 from training.checkpoints import load_recognizer
 from training.data import Key
-from training.evaluate import Scorer
 from training.recipe import DataRecipe, ProtocolRecipe
+from training.scorer import Scorer
 
 BATCHES: list[list[Key]] = [[(video, view)] for view in range(4) for video in range(4)]
 

@@ -21,10 +21,11 @@ from preprocessing.solving import FlowSolver
 from tests.pipelines.test_evaluation import make_checkpoint
 from tests.sets import make_rows, make_set
 from tests.videos import moving_texture, write_video
-from training.evaluate import Scorer, VideoScores, average, score_views
+from training.evaluate import VideoScores, average, score_views
 from training.fusion import fuse
 from training.predict import Stream
 from training.recipe import ProtocolRecipe
+from training.scorer import Scorer
 
 LENGTHS = [9, 14, 5]
 

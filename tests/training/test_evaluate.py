@@ -17,7 +17,6 @@ from preprocessing.errors import ConfigError, UserError
 from preprocessing.sampling import multi_clips
 from training.data import check_videos
 from training.evaluate import (
-    Scorer,
     average,
     clip_level,
     evaluate,
@@ -29,6 +28,7 @@ from training.evaluate import (
 from training.models import Recognizer, build_recognizer
 from training.protocol import ProtocolRecipe
 from training.recipe import DataRecipe
+from training.scorer import Scorer
 from training.views import ViewScores, is_views, read_views, write_views
 
 DATA = DataRecipe(shards="/fake/set", clip_length=4, crop_size=16)

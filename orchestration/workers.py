@@ -1,0 +1,86 @@
+"""How many workers a training gets of a cluster, and what each of them holds."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestration import cluster
+
+# isort: split
+import torch
+
+from preprocessing.errors import UserError
+from training.recipe import TrainRecipe
+
+ROOM_WAIT_S = 1800.0
+"""Seconds that a training whose nodes were lost waits for others."""
+_POLL_S = 5.0
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """A training on as many workers as there is room for."""
+
+    recipe: TrainRecipe
+    cpus: float
+    """Logical ones that each worker holds."""
+    use_gpu: bool
+
+
+def plan_workers(recipe: TrainRecipe, cpus_per_worker: float | None, device: str) -> WorkerPlan:
+    """Choose the number of workers by what the cluster has now.
+
+    Raises:
+        UserError: If it has too little for the fewest that the recipe allows.
+    """
+    found = cluster.present()
+    use_gpu = device == "cuda" or (device == "auto" and found.num_gpus > 0)
+    for num in recipe.sizes():
+        cpus = cpus_per_worker or (float(max(1, found.num_cpus // num)) if found.private else 1.0)
+        if num * cpus <= found.num_cpus and (not use_gpu or num <= found.num_gpus):
+            return WorkerPlan(recipe.on(num), cpus, use_gpu)
+    least = recipe.sizes()[-1]
+    if use_gpu and least > found.num_gpus:
+        named = "min_workers" if least < recipe.workers else "workers"
+        raise UserError(
+            f"{named} = {least}, but the cluster has {found.num_gpus} GPUs and a worker takes one. Ask for fewer "
+            "workers" + (", or --device cpu." if not found.num_gpus else ".")
+        )
+    cpus = cpus_per_worker or 1.0
+    raise UserError(
+        f"workers = {least} with {cpus:g} CPUs each need {least * cpus:g}, the cluster has "
+        f"{found.num_cpus}. Ask for fewer workers."
+    )
+
+
+def plan_when_there_is_room(
+    recipe: TrainRecipe, cpus_per_worker: float | None, device: str, tell: Callable[[str], None]
+) -> WorkerPlan:
+    """Wait for nodes that were lost to come back, or others in their place, for ROOM_WAIT_S at most."""
+    until, told = time.monotonic() + ROOM_WAIT_S, False
+    while True:
+        try:
+            return plan_workers(recipe, cpus_per_worker, device)
+        except UserError as error:
+            if time.monotonic() >= until:
+                raise
+            if not told:
+                tell(f"waiting for nodes to come back: {error}")
+            told = True
+        time.sleep(_POLL_S)
+
+
+def check_device(recipe: TrainRecipe, device: str) -> None:
+    """Find out, before anything is started, that a private cluster of this machine has not the GPUs asked for.
+
+    Raises:
+        UserError: If so.
+    """
+    if device != "cuda" or not cluster.is_private():
+        return
+    gpus, least = torch.cuda.device_count(), recipe.sizes()[-1]
+    if gpus < least:
+        raise UserError(
+            f"--device cuda: this machine has {gpus} GPUs that torch can use, the training wants {least}. Leave "
+            "--device out, or ask for fewer workers."
+        )
