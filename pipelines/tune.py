@@ -158,7 +158,7 @@ class _Shown:
     def _text(self) -> str:
         ended = sum(record.ended for record in self.records)
         at_work = ", ".join(f"{n} (epoch {self._by_number[n].epoch})" for n in sorted(self._live))
-        return f"{ended} trials have ended; at work: {at_work or 'none'}"
+        return f"{ended} trial{'s have' if ended != 1 else ' has'} ended; at work: {at_work or 'none'}"
 
 
 def _report(job: Any, found: Sequence[Any], store: str) -> int:

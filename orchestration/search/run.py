@@ -4,6 +4,8 @@ import contextlib
 import json
 import logging
 import os
+import pickle
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -70,7 +72,7 @@ def search(
             return planner.records
         job = replace(job, cpus_per_worker=cpus, gpus_per_worker=gpus)
         for name in ("ray.tune", "ray.train", "ray.air"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what is lost, we say in a line, and Tune in thirty
         with _scratch(job.output) as scratch:
             _tuner(job, planner, cpus, gpus, scratch).fit()
         if not planner.done:  # Tune ended before we did: a mistake of ours, which must not look like an end
@@ -124,14 +126,15 @@ def _tuner(job: Job, planner: Planner, cpus: float, gpus: float, scratch: str) -
     def trainable(config: dict[str, str]) -> None:
         run_leg(job, config)
 
+    losses: dict[str, str] = {}
     # workers of a trial's own hold its CPUs and GPUs; a bundle must not be empty, so it asks for a byte
     alone: dict[str, float] = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
     own = alone if job.base.workers == 1 else {"CPU": 0.0, "memory": 1.0}
     return tune.Tuner(
         tune.with_resources(trainable, own),
         tune_config=tune.TuneConfig(
-            search_alg=_Suggestions(planner),
-            scheduler=_Decisions(planner),
+            search_alg=_Suggestions(planner, losses),
+            scheduler=_Decisions(planner, losses),
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=lambda trial: f"trial-{unpacked(trial.config).number:04d}",
@@ -146,18 +149,25 @@ def _tuner(job: Job, planner: Planner, cpus: float, gpus: float, scratch: str) -
 class _Suggestions(Searcher):
     """The planner, as Ray Tune asks for what to try next. Nothing of it is saved: our own records are."""
 
-    def __init__(self, planner: Planner) -> None:
+    def __init__(self, planner: Planner, losses: dict[str, str]) -> None:
         super().__init__()
-        self._planner = planner
+        self._planner, self._losses, self._numbers = planner, losses, dict[str, int]()
 
     def suggest(self, trial_id: str) -> Any:
         if self._planner.done:
             return Searcher.FINISHED
         leg = self._planner.next_leg()
-        return None if leg is None else packed(leg)
+        if leg is None:
+            return None
+        self._numbers[trial_id] = leg.number
+        return packed(leg)
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """What came of a leg is told by :class:`_Decisions`."""
+        """Take note of a leg that Tune has given up; what else may come of one is told by :class:`_Decisions`."""
+        if error:
+            reason = self._losses.get(trial_id, "no reason is known")
+            failure = f"its process was lost {MAX_LOSSES + 1} times: {reason}"
+            self._planner.ended(self._numbers[trial_id], failure, False)
 
     def __reduce__(self) -> Any:
         return Searcher, ()  # Tune writes us into a file that nobody reads
@@ -175,9 +185,9 @@ class _Suggestions(Searcher):
 class _Decisions(FIFOScheduler):
     """The planner, as Ray Tune tells what was reported."""
 
-    def __init__(self, planner: Planner) -> None:
+    def __init__(self, planner: Planner, losses: dict[str, str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._planner, self._told = planner, set[str]()
+        self._planner, self._losses, self._told = planner, losses, set[str]()
 
     def __reduce__(self) -> Any:
         return FIFOScheduler, ()
@@ -193,11 +203,21 @@ class _Decisions(FIFOScheduler):
         return TrialScheduler.CONTINUE
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        error = trial.get_pickled_error()
-        words = next(iter(str(error).splitlines()), "") if error is not None else "no reason is known"
-        self._planner.ended(
-            unpacked(trial.config).number, f"its process was lost {MAX_LOSSES + 1} times: {words}", False
-        )
+        """Say why a process was lost; Tune calls this also if it begins the leg again."""
+        reason = _last_error(trial)
+        self._losses[trial.trial_id] = reason
+        if trial.should_recover():
+            number = unpacked(trial.config).number
+            print(f"trial {number}: its process was lost ({reason}); going on from its last state", file=sys.stderr)
+
+
+def _last_error(trial: Any) -> str:
+    try:
+        with open(trial.pickled_error_file, "rb") as file:
+            error = pickle.load(file)
+    except (OSError, TypeError, pickle.UnpicklingError):
+        return "no reason is known"
+    return next((line.rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextlib.contextmanager

@@ -27,6 +27,8 @@ from training.worker import out_of_memory
 
 ERROR_FILE = "error.txt"
 LEG, ROW, END = "leg", "row", "end"
+_OF_THE_RUN = ("num_epochs", "best_top1", "best_epoch")
+"""What an event says besides its epoch; rows that are read from a saved state have none of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +114,11 @@ def _train(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: Callable[
 
 
 def _report_row(row: Mapping[str, Any], startup_s: float | None) -> None:
-    numbers = {key: value for key, value in row.items() if isinstance(value, (int, float)) and type(value) is not bool}
+    numbers = {
+        key: value
+        for key, value in row.items()
+        if isinstance(value, (int, float)) and type(value) is not bool and key not in _OF_THE_RUN
+    }
     tune.report({ROW: json.dumps([numbers, startup_s])})  # as text, or Tune would flatten it
 
 

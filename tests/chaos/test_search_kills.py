@@ -59,7 +59,7 @@ def trials(folder: Path) -> list[Record]:
 
 def outcome(records: list[Record]) -> list[Any]:
     """What does not depend on how long anything took."""
-    left_out = ("seconds", "clips_per_s", "order")
+    left_out = ("seconds", "clips_per_s", "data_wait", "order")
     rows = [[{k: v for k, v in row.items() if k not in left_out} for row in record.rows] for record in records]
     return [(r.number, r.values, r.seed, r.state, r.takeovers, epochs) for r, epochs in zip(records, rows, strict=True)]
 

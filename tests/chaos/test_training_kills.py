@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -165,14 +164,13 @@ def test_killed_in_an_evaluation(start: Start, undisturbed: Path, tmp_path: Path
     program = start("evaluate", *args)
     at_work: list[int] = []
     program.wait_for(lambda: at_work.extend(named(program, "ray::_Worker")) or at_work, "a worker", 400)
+    program.wait_for(lambda: list((run / "val-scores").glob(".scored-*/*.npy")), "some scores", 400)
     if whom == "driver":
-        program.wait_for(lambda: list((run / "val-scores").glob(".scored-*/*.npy")), "some scores", 400)
         program.process.kill()
         program.wait_until_nobody_works(100)
         assert not (run / "val-scores" / "scores.parquet").exists()
         program = start("evaluate", *args)
     else:
-        time.sleep(1.0)
         for pid in at_work:
             os.kill(pid, signal.SIGKILL)
     assert program.wait(700) == 0, program.errors()
