@@ -134,6 +134,7 @@ class _Training:
         self.epoch, self.step, self.sums = stage.first_epoch, 0, np.zeros(_NUM_SUMS)
         self.best: dict[str, Any] | None = None
         self.history: list[dict[str, Any]] = []
+        self.taken_over = 0
         self.saved_at = time.monotonic()
 
     @property
@@ -270,7 +271,7 @@ class _Training:
         self.epoch, self.step, self.sums = self.epoch + 1, 0, np.zeros(_NUM_SUMS)
         if better:
             self.best = row
-        rows = [row for row in self.history if row["epoch"] > self.stage.first_epoch]
+        rows = [row for row in self.history if row["epoch"] > max(self.stage.first_epoch, self.taken_over)]
         self._save_recognizer(self.files.names_of(rows), row)
         self._save()  # after the best: whoever is killed between the two does this epoch again, with the same result
         self.files.delete([self.stage.file(name) for name in self.files.retired(rows)])
@@ -311,8 +312,13 @@ class _Training:
         return state
 
     def _state(self, **values: Any) -> TrainState:
-        fixed: dict[str, Any] = {"recipe": self.whole.identity(), "shards": about(self.shards), "history": self.history}
-        return TrainState(**fixed, **values)
+        return TrainState(
+            recipe=self.whole.identity(),
+            shards=about(self.shards),
+            history=self.history,
+            taken_over=self.taken_over,
+            **values,
+        )
 
     def _go_on(self, state: TrainState) -> None:
         if state.optimizer:
@@ -322,4 +328,4 @@ class _Training:
             self.learner.model.load_state_dict(carry_weights(state.weights, self.learner.model))
         self.epoch, self.step = state.epoch, state.step
         self.sums = np.array([*state.sums, *[0.0] * (_NUM_SUMS - len(state.sums))])  # older states have fewer
-        self.best, self.history = state.best, state.history
+        self.best, self.history, self.taken_over = state.best, state.history, state.taken_over

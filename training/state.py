@@ -53,6 +53,8 @@ class TrainState:
     """Stage that is under way, from 0."""
     average: dict[str, Tensor] | None = None
     """State dict of the average of the weights; None unless the recipe has one."""
+    taken_over: int = 0
+    """Epochs of ``history`` that another training did, which keeps their recognizers."""
 
 
 def about(shards: Shards) -> dict[str, Any]:

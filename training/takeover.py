@@ -33,7 +33,7 @@ def take_over(state: TrainState, recipe: TrainRecipe) -> TrainState:
             if name in group and _same(group[name], old):
                 group[name] = type(group[name])(new)
     optimizer["param_groups"] = groups
-    return replace(state, recipe=ours, optimizer=optimizer, best=None)
+    return replace(state, recipe=ours, optimizer=optimizer, best=None, taken_over=state.epoch)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.training.fake_shards import make_shards
+from training.checkpoints import load_recognizer
 from training.loop import WorkerContext, train
 from training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 from training.state import load_state, save_state
@@ -30,7 +31,8 @@ def test_weights_are_the_others_and_the_values_its_own(tmp_path: Path) -> None:
     assert state is not None
     assert (state.epoch, len(state.history)) == (1, 1)
     optim = replace(RECIPE.optim, lr=5e-3, weight_decay=0.2, betas=(0.8, 0.99))
-    recipe = replace(RECIPE, optim=optim, seed=7, label_smoothing=0.1)
+    recipe = replace(RECIPE, optim=optim, seed=7, label_smoothing=0.1, keep_best=2)
+    state.history[0].update(val_top1=1.0, val_loss=0.0)  # no later epoch will be as good
     taken = take_over(state, recipe)
     assert [group["weight_decay"] for group in state.optimizer["param_groups"]] == [0.01]  # the donor's is as it was
     assert [group["weight_decay"] for group in taken.optimizer["param_groups"]] == [0.2]
@@ -43,7 +45,9 @@ def test_weights_are_the_others_and_the_values_its_own(tmp_path: Path) -> None:
     assert events[0]["resumed"] == {"epoch": 1, "step": 0}
     assert [row["epoch"] for row in summary.history] == [1, 2, 3]
     assert summary.history[1]["lr"] == pytest.approx(5e-3)
-    assert Path(summary.checkpoint).exists()
+    assert summary.best["epoch"] in (2, 3)
+    assert load_recognizer(summary.checkpoint)[1].epoch == summary.best["epoch"]
+    assert sorted(path.name for path in Path(taker).glob("epoch-*.pt")) == ["epoch-0002.pt", "epoch-0003.pt"]
     unchanged = load_state(donor)
     assert unchanged is not None
     assert all(torch.equal(value, taken.weights[name]) for name, value in unchanged.weights.items())
