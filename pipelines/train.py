@@ -182,6 +182,7 @@ class _Hearing:
             self._last_step = event["global_step"]
             names = ("loss", "top1", "lr", "grad_norm", "data_wait", "clips_per_s", "gpu_gib", "skipped")
             told = {f"step/{name}": event[name] for name in names if name in event}
+            told |= {name: value for name, value in event.items() if name.startswith("system/")}
             self._tracker.metrics(told, event["global_step"])
         self._line.show(
             lambda: (

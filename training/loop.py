@@ -24,6 +24,7 @@ from training.files import TrainFiles, rank
 from training.initial import initial_recognizer, pinned
 from training.learner import Learner
 from training.losses import cross_entropy_sum
+from training.machine import MachineUse
 from training.metrics import MetricSums
 from training.progress import Event, Progress
 from training.recipe import TrainRecipe
@@ -135,6 +136,7 @@ class _Training:
         self.best: dict[str, Any] | None = None
         self.history: list[dict[str, Any]] = []
         self.taken_over = 0
+        self.machine = MachineUse(worker.device)
         self.saved_at = time.monotonic()
 
     @property
@@ -226,6 +228,7 @@ class _Training:
                 grad_norm=done.grad_norm,
                 skipped=self.sums[3],
                 **self.worker.memory(),
+                **self.machine(),
             )
             due = time.monotonic() - self.saved_at >= self.recipe.save_every_s
             if due and self.step < self.stage.num_steps:

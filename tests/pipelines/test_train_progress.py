@@ -28,13 +28,16 @@ class Tracker:
         return True
 
 
+CPU = "system/cpu_utilization_percentage"
+
+
 def test_speed_waiting_and_memory_are_shown_and_recorded(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestration.progress.LOG_INTERVAL_S", -1.0)
     tracker = Tracker()
     hear = train._Hearing(tracker, -1)
-    for event in (STEP, {**STEP, "global_step": 4, "gpu_gib": 12.34}, EPOCH):
+    for event in (STEP, {**STEP, "global_step": 4, "gpu_gib": 12.34, CPU: 99.5}, EPOCH):
         hear(event)
     first, second, epoch = capsys.readouterr().err.splitlines()
     assert first == "epoch 1/2 step 3/9: loss 0.500, 40.0 clips/s, 7% waiting for data, 1 min 15 s left"
@@ -42,6 +45,7 @@ def test_speed_waiting_and_memory_are_shown_and_recorded(
     assert epoch.endswith("top-1 20.0% (best); 40.0 clips/s, 7% waiting for data, 12.3 GiB of GPU memory, 1 min 15 s")
     on_cpu, on_gpu, of_epoch = (values for values, _ in tracker.told)
     assert "step/gpu_gib" not in on_cpu
+    assert (on_gpu[CPU], CPU in on_cpu) == (99.5, False)
     assert (on_gpu["step/gpu_gib"], on_gpu["step/data_wait"], on_gpu["step/clips_per_s"]) == (12.34, 0.07, 40.0)
     names = ("gpu_gib", "data_wait", "clips_per_s")
     assert [of_epoch[f"epoch/{name}"] for name in names] == [12.34, 0.07, 40.0]
