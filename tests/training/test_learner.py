@@ -44,6 +44,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 SLOW_OPTIONS: dict[str, dict[str, Any]] = {
     "bf16": {"amp": "bf16", "ema": 0.5, "mixing": {"cutmix": 1.0}, "data": {"crop_size": 64}},
+    "compiled": {"compile": True, "model": {"head": "bert", "dropout": 0.5}},
 }
 SLOW = [pytest.param(option, marks=pytest.mark.slow) for option in SLOW_OPTIONS]
 
