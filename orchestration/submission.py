@@ -133,7 +133,7 @@ class Jobs:
             os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
         from ray.job_submission import JobSubmissionClient
 
-        logging.getLogger(JobSubmissionClient.__module__).setLevel(logging.ERROR)  # we say what is to be said
+        logging.getLogger("ray").setLevel(logging.ERROR)  # we say what is to be said
         self.address = found
         try:
             self._client = JobSubmissionClient(found)

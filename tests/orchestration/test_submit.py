@@ -183,7 +183,7 @@ def test_our_own_submit(kinebert: Submit, tmp_path: Path) -> None:
     detached = kinebert("--detach", *command, MLFLOW_TRACKING_URI=store)
     assert detached.returncode == 0, detached.stderr
     assert "to follow it, give the same command without --detach" in detached.stderr
-    job = detached.stderr.partition(":")[0]
+    (job,) = re.findall(r"^(train-\S+):", detached.stderr, re.MULTILINE)
     done = kinebert(*command, MLFLOW_TRACKING_URI=store)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{job}: this command is running already; nothing is submitted" in done.stderr

@@ -20,7 +20,8 @@ from training.tune_recipe import TuneRecipe
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tuning.md").read_text()
 TABLES = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-COMMANDS = [line for block in re.findall(r"```\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+COMMANDS = [line for language, block in BLOCKS if not language for line in block.splitlines()]
 RUN = [line for line in COMMANDS if line.startswith("kinebert ")]
 DEMO = ROOT / "pipelines" / "recipes" / "demo" / "tune.toml"
 
