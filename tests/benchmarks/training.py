@@ -71,7 +71,7 @@ def table(title: str, spent: dict[str, list[tuple[float, float]]]) -> dict[str, 
 def main() -> int:
     """Measure, print, and return whether Ray Train costs too much."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=int, default=960, help="a third of them is validated")
+    parser.add_argument("--videos", type=int, default=1100, help="a third of them is validated")
     parser.add_argument("--scaling-videos", type=int, default=360)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()

@@ -30,6 +30,8 @@ COMMANDS = [
     line for block in re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for line in block.splitlines()
 ]
 HEAD = shlex.split(next(line for line in COMMANDS if line.startswith("ray start --head")))
+JOIN = shlex.split(next(line for line in COMMANDS if line.startswith("ray start --address")))
+CPUS = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print('cpus', ray.cluster_resources()['CPU'])"
 
 pytestmark = [
     pytest.mark.slow,
@@ -84,6 +86,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(folder),
         "KINEBERT_TEST": mark,
+        "KINEBERT_TEST_HEAD": f"127.0.0.1:{port}",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
@@ -213,10 +216,20 @@ def test_a_wrong_token_is_said_in_one_line(kinebert: Submit, cluster: Cluster) -
 
 
 def test_the_commands_of_the_page(cluster: Cluster, tmp_path: Path) -> None:
-    """Jobs are submitted, followed, listed. The fixture runs the line of the head; a loopback one takes no second."""
+    """A second node joins; jobs are submitted, followed, listed. The fixture runs the line of the head."""
     _, env = cluster
     if env["RAY_AUTH_MODE"] != "token":
         pytest.skip("once is enough")
+    head = env["KINEBERT_TEST_HEAD"]
+    join = [word.replace("head:6379", head) for word in JOIN[1:]]
+    join += ["--node-ip-address=127.0.0.1", "--num-cpus=1", "--object-store-memory=100000000"]
+    several = {**env, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}  # or no node may join one of the loopback interface
+    for command in (["-m", "ray.scripts.scripts", *join], ["-c", CPUS, head]):
+        done = subprocess.run(
+            [sys.executable, *command], env=several, cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "cpus 3.0" in done.stdout
     make_set(make_rows(tmp_path / "videos", [5] * 6), tmp_path / "set", FrameRecipe(resize="none"))
     (tmp_path / "rgb.toml").write_text(
         f'batch_size = 2\nmicro_batch = 1\nepochs = 1\n[data]\nshards = "{tmp_path}/set"\n'
