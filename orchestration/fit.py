@@ -37,6 +37,7 @@ MAX_RESTARTS = 3
 _FAIL_AT_ONCE: Any = ray.train.FailureConfig(controller_failure_limit=0)  # type: ignore[call-arg]
 """Ray would try for ever to start as many workers as before, though a node of theirs is gone."""
 _POLL_S = 0.5
+_ANSWER_S = 10.0
 _RAY_FOLDER = ".ray"
 
 
@@ -67,7 +68,7 @@ class _Ear:
         return self._refusal
 
     def stand_still(self, found: Standstill) -> None:
-        self._standstills.setdefault(found.rank, found)
+        self._standstills[found.rank] = found
 
     def standstills(self) -> dict[int, Standstill]:
         return self._standstills
@@ -284,7 +285,13 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
         worker = WorkerContext(
             rank=rank, world_size=context.get_world_size(), device=device, num_threads=config["threads"]
         )
-        with Watchdog(worker.pulse, recipe.hang_after_s, rank, lambda found: ray.get(ear.stand_still.remote(found))):
+        with Watchdog(
+            worker.pulse,
+            recipe.hang_after_s,
+            rank,
+            report=lambda found: ray.get(ear.stand_still.remote(found), timeout=_ANSWER_S),
+            alarm=lambda: bool(ray.get(ear.standstills.remote(), timeout=_ANSWER_S)),
+        ):
             shards = ShardSet.open(recipe.data.shards)
             summary = train(recipe, shards, worker, config["output"], emit, config["pause_after"])
             from_first(lambda: None, rank)  # its files are written when it comes here

@@ -20,6 +20,7 @@ EXIT_STATUS = 75
 """Of a process that was ended because it, or one that it waited for, hung."""
 AFTER_TRAINING = sys.maxsize
 """In the place of an epoch: later than all of them."""
+_ASK_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,8 @@ class Watchdog:
         rank: Of this process.
         report: Called with what was found; must not take long. Errors are ignored.
         end: What ends the process.
+        alarm: Whether any rank has reported; asked every few seconds. Then this one says again and again where it
+            stands, moving or not, since who has nothing to say is taken for dead.
     """
 
     def __init__(
@@ -81,8 +84,10 @@ class Watchdog:
         rank: int,
         report: Callable[[Standstill], None],
         end: Callable[[int], Any] = os._exit,
+        alarm: Callable[[], bool] = lambda: False,
     ) -> None:
         self._pulse, self._limit_s, self._rank, self._report, self._end = pulse, limit_s, rank, report, end
+        self._alarm = alarm
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -100,34 +105,42 @@ class Watchdog:
             faulthandler.cancel_dump_traceback_later()
 
     def _watch(self) -> None:
-        grace_s = self._grace_s
-        every_s = self._limit_s / 20
-        while not self._done.wait(every_s):
-            idle_s, place, at = self._pulse.last()
+        while not self._done.wait(min(self._limit_s / 20, _ASK_S)):
+            idle_s = self._pulse.last()[0]
             self._arm()
+            if idle_s >= self._limit_s or self._alarmed():
+                self._say()
             if idle_s < self._limit_s:
                 continue
-            with suppress(Exception):  # whatever becomes of the report, the process must not stay
-                self._report(
-                    Standstill(
-                        rank=self._rank,
-                        place=place,
-                        at=at,
-                        idle_s=idle_s,
-                        host=os.uname().nodename,
-                        pid=os.getpid(),
-                        stacks=stacks(),
-                    )
-                )
-            # others stand still as well, and should come to say so: the first end is the end of all
-            if not self._done.wait(grace_s) and self._pulse.last()[0] >= self._limit_s:
+            # the others should come to say where they stand: the first end is the end of all
+            if not self._done.wait(self._grace_s) and self._pulse.last()[0] >= self._limit_s:
                 faulthandler.cancel_dump_traceback_later()
                 self._end(EXIT_STATUS)
                 return
 
+    def _alarmed(self) -> bool:
+        with suppress(Exception):  # whoever is asked may be gone
+            return self._alarm()
+        return False
+
+    def _say(self) -> None:
+        idle_s, place, at = self._pulse.last()
+        with suppress(Exception):  # whatever becomes of the report, the process must not stay
+            self._report(
+                Standstill(
+                    rank=self._rank,
+                    place=place,
+                    at=at,
+                    idle_s=idle_s,
+                    host=os.uname().nodename,
+                    pid=os.getpid(),
+                    stacks=stacks(),
+                )
+            )
+
     @property
     def _grace_s(self) -> float:
-        return min(10.0, self._limit_s / 2)
+        return min(3 * _ASK_S, self._limit_s / 2)
 
     def _arm(self) -> None:
         with suppress(Exception):  # there may be no stderr with a file descriptor
@@ -146,7 +159,7 @@ def who_is_stuck(reports: Mapping[int, Standstill], num_workers: int) -> tuple[l
     """Tell which ranks the others wait for.
 
     Args:
-        reports: By rank, from those that could say something.
+        reports: By rank, from those that could say something, moving or not.
         num_workers: Ranks that there are.
 
     Returns:
@@ -158,7 +171,9 @@ def who_is_stuck(reports: Mapping[int, Standstill], num_workers: int) -> tuple[l
         waiting = f", while rank {others[0].rank} was {_where(others[0])}" if others else ""
         return silent, f"{_ranks(silent)} no longer answer{'s' * (len(silent) == 1)}{waiting}"
     least = min(report.at for report in reports.values())
-    behind = sorted(rank for rank, report in reports.items() if report.at == least)
+    longest_s = max(report.idle_s for report in reports.values() if report.at == least)
+    # of those at one place, some may still have moved when they were asked
+    behind = sorted(r for r, report in reports.items() if report.at == least and report.idle_s >= longest_s / 2)
     first = reports[behind[0]]
     stood = f"stood still for {first.idle_s:.0f} s, {_where(first)} (process {first.pid} on {first.host})"
     if len(behind) == num_workers and num_workers > 1:

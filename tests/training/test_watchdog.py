@@ -14,8 +14,8 @@ from training.watchdog import EXIT_STATUS, Pulse, Standstill, Watchdog, who_is_s
 ROOT = Path(__file__).parents[2]
 
 
-def still(rank: int, *at: int, place: str = "computing") -> Standstill:
-    return Standstill(rank=rank, place=place, at=at, idle_s=30.0, host="node", pid=7, stacks="")
+def still(rank: int, *at: int, place: str = "computing", idle_s: float = 30.0) -> Standstill:
+    return Standstill(rank=rank, place=place, at=at, idle_s=idle_s, host="node", pid=7, stacks="")
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,11 @@ def still(rank: int, *at: int, place: str = "computing") -> Standstill:
             [0, 1, 2],
             "all 3 ranks stood still for 30 s, computing in epoch 1, step 3 (process 7 on node): what they exchange "
             "with each other does not arrive",
+        ),
+        (
+            [still(rank, 0, 9, place="validating", idle_s=30.0 if rank == 1 else 0.4) for rank in range(3)],
+            [1],
+            "rank 1 stood still for 30 s, validating in epoch 1, step 10 (process 7 on node)",
         ),
         (
             [still(0, 0, 2, 1), still(2, 0, 2, 1)],
@@ -67,6 +72,25 @@ def test_whoever_stands_still_says_where_and_is_ended() -> None:
     assert ends == [EXIT_STATUS]
     assert (report.rank, report.place) == (3, "starting")
     assert "in watch" in report.stacks
+
+
+def test_who_still_moves_says_so_when_another_does_not() -> None:
+    """One rank hangs in its own work while the other has work for longer than anybody waits: the right one is named."""
+    heard: dict[int, Standstill] = {}
+    ends: list[int] = []
+
+    def hear(found: Standstill) -> None:
+        heard[found.rank] = found
+
+    stuck, busy = Pulse(), Pulse()
+    options: dict[str, Any] = {"report": hear, "alarm": lambda: bool(heard), "end": ends.append}
+    with Watchdog(stuck, 1.0, 1, **options), Watchdog(busy, 1.0, 0, **options):
+        stuck("validating", 0, 9)
+        while not ends:
+            busy("validating", 0, 9)
+            time.sleep(0.01)
+        ranks, sentence = who_is_stuck(heard, 2)
+    assert (ranks, sentence.partition(", validating")[0]) == ([1], "rank 1 stood still for 1 s")
 
 
 def test_a_process_whose_c_code_keeps_the_lock_is_ended_as_well() -> None:
