@@ -20,6 +20,7 @@ from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # ours keeps what failed and tries again later
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")  # of a server that is there and does not answer
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
@@ -40,6 +41,8 @@ RUN_FILE = "mlflow.json"
 _PAGE = 1000
 _LONGEST_PARAM = 6000
 _FLUSH_S = 5.0
+_PATIENCE_S = 60.0
+"""From one attempt to the next while the store is out of reach: each may take a minute."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Tracker:
     def __init__(self, client: MlflowClient, address: RunAddress) -> None:
         self._client, self.address = client, address
         self._waiting: list[Metric] = []
-        self._sent_at = time.monotonic()
+        self._next_flush = time.monotonic() + _FLUSH_S
         self._told = False
 
     @staticmethod
@@ -158,12 +161,11 @@ class Tracker:
         """Collect numbers, and send what was collected if it is time to."""
         now_ms = int(time.time() * 1000)
         self._waiting += [Metric(name, float(value), now_ms, step) for name, value in values.items()]
-        if time.monotonic() - self._sent_at >= _FLUSH_S:
+        if time.monotonic() >= self._next_flush:
             self.flush()
 
     def flush(self) -> bool:
         """Send what was collected; return whether all of it arrived. Says so once if the store is out of reach."""
-        self._sent_at = time.monotonic()
         try:
             while self._waiting:
                 self._client.log_batch(self.address.run_id, metrics=self._waiting[:_PAGE])
@@ -173,8 +175,19 @@ class Tracker:
                 self._told = True
                 reason = str(error).splitlines()[0][:200]
                 print(f"MLflow is out of reach; its numbers are kept and sent later: {reason}", file=sys.stderr)
+            self._next_flush = time.monotonic() + _PATIENCE_S
             return False
+        self._next_flush = time.monotonic() + _FLUSH_S
         return True
+
+    def deliver(self) -> bool:
+        """Send the rest, and try again for some seconds; return whether all of it arrived, and say so if not."""
+        for pause_s in (0.0, 2.0, 5.0):
+            time.sleep(pause_s)
+            if self.flush():
+                return True
+        print(f"MLflow stayed out of reach: {len(self._waiting)} numbers of the run are lost.", file=sys.stderr)
+        return False
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags, in place of earlier ones. Says so if the store is out of reach."""
@@ -248,12 +261,7 @@ class Tracker:
 
     def end(self, status: str) -> None:
         """Send the rest and close the run as FINISHED, FAILED or KILLED."""
-        for pause_s in (0.0, 2.0, 5.0):
-            time.sleep(pause_s)
-            if self.flush():
-                break
-        else:
-            print(f"MLflow stayed out of reach: {len(self._waiting)} numbers of the run are lost.", file=sys.stderr)
+        self.deliver()
         try:
             self._client.set_terminated(self.address.run_id, status)
         except Exception as error:  # nothing is left to do for a run whose store is gone

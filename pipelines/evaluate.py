@@ -163,7 +163,7 @@ def _evaluate(one: _Trained, output: str, config: EvaluateConfig, device: "torch
         tracker.metrics({f"{name}/{key}": value for key, value in numbers.items()}, one.epoch)
         tracker.artifact_of(table, name)
         tracker.dataset(one.shards, {"evaluation": f"{one.data.split}/{config.part}"})
-        tracker.flush()
+        tracker.deliver()
     print("\n".join([*results.accuracy_lines({one.shards.modality: scores}), *results.rejected_lines(scores)]))
     print(f"views: {one.protocol.describe()}")
     if by_clip.num_videos > len(scores.video_ids):

@@ -196,7 +196,6 @@ class _Hearing:
         from orchestration.results import epoch_metrics
 
         self._tracker.metrics(epoch_metrics(event), event["epoch"])
-        self._tracker.flush()
         self._line.close(
             f"epoch {event['epoch']}/{event['num_epochs']}: train loss {event['train_loss']:.3f}, top-1 "
             f"{event['train_top1']:.1%}; validation loss {event['val_loss']:.3f}, top-1 {event['val_top1']:.1%}"

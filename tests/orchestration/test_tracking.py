@@ -1,6 +1,7 @@
 """MLflow as the driver uses it: a SQLite store, a server that is not there, and a store that fails in the middle."""
 
 import multiprocessing
+import socket
 import sqlite3
 import threading
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from mlflow.entities import Metric
+from mlflow.tracking import MlflowClient
 
 from orchestration import tracking
 from orchestration.tracking import RunAddress, Tracker, choose_store, page_command, running
@@ -120,6 +122,8 @@ def test_a_store_that_fails_for_a_while_loses_nothing_and_stops_nobody(
 ) -> None:
     tracker = Tracker.start(store, "kinebert", "shaken", {})
     monkeypatch.setattr(tracking, "_FLUSH_S", 0.0)
+    monkeypatch.setattr(tracking, "_PATIENCE_S", 0.0)
+    tracker._next_flush = 0.0
     real, broken = tracker._client.log_batch, True
 
     def log_batch(run_id: str, metrics: list[Metric]) -> None:
@@ -136,6 +140,27 @@ def test_a_store_that_fails_for_a_while_loses_nothing_and_stops_nobody(
     broken = False
     tracker.metrics({"m": 3.0}, 3)
     assert history(tracker, "m") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    tracker.end("FINISHED")
+
+
+def test_a_server_that_no_longer_answers_is_not_asked_at_every_number(
+    store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As behind a network that drops what it is given: nobody refuses, nobody answers."""
+    monkeypatch.setattr(tracking, "_FLUSH_S", 0.0)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    tracker = Tracker.start(store, "kinebert", "silent", {})
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections, and never reads from them
+        answering, tracker._client = tracker._client, MlflowClient(f"http://127.0.0.1:{server.getsockname()[1]}")
+        began = time.monotonic()
+        for step in range(500):
+            tracker.metrics({"m": float(step)}, step)
+        assert time.monotonic() - began < 20  # one attempt, of about a second
+        tracker._client = answering
+    assert "MLflow is out of reach" in capsys.readouterr().err
+    assert tracker.deliver()
+    assert history(tracker, "m") == [(step, float(step)) for step in range(500)]
     tracker.end("FINISHED")
 
 
