@@ -27,10 +27,10 @@ from training.checkpoints import load_recognizer
 from training.collective import from_first
 from training.evaluate import VideoScores, evaluate
 from training.loop import TrainSummary, WorkerContext, train
+from training.memory import memory_explained, out_of_memory
 from training.progress import Event
 from training.recipe import TrainRecipe
 from training.watchdog import Standstill, Watchdog, who_is_stuck
-from training.worker import out_of_memory
 
 MAX_RESTARTS = 3
 """Times that training goes on from its last saved state without getting any further than the time before."""
@@ -285,13 +285,14 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
         worker = WorkerContext(
             rank=rank, world_size=context.get_world_size(), device=device, num_threads=config["threads"]
         )
-        with Watchdog(
+        watchdog = Watchdog(
             worker.pulse,
             recipe.hang_after_s,
             rank,
             report=lambda found: ray.get(ear.stand_still.remote(found), timeout=_ANSWER_S),
             alarm=lambda: bool(ray.get(ear.standstills.remote(), timeout=_ANSWER_S)),
-        ):
+        )
+        with watchdog, memory_explained(out_of_memory(recipe)):
             shards = ShardSet.open(recipe.data.shards)
             summary = train(recipe, shards, worker, config["output"], emit, config["pause_after"])
             from_first(lambda: None, rank)  # its files are written when it comes here
@@ -311,25 +312,22 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
     except UserError as error:
         ray.get(ear.refuse.remote(error))
         raise
-    except torch.OutOfMemoryError as error:  # it would come again
-        refusal = UserError(f"{str(error).splitlines()[0]} {out_of_memory(recipe)}")
-        ray.get(ear.refuse.remote(refusal))
-        raise refusal from error
     ray.get(ear.hear.remote({"event": "end", "best_epoch": info.epoch}))  # waits: all events before it have arrived
     return FitResult(summary, scores)
 
 
 def _was_killed(error: Any) -> bool:
-    """Whether no worker had an error of its own: Ray found them dead, or ended them for want of memory."""
-    failures = list((getattr(error, "worker_failures", None) or {}).values())
-    return bool(failures) and all(
-        type(failure).__module__.startswith("ray.") and not isinstance(failure, ray.exceptions.RayTaskError)
-        for failure in failures
-    )
+    """Whether Ray found a worker dead, or ended it for want of memory; the others then lose their connection to it."""
+    return any(_is_of_ray(failure) for failure in (getattr(error, "worker_failures", None) or {}).values())
+
+
+def _is_of_ray(failure: BaseException) -> bool:
+    """Whether a worker failed without an error of its own."""
+    return type(failure).__module__.startswith("ray.") and not isinstance(failure, ray.exceptions.RayTaskError)
 
 
 def _first_failure(error: Any) -> str:
     failures = getattr(error, "worker_failures", None) or {}
-    for rank, failure in sorted(failures.items()):
+    for rank, failure in sorted(failures.items(), key=lambda item: (not _is_of_ray(item[1]), item[0])):
         return f"worker {rank}: {type(failure).__name__}: {str(failure).splitlines()[0] if str(failure) else ''}"
     return str(error).splitlines()[0]

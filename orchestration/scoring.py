@@ -6,7 +6,7 @@ scores are the same with workers that were lost on the way, and on any number of
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestration import cluster as _cluster  # first: it says what Ray reads at its import
@@ -21,6 +21,7 @@ from preprocessing.errors import UserError
 from preprocessing.shardset import ShardSet
 from training.checkpoints import check_shards, load_recognizer
 from training.data import Key
+from training.memory import LOWER_BATCH, memory_explained
 from training.protocol import ProtocolRecipe
 from training.recipe import DataRecipe
 from training.scorer import ScoreBatches, Scorer
@@ -43,6 +44,8 @@ class ScoringJob:
     protocol: ProtocolRecipe
     amp: str
     """As in a recipe; a CPU computes in full precision."""
+    use_gpu: bool = False
+    """Whether workers compute on the GPUs that they are given."""
     loader_workers: int = 0
 
 
@@ -56,15 +59,14 @@ class _Worker:
     def score(self, batches: list[list[Key]]) -> NDArray[np.float32] | UserError:
         """Return the logits of all views; a mistake is returned as well: Ray would wrap it beyond recognition."""
         try:
-            self._scorer = self._scorer or self._open()
-            return np.concatenate(list(self._scorer(batches)))
+            with memory_explained(LOWER_BATCH):
+                self._scorer = self._scorer or self._open()
+                return np.concatenate(list(self._scorer(batches)))
         except UserError as error:
             return error
-        except torch.OutOfMemoryError as error:
-            return UserError(f"{str(error).splitlines()[0]} Lower --batch.")
 
     def _open(self) -> Scorer:
-        job, has_gpu = self._job, torch.cuda.is_available()
+        job = self._job
         recognizer, info = load_recognizer(job.checkpoint)
         shards = ShardSet.open(job.shards)
         check_shards(job.checkpoint, info, shards)
@@ -74,9 +76,9 @@ class _Worker:
             shards.select(job.data.split, job.part),
             job.data,
             job.protocol,
-            device=torch.device("cuda" if has_gpu else "cpu"),
+            device=torch.device("cuda" if job.use_gpu else "cpu"),  # Ray leaves a worker without one all that it sees
             loader_workers=job.loader_workers,
-            amp=job.amp if has_gpu else "off",
+            amp=job.amp if job.use_gpu else "off",
             num_threads=self._num_threads,
         )
 
@@ -97,6 +99,7 @@ def workers_for(job: ScoringJob, workers: int, use_gpus: bool = True) -> Iterato
         threads = max(1, _cluster.machine_cpus() // workers) if found.private else 1
         options = {"num_cpus": 1, "num_gpus": int(gpus > 0), "max_restarts": MAX_LOSSES, "max_task_retries": MAX_LOSSES}
         make: Any = ray.remote(_Worker).options(**options)
+        job = replace(job, use_gpu=gpus > 0)
         actors = [make.remote(job, threads) for _ in range(workers)]
         try:
             yield lambda batches: _dealt_out(actors, batches)
@@ -132,7 +135,7 @@ def _result(reference: Any) -> NDArray[np.float32]:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"a worker of the evaluation was lost more than {MAX_LOSSES} times: {reason} Lower --batch or --workers if "
-            "memory ran out; the same command begins again."
+            "memory ran out; the same command goes on from what was saved."
         ) from error
     if isinstance(result, UserError):
         raise result

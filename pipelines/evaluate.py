@@ -183,6 +183,7 @@ def _score(one: _Trained, output: str, config: EvaluateConfig, device: "torch.de
     from training.data import check_videos
     from training.evaluate import file_digest, score_views
     from training.kept_scores import keeping
+    from training.memory import LOWER_BATCH, memory_explained
     from training.scorer import Scorer
 
     videos, notes = check_videos(one.shards, one.data, config.part)
@@ -219,9 +220,9 @@ def _score(one: _Trained, output: str, config: EvaluateConfig, device: "torch.de
         "protocol": to_plain(one.protocol),
         "part": config.part,
         "amp": one.recipe.amp,
-        "device": config.device,
+        "device": device.type if config.workers == 1 else f"workers, {config.device}",
     }
-    with scoring as score:
+    with scoring as score, memory_explained(LOWER_BATCH):
         views = score_views(
             one.shards,
             videos,

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -28,9 +29,13 @@ from preprocessing.storage import check_writable, join, resolve_uri
 from preprocessing.tvl1 import Backend
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
     from training.predict import Prediction, Stream
+
+
+_WRITE_EVERY_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +80,38 @@ def main(config: PredictConfig) -> int:
     videos, output = _named(config.videos), resolve_uri(config.output)
     import torch  # slow imports, after the options are known to be right
 
-    from training.predict import Stream, check_streams, predict_video
+    from training.predict import Stream, check_streams
 
     device = choose_device(config.device, torch.cuda.is_available())
     streams = [Stream.load(resolve_uri(path), config.over) for path in config.checkpoint]
     check_streams(streams)
     _check_modalities(streams)
     check_writable(output)
-    found, failed = [], 0
-    for number, (name, path) in enumerate(videos.items(), start=1):
-        line, here = ProgressLine(), f"{number}/{len(videos)} {name}"
-        try:
+    found: list[dict[str, Any]] = []
+    written_at = time.monotonic()
+    try:
+        for number, (name, path) in enumerate(videos.items(), start=1):
+            found.append(_look(name, path, f"{number}/{len(videos)} {name}", streams, config, device))
+            if time.monotonic() - written_at >= _WRITE_EVERY_S:
+                _write(output, found, streams, config)
+                written_at = time.monotonic()
+    finally:  # what was found before an end of any kind is kept
+        if found:
+            _write(output, found, streams, config)
+    print(f"predictions: {join(output, 'predictions.json')}, predictions.csv")
+    return 0 if all("top" in row for row in found) else 1
+
+
+def _look(
+    name: str, path: str, here: str, streams: Sequence["Stream"], config: PredictConfig, device: "torch.device"
+) -> dict[str, Any]:
+    """Predict, print and annotate one video; return what is written of it."""
+    from training.memory import LOWER_BATCH, memory_explained
+    from training.predict import predict_video
+
+    line = ProgressLine()
+    try:
+        with memory_explained(LOWER_BATCH):
             said = predict_video(
                 path,
                 streams,
@@ -97,21 +123,16 @@ def main(config: PredictConfig) -> int:
                 num_threads=machine_cpus(),
                 progress=_shown_on(line, here),
             )
-        except VideoError as error:
-            failed += 1
-            found.append({"video": name, "path": path, "problem": f"{error.stage}: {error.problem}"})
-            print(f"{name}: left out: {error.stage}: {error.problem}")
-            continue
-        line.close(f"{here}: {said.num_frames} frames, {len(said.windows)} clips")
-        fps = probe_video(path).fps
-        row = _plain(name, path, said, streams[0].classes, config.top, fps)
-        found.append(row)
-        print(f"{name}: {_words(row['top'])}" + (f" ({said.problem})" if said.problem else ""))
-        if config.annotate:
-            _annotate(path, join(output, f"{name}.mp4"), row, said, fps)
-    _write(output, found, streams, config)
-    print(f"predictions: {join(output, 'predictions.json')}, predictions.csv")
-    return 1 if failed else 0
+    except VideoError as error:
+        print(f"{name}: left out: {error.stage}: {error.problem}")
+        return {"video": name, "path": path, "problem": f"{error.stage}: {error.problem}"}
+    line.close(f"{here}: {said.num_frames} frames, {len(said.windows)} clips")
+    fps = probe_video(path).fps
+    row = _plain(name, path, said, streams[0].classes, config.top, fps)
+    print(f"{name}: {_words(row['top'])}" + (f" ({said.problem})" if said.problem else ""))
+    if config.annotate:
+        _annotate(path, join(resolve_uri(config.output), f"{name}.mp4"), row, said, fps)
+    return row
 
 
 def _shown_on(line: ProgressLine, prefix: str) -> Callable[[str], None]:

@@ -45,6 +45,7 @@ MAY_CHANGE = frozenset(
             "epochs",
             "workers",
             "loader_workers",
+            "eval_batch",
             "save_every_s",
             "keep_best",
             "hang_after_s",

@@ -6,10 +6,11 @@ from typing import Any
 from torch import Tensor
 
 from preprocessing import storage
-from preprocessing.config import differences
+from preprocessing.config import differences, flatten
 from preprocessing.errors import UserError
 from training.checkpoints import DamagedError, load_plain, save_plain
 from training.data import Shards
+from training.recipe import MAY_CHANGE
 
 STATE_FILE = "state.pt"
 BEFORE_FILE = "state-before.pt"
@@ -140,7 +141,10 @@ def check_continues(state: TrainState, recipe: dict[str, Any], shards: dict[str,
     Raises:
         UserError: If not; it names every difference.
     """
-    found = differences({"recipe": state.recipe, "shards": state.shards}, {"recipe": recipe, "shards": shards})
+    before = flatten(state.recipe)
+    for key in MAY_CHANGE - flatten(recipe).keys():  # an older version may have taken it for part of the run
+        before.pop(key, None)
+    found = differences({"recipe": before, "shards": state.shards}, {"recipe": recipe, "shards": shards})
     if found:
         raise UserError(
             f"{output}: holds a training with other settings (there != here): {'; '.join(found)}. Choose another "

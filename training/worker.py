@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-from training.recipe import TrainRecipe
 from training.watchdog import Pulse
 
 
@@ -28,13 +27,3 @@ class WorkerContext:
         if self.device.type != "cuda":
             return {}
         return {"gpu_gib": torch.cuda.max_memory_reserved(self.device) / 2**30}
-
-
-def out_of_memory(recipe: TrainRecipe) -> str:
-    """Say what a worker held when memory ran out, and what to lower."""
-    data = recipe.data
-    return (
-        f"Each worker held micro_batch = {recipe.micro_batch} clips of {data.clip_length} images of {data.crop_size} "
-        f"px (in validation, eval_batch = {recipe.eval_batch}). Lower micro_batch (batch_size may stay) or eval_batch; "
-        "or set model.checkpointing = true; or lower data.crop_size or data.clip_length."
-    )

@@ -1,6 +1,7 @@
 """One leg of a trial, in the process that Ray Tune gives it: trained here, or by workers that it starts."""
 
 import json
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -20,12 +21,14 @@ from preprocessing import storage
 from preprocessing.errors import UserError
 from preprocessing.shardset import ShardSet
 from training.loop import WorkerContext, train
+from training.memory import memory_explained, out_of_memory
 from training.progress import Event
 from training.recipe import TrainRecipe
 from training.state import load_state
-from training.worker import out_of_memory
 
 ERROR_FILE = "error.txt"
+_LET_GO_S = 600
+"""Seconds in which a trial that was stopped has written its files and ended its loaders; Ray would wait for 2."""
 LEG, ROW, END = "leg", "row", "end"
 _OF_THE_RUN = ("num_epochs", "best_top1", "best_epoch")
 """What an event says besides its epoch; rows that are read from a saved state have none of it."""
@@ -67,6 +70,7 @@ def run_leg(job: Job, config: Mapping[str, str]) -> None:
 
     What goes wrong is reported as well, with its reason, and not raised: it is the trial's outcome.
     """
+    os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", str(_LET_GO_S))  # read when the next trial comes here
     leg = unpacked(config)
     folder = trial_folder(job.output, leg.number, leg.generation)
     startup_s: float | None = None
@@ -105,9 +109,8 @@ def _train(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: Callable[
     device = torch.device("cuda" if job.gpus_per_worker else "cpu")  # Ray shows this process its GPU and no other
     worker = WorkerContext(device=device, num_threads=max(1, int(job.cpus_per_worker)))
     try:
-        train(recipe, ShardSet.open(recipe.data.shards), worker, folder, emit, leg.until)
-    except torch.OutOfMemoryError as error:
-        raise UserError(f"{str(error).splitlines()[0]} {out_of_memory(recipe)}") from error
+        with memory_explained(out_of_memory(recipe)):
+            train(recipe, ShardSet.open(recipe.data.shards), worker, folder, emit, leg.until)
     finally:
         if device.type == "cuda":
             torch.cuda.empty_cache()  # the process may be given another trial, and share the GPU with others
