@@ -166,22 +166,30 @@ class Jobs:
 
     def follow(self, job: str) -> int:
         """Print what a job prints until it ends; return its exit status. A connection that breaks is made again."""
-        shown = _Shown()
-        for pause_s in (*_RECONNECT_S, None):
-            reason = "the log ended before the job."
+        shown, attempts = _Shown(), iter(_RECONNECT_S)
+        while True:
+            reason, ended = "the log ended before the job.", None
             try:
                 asyncio.run(self._print(job, shown))
-                details: Any = self._client.get_job_info(job)
-                if details.status.is_terminal():
-                    return _exit_status(details)
+                whole = True
             except Exception as error:  # of aiohttp, requests and Ray
+                reason, whole = _line(error), False
+            try:
+                details: Any = self._client.get_job_info(job)
+                ended = details if details.status.is_terminal() else None
+                if ended is None:
+                    attempts = iter(_RECONNECT_S)  # only the log was cut, as by a proxy that closes what is quiet
+            except Exception as error:  # likewise
                 reason = _line(error)
-            if pause_s is not None:
-                time.sleep(pause_s)
-        raise UserError(
-            f"{self.address}: lost the connection to {job}: {reason} The job goes on; the same command follows it "
-            "again."
-        )
+            pause_s = None if ended is not None and whole else next(attempts, None)
+            if pause_s is None and ended is not None:
+                return _exit_status(ended)
+            if pause_s is None:
+                raise UserError(
+                    f"{self.address}: lost the connection to {job}: {reason} The job goes on; the same command follows "
+                    "it again."
+                )
+            time.sleep(pause_s)
 
     async def _print(self, job: str, shown: "_Shown") -> None:
         at = 0  # the log is told from its beginning at every connection

@@ -110,7 +110,7 @@ def _advice(measured: Sequence["Delivery"], clips_per_s: float, needed: int | No
         return "how many loader processes are needed is not known: measure at least one, with --loader-workers 1."
     best = max(measured, key=lambda one: one.clips_per_s)
     said = f"{clips_per_s:g} clips/s need loader_workers = {needed} per GPU"
-    if needed > cores:
+    if needed > cores and best.clips_per_s < clips_per_s:
         return (
             f"{said}, more than this node's {cores} cores, which deliver {best.clips_per_s:.1f}: the GPU would wait "
             f"{1 - best.clips_per_s / clips_per_s:.0%} of the time. Take a node with more cores per GPU, or a set of "

@@ -58,8 +58,14 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool =
 
 def _what_is_there(state: TrainState, recipe: TrainRecipe, output: str) -> str:
     """Say that a folder is not new: how far its training has come, and which settings it goes on with are others."""
+    waited = state.epoch - state.best["epoch"] if state.best else 0
     if state.epoch >= recipe.epochs:
         told = f"{output}: holds this training, whose {state.epoch} epochs are over; nothing is trained again"
+    elif 0 < recipe.early_stop <= waited and not recipe.stages:
+        told = (
+            f"{output}: holds this training, which early_stop = {recipe.early_stop} has ended after epoch "
+            f"{state.epoch}; nothing is trained again"
+        )
     else:
         at = f"epoch {state.epoch + 1} of {recipe.epochs}" + f", after {state.step} steps" * (state.step > 0)
         told = f"{output}: holds this training, begun earlier; going on in {at}"

@@ -82,6 +82,7 @@ class Server:
 
     def __init__(self, pieces: list[str], breaks: list[int], code: int | None, status: str = "SUCCEEDED") -> None:
         self.pieces, self.breaks, self.code, self.status = pieces, breaks, code, status
+        self.gone, self.ends_at = False, 99
 
     async def tail_job_logs(self, _: str) -> AsyncIterator[str]:
         stop = self.breaks.pop(0) if self.breaks else len(self.pieces)
@@ -91,7 +92,10 @@ class Server:
             raise RuntimeError("WebSocket connection closed unexpectedly")
 
     def get_job_info(self, _: str) -> Any:
-        status = SimpleNamespace(is_terminal=lambda: True, value=self.status)
+        if self.gone:
+            raise ConnectionError("refused")
+        running = len(self.breaks) > self.ends_at
+        status = SimpleNamespace(is_terminal=lambda: not running, value=self.status)
         return SimpleNamespace(status=status, driver_exit_code=self.code, message="stopped by somebody")
 
 
@@ -115,8 +119,15 @@ def test_a_log_that_breaks_off_is_taken_up_again(
     server = Server(["one\n", "two\n", "three\n"], [2, 1], 0)
     assert jobs_of(server).follow("job") == 0
     assert capsys.readouterr().out == "one\ntwo\nthree\n"
-    with pytest.raises(UserError, match="lost the connection to job: .*The job goes on; the same command follows it"):
-        jobs_of(Server(["one\n", "two\n"], [1, 1, 1], 0)).follow("job")
+    quiet = Server(["one\n", "two\n"], [1] * 9, 0)
+    quiet.ends_at = 0  # runs on while its log is cut nine times
+    assert jobs_of(quiet).follow("job") == 0
+    assert capsys.readouterr().out == "one\ntwo\n"
+    assert jobs_of(Server(["one\n", "two\n"], [1, 1, 1], 7)).follow("job") == 7  # its log is lost, its status is not
+    gone = Server(["one\n", "two\n"], [1, 1, 1], 0)
+    gone.gone = True
+    with pytest.raises(UserError, match=r"lost the connection to job: refused.*The job goes on; the same command"):
+        jobs_of(gone).follow("job")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tests.sets import make_rows, make_set
 from training.loop import WorkerContext, train
 from training.preflight import check_training
 from training.recipe import DataRecipe, ModelRecipe, TrainRecipe
+from training.state import load_state, save_state
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,23 @@ def test_a_finished_training_goes_on_only_with_its_own_shards(shards: ShardSet, 
         check_training(recipe(shards), others, str(tmp_path))
     with pytest.raises(UserError, match=r"recipe.data.crop_size|recipe.data.flip"):
         check_training(recipe(shards, flip=False), shards, str(tmp_path))
+
+
+def test_a_key_that_an_older_version_took_for_part_of_the_run(shards: ShardSet, tmp_path: Path) -> None:
+    train(recipe(shards), shards, WorkerContext(), str(tmp_path), lambda _: None)
+    state = load_state(str(tmp_path))
+    assert state is not None
+    state.recipe["eval_batch"] = 16
+    save_state(str(tmp_path), state)
+    assert check_training(replace(recipe(shards), eval_batch=8, epochs=2), shards, str(tmp_path))
+    state.best = {"epoch": 0, "val_top1": 1.0, "val_loss": 0.0}
+    save_state(str(tmp_path), state)
+    (told,) = check_training(replace(recipe(shards), early_stop=1, epochs=2), shards, str(tmp_path))
+    assert "which early_stop = 1 has ended after epoch 1; nothing is trained again" in told
+    state.recipe["micro_batch"] = 1
+    save_state(str(tmp_path), state)
+    with pytest.raises(UserError, match=r"other settings \(there != here\): recipe.micro_batch: 1 != 2\. Choose"):
+        check_training(recipe(shards), shards, str(tmp_path))
 
 
 def test_what_cannot_be_trained_is_said_at_once(shards: ShardSet, tmp_path: Path) -> None:
