@@ -123,6 +123,11 @@ def read_space(tune: TuneRecipe, base: TrainRecipe, where: str) -> Space:
         ConfigError: For a misspelt field or kind, a value that is not of the field's type or that the recipe refuses,
             or a kind that the way of searching cannot use.
     """
+    if tune.scheduler == "pbt" and base.stages:
+        raise ConfigError(
+            f"{where}: pbt stops trainings in the middle to compare them, and this recipe has stages. Leave stages "
+            "out, or take another scheduler."
+        )
     space: dict[str, Dimension] = {}
     for field, kind, given in _entries(tune.space, f"{where}: tune.space"):
         place = f"{where}: tune.space: {field}"
@@ -274,7 +279,9 @@ def trial_seed(seed: int, number: int) -> int:
 
 
 _INHERITED = ("optim.", "data.flip", "data.multi_scale", "data.scales", "model.dropout", "label_smoothing")
-_BUILT = ("optim.name", "optim.groups", "optim.frozen", "optim.schedule", "optim.warmup_epochs")
+_BUILT = tuple(
+    f"optim.{name}" for name in ("name", "groups", "frozen", "decay_norms", "schedule", "monitor", "warmup_epochs")
+)
 
 
 def check_inherits(field: str, where: str) -> None:

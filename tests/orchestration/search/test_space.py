@@ -20,6 +20,7 @@ from orchestration.search.space import (
 from orchestration.search.suggest import known_beforehand, num_trials
 from preprocessing.config import from_mapping
 from preprocessing.errors import ConfigError
+from training.learning import StageRecipe
 from training.recipe import DataRecipe, ModelRecipe, TrainRecipe
 from training.tune_recipe import TuneRecipe
 
@@ -75,6 +76,11 @@ def test_what_is_no_space_is_refused_with_the_way_out(space: dict[str, Any], wor
         ({"space": {"optim.lr": {"grid": [1.0]}}, "search": "tpe"}, "tpe chooses values itself"),
         ({"space": {"model.width": {"choice": [0.5, 1.0]}}, "scheduler": "pbt"}, "cannot change in the middle"),
         ({"space": {"optim.name": {"choice": ["sgd"]}}, "scheduler": "pbt"}, "cannot change in the middle"),
+        (
+            {"space": {"optim.decay_norms": {"choice": [True, False]}}, "scheduler": "pbt"},
+            "cannot change in the middle",
+        ),
+        ({"space": {"optim.monitor": {"choice": ["loss", "top1"]}}, "scheduler": "pbt"}, "cannot change in the middle"),
         ({"space": LR, "scheduler": "pbt", "search": "tpe"}, "starts from random values"),
         ({"space": LR, "scheduler": "pbt", "trials": 1}, "at least 2"),
         ({"space": LR, "quantile": 0.6}, "tune.quantile"),
@@ -89,6 +95,13 @@ def test_what_is_no_space_is_refused_with_the_way_out(space: dict[str, Any], wor
 def test_what_is_no_search_is_refused(tune: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         read_space(from_mapping(TuneRecipe, tune, "r.toml"), BASE, "r.toml")
+
+
+def test_a_population_has_no_stages() -> None:
+    staged = replace(BASE, stages=(StageRecipe(clip_length=8, epochs=2), StageRecipe(clip_length=16, epochs=1)))
+    with pytest.raises(ConfigError, match="this recipe has stages. Leave stages out, or take another scheduler"):
+        read_space(TuneRecipe(space=LR, scheduler="pbt"), staged, "r.toml")
+    assert read_space(TuneRecipe(space=LR), staged, "r.toml")
 
 
 def test_fields_are_written_with_and_without_quotes() -> None:
