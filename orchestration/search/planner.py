@@ -16,8 +16,8 @@ from orchestration import cluster  # noqa: F401 - first: it says what Ray reads 
 # isort: split
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
-from orchestration.search.population import Exchange, exchanges, next_stop, waits
-from orchestration.search.records import Record, TakeOver, in_order, save_record
+from orchestration.search.population import Exchange, exchanges, is_at_stop, next_stop, waits
+from orchestration.search.records import Record, Row, TakeOver, in_order, save_record, score
 from orchestration.search.space import Space, trial_seed
 from orchestration.search.suggest import num_trials, suggest
 from training.recipe import TrainRecipe
@@ -82,6 +82,7 @@ class Planner:
         self.records = records
         self.total = max(num_trials(self._tune, space), len(records))
         self.live: set[int] = set()
+        self._stopped: set[int] = set()
         self._order = 1 + max((int(row["order"]) for _, row in in_order(records)), default=-1)
         self._rule = _rule(self._tune, self._longest())
         self._replay()
@@ -124,7 +125,7 @@ class Planner:
             return record.ended
         record.rows.append({**row, "order": self._order, "generation": record.generation})
         self._order += 1
-        if self._stops(record) and record.epoch < self.epochs(record.values):
+        if self._stops(record, record.rows[-1]) and record.epoch < self.epochs(record.values):
             self._end(record, "stopped", f"{self._tune.scheduler}: behind the others after epoch {record.epoch}")
             return True
         self._write(record)
@@ -135,13 +136,21 @@ class Planner:
         record = self.records[number]
         if record.ended:
             self.live.discard(number)
-        elif failure is not None:
+            return
+        if failure is not None:
             self._end(record, "failed", failure)
-        elif complete:
+            return
+        record.settled = record.epoch
+        if complete:
             self._end(record, "finished", "")
         else:
             self.live.discard(number)
             self._write(record)
+
+    def lost(self, number: int) -> None:
+        """Take note that nobody works on a leg any more, though it has not ended: it is handed out again."""
+        self.live.discard(number)
+        self._write(self.records[number])
 
     def _leg(self, record: Record) -> Leg:
         self.live.add(record.number)
@@ -160,31 +169,32 @@ class Planner:
         )
 
     def _may_go_on(self, record: Record) -> bool:
-        if self._tune.scheduler != "pbt":
+        if self._tune.scheduler != "pbt" or not is_at_stop(record, self._tune) or record.settled < record.epoch:
             return True
         if waits(record, self.records, self._tune):
             return False
-        if record.epoch and record.epoch % self._tune.interval == 0:
-            for item in exchanges(self.records, record.epoch, self._space, self._tune):
-                self._exchange(item)  # the new state first: who is killed between the two does it again
-                takeover = TakeOver(epoch=item.taker.epoch, donor=item.donor.number, values=item.values)
-                item.taker.takeovers.append(takeover)
-                self._write(item.taker)
+        for item in exchanges(self.records, record.epoch, self._space, self._tune):
+            self._exchange(item)  # the new state first: who is killed between the two does it again
+            takeover = TakeOver(epoch=item.taker.epoch, donor=item.donor.number, values=item.values)
+            item.taker.takeovers.append(takeover)
+            self._write(item.taker)
         return True
 
-    def _stops(self, record: Record) -> bool:
-        return bool(
-            self._rule.on_trial_result(None, _alias(record), self._score(record.rows[-1])) == TrialScheduler.STOP
-        )
+    def _stops(self, record: Record, row: Row) -> bool:
+        """Ask the rule about an epoch; one that was stopped stays stopped, and the rule must not hear of it again.
 
-    def _score(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        return {EPOCH: row[EPOCH], self._tune.metric: row[self._tune.metric]}
+        Nor is it told of a trial's end: it would count the last epoch twice.
+        """
+        if record.number not in self._stopped:
+            value = self._tune.sign * score(row, self._tune.metric, self._tune.sign)
+            told = {EPOCH: row[EPOCH], self._tune.metric: value}
+            if self._rule.on_trial_result(None, _alias(record), told) == TrialScheduler.STOP:
+                self._stopped.add(record.number)
+        return record.number in self._stopped
 
     def _end(self, record: Record, state: Any, reason: str) -> None:
         record.state, record.reason = state, reason
         self.live.discard(record.number)
-        if record.rows:
-            self._rule.on_trial_complete(None, _alias(record), self._score(record.rows[-1]))
         self._write(record)
 
     def _write(self, record: Record) -> None:
@@ -196,9 +206,7 @@ class Planner:
         for record in self.records:
             self._rule.on_trial_add(None, _alias(record))
         for record, row in in_order(self.records):
-            self._rule.on_trial_result(None, _alias(record), self._score(row))
-            if record.ended and row is record.rows[-1]:
-                self._rule.on_trial_complete(None, _alias(record), self._score(row))
+            self._stops(record, row)
 
 
 def _alias(record: Record) -> Any:

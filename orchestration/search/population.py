@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestration.search.records import Record
+from orchestration.search.records import Record, score
 from orchestration.search.space import Space, perturb
 from training.tune_recipe import TuneRecipe
 
@@ -29,29 +29,36 @@ class Exchange:
 
 def next_stop(record: Record, tune: TuneRecipe, epochs: int) -> int:
     """Epoch after which a trial waits for the others."""
+    if is_at_stop(record, tune) and record.settled < record.epoch:
+        return record.epoch  # heard of, but the leg was killed before its state was written
     return min((record.epoch // tune.interval + 1) * tune.interval, epochs)
 
 
+def is_at_stop(record: Record, tune: TuneRecipe) -> bool:
+    """Whether the last epoch that was heard of is one at which the population is compared."""
+    return record.epoch > 0 and record.epoch % tune.interval == 0
+
+
 def waits(record: Record, records: Sequence[Record], tune: TuneRecipe) -> bool:
-    """Whether a trial has to wait for others that are not as far. Those that failed are not waited for."""
-    if record.epoch == 0 or record.epoch % tune.interval:
-        return False
-    return len(records) < tune.trials or any(other.epoch < record.epoch for other in records if other.state != "failed")
+    """Whether a trial that is settled at a stop has to wait for others. Those that have ended are not waited for."""
+    return len(records) < tune.trials or any(not other.ended and other.settled < record.epoch for other in records)
 
 
 def exchanges(records: Sequence[Record], epoch: int, space: Space, tune: TuneRecipe) -> list[Exchange]:
     """Return who takes over from whom after ``epoch``, but for those that already did.
 
-    Depends on the numbers of that epoch alone: asked again after a restart, it answers the same.
+    Depends on what was at that epoch alone: asked again after a restart, or when some have gone on or failed since, it
+    answers the same. Whoever had ended by then gives nothing, as its state is deleted.
     """
-    scored = [(tune.sign * row[tune.metric], record) for record in records if (row := record.at(epoch)) is not None]
+    there = [record for record in records if record.settled >= epoch]
+    scored = [(score(row, tune.metric, tune.sign), record) for record in there if (row := record.at(epoch)) is not None]
     if len(scored) < 2:
         return []
     ranked = [record for _, record in sorted(scored, key=lambda pair: (-pair[0], pair[1].number))]
     share = min(math.ceil(len(ranked) * tune.quantile), len(ranked) // 2)
-    first, last = ranked[:share], ranked[-share:]
+    first, last = [record for record in ranked[:share] if not record.ended], ranked[-share:]
     found = []
-    for taker in last:
+    for taker in last if first else []:
         if taker.ended or taker.epoch != epoch or any(taken.epoch == epoch for taken in taker.takeovers):
             continue
         rng = np.random.default_rng([tune.seed, taker.number, epoch])

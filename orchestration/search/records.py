@@ -7,6 +7,7 @@ A trial's file is written whole after every epoch, together with the decision th
 import dataclasses
 import fcntl
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from preprocessing.errors import UserError
 
 SEARCH_FILE, TRIAL_FILE, TRIALS = "search.json", "trial.json", "trials"
 _LOCK = ".lock"
+_FAR = 1e30
+"""Finite, since the stopping rules interpolate between scores."""
 
 State = Literal["running", "finished", "stopped", "failed"]
 Row = dict[str, Any]
@@ -52,6 +55,8 @@ class Record:
     """Why it was stopped, or failed."""
     rows: list[Row] = field(default_factory=list)
     """Its epochs."""
+    settled: int = 0
+    """Epoch at which its last leg had ended, its state written; an epoch is heard of before that."""
     takeovers: list[TakeOver] = field(default_factory=list)
     """With pbt: whose weights it went on from."""
     startup_s: float | None = None
@@ -83,11 +88,17 @@ class Record:
 
     def best(self, metric: str, sign: float) -> Row | None:
         """The epoch with the best ``metric``, the first of equal ones; None before there is one."""
-        return max(self.rows, key=lambda row: (sign * row[metric], -row["epoch"]), default=None)
+        return max(self.rows, key=lambda row: (score(row, metric, sign), -row["epoch"]), default=None)
 
     def at(self, epoch: int) -> Row | None:
         """The numbers of one epoch."""
         return next((row for row in self.rows if row["epoch"] == epoch), None)
+
+
+def score(row: Row, metric: str, sign: float) -> float:
+    """How good an epoch is, more being better; one whose metric is no number is worse than all that are."""
+    value = sign * float(row[metric])
+    return value if math.isfinite(value) else -_FAR
 
 
 def trial_folder(output: str, number: int, generation: int = 0) -> str:
@@ -117,6 +128,8 @@ def load_records(output: str) -> list[Record]:
         try:
             plain = json.loads(storage.read_bytes(path))
             takeovers = [TakeOver(**item) for item in plain.pop("takeovers")]
+            if "settled" not in plain:  # an earlier version wrote it: a leg that does nothing will find out
+                plain["settled"] = takeovers[-1].epoch if takeovers else 0
             found.append(Record(takeovers=takeovers, **plain))
         except (ValueError, TypeError, KeyError, AttributeError):
             raise UserError(f"{path}: not the record of a trial. Start the search in another folder.") from None
@@ -130,8 +143,10 @@ def in_order(records: Sequence[Record]) -> list[tuple[Record, Row]]:
 
 def ranking(records: Sequence[Record], metric: str, sign: float) -> list[Record]:
     """Trials that came to something, the best first; of equal ones that with the lower number."""
-    scored = [(record, row[metric]) for record in records if (row := record.best(metric, sign)) is not None]
-    return [record for record, value in sorted(scored, key=lambda pair: (-sign * pair[1], pair[0].number))]
+    scored = [
+        (score(row, metric, sign), record) for record in records if (row := record.best(metric, sign)) is not None
+    ]
+    return [record for _, record in sorted(scored, key=lambda pair: (-pair[0], pair[1].number))]
 
 
 def claim(output: str, about: Mapping[str, Any]) -> None:

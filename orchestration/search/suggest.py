@@ -1,6 +1,7 @@
 """Which values the next trial gets: a function of the search's seed, the trial's number and what is known by then."""
 
 import importlib.util
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -86,14 +87,15 @@ def _frozen(tune: TuneRecipe, space: Space, record: Record, distributions: dict[
     states = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
     state = states.get(record.state, TrialState.RUNNING)
     best = record.best(tune.metric, tune.sign)
-    if state == TrialState.COMPLETE and best is None:
+    numbers = {row["epoch"]: tune.sign * row[tune.metric] for row in record.rows if math.isfinite(row[tune.metric])}
+    if state in (TrialState.COMPLETE, TrialState.PRUNED) and not numbers:
         state = TrialState.FAIL
     return create_trial(
         state=state,
         params=params,
         distributions=distributions,
         value=tune.sign * best[tune.metric] if best is not None and state == TrialState.COMPLETE else None,
-        intermediate_values={row["epoch"]: tune.sign * row[tune.metric] for row in record.rows},
+        intermediate_values=numbers,
     )
 
 

@@ -1,7 +1,9 @@
 """What a search decides, without a cluster: trials are a formula here. A kill is a planner that is dropped."""
 
+import importlib.util
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,106 @@ def test_one_that_failed_keeps_its_reason_and_holds_nobody_up(tmp_path: Path) ->
     assert [record.state for record in records] == ["failed", "finished", "finished"]
     assert load_records(str(tmp_path))[0].reason == "epoch 1, step 2: not finite"
     assert ranking(records, "val_top1", 1.0)[0].number > 0
+
+
+def test_a_donor_is_taken_from_when_its_leg_has_ended_and_not_when_its_epoch_is_heard(tmp_path: Path) -> None:
+    search = Search(tmp_path, scheduler="pbt", trials=2, interval=3, quantile=0.5)
+    legs = [search.planner.next_leg(), search.planner.next_leg()]
+    for leg in legs:
+        assert leg is not None
+        for epoch in (1, 2, 3):
+            row = {"epoch": epoch, "val_top1": top1(leg.values, epoch), "val_loss": 1.0}
+            search.planner.heard(leg.number, row, None)
+    search.planner.ended(0, None, False)
+    assert search.planner.next_leg() is None  # the other's state is still on its way to the disk
+    assert not search.exchanged
+    planner = search.again()  # killed there: the other's leg is told again, to an end that was heard of
+    leg = planner.next_leg()
+    assert leg is not None
+    assert (leg.number, leg.heard, leg.until) == (1, 3, 3)
+    assert planner.next_leg() is None
+    planner.ended(1, None, False)
+    after = planner.next_leg()
+    assert after is not None
+    assert after.until == 6
+    assert len(search.exchanged) == 1
+
+
+def test_what_has_ended_gives_no_weights_and_holds_no_population_up(tmp_path: Path) -> None:
+    """Its state is deleted; one that failed with an epoch, and one that ended early with the best of all."""
+    search = Search(tmp_path, scheduler="pbt", trials=4, interval=3, quantile=0.5)
+    search.planner._most = 4
+    legs = [search.planner.next_leg() for _ in range(4)]
+    for leg in legs:
+        assert leg is not None
+        for epoch in range(1, 3 if leg.number == 2 else 4):
+            row = {"epoch": epoch, "val_top1": (0.9, 0.8, 0.95, 0.1)[leg.number], "val_loss": 1.0}
+            search.planner.heard(leg.number, row, None)
+    search.planner.ended(0, "disk full", False)
+    search.planner.ended(2, None, True)  # a recipe's early_stop
+    search.planner.ended(1, None, False)
+    search.planner.ended(3, None, False)
+    again = [search.planner.next_leg(), search.planner.next_leg()]
+    assert [leg.number for leg in again if leg is not None] == [1, 3]
+    assert search.exchanged == [(3, 1)]
+    search.planner.ended(1, "no memory", False)  # after the comparison: it changes nothing of it
+    search.planner.lost(3)
+    assert search.planner.next_leg() is not None
+    assert search.exchanged == [(3, 1)]
+
+
+def test_a_record_of_an_earlier_version_is_settled_by_a_leg_that_does_nothing(tmp_path: Path) -> None:
+    search = Search(tmp_path, scheduler="pbt", trials=2, interval=3, quantile=0.5)
+    for number in range(2):
+        rows = [{"epoch": e, "val_top1": 0.1 * number, "order": e, "generation": 0} for e in (1, 2, 3)]
+        save_record(str(tmp_path), Record(number=number, values={"optim.lr": 1e-3}, seed=number, rows=rows, settled=3))
+        path = Path(trial_folder(str(tmp_path), number)) / "trial.json"
+        path.write_text(path.read_text().replace(' "settled": 3,\n', ""))
+    legs = [search.again().next_leg(), search.planner.next_leg()]
+    assert [leg.until for leg in legs if leg is not None] == [3, 3]
+
+
+@pytest.mark.parametrize("scheduler", ["none", "asha", "median", "pbt"])
+def test_a_loss_that_is_no_number_is_the_worst(tmp_path: Path, scheduler: str) -> None:
+    search = Search(tmp_path, scheduler=scheduler, metric="val_loss", trials=6, interval=3)
+    losses = [1.0, math.nan, 0.5, math.nan, 2.0, math.nan]
+    while (leg := search.planner.next_leg()) is not None:
+        for epoch in range(leg.heard + 1, (leg.until or 9) + 1):
+            if search.planner.heard(leg.number, {"epoch": epoch, "val_top1": 0.5, "val_loss": losses[leg.number]}, 0.1):
+                break
+        else:
+            search.planner.ended(leg.number, None, leg.until in (None, 9))
+    records = search.again().records
+    assert search.planner.done
+    assert [record.number for record in ranking(records, "val_loss", -1.0)[:3]] == [2, 0, 4]
+    takers = {record.number for record in records if record.takeovers}
+    if scheduler == "pbt":
+        assert takers <= {1, 3, 5}
+        assert takers
+    elif scheduler != "none":
+        assert [records[n].state for n in (3, 5)] == ["stopped"] * 2 or scheduler == "median"
+        assert records[5].state == "stopped"
+        assert records[2].state == "finished"
+    if scheduler == "none" and importlib.util.find_spec("optuna"):
+        tpe = replace(search.tune, search="tpe")
+        assert 1e-5 <= suggest(tpe, search.space, 6, records)["optim.lr"] <= 1e-1
+
+
+def test_the_median_rule_hears_of_every_epoch_once(tmp_path: Path) -> None:
+    search = Search(tmp_path, scheduler="median", trials=6)
+    search.run()
+    heard = {alias.trial_id: [row["epoch"] for row in rows] for alias, rows in search.planner._rule._results.items()}
+    assert heard == {f"{r.number:04d}": [row["epoch"] for row in r.rows] for r in search.planner.records}
+    assert any(record.state == "stopped" for record in search.planner.records)
+    again = search.again()
+    assert {alias.trial_id: [row["epoch"] for row in rows] for alias, rows in again._rule._results.items()} == heard
+    stopped = next(record for record in search.planner.records if record.state == "stopped")
+    stopped.state = "running"  # as a search by a rule that counted otherwise has left it
+    save_record(str(tmp_path), stopped)
+    leg = search.again().next_leg()
+    assert leg is not None
+    row = {"epoch": leg.heard + 1, "val_top1": 1.0, "val_loss": 0.1}
+    assert search.planner.heard(leg.number, row, None)
 
 
 def test_what_is_heard_twice_or_too_late_counts_once(tmp_path: Path) -> None:
