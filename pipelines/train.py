@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from orchestration.cluster import check_workers
+from orchestration.holding import held
 from orchestration.options import run
 from orchestration.progress import ProgressLine, duration
 from preprocessing import storage
@@ -59,7 +60,7 @@ def main(config: TrainConfig) -> int:
     output = resolve_uri(config.output or f"runs/{Path(config.recipe).stem}")
     check_workers(recipe.workers, "workers")
     shards = ShardSet.open(recipe.data.shards)
-    from orchestration import fit, results, tracking  # slow imports, after the quick refusals
+    from orchestration import tracking  # slow imports, after the quick refusals
     from orchestration.workers import check_device
     from training.initial import pinned
     from training.preflight import check_training
@@ -70,6 +71,14 @@ def main(config: TrainConfig) -> int:
         print(f"note: {note}")
     store = tracking.choose_store(config.tracking_uri, output)
     storage.check_writable(output)
+    with held(output, "train"):
+        return _train(config, recipe, shards, store, output)
+
+
+def _train(config: TrainConfig, recipe: TrainRecipe, shards: ShardSet, store: str, output: str) -> int:
+    """Train what was checked, report, and return the exit status."""
+    from orchestration import fit, results, tracking
+
     tracker = _open_run(config, store, output, shards, recipe)
     with tracking.running(tracker):
         tracker.params(flatten(to_plain(recipe)))
