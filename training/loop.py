@@ -6,6 +6,7 @@ Axes: N clips, C channels, T frames, H height, W width, K classes.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,7 @@ def train(
     limit_threads(worker.num_threads)
     whole, output = pinned(recipe).on(worker.world_size), storage.resolve_uri(output)
     from_first(lambda: storage.check_writable(output), worker.rank)
+    from_first(lambda: storage.sweep_partials(output), worker.rank)
     state, problem = from_first(lambda: recover_state(output), worker.rank)
     if problem:
         emit({"event": "note", "text": problem})
@@ -96,6 +98,8 @@ def train(
     stages = plan_stages(whole, len(check_videos(shards, whole.data, whole.data.train_part)[0]))
     first = 0 if state is None else state.stage
     with deterministic(recipe.deterministic), TrainFiles(output, worker.rank == 0, whole.keep_best) as files:
+        best = state.best["epoch"] if state is not None and state.best else None
+        from_first(partial(files.settle, stages[first].file(BEST_FILE), best), worker.rank)
         for stage in stages[first:]:
             training = _Training(whole, stage, shards, worker, files, output, emit)
             summary = training.run(state, stage.number == first, pause_after)

@@ -2,11 +2,13 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fake_shards import make_shards
 from small_training import Killed, numbers, recipe_with, run, weights_of
 
 from preprocessing import storage
@@ -15,6 +17,7 @@ from training import files as training_files
 from training import state as training_state
 from training.checkpoints import load_recognizer, snapshot
 from training.files import TrainFiles
+from training.initial import initial_recognizer
 from training.state import BEFORE_FILE, DAMAGED_FILE, STATE_FILE, TrainState, find_state, load_state, save_state
 
 
@@ -128,6 +131,46 @@ def test_what_goes_wrong_while_writing_ends_the_training(tmp_path: Path, monkeyp
         files.state(state_at(1))
     with pytest.raises(UserError, match="no space is left"):
         run(recipe_with(epochs=2), tmp_path / "run")
+
+
+def test_copies_do_not_pile_up_and_the_best_is_what_the_state_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten epochs, each the best so far, while the storage is still busy with the first."""
+    may_write, save = threading.Event(), training_files.save_plain
+
+    def slow(*args: Any) -> None:
+        may_write.wait(20)
+        save(*args)
+
+    monkeypatch.setattr(training_files, "save_plain", slow)
+    model, shards = initial_recognizer(recipe_with(), make_shards())[0], make_shards()
+    with TrainFiles(str(tmp_path), writes=True) as files:
+        for epoch in range(1, 11):
+            row = {"epoch": epoch, "val_top1": epoch / 10, "val_loss": 1.0}
+            files.recognizer(["best.pt"], model, shards, row, {})
+            files.state(replace(state_at(epoch), best=row))
+        assert sum(job.do is not None for job in files._waiting) <= 3  # of ten recognizers and ten states
+        may_write.set()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", STATE_FILE]
+    state = load_state(str(tmp_path))
+    assert state is not None
+    assert state.best is not None
+    assert load_recognizer(str(tmp_path / "best.pt"))[1].epoch == state.best["epoch"] == 10
+
+
+def test_a_kill_between_state_and_the_best_one_s_name(tmp_path: Path) -> None:
+    summary, _ = run(recipe_with(epochs=2), tmp_path)
+    whole = (tmp_path / "best.pt").read_bytes()
+    (tmp_path / "best.pt").rename(tmp_path / "best-next.pt")
+    run(recipe_with(epochs=2), tmp_path)
+    assert (tmp_path / "best.pt").read_bytes() == whole
+    assert not (tmp_path / "best-next.pt").exists()
+    (tmp_path / "best-next.pt").write_bytes(whole)  # as if it were that of an epoch which no state knows of
+    with TrainFiles(str(tmp_path), writes=True) as files:
+        files.settle("best.pt", 3 - summary.best["epoch"])
+    assert (tmp_path / "best.pt").read_bytes() == whole
+    assert not (tmp_path / "best-next.pt").exists()
 
 
 def test_others_than_the_first_rank_write_nothing(tmp_path: Path) -> None:

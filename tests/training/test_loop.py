@@ -71,9 +71,11 @@ def test_a_kill_between_best_and_state_does_the_epoch_again(
         patch.setattr("training.files.TrainFiles.state", die)
         with pytest.raises(Killed):
             run(replace(RECIPE, save_every_s=1e9), tmp_path)
-    assert (tmp_path / "best.pt").exists()
-    assert not (tmp_path / "state.pt").exists()
+    (tmp_path / ".best.pt.0123.partial").write_bytes(b"half")
+    assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["best-next.pt"]
     summary, _ = run(RECIPE, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt", "state-before.pt", "state.pt"]
+    assert load_recognizer(str(tmp_path / "best.pt"))[1].epoch == summary.best["epoch"]
     assert summary.best["val_loss"] == undisturbed[1].best["val_loss"]
 
 
