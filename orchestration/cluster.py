@@ -62,6 +62,19 @@ class Cluster:
     """Started by this program, on this machine; ends with it."""
 
 
+@dataclass(frozen=True)
+class Node:
+    """What one machine of a cluster gives."""
+
+    cpus: float
+    gpus: float
+
+    def room(self, cpus: float, use_gpu: bool) -> int:
+        """Workers with so many CPUs, and a GPU each if they want one, that fit here."""
+        fits = int(self.cpus / cpus + 1e-6)
+        return min(fits, int(self.gpus)) if use_gpu else fits
+
+
 _present: Cluster | None = None
 """The private cluster that an outer block has started."""
 
@@ -172,6 +185,19 @@ def _describe(private: bool) -> Cluster:
 def present() -> Cluster:
     """What the cluster that this process has joined has now; nodes come and go."""
     return _describe(private=_present is not None)
+
+
+def nodes() -> list[Node]:
+    """The nodes that are alive."""
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    alive = [node["Resources"] for node in found if node["Alive"]]
+    return [Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in alive]
+
+
+def free_cpus() -> float:
+    """CPUs that nobody holds now."""
+    resources: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    return resources.get("CPU", 0.0)
 
 
 def is_private() -> bool:

@@ -114,7 +114,7 @@ def fit(
                 return _fit_once(plan, output, listener, pause_after)
             except _NoRoomError:
                 listener.note("waiting for workers: other programs hold the cluster, or nodes were lost", once=True)
-                plan = plan_when_there_is_room(recipe, cpus_per_worker, device, listener.note)
+                plan = plan_when_there_is_room(recipe, cpus_per_worker, device, listener.note, free_only=True)
             except (_HangError, ray.train.WorkerGroupError, ray.train.ControllerError) as error:
                 losses = 1 if listener.furthest > furthest else losses + 1
                 furthest = max(furthest, listener.furthest)

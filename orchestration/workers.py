@@ -1,5 +1,6 @@
 """How many workers a training gets of a cluster, and what each of them holds."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,18 +28,30 @@ class WorkerPlan:
     use_gpu: bool
 
 
-def plan_workers(recipe: TrainRecipe, cpus_per_worker: float | None, device: str) -> WorkerPlan:
-    """Choose the number of workers by what the cluster has now.
+def plan_workers(
+    recipe: TrainRecipe, cpus_per_worker: float | None, device: str, free_only: bool = False
+) -> WorkerPlan:
+    """Choose the number of workers by what the nodes of the cluster have now.
+
+    Args:
+        recipe: Says how many are wanted, and may say how few will do.
+        cpus_per_worker: As for :func:`orchestration.fit.fit`.
+        device: Likewise.
+        free_only: Leave out what other programs hold; if that is too little for the fewest, it is taken for free.
 
     Raises:
-        UserError: If it has too little for the fewest that the recipe allows.
+        UserError: If the cluster has too little for the fewest that the recipe allows.
     """
     found = cluster.present()
     use_gpu = device == "cuda" or (device == "auto" and found.num_gpus > 0)
+    free = cluster.free_cpus() if free_only else math.inf
+    plans = []
     for num in recipe.sizes():
         cpus = cpus_per_worker or (float(max(1, found.num_cpus // num)) if found.private else 1.0)
-        if num * cpus <= found.num_cpus and (not use_gpu or num <= found.num_gpus):
-            return WorkerPlan(recipe.on(num), cpus, use_gpu)
+        if num <= sum(node.room(cpus, use_gpu) for node in cluster.nodes()):
+            plans.append(WorkerPlan(recipe.on(num), cpus, use_gpu))
+    if plans:
+        return next((plan for plan in plans if plan.recipe.workers * plan.cpus <= free), plans[0])
     least = recipe.sizes()[-1]
     if use_gpu and least > found.num_gpus:
         named = "min_workers" if least < recipe.workers else "workers"
@@ -47,20 +60,25 @@ def plan_workers(recipe: TrainRecipe, cpus_per_worker: float | None, device: str
             "workers" + (", or --device cpu." if not found.num_gpus else ".")
         )
     cpus = cpus_per_worker or 1.0
+    largest = max((node.cpus for node in cluster.nodes()), default=0.0)
     raise UserError(
-        f"workers = {least} with {cpus:g} CPUs each need {least * cpus:g}, the cluster has "
-        f"{found.num_cpus}. Ask for fewer workers."
+        f"workers = {least} with {cpus:g} CPUs each need {least * cpus:g}, the cluster has {found.num_cpus}, and "
+        f"{largest:g} on its largest node. Ask for fewer workers, or fewer CPUs for each."
     )
 
 
 def plan_when_there_is_room(
-    recipe: TrainRecipe, cpus_per_worker: float | None, device: str, tell: Callable[[str], None]
+    recipe: TrainRecipe,
+    cpus_per_worker: float | None,
+    device: str,
+    tell: Callable[[str], None],
+    free_only: bool = False,
 ) -> WorkerPlan:
     """Wait for nodes that were lost to come back, or others in their place, for ROOM_WAIT_S at most."""
     until, told = time.monotonic() + ROOM_WAIT_S, False
     while True:
         try:
-            return plan_workers(recipe, cpus_per_worker, device)
+            return plan_workers(recipe, cpus_per_worker, device, free_only)
         except UserError as error:
             if time.monotonic() >= until:
                 raise

@@ -53,8 +53,9 @@ def test_as_many_workers_as_there_is_room_for(ray_cluster: Any, recipe: TrainRec
 def test_nodes_that_come_back_are_waited_for(
     ray_cluster: Any, recipe: TrainRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rooms = iter([1, 1, 2])
-    monkeypatch.setattr(workers.cluster, "present", lambda: workers.cluster.Cluster(next(rooms), 0, False))
+    rooms = iter([1, 1, 1, 1, 2])
+    monkeypatch.setattr(workers.cluster, "present", lambda: workers.cluster.Cluster(1, 0, False))
+    monkeypatch.setattr(workers.cluster, "nodes", lambda: [workers.cluster.Node(next(rooms), 0)])
     monkeypatch.setattr(workers, "_POLL_S", 0.0)
     told: list[str] = []
     placed = plan_when_there_is_room(replace(recipe, workers=2), None, "cpu", told.append)
@@ -62,6 +63,24 @@ def test_nodes_that_come_back_are_waited_for(
     (note,) = told
     assert note.startswith("waiting for nodes to come back: workers = 2 with 1 CPUs each need 2, the cluster has 1")
     monkeypatch.setattr(workers, "ROOM_WAIT_S", 0.0)
-    monkeypatch.setattr(workers.cluster, "present", lambda: workers.cluster.Cluster(1, 0, False))
+    monkeypatch.setattr(workers.cluster, "nodes", lambda: [workers.cluster.Node(1, 0)])
     with pytest.raises(UserError, match="workers = 2 with 1 CPUs each need 2, the cluster has 1"):
         plan_when_there_is_room(replace(recipe, workers=2), None, "cpu", told.append)
+
+
+def test_workers_must_fit_on_nodes_and_wait_for_others_only_as_long_as_they_must(
+    recipe: TrainRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.cluster, "present", lambda: workers.cluster.Cluster(12, 2, False))
+    monkeypatch.setattr(workers.cluster, "nodes", lambda: [workers.cluster.Node(6, 2), workers.cluster.Node(6, 0)])
+    three = replace(recipe, batch_size=6, micro_batch=1, workers=3)
+    with pytest.raises(UserError, match="need 12, the cluster has 12, and 6 on its largest node"):
+        plan_workers(three, 4.0, "cpu")
+    assert plan_workers(replace(three, min_workers=1), 4.0, "cpu").recipe.workers == 2
+    assert plan_workers(three, 2.0, "cpu").recipe.workers == 3
+    with pytest.raises(UserError, match="workers = 3, but the cluster has 2 GPUs"):
+        plan_workers(three, 1.0, "auto")
+    monkeypatch.setattr(workers.cluster, "free_cpus", lambda: 2.0)  # others hold ten
+    assert plan_workers(replace(three, min_workers=1), 1.0, "cpu").recipe.workers == 3
+    assert plan_workers(replace(three, min_workers=1), 1.0, "cpu", free_only=True).recipe.workers == 2
+    assert plan_workers(three, 1.0, "cpu", free_only=True).recipe.workers == 3  # and waits
