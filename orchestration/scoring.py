@@ -4,7 +4,8 @@ Which views meet in a batch is decided before anything is dealt out, and each ba
 scores are the same with workers that were lost on the way, and on any number of workers with as many threads each.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,7 @@ import ray
 import torch
 from numpy.typing import NDArray
 
+from orchestration.workers import ROOM_WAIT_S
 from preprocessing.errors import UserError
 from preprocessing.shardset import ShardSet
 from training.checkpoints import check_shards, load_recognizer
@@ -27,7 +29,7 @@ from training.recipe import DataRecipe
 from training.scorer import ScoreBatches, Scorer
 
 MAX_LOSSES = 3
-"""Times that one worker may be lost."""
+"""Times that whoever does one piece of work may be lost."""
 _SHARES = 8
 """Pieces of work per worker, so that a slow one is not waited for long."""
 _MOST_BATCHES = 64
@@ -55,6 +57,9 @@ class _Worker:
     def __init__(self, job: ScoringJob, num_threads: int) -> None:
         self._job, self._num_threads = job, num_threads
         self._scorer: Scorer | None = None
+
+    def ready(self) -> None:
+        """Answer, which says that the actor has been started."""
 
     def score(self, batches: list[list[Key]]) -> NDArray[np.float32] | UserError:
         """Return the logits of all views; a mistake is returned as well: Ray would wrap it beyond recognition."""
@@ -88,8 +93,8 @@ def workers_for(job: ScoringJob, workers: int, use_gpus: bool = True) -> Iterato
     """Start ``workers`` actors, a GPU each where the cluster has them, and give what scores batches with them.
 
     Raises:
-        UserError: If the cluster has no room for so many; while scoring, what a worker was refused, or if one was lost
-            more than MAX_LOSSES times.
+        UserError: If the cluster has no room for so many; while scoring, what a worker was refused, or if one after
+            the other was lost at the same piece of work.
     """
     with _cluster.cluster(max(_cluster.machine_cpus(), workers)) as found:
         gpus = found.num_gpus if use_gpus else 0
@@ -97,46 +102,81 @@ def workers_for(job: ScoringJob, workers: int, use_gpus: bool = True) -> Iterato
         if workers > room:
             raise UserError(f"workers = {workers}, but the cluster has {room} {what}. Ask for fewer workers.")
         threads = max(1, _cluster.machine_cpus() // workers) if found.private else 1
-        options = {"num_cpus": 1, "num_gpus": int(gpus > 0), "max_restarts": MAX_LOSSES, "max_task_retries": MAX_LOSSES}
-        make: Any = ray.remote(_Worker).options(**options)
+        make: Any = ray.remote(_Worker).options(num_cpus=1, num_gpus=int(gpus > 0))
         job = replace(job, use_gpu=gpus > 0)
-        actors = [make.remote(job, threads) for _ in range(workers)]
+        crew = _Crew(lambda: make.remote(job, threads), workers)
         try:
-            yield lambda batches: _dealt_out(actors, batches)
+            yield crew.score
         finally:
-            for actor in actors:
-                ray.kill(actor)
+            crew.end()
 
 
-def _dealt_out(actors: Sequence[Any], batches: Sequence[list[Key]]) -> Iterator[NDArray[np.float32]]:
-    """Yield the logits of pieces of work in their order, while whoever is free takes the next."""
-    size = max(1, min(_MOST_BATCHES, -(-len(batches) // (_SHARES * len(actors)))))
-    pieces = [list(batches[i : i + size]) for i in range(0, len(batches), size)]
-    running: dict[Any, tuple[int, Any]] = {}
-    waiting: dict[int, NDArray[np.float32]] = {}
-    free, given = list(actors), 0
-    for wanted in range(len(pieces)):
-        while wanted not in waiting:
-            while free and given < len(pieces):
-                actor = free.pop()
-                running[actor.score.remote(pieces[given])] = given, actor
-                given += 1
-            (done,), _ = ray.wait(list(running), num_returns=1)
-            number, actor = running.pop(done)
-            free.append(actor)
-            waiting[number] = _result(done)
-        yield waiting.pop(wanted)
+class _Crew:
+    """Actors that take pieces of work as they come free. One that is lost is replaced where the cluster has room, and
+    its piece goes to the next: where a node is gone, those of the others do all.
+    """
 
+    def __init__(self, make: Callable[[], Any], num_actors: int) -> None:
+        self._make = make
+        self._actors: list[Any] = []
+        self._free: list[Any] = []
+        self._running: dict[Any, tuple[int | None, Any]] = {}
+        """By reference: the number of a piece, or None while an actor is started, and who does it."""
+        self._losses: Counter[int | None] = Counter()
+        for _ in range(num_actors):
+            self._hire()
 
-def _result(reference: Any) -> NDArray[np.float32]:
-    try:
-        result: NDArray[np.float32] | UserError = ray.get(reference)
-    except ray.exceptions.RayActorError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"a worker of the evaluation was lost more than {MAX_LOSSES} times: {reason} Lower --batch or --workers if "
-            "memory ran out; the same command goes on from what was saved."
-        ) from error
-    if isinstance(result, UserError):
-        raise result
-    return result
+    def end(self) -> None:
+        """End all actors."""
+        for actor in self._actors:
+            ray.kill(actor)
+
+    def score(self, batches: Sequence[list[Key]]) -> Iterator[NDArray[np.float32]]:
+        """Yield the logits of pieces of work in their order, while whoever is free takes the next."""
+        size = max(1, min(_MOST_BATCHES, -(-len(batches) // (_SHARES * len(self._actors)))))
+        pieces = [list(batches[i : i + size]) for i in range(0, len(batches), size)]
+        todo, scored = deque(range(len(pieces))), dict[int, NDArray[np.float32]]()
+        for wanted in range(len(pieces)):
+            while wanted not in scored:
+                while self._free and todo:
+                    actor, number = self._free.pop(), todo.popleft()
+                    self._running[actor.score.remote(pieces[number])] = number, actor
+                done, result = self._wait()
+                if result is None and done is not None:
+                    todo.appendleft(done)
+                elif result is not None and done is not None:
+                    scored[done] = result
+            yield scored.pop(wanted)
+
+    def _hire(self) -> None:
+        actor = self._make()
+        self._actors.append(actor)
+        self._running[actor.ready.remote()] = None, actor
+
+    def _wait(self) -> tuple[int | None, NDArray[np.float32] | None]:
+        """Wait for anybody; return the piece that was done, if any, and its result, if its actor was not lost."""
+        ready, _ = ray.wait(list(self._running), num_returns=1, timeout=ROOM_WAIT_S)
+        if not ready and all(number is None for number, _ in self._running.values()):
+            raise UserError(
+                f"no worker of the evaluation could be started for {ROOM_WAIT_S:.0f} s: the cluster has no room. The "
+                "same command goes on from what was saved."
+            )
+        if not ready:
+            return None, None
+        number, actor = self._running.pop(ready[0])
+        try:
+            result: NDArray[np.float32] | UserError | None = ray.get(ready[0])
+        except ray.exceptions.RayActorError as error:
+            self._losses[number] += 1
+            if self._losses[number] > MAX_LOSSES:
+                reason = str(error).splitlines()[0]
+                raise UserError(
+                    f"workers of the evaluation were lost {MAX_LOSSES + 1} times at one piece of work: {reason} Lower "
+                    "--batch or --workers if memory ran out; the same command goes on from what was saved."
+                ) from error
+            self._hire()
+            return number, None
+        if isinstance(result, UserError):
+            raise result
+        self._free.append(actor)
+        return number, result

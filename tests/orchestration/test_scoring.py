@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestration import scoring
 from orchestration.scoring import ScoringJob, workers_for
 from preprocessing.errors import UserError
 from preprocessing.recipe import FrameRecipe
@@ -55,6 +56,15 @@ def test_a_killed_worker_costs_time_and_no_view(ray_cluster: Any, job: ScoringJo
         kill_one()
         found += list(pieces)
     np.testing.assert_allclose(np.concatenate(found), expected(job), rtol=1e-5, atol=1e-6)
+
+
+def test_workers_that_are_lost_again_and_again(ray_cluster: Any, job: ScoringJob, monkeypatch: Any) -> None:
+    monkeypatch.setattr(scoring._Worker, "score", lambda self, batches: os._exit(9))  # as by a system without memory
+    with (
+        pytest.raises(UserError, match=r"workers of the evaluation were lost 4 times at one piece of work: .*--batch"),
+        workers_for(job, 1) as score,
+    ):
+        list(score(BATCHES[:1]))
 
 
 def test_what_a_worker_is_refused_arrives_as_it_was_said(ray_cluster: Any, job: ScoringJob, tmp_path: Path) -> None:
