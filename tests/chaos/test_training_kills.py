@@ -126,32 +126,66 @@ def test_a_killed_driver_twice(start: Start, recipe: Path, undisturbed: Path, tm
     assert history(run) == history(undisturbed)
 
 
-def test_a_killed_node_and_fewer_workers(start: Start, recipe: Path, undisturbed: Path, tmp_path: Path) -> None:
-    """Two nodes with a worker each; one is gone, and the other does it all: the same numbers to 1e-6."""
+@pytest.fixture
+def nodes() -> Iterator[Any]:
+    """Three simulated nodes: a head, and two with a CPU each."""
     importlib.import_module("orchestration.cluster")  # says what Ray reads at its import
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
-    nodes = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 0, "include_dashboard": False})
+    found = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 0, "include_dashboard": False})
     try:
-        lost = nodes.add_node(**node)
-        nodes.add_node(**node)
-        nodes.wait_for_nodes()
-        run = tmp_path / "run"
-        token = {name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN") if name in os.environ}
-        loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20"}
-        args = ["--set", "workers=2", "min_workers=1", "--output", str(run)]
-        program = start("train", str(recipe), *args, RAY_ADDRESS=nodes.address, **token, **loopback)
-        program.wait_for(lambda: epochs_done(run) >= 2, "the second epoch", 400)
-        nodes.remove_node(lost, allow_graceful=False)
-        assert epochs_done(run) < EPOCHS
-        assert program.wait(700) == 0, program.errors()
-        assert "a worker was lost" in program.errors()
-        assert "note: the cluster has room for 1 of 2 workers; they do all" in program.errors()
+        found.add_node(**node)
+        found.add_node(**node)
+        found.wait_for_nodes()
+        yield found
     finally:
-        nodes.shutdown()
+        found.shutdown()
+
+
+def joining(nodes: Any) -> dict[str, str]:
+    """Environment of a program on such a cluster."""
+    token = {name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN") if name in os.environ}
+    waits = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20"}
+    return {"RAY_ADDRESS": nodes.address, **token, **waits}
+
+
+def lose_one(nodes: Any) -> None:
+    nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
+
+
+def test_a_killed_node_and_fewer_workers(
+    start: Start, recipe: Path, undisturbed: Path, tmp_path: Path, nodes: Any
+) -> None:
+    """Two nodes with a worker each; one is gone, and the other does it all: the same numbers to 1e-6."""
+    run = tmp_path / "run"
+    args = ["--set", "workers=2", "min_workers=1", "--output", str(run)]
+    program = start("train", str(recipe), *args, **joining(nodes))
+    program.wait_for(lambda: epochs_done(run) >= 2, "the second epoch", 400)
+    lose_one(nodes)
+    assert epochs_done(run) < EPOCHS
+    assert program.wait(700) == 0, program.errors()
+    assert "a worker was lost" in program.errors()
+    assert "note: the cluster has room for 1 of 2 workers; they do all" in program.errors()
     for ours, theirs in zip(history(run), history(undisturbed), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-9)
+
+
+def test_a_killed_node_in_an_evaluation(start: Start, undisturbed: Path, tmp_path: Path, nodes: Any) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(undisturbed / "best.pt", run)
+    scores = run / "val-scores"
+    args = ["--part", "val", "--workers", "2", "--output", str(scores), "--batch", "1", "--save-every-s", "0"]
+    program = start("evaluate", str(run / "best.pt"), *args, **joining(nodes))
+    program.wait_for(lambda: list(scores.glob(".scored-*/*.npy")), "some scores", 400)
+    lose_one(nodes)
+    assert not (scores / "scores.parquet").exists()
+    assert program.wait(700) == 0, program.errors()
+    (expected,) = undisturbed.glob("*-val-multi-x10/scores.parquet")
+    found = read_scores(str(scores / "scores.parquet"))
+    assert found.video_ids == read_scores(str(expected)).video_ids
+    np.testing.assert_allclose(found.scores, read_scores(str(expected)).scores, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("whom", ["worker", "driver"])
