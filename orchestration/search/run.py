@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,6 +39,7 @@ from training.takeover import take_over
 MAX_LOSSES = 2
 """Times that a leg whose process was lost is begun again, from its last saved state."""
 _RAY_FOLDER = ".ray"
+_NO_REASON = "no reason is known"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +114,14 @@ def room(base: TrainRecipe, resources: Resources, found: _cluster.Cluster) -> tu
 def _exchange(job: Job) -> Callable[[Exchange], None]:
     def exchange(item: Exchange) -> None:
         donor, taker = item.donor, item.taker
-        state = load_state(trial_folder(job.output, donor.number, donor.generation))
-        assert state is not None, f"trial {donor.number} waits with a saved state"
-        assert (state.epoch, state.step) == (taker.epoch, 0), "the donor waits at the same epoch"
+        source = trial_folder(job.output, donor.number, donor.generation)
+        state = load_state(source)
+        if state is None or (state.epoch, state.step) != (taker.epoch, 0):
+            found = "there is none" if state is None else f"it is of epoch {state.epoch}, step {state.step}"
+            raise UserError(
+                f"{source}: trial {taker.number} should go on from the state of trial {donor.number} after epoch "
+                f"{taker.epoch}, but {found}. Put the file back if you have it; else search in another folder."
+            )
         folder = trial_folder(job.output, taker.number, taker.generation + 1)
         storage.make_folder(folder)
         save_state(folder, take_over(state, pinned(job.recipe(item.values, taker.seed))))
@@ -126,17 +133,18 @@ def _tuner(job: Job, planner: Planner, cpus: float, gpus: float, scratch: str) -
     def trainable(config: dict[str, str]) -> None:
         run_leg(job, config)
 
-    losses: dict[str, str] = {}
+    legs = _Legs()
     # workers of a trial's own hold its CPUs and GPUs; a bundle must not be empty, so it asks for a byte
     alone: dict[str, float] = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
     own = alone if job.base.workers == 1 else {"CPU": 0.0, "memory": 1.0}
     return tune.Tuner(
         tune.with_resources(trainable, own),
         tune_config=tune.TuneConfig(
-            search_alg=_Suggestions(planner, losses),
-            scheduler=_Decisions(planner, losses),
+            search_alg=_Suggestions(planner, legs),
+            scheduler=_Decisions(planner, legs),
             num_samples=-1,
-            reuse_actors=True,
+            # with workers of its own a trial is stopped by the end of its process, which takes them with it
+            reuse_actors=job.base.workers == 1,
             trial_name_creator=lambda trial: f"trial-{unpacked(trial.config).number:04d}",
             trial_dirname_creator=lambda trial: f"{unpacked(trial.config).number:04d}-{trial.trial_id}",
         ),
@@ -146,28 +154,58 @@ def _tuner(job: Job, planner: Planner, cpus: float, gpus: float, scratch: str) -
     )
 
 
+class _Legs:
+    """What the two ends at which Ray Tune talks to us know together, by Tune's names for legs."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, int] = {}
+        """Numbers of the trials of legs that were handed out and have not ended."""
+        self.trials: dict[str, Any] = {}
+        """What Tune knows of each leg that it has taken."""
+        self.losses: dict[str, str] = {}
+        """Why the process of a leg was lost, the last time that it was."""
+
+
 class _Suggestions(Searcher):
     """The planner, as Ray Tune asks for what to try next. Nothing of it is saved: our own records are."""
 
-    def __init__(self, planner: Planner, losses: dict[str, str]) -> None:
+    def __init__(self, planner: Planner, legs: _Legs) -> None:
         super().__init__()
-        self._planner, self._losses, self._numbers = planner, losses, dict[str, int]()
+        self._planner, self._legs, self._given_up = planner, legs, Counter[int]()
 
     def suggest(self, trial_id: str) -> Any:
+        self._look_for_given_up()
         if self._planner.done:
             return Searcher.FINISHED
         leg = self._planner.next_leg()
         if leg is None:
             return None
-        self._numbers[trial_id] = leg.number
+        self._legs.open[trial_id] = leg.number
         return packed(leg)
+
+    def _look_for_given_up(self) -> None:
+        """Hand legs out again that Tune has given up without telling anybody, or the search would wait for ever.
+
+        It does so where a process does not let go of one trial, and so cannot be given the next.
+        """
+        for trial_id, number in list(self._legs.open.items()):
+            trial = self._legs.trials.get(trial_id)
+            if trial is None or not trial.is_finished():
+                continue
+            del self._legs.open[trial_id]
+            reason = _last_error(trial)
+            self._given_up[number] += 1
+            if self._given_up[number] > MAX_LOSSES:
+                self._planner.ended(number, _lost_for_good(reason), False)
+                continue
+            print(f"trial {number}: Ray gave it up ({reason}); beginning it again", file=sys.stderr)
+            self._planner.lost(number)
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """Take note of a leg that Tune has given up; what else may come of one is told by :class:`_Decisions`."""
-        if error:
-            reason = self._losses.get(trial_id, "no reason is known")
-            failure = f"its process was lost {MAX_LOSSES + 1} times: {reason}"
-            self._planner.ended(self._numbers[trial_id], failure, False)
+        if error and trial_id in self._legs.open:
+            reason = self._legs.losses.get(trial_id, _NO_REASON)
+            self._planner.ended(self._legs.open.pop(trial_id), _lost_for_good(reason), False)
 
     def __reduce__(self) -> Any:
         return Searcher, ()  # Tune writes us into a file that nobody reads
@@ -185,30 +223,41 @@ class _Suggestions(Searcher):
 class _Decisions(FIFOScheduler):
     """The planner, as Ray Tune tells what was reported."""
 
-    def __init__(self, planner: Planner, losses: dict[str, str]) -> None:
+    def __init__(self, planner: Planner, legs: _Legs) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._planner, self._losses, self._told = planner, losses, set[str]()
+        self._planner, self._legs = planner, legs
 
     def __reduce__(self) -> Any:
         return FIFOScheduler, ()
 
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._legs.trials[trial.trial_id] = trial
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        number = unpacked(trial.config).number
-        if ROW in result and trial.trial_id not in self._told:
+        if trial.trial_id not in self._legs.open:  # Tune repeats the last words of a function that has returned
+            return TrialScheduler.CONTINUE
+        number = self._legs.open[trial.trial_id]
+        if ROW in result:
             row, startup_s = json.loads(result[ROW])
-            return TrialScheduler.STOP if self._planner.heard(number, row, startup_s) else TrialScheduler.CONTINUE
-        if END in result and trial.trial_id not in self._told:
-            self._told.add(trial.trial_id)  # Tune repeats the last words of a function that has returned
+            if self._planner.heard(number, row, startup_s):
+                del self._legs.open[trial.trial_id]
+                return TrialScheduler.STOP
+        elif END in result:
+            del self._legs.open[trial.trial_id]
             self._planner.ended(number, **json.loads(result[END]))
         return TrialScheduler.CONTINUE
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Say why a process was lost; Tune calls this also if it begins the leg again."""
         reason = _last_error(trial)
-        self._losses[trial.trial_id] = reason
+        self._legs.losses[trial.trial_id] = reason
         if trial.should_recover():
             number = unpacked(trial.config).number
             print(f"trial {number}: its process was lost ({reason}); going on from its last state", file=sys.stderr)
+
+
+def _lost_for_good(reason: str) -> str:
+    return f"its process was lost {MAX_LOSSES + 1} times: {reason}"
 
 
 def _last_error(trial: Any) -> str:
@@ -216,7 +265,7 @@ def _last_error(trial: Any) -> str:
         with open(trial.pickled_error_file, "rb") as file:
             error = pickle.load(file)
     except (OSError, TypeError, pickle.UnpicklingError):
-        return "no reason is known"
+        return _NO_REASON
     return next((line.rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
