@@ -161,8 +161,13 @@ def split_lines(tables: Sequence[VideoScores]) -> list[str]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"{twice[0]} was given twice; a mean over splits takes one table per split.")
-    for key in ("views", "modality"):
-        found = sorted({str(scores.about.get(key)) for scores in tables})
+    ways = {
+        "views": [scores.views for scores in tables],
+        "modality": [str(scores.about.get("modality")) for scores in tables],
+        "method of fusion": [str(scores.about.get("method")) for scores in tables],
+    }
+    for key, values in ways.items():
+        found = sorted(set(values))
         if len(found) > 1:
             raise ConfigError(f"the tables differ in {key} ({', '.join(found)}); their mean would say nothing.")
     rows: list[Row] = [

@@ -45,6 +45,13 @@ class VideoScores(ScoreTable):
         """``logits``, ``probabilities``, or ``sums`` (of fused scores, which say nothing of how sure they are)."""
         return str(self.about.get("scale", "logits"))
 
+    @property
+    def views(self) -> str:
+        """What a video was tested on; of a fusion that of its streams, once if they agree."""
+        if "streams" in self.about:
+            return "+".join(dict.fromkeys(str(about.get("views")) for about in self.about["streams"]))
+        return str(self.about.get("views"))
+
     def metrics(self) -> Metrics:
         """Measure the scores against the labels."""
         return measure(self.scores, self.labels, self.scale)

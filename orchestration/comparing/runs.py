@@ -122,15 +122,7 @@ def parse_recipe(toml: bytes, where: str) -> dict[str, Any]:
 
 def evaluation_of(scores: VideoScores) -> str:
     """What `kinebert evaluate` calls the results: split, part and views."""
-    return f"{scores.about.get('split')}-{scores.about.get('part')}-{views_of(scores)}"
-
-
-def views_of(scores: VideoScores) -> str:
-    """The views that a video was tested on; of a fusion those of its streams, once if they agree."""
-    if "streams" in scores.about:
-        found = dict.fromkeys(str(about.get("views")) for about in scores.about["streams"])
-        return "+".join(found)
-    return str(scores.about.get("views"))
+    return f"{scores.about.get('split')}-{scores.about.get('part')}-{scores.views}"
 
 
 def choose_evaluations(runs: Sequence[Run], wanted: str | None) -> list[Run]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestration.comparing.runs import Run, views_of
+from orchestration.comparing.runs import Run
 from orchestration.figures import best_epoch
 from preprocessing.config import digest, flatten
 from preprocessing.errors import UserError
@@ -24,7 +24,7 @@ _ABOUT = ("model", "modality", "epoch", "checkpoint", "shards", "content")
 _SAME: Sequence[tuple[str, Callable[[VideoScores], str]]] = (
     ("classes", lambda scores: f"{len(scores.classes)}, {digest(list(scores.classes))}"),
     ("tested parts", lambda scores: f"{scores.about.get('split')}/{scores.about.get('part')}"),
-    ("views", views_of),
+    ("views", lambda scores: scores.views),
 )
 """What must be the same, or the numbers of two tables do not mean the same."""
 ABSENT = "–"
@@ -311,7 +311,7 @@ def _test_of(run: Run) -> dict[str, Any]:
     if scores is None:
         return {}
     protocol = scores.about.get("protocol") or {}
-    facts = {"part": f"{scores.about.get('split')}/{scores.about.get('part')}", "views": views_of(scores)}
+    facts = {"part": f"{scores.about.get('split')}/{scores.about.get('part')}", "views": scores.views}
     facts |= {"videos": str(len(scores.video_ids)), "rejected": str(len(scores.rejected)), "scale": scores.scale}
     return {**facts, **{f"protocol.{key}": value for key, value in protocol.items()}}
 
