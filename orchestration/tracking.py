@@ -259,13 +259,20 @@ class Tracker:
             local.write_bytes(storage.read_bytes(uri))
             self.artifact(local, folder)
 
-    def end(self, status: str) -> None:
-        """Send the rest and close the run as FINISHED, FAILED or KILLED."""
-        self.deliver()
+    def end(self, status: str) -> bool:
+        """Send the rest and close the run as FINISHED, FAILED or KILLED; return whether all of that was done."""
+        for pause_s in (0.0, 2.0, 5.0):
+            time.sleep(pause_s)
+            if sent := self.flush():
+                break
+        else:
+            print(f"MLflow stayed out of reach: {len(self._waiting)} numbers of the run are lost.", file=sys.stderr)
         try:
             self._client.set_terminated(self.address.run_id, status)
         except Exception as error:  # nothing is left to do for a run whose store is gone
             print(f"MLflow did not close the run: {str(error).splitlines()[0][:200]}", file=sys.stderr)
+            return False
+        return sent
 
 
 def open_run(folder: str, tracking_uri: str, experiment: str, tags: Mapping[str, str]) -> Tracker:
