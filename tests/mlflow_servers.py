@@ -63,9 +63,9 @@ def postgres() -> Iterator[str]:
 
 
 @contextmanager
-def mlflow_server(store: str, artifacts: Path) -> Iterator[str]:
+def mlflow_server(store: str, artifacts: Path, port: int | None = None) -> Iterator[str]:
     """Start ``mlflow server`` over a database and a folder of artifacts, and give its address."""
-    port = free_port()
+    port = port or free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", store, "--artifacts-destination", str(artifacts)]

@@ -18,7 +18,7 @@ from tests.sets import make_rows, make_set, small_recipe
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-CHANGES = ("seconds", "clips_per_s", "data_wait", "startup", "memory")
+CHANGES = ("seconds", "clips_per_s", "data_wait", "startup", "memory", "system/")
 """Parts of the names of numbers that are of the machine."""
 
 
