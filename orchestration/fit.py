@@ -50,16 +50,29 @@ class FitResult:
     """Of the best checkpoint on the validation part, one centre clip per video."""
 
 
+class StoppedError(UserError):
+    """Raised by whoever hears a training, to end it; :func:`fit` raises it when the workers are gone."""
+
+
 class _Ear:
     """An actor that keeps what rank 0 says until the driver asks. It holds no CPU."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
+        self._speaker: Any = None
         self._refusal: UserError | None = None
         self._standstills: dict[int, Standstill] = {}
 
     def hear(self, event: Event) -> None:
         self._events.append(event)
+
+    def speaks(self, worker: Any) -> None:
+        self._speaker = worker
+
+    def stop(self, error: UserError) -> None:
+        self.refuse(error)
+        if self._speaker is not None:
+            ray.kill(self._speaker)  # and Ray Train ends the others; it has no way to be asked for that
 
     def refuse(self, error: UserError) -> None:
         self._refusal = self._refusal or error
@@ -222,6 +235,7 @@ class _Listener:
     def __init__(self, hear: Callable[[Event], None]) -> None:
         self._hear = hear
         self._failed = False
+        self._stopped: StoppedError | None = None
         self._said: set[str] = set()
         self.furthest = -1
         """Largest step that was heard of."""
@@ -255,6 +269,8 @@ class _Listener:
         self.furthest = max(self.furthest, event.get("global_step", -1))
         try:
             self._hear(event)
+        except StoppedError as error:
+            self._stopped = error
         except Exception as error:  # a training is worth more than what is said about it
             if not self._failed:
                 self._failed = True
@@ -268,6 +284,8 @@ class _Listener:
             return
         for event in events:
             self.tell(event)
+        if self._stopped is not None:
+            ear.stop.remote(self._stopped)
 
 
 def _worker(config: dict[str, Any]) -> FitResult | None:
@@ -281,6 +299,8 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
         if rank == 0:
             ear.hear.remote(event)
 
+    if rank == 0:
+        ear.speaks.remote(ray.get_runtime_context().current_actor)
     try:
         worker = WorkerContext(
             rank=rank, world_size=context.get_world_size(), device=device, num_threads=config["threads"]

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from preprocessing import storage
 from preprocessing.config import differences
 from preprocessing.errors import UserError
+from training.files import rank
 
 SEARCH_FILE, TRIAL_FILE, TRIALS = "search.json", "trial.json", "trials"
 _LOCK = ".lock"
@@ -87,8 +88,12 @@ class Record:
         return self.takeovers[generation - 1].values if generation else self.values
 
     def best(self, metric: str, sign: float) -> Row | None:
-        """The epoch with the best ``metric``, the first of equal ones; None before there is one."""
-        return max(self.rows, key=lambda row: (score(row, metric, sign), -row["epoch"]), default=None)
+        """The epoch with the best ``metric``, of equal ones the one that a training keeps; None before there is one."""
+        return max(self.rows, key=lambda row: (score(row, metric, sign), rank(row)), default=None)
+
+    def kept(self, generation: int) -> Row:
+        """The epoch whose weights a generation's folder has as the best: trainings choose it by top-1, then loss."""
+        return max((row for row in self.rows if row["generation"] == generation), key=rank)
 
     def at(self, epoch: int) -> Row | None:
         """The numbers of one epoch."""
@@ -121,18 +126,26 @@ def load_records(output: str) -> list[Record]:
         UserError: If one is damaged.
     """
     found: list[Record] = []
-    while True:
-        path = storage.join(trial_folder(output, len(found)), TRIAL_FILE)
-        if not storage.exists(path):
-            return found
-        try:
-            plain = json.loads(storage.read_bytes(path))
-            takeovers = [TakeOver(**item) for item in plain.pop("takeovers")]
-            if "settled" not in plain:  # an earlier version wrote it: a leg that does nothing will find out
-                plain["settled"] = takeovers[-1].epoch if takeovers else 0
-            found.append(Record(takeovers=takeovers, **plain))
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise UserError(f"{path}: not the record of a trial. Start the search in another folder.") from None
+    while storage.exists(storage.join(trial_folder(output, len(found)), TRIAL_FILE)):
+        found.append(load_record(output, len(found)))
+    return found
+
+
+def load_record(output: str, number: int) -> Record:
+    """Read the file of a trial.
+
+    Raises:
+        UserError: If it is damaged.
+    """
+    path = storage.join(trial_folder(output, number), TRIAL_FILE)
+    try:
+        plain = json.loads(storage.read_bytes(path))
+        takeovers = [TakeOver(**item) for item in plain.pop("takeovers")]
+        if "settled" not in plain:  # an earlier version wrote it: a leg that does nothing will find out
+            plain["settled"] = takeovers[-1].epoch if takeovers else 0
+        return Record(takeovers=takeovers, **plain)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UserError(f"{path}: not the record of a trial. Start the search in another folder.") from None
 
 
 def in_order(records: Sequence[Record]) -> list[tuple[Record, Row]]:

@@ -141,10 +141,9 @@ def _tuner(job: Job, planner: Planner, cpus: float, gpus: float, scratch: str) -
         tune.with_resources(trainable, own),
         tune_config=tune.TuneConfig(
             search_alg=_Suggestions(planner, legs),
-            scheduler=_Decisions(planner, legs),
+            scheduler=_Decisions(planner, legs, ends_itself=job.base.workers > 1),
             num_samples=-1,
-            # with workers of its own a trial is stopped by the end of its process, which takes them with it
-            reuse_actors=job.base.workers == 1,
+            reuse_actors=True,
             trial_name_creator=lambda trial: f"trial-{unpacked(trial.config).number:04d}",
             trial_dirname_creator=lambda trial: f"{unpacked(trial.config).number:04d}-{trial.trial_id}",
         ),
@@ -221,11 +220,17 @@ class _Suggestions(Searcher):
 
 
 class _Decisions(FIFOScheduler):
-    """The planner, as Ray Tune tells what was reported."""
+    """The planner, as Ray Tune tells what was reported.
 
-    def __init__(self, planner: Planner, legs: _Legs) -> None:
+    Args:
+        planner: Decides.
+        legs: What is known of each.
+        ends_itself: Whether a leg of a trial that was stopped finds out for itself, as those with workers do.
+    """
+
+    def __init__(self, planner: Planner, legs: _Legs, ends_itself: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._planner, self._legs = planner, legs
+        self._planner, self._legs, self._ends_itself = planner, legs, ends_itself
 
     def __reduce__(self) -> Any:
         return FIFOScheduler, ()
@@ -239,7 +244,7 @@ class _Decisions(FIFOScheduler):
         number = self._legs.open[trial.trial_id]
         if ROW in result:
             row, startup_s = json.loads(result[ROW])
-            if self._planner.heard(number, row, startup_s):
+            if self._planner.heard(number, row, startup_s) and not self._ends_itself:
                 del self._legs.open[trial.trial_id]
                 return TrialScheduler.STOP
         elif END in result:

@@ -1,5 +1,6 @@
 """One leg of a trial, in the process that Ray Tune gives it: trained here, or by workers that it starts."""
 
+import contextlib
 import json
 import os
 import time
@@ -15,7 +16,7 @@ import torch
 from ray import tune
 
 from orchestration.search.planner import Leg
-from orchestration.search.records import trial_folder
+from orchestration.search.records import load_record, trial_folder
 from orchestration.search.space import recipe_with
 from preprocessing import storage
 from preprocessing.errors import UserError
@@ -74,6 +75,9 @@ def run_leg(job: Job, config: Mapping[str, str]) -> None:
     leg = unpacked(config)
     folder = trial_folder(job.output, leg.number, leg.generation)
     startup_s: float | None = None
+    if _is_over(job, leg):  # stopped, and its process was lost before it had ended
+        _report_end(False, None)
+        return
 
     def emit(event: Event) -> None:
         nonlocal startup_s
@@ -89,6 +93,9 @@ def run_leg(job: Job, config: Mapping[str, str]) -> None:
         for row in [] if state is None else state.history[leg.heard :]:
             _report_row(row, None)
         _train(job, leg, recipe, folder, emit)
+        if _is_over(job, leg):
+            _report_end(False, None)
+            return
         state = load_state(folder)
         assert state is not None, "a training saves its state after every epoch"
         complete = leg.until is None or leg.until >= recipe.epochs or state.epoch < leg.until
@@ -102,9 +109,7 @@ def run_leg(job: Job, config: Mapping[str, str]) -> None:
 
 def _train(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: Callable[[Event], None]) -> None:
     if recipe.workers > 1:
-        from orchestration.fit import fit  # seconds that only trials with a worker group have to wait
-
-        fit(recipe, folder, emit, job.cpus_per_worker, pause_after=leg.until)
+        _train_by_group(job, leg, recipe, folder, emit)
         return
     device = torch.device("cuda" if job.gpus_per_worker else "cpu")  # Ray shows this process its GPU and no other
     worker = WorkerContext(device=device, num_threads=max(1, int(job.cpus_per_worker)))
@@ -114,6 +119,27 @@ def _train(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: Callable[
     finally:
         if device.type == "cuda":
             torch.cuda.empty_cache()  # the process may be given another trial, and share the GPU with others
+
+
+def _train_by_group(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: Callable[[Event], None]) -> None:
+    """Train with workers, and end them where the trial was stopped.
+
+    Ray Tune can end this process only: the workers' resources would stay taken, as nobody gave them back.
+    """
+    from orchestration.fit import StoppedError, fit  # seconds that only trials with a worker group have to wait
+
+    def hear(event: Event) -> None:
+        emit(event)
+        if event["event"] == "epoch" and _is_over(job, leg):  # the search has decided before a report returns
+            raise StoppedError(f"trial {leg.number} was stopped")
+
+    with contextlib.suppress(StoppedError):
+        fit(recipe, folder, hear, job.cpus_per_worker, pause_after=leg.until)
+
+
+def _is_over(job: Job, leg: Leg) -> bool:
+    """Whether the trial was stopped; a leg without a group is ended by Ray Tune, and need not ask."""
+    return job.base.workers > 1 and load_record(job.output, leg.number).ended
 
 
 def _report_row(row: Mapping[str, Any], startup_s: float | None) -> None:

@@ -1,20 +1,32 @@
 """Where trials go: how many fit, what is refused, and a trial that is a group of workers."""
 
+import os
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from orchestration.cluster import Cluster
-from orchestration.search.records import Record
+
+# isort: split
+import ray
+
+from orchestration.search import run, trials
+from orchestration.search.planner import Leg
+from orchestration.search.records import Record, trial_folder
 from orchestration.search.run import Resources, room, search
 from orchestration.search.space import read_space
 from orchestration.search.trials import Job
 from preprocessing.errors import UserError
 from preprocessing.recipe import FrameRecipe
 from tests.sets import make_rows, make_set
+from training.progress import Event
 from training.recipe import DataRecipe, ModelRecipe, TrainRecipe
+from training.state import load_state
 from training.tune_recipe import TuneRecipe
 
 TUNE = TuneRecipe(
@@ -66,6 +78,65 @@ def test_as_many_trials_run_at_a_time_as_fit(
 def test_what_does_not_fit_is_refused(workers: int, gpus: int, resources: dict[str, float], words: str) -> None:
     with pytest.raises(UserError, match=words):
         room(replace(BASE, workers=workers), Resources(**resources), Cluster(2, gpus, True))
+
+
+def formula(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: Callable[[Event], None]) -> None:
+    """In place of a training: the later a trial, the worse. It ends slowly, as one with much to write does."""
+    try:
+        for epoch in range(leg.heard + 1, recipe.epochs + 1):
+            emit({"event": "epoch", "epoch": epoch, "val_top1": 1 - leg.number / 10, "val_loss": 1.0})
+    finally:
+        time.sleep(4)
+
+
+def run_formula(job: Job, config: Mapping[str, str]) -> None:
+    state = SimpleNamespace(epoch=job.base.epochs, history=[])
+    vars(trials).update(_train=formula, load_state=lambda _: state)  # here, in the process of a trial
+    if job.where == "impatient":
+        os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = "1"
+    trials.run_leg(job, config)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("where", ["patient", "impatient"])
+def test_a_process_that_is_slow_to_let_go_of_a_trial(
+    ray_cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    """It is waited for; where it is not, the next trial is begun again, and the search does not wait for ever."""
+    monkeypatch.setattr(run, "run_leg", run_formula)
+    tune = replace(TUNE, scheduler="asha", trials=3, concurrent=1)
+    job = Job(base=replace(BASE, epochs=4, tune=tune), output=str(tmp_path), cpus_per_worker=1.0, where=where)
+    records = search(job, read_space(tune, job.base, where), [], Resources(), lambda *_: None)
+    assert [record.state for record in records] == ["finished", "stopped", "stopped"]
+    assert [record.epoch for record in records] == [4, 1, 1]
+    assert ("Ray gave it up" in capsys.readouterr().err) is (where == "impatient")
+
+
+def free_cpus() -> int:
+    return int(ray.available_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_group_of_workers_that_is_stopped_makes_room(ray_cluster: Any, tmp_path: Path) -> None:
+    shards = make_set(make_rows(tmp_path / "videos", [6] * 12), tmp_path / "rgb", FrameRecipe(resize="none"))
+    data = DataRecipe(shards=shards.uri, clip_length=4, crop_size=32)
+    model = ModelRecipe(backbone="resnet18", head="tgap", width=0.125)
+    tune = TuneRecipe(space={"optim.lr": {"grid": [1e-3, 0.3]}}, metric="val_loss", trials=3, concurrent=2, reduction=2)
+    base = replace(BASE, data=data, model=model, workers=2, batch_size=4, epochs=40, tune=tune)
+    job = Job(base=base, output=str(tmp_path), cpus_per_worker=1.0, where="r.toml")
+    records = search(job, read_space(tune, base, "r.toml"), [], Resources(), lambda *_: None)
+    stopped = [record for record in records if record.state == "stopped"]
+    assert stopped
+    assert {record.state for record in records} == {"finished", "stopped"}
+    for record in stopped:  # its workers went with it, and did not train on for nobody
+        state = load_state(trial_folder(str(tmp_path), record.number))
+        assert state is None or state.epoch < 40
+    until = time.monotonic() + 60
+    while free_cpus() < ray_cluster.num_cpus:
+        assert time.monotonic() < until
+        time.sleep(0.5)
 
 
 @pytest.mark.slow
