@@ -174,6 +174,9 @@ def _report(job: Any, found: Sequence[Any], store: str) -> int:
         return 1
     value = best.row[job.base.tune.metric]
     print(f"best: trial {best.record.number}, {job.base.tune.metric} {value:.4g} after epoch {best.row['epoch']}")
+    if best.kept is not best.row:
+        other = f"{job.base.tune.metric} {best.kept[job.base.tune.metric]:.4g}"
+        print(f"its best.pt holds epoch {best.kept['epoch']}, the best in val_top1, with {other}")
     print(f"pictures: {storage.join(job.output, 'parallel.png')}, {storage.join(job.output, 'learning.png')}")
     print(f"next: kinebert evaluate {shlex.quote(best.checkpoint)} --part test")
     print(f"      kinebert train {shlex.quote(storage.join(best.folder, keeping.RECIPE_FILE))} --output runs/best")

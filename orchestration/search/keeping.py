@@ -32,11 +32,14 @@ class Keeper:
 
         Args:
             records: All trials.
-            at_work: One whose processes may not have ended yet: it is left for the next time.
+            at_work: One whose processes may not have ended yet: it is left for the next time. None after the search:
+                all are looked at again, since a late process may have written what was deleted.
         """
         ended = [record for record in records if record.ended]
         best = ranking([r for r in ended if r.state != "failed"], self._tune.metric, self._tune.sign)
         kept = {record.number for record in best[: self._tune.keep]}
+        if at_work is None:
+            self._emptied.clear()
         for record in ended:
             if record.number not in self._described:
                 self._describe(record)

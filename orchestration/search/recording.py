@@ -6,6 +6,7 @@ has ended is closed. So a restart repairs what a killed driver, or a store that 
 
 import copy
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,20 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.results import epoch_metrics, training_tags
+from orchestration.search.keeping import RECIPE_FILE
 from orchestration.search.records import Record, Row, ranking, trial_folder
 from orchestration.search.trials import Job
 from orchestration.tracking import RunAddress, Tracker, end_strays
 from preprocessing import storage
-from preprocessing.config import flatten, to_plain
+from preprocessing.config import flatten, to_plain, to_toml
 from preprocessing.errors import UserError
 from preprocessing.shardset import ShardSet
 from training.loop import BEST_FILE
+from training.recipe import TrainRecipe
 from training.tune_recipe import TuneRecipe
 
 BEST = "best"
 """Tag of the best trial's run: "true"."""
 _STATUS = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
 _LAST = "epoch/val_loss"
+_PAUSES_S = (2.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,11 @@ class Winner:
     record: Record
     row: Row
     """Its best epoch."""
+    kept: Row
+    """The epoch that its weights are of: the best in top-1, which is another one where the search looks at another
+    number."""
     folder: str
-    """Where it was trained to that epoch."""
+    """Where it was trained to its best epoch."""
 
     @property
     def checkpoint(self) -> str:
@@ -52,7 +59,8 @@ def winner(records: Sequence[Record], tune: TuneRecipe, output: str) -> Winner |
         return None
     row = ranked[0].best(tune.metric, tune.sign)
     assert row is not None, "only trials with epochs are ranked"
-    return Winner(ranked[0], row, trial_folder(output, ranked[0].number, int(row["generation"])))
+    generation = int(row["generation"])
+    return Winner(ranked[0], row, ranked[0].kept(generation), trial_folder(output, ranked[0].number, generation))
 
 
 class Recorder:
@@ -71,6 +79,7 @@ class Recorder:
         self._children: dict[int, Tracker] = {}
         self._sent: dict[int, int] = {}
         self._closed: set[int] = set()
+        self._summed_up: set[int] = set()
         self._latest: dict[int, Record] = {}
         self._told = False
         self._thread = ThreadPoolExecutor(1, "mlflow")
@@ -84,17 +93,32 @@ class Recorder:
         self._thread.submit(self._update, copy.deepcopy(record))
 
     def close(self) -> bool:
-        """Send all that is left and close the runs of trials that are not at work any more; say if all arrived."""
+        """Send all that is left and close the runs of trials that are not at work any more; say if all arrived.
+
+        What a store did not take is offered to it again, for some seconds.
+        """
         self._thread.shutdown(wait=True)
         for record in list(self._latest.values()):
             self._update(record)
+        for pause_s in _PAUSES_S:
+            missing = [record for number, record in self._latest.items() if record.ended and number not in self._closed]
+            if not missing:
+                break
+            time.sleep(pause_s)
+            for record in missing:
+                self._update(record)
+                if record.number not in self._closed:
+                    break  # a store that is away is away for all of them
+        whole = all(number in self._closed for number, record in self._latest.items() if record.ended)
         for number, child in self._children.items():
-            if number not in self._closed:
-                child.end("KILLED")
-        return all(number in self._closed for number, record in self._latest.items() if record.ended)
+            if not self._latest[number].ended:
+                whole = child.end("KILLED") and whole
+        return whole
 
     def crown(self, best: Winner) -> None:
-        """Tag the best trial's run, and no other, and keep its weights with it. After :meth:`close`."""
+        """Tag the best trial's run, and no other, and keep its weights with it, as a model. After :meth:`close`."""
+        from orchestration import models  # seconds
+
         for number, record in self._latest.items():
             address = self._address(record)
             child = None if address is None else self._children.get(number) or Tracker.attach(address)
@@ -105,7 +129,10 @@ class Recorder:
             if is_best:
                 child.address.save(best.folder)  # an evaluation of it finds its run
                 child.artifact_of(best.checkpoint)
+                models.keep_model(child.address, best.checkpoint)
                 self._parent.tags({"best_trial": str(number), "best_run": child.address.run_id})
+                child.metrics({"kept_epoch": best.kept["epoch"]}, best.record.epoch)
+                child.flush()
         self._parent.metrics({f"best_{self._tune.metric}": best.row[self._tune.metric]}, self._num_ended())
 
     def _update(self, record: Record) -> None:
@@ -138,21 +165,51 @@ class Recorder:
                 child = Tracker.resume(address)
             self._sent[record.number] = child.last_step(_LAST)
         else:
-            folder = trial_folder(self._job.output, record.number)
-            recipe = self._job.recipe(record.values, record.seed)
-            same = recipe.data.shards == self._job.base.data.shards
-            shards = self._shards if same else ShardSet.open(recipe.data.shards)
-            tags = {"mlflow.parentRunId": self._parent.address.run_id, "trial": str(record.number)}
-            tags |= training_tags("tune", recipe, shards, folder)
-            name = f"{storage.name_of(self._job.output)} {record.number:04d}"
-            child = Tracker.start(self._parent.address.tracking_uri, self._parent.address.experiment, name, tags)
-            child.address.save(folder)
-            child.params(flatten({key: value for key, value in to_plain(recipe).items() if key != "tune"}))
+            child = self._begin(record)
             self._sent[record.number] = 0
+        if record.number not in self._closed:
+            self._describe(record, child)
         self._children[record.number] = child
         return child
 
+    def _begin(self, record: Record) -> Tracker:
+        folder = trial_folder(self._job.output, record.number)
+        recipe, shards = self._trained(record)
+        tags = {"mlflow.parentRunId": self._parent.address.run_id, "trial": str(record.number)}
+        tags |= training_tags("tune", recipe, shards, folder)
+        name = f"{storage.name_of(self._job.output)} {record.number:04d}"
+        child = Tracker.start(self._parent.address.tracking_uri, self._parent.address.experiment, name, tags)
+        child.address.save(folder)
+        return child
+
+    def _trained(self, record: Record) -> tuple[TrainRecipe, ShardSet]:
+        recipe = self._job.recipe(record.values, record.seed)
+        same = recipe.data.shards == self._job.base.data.shards
+        return recipe, self._shards if same else ShardSet.open(recipe.data.shards)
+
+    def _describe(self, record: Record, child: Tracker) -> None:
+        """Say what the trial trains and on what, as a training of its own does; what is known stays as it is."""
+        recipe, shards = self._trained(record)
+        plain = to_plain(recipe)
+        child.params(flatten({key: value for key, value in plain.items() if key != "tune"}))
+        path = storage.join(trial_folder(self._job.output, record.number), RECIPE_FILE)
+        storage.write_bytes(path, to_toml(plain).encode())
+        child.artifact_of(path)
+        parts = {"training": recipe.data.train_part, "validation": recipe.data.val_part}
+        child.dataset(shards, {context: f"{recipe.data.split}/{part}" for context, part in parts.items()})
+
     def _end(self, record: Record, child: Tracker) -> None:
+        if record.number not in self._summed_up:
+            self._sum_up(record, child)
+            self._summed_up.add(record.number)
+        if not (child.flush() and child.end(_STATUS[record.state])):
+            return  # it stays open, so that the next time, in close() or after a restart, sends the rest
+        self._closed.add(record.number)
+        leader = winner([other for other in self._latest.values() if other.ended], self._tune, self._job.output)
+        if leader is not None:
+            self._parent.metrics({f"best_{self._tune.metric}": leader.row[self._tune.metric]}, self._num_ended())
+
+    def _sum_up(self, record: Record, child: Tracker) -> None:
         taken = [f"epoch {item.epoch}: from trial {item.donor}, {item.values}" for item in record.takeovers]
         tags = {"state": record.state, "reason": record.reason, "takeovers": "; ".join(taken)}
         child.tags({key: value for key, value in tags.items() if value})
@@ -161,11 +218,6 @@ class Recorder:
         if best is not None:
             numbers[f"best_{self._tune.metric}"] = best[self._tune.metric]
         child.metrics(numbers, record.epoch)
-        child.end(_STATUS[record.state])
-        self._closed.add(record.number)
-        leader = winner([other for other in self._latest.values() if other.ended], self._tune, self._job.output)
-        if leader is not None:
-            self._parent.metrics({f"best_{self._tune.metric}": leader.row[self._tune.metric]}, self._num_ended())
 
     def _num_ended(self) -> int:
         return sum(record.ended for record in self._latest.values())

@@ -1,5 +1,6 @@
 """What MLflow is told of a search, with a store that is there, that is away, or that a killed driver left."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from orchestration import tracking
 from orchestration.figures import to_png
+from orchestration.search import recording
 from orchestration.search.keeping import Keeper
 from orchestration.search.picture import draw_learning, draw_parallel
 from orchestration.search.recording import Recorder, winner
@@ -17,8 +19,10 @@ from orchestration.search.report import outcome, table
 from orchestration.search.space import read_space
 from orchestration.search.trials import Job
 from preprocessing.errors import UserError
+from tests.pipelines.test_evaluation import make_checkpoint
 from tests.training.fake_shards import make_shards
-from training.recipe import DataRecipe, TrainRecipe
+from training.files import rank
+from training.recipe import DataRecipe, ProtocolRecipe, TrainRecipe
 from training.tune_recipe import TuneRecipe
 
 SPACE = {"optim.lr": {"log_uniform": [1e-5, 1e-1]}, "model.head": {"choice": ["bert", "tgap"]}}
@@ -70,7 +74,7 @@ def test_trials_become_children_and_the_best_is_tagged(store: str, tmp_path: Pat
     best = winner([good, bad, broken], TUNE, str(tmp_path))
     assert best is not None
     assert best.record.number == 0  # not the one that failed
-    Path(best.checkpoint).write_bytes(b"weights")
+    make_checkpoint(Path(best.checkpoint), SHARDS, ProtocolRecipe())
     recorder.crown(best)
     found = children(store, run)
     assert [found[n].info.status for n in range(3)] == ["FINISHED", "FINISHED", "FAILED"]
@@ -83,6 +87,65 @@ def test_trials_become_children_and_the_best_is_tagged(store: str, tmp_path: Pat
     history = MlflowClient(store).get_metric_history(found[0].info.run_id, "epoch/val_top1")
     assert [metric.step for metric in history] == [1, 2, 3]
     assert found[0].data.metrics["startup_s"] == 1.5
+    for number in range(3):
+        assert [item.path for item in MlflowClient(store).list_artifacts(found[number].info.run_id)][
+            -1
+        ] == "recipe.toml"
+        contexts = {data.tags[0].value: data.dataset.digest for data in found[number].inputs.dataset_inputs}
+        assert contexts == {"training": SHARDS.content, "validation": SHARDS.content}
+    ((model,), *others) = (found[number].outputs.model_outputs for number in range(1))
+    assert not others
+    assert MlflowClient(store).get_logged_model(model.model_id).tags["flavors"] == "pyfunc"
+
+
+@pytest.mark.parametrize("fails", ["log_batch", "set_terminated"])
+def test_a_run_that_is_not_closed_is_tried_again_and_told(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    monkeypatch.setattr(recording, "_PAUSES_S", (0.0,))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    run = parent(store, tmp_path)
+    recorder = Recorder(run, job(tmp_path), SHARDS, [])
+    record = trial(tmp_path, 0, 0.9)
+    recorder.changed(replace(record, state="running", rows=record.rows[:1]), True)
+    recorder._thread.shutdown(wait=True)
+    away = True
+    real = getattr(MlflowClient, fails)
+
+    def sometimes(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if away:
+            raise OSError("the store is away")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, fails, sometimes)
+    recorder._update(record)
+    assert not recorder.close()
+    assert children(store, run)[0].info.status == "RUNNING"
+    away = False
+    assert recorder.close()
+    assert children(store, run)[0].info.status == "FINISHED"
+    history = MlflowClient(store).get_metric_history(children(store, run)[0].info.run_id, "epoch/val_top1")
+    assert [metric.step for metric in history] == [1, 2, 3]
+
+
+def test_the_epoch_that_is_reported_is_the_one_whose_weights_are_kept(tmp_path: Path) -> None:
+    """Of equal accuracies that with the lower loss; where the search looks at another number, both are known."""
+    record = trial(tmp_path, 0, 0.9)
+    numbers = [(0.8, 0.9), (0.9, 0.7), (0.9, 0.6), (0.9, 0.6), (0.5, 0.2)]
+    record.rows = [
+        {"epoch": e, "val_top1": top1, "val_loss": loss, "order": e, "generation": 0}
+        for e, (top1, loss) in enumerate(numbers, 1)
+    ]
+    by_top1 = winner([record], TUNE, str(tmp_path))
+    by_loss = winner([record], replace(TUNE, metric="val_loss"), str(tmp_path))
+    assert by_top1 is not None
+    assert by_loss is not None
+    assert (by_top1.row["epoch"], by_top1.kept["epoch"]) == (3, 3)
+    assert (by_loss.row["epoch"], by_loss.kept["epoch"]) == (5, 3)
+    best: Any = None  # as training.loop does
+    for row in record.rows:
+        best = row if best is None or rank(row) > rank(best) else best
+    assert best is by_top1.kept
 
 
 def test_a_restart_closes_and_completes_what_a_killed_driver_left(store: str, tmp_path: Path) -> None:
