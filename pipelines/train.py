@@ -71,15 +71,21 @@ def main(config: TrainConfig) -> int:
         print(f"note: {note}")
     store = tracking.choose_store(config.tracking_uri, output)
     storage.check_writable(output)
+    tracker = _open_run(config, store, output, shards, recipe)
     with held(output, "train"):
-        return _train(config, recipe, shards, store, output)
+        return _train(config, recipe, shards, tracker, output)
 
 
-def _train(config: TrainConfig, recipe: TrainRecipe, shards: ShardSet, store: str, output: str) -> int:
+def _train(
+    config: TrainConfig,
+    recipe: TrainRecipe,
+    shards: ShardSet,
+    tracker: "tracking.Tracker",  # noqa: F821 - imported late
+    output: str,
+) -> int:
     """Train what was checked, report, and return the exit status."""
     from orchestration import fit, results, tracking
 
-    tracker = _open_run(config, store, output, shards, recipe)
     with tracking.running(tracker):
         tracker.params(flatten(to_plain(recipe)))
         effective = storage.join(output, "recipe.toml")
@@ -103,7 +109,7 @@ def _train(config: TrainConfig, recipe: TrainRecipe, shards: ShardSet, store: st
     checkpoint = storage.join(output, "last.pt") if chosen_on_test else result.summary.checkpoint
     views = " --views multi" if recipe.test == ProtocolRecipe() else ""
     print(f"next: kinebert evaluate {shlex.quote(checkpoint)} --part test{views}")
-    print(f"      {tracking.page_command(store)}")
+    print(f"      {tracking.page_command(tracker.address.tracking_uri)}")
     return 0
 
 
