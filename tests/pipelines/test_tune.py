@@ -160,7 +160,11 @@ def test_mlflow_has_a_parent_and_a_child_for_each_trial_and_none_is_left_running
     assert parent.data.tags["best_run"] == children[best[0]].info.run_id
     pictures = {file.path for file in store(searched).list_artifacts(parent.info.run_id, "search")}
     assert pictures == {"search/parallel.png", "search/learning.png", "search/trials.csv"}
-    assert [file.path for file in store(searched).list_artifacts(children[best[0]].info.run_id)] == ["best.pt"]
+    kept = [[file.path for file in store(searched).list_artifacts(run.info.run_id)] for run in children.values()]
+    assert sorted(kept) == [["best.pt", "recipe.toml"], *[["recipe.toml"]] * 3]
+    assert all(len(run.inputs.dataset_inputs) == 2 for run in children.values())
+    (model,) = (output.model_id for run in children.values() for output in run.outputs.model_outputs)
+    assert store(searched).get_logged_model(model).source_run_id == parent.data.tags["best_run"]
     assert parent.data.params["tune.search"] == "grid"
 
 
