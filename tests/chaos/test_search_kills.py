@@ -1,5 +1,6 @@
 """A search whose programs are killed in the middle: run again, it repeats no finished trial and leaves no run open."""
 
+import importlib
 import json
 import os
 import signal
@@ -41,11 +42,11 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
 def start(shards: str, tmp_path: Path) -> Iterator[Start]:
     programs: list[Program] = []
 
-    def search(name: str, scheduler: str, *sets: str) -> Program:
+    def search(name: str, scheduler: str, *sets: str, **env: str) -> Program:
         recipe = tmp_path / f"{scheduler}.toml"
         recipe.write_text(small_recipe(shards, epochs=8) + SEARCH.format(scheduler=scheduler))
         args = [str(recipe), "--output", str(tmp_path / name), *(["--set", *sets] if sets else [])]
-        programs.append(Program("tune", args, tmp_path / f"run{len(programs)}"))
+        programs.append(Program("tune", args, tmp_path / f"run{len(programs)}", **env))
         return programs[-1]
 
     yield search
@@ -74,20 +75,22 @@ def statuses(folder: Path) -> list[str]:
         return [status for (status,) in store.execute("select status from runs")]
 
 
-@pytest.mark.parametrize("scheduler", ["none", "pbt"])
-def test_a_killed_driver(start: Start, tmp_path: Path, scheduler: str) -> None:
-    undisturbed = start("whole", scheduler)
+@pytest.mark.parametrize(
+    ("scheduler", "epochs", "sets"), [("none", 12, ()), ("pbt", 12, ()), ("asha", 9, ("tune.concurrent=1",))]
+)
+def test_a_killed_driver(start: Start, tmp_path: Path, scheduler: str, epochs: int, sets: tuple[str, ...]) -> None:
+    undisturbed = start("whole", scheduler, *sets)
     assert undisturbed.wait(600) == 0, undisturbed.errors()
     expected = outcome(trials(tmp_path / "whole"))
     assert set(statuses(tmp_path / "whole")) == {"FINISHED"}
 
-    first = start("killed", scheduler)
-    first.wait_for(lambda: sum(len(record.rows) for record in trials(tmp_path / "killed")) >= 12, "12 epochs", 300)
+    first = start("killed", scheduler, *sets)
+    first.wait_for(lambda: sum(len(r.rows) for r in trials(tmp_path / "killed")) >= epochs, "some epochs", 300)
     first.process.kill()
     first.wait_until_nobody_works(120)
     before = trials(tmp_path / "killed")
     assert "RUNNING" in statuses(tmp_path / "killed")
-    second = start("killed", scheduler)
+    second = start("killed", scheduler, *sets)
     assert second.wait(600) == 0, second.errors()
     after = trials(tmp_path / "killed")
     assert outcome(after) == expected
@@ -99,15 +102,48 @@ def test_a_killed_driver(start: Start, tmp_path: Path, scheduler: str) -> None:
 
 
 def test_a_killed_trial_goes_on(start: Start, tmp_path: Path) -> None:
-    program = start("worker", "none", "tune.trials=2", "tune.concurrent=1", "epochs=60")
+    sets = ("tune.trials=2", "tune.concurrent=1", "epochs=40")
+    undisturbed = start("whole", "none", *sets)
+    assert undisturbed.wait(600) == 0, undisturbed.errors()
+    program = start("worker", "none", *sets)
     program.wait_for(lambda: [r for r in trials(tmp_path / "worker") if r.epoch >= 3], "three epochs", 300)
     found: list[int] = []
     program.wait_for(lambda: found.extend(trainers(program)) or found, "a process that trains")
     os.kill(found[0], signal.SIGKILL)
     assert program.wait(600) == 0, program.errors()
-    records = trials(tmp_path / "worker")
-    assert [record.state for record in records] == ["finished", "finished"]
-    assert [row["epoch"] for row in records[0].rows] == list(range(1, 61))
+    assert "trial 0: its process was lost" in program.errors()
+    assert outcome(trials(tmp_path / "worker")) == outcome(trials(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("scheduler", ["none", "pbt"])
+def test_a_killed_node(start: Start, tmp_path: Path, scheduler: str) -> None:
+    """Two nodes with a trial each; one is gone, and the other does all that is left."""
+    sets = ("epochs=40", "tune.trials=3")
+    undisturbed = start("whole", scheduler, *sets)
+    assert undisturbed.wait(600) == 0, undisturbed.errors()
+    importlib.import_module("orchestration.cluster")  # says what Ray reads at its import
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+    nodes = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 0, "include_dashboard": False})
+    try:
+        lost = nodes.add_node(**node)
+        nodes.add_node(**node)
+        nodes.wait_for_nodes()
+        token = {name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN") if name in os.environ}
+        loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+        program = start("node", scheduler, *sets, RAY_ADDRESS=nodes.address, **token, **loopback)
+        program.wait_for(
+            lambda: sum(2 <= r.epoch < 30 for r in trials(tmp_path / "node")) >= 2, "trials on both nodes", 400
+        )
+        nodes.remove_node(lost, allow_graceful=False)
+        assert not all(record.ended for record in trials(tmp_path / "node"))
+        assert program.wait(700) == 0, program.errors()
+    finally:
+        nodes.shutdown()
+    assert "its process was lost" in program.errors()
+    assert outcome(trials(tmp_path / "node")) == outcome(trials(tmp_path / "whole"))
+    assert set(statuses(tmp_path / "node")) == {"FINISHED"}
 
 
 def test_a_program_that_is_told_to_end_leaves_no_run_open(start: Start, tmp_path: Path) -> None:
