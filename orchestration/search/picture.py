@@ -26,10 +26,11 @@ _TICKS = 5
 def draw_parallel(records: Sequence[Record], space: Space, tune: TuneRecipe) -> Figure:
     """One line per trial through its values, one axis per field; the last axis is the best metric of the trial.
 
-    Trials that failed are dotted and end before the last axis.
+    Trials that failed, or never had a metric that is a number, are dotted and end before the last axis.
     """
     ranked = ranking(records, tune.metric, tune.sign)
     scores = {record.number: _score(record, tune) for record in ranked if record.state != "failed"}
+    scores = {number: value for number, value in scores.items() if math.isfinite(value)}
     low, high = min(scores.values(), default=0.0), max(scores.values(), default=1.0)
     norm = Normalize(low, high if high > low else low + 1e-6)
     with style():
@@ -58,7 +59,7 @@ def draw_parallel(records: Sequence[Record], space: Space, tune: TuneRecipe) -> 
         axes.set_yticks([])
         for side in ("left", "bottom"):
             axes.spines[side].set_visible(False)
-        dotted = ", dotted: failed" if len(scores) < len(records) else ""
+        dotted = ", dotted: no result" if len(scores) < len(records) else ""
         axes.set_title(f"{_counts(records)}; thick: the best{dotted}", loc="left", fontsize=10)
     return figure
 

@@ -1,5 +1,6 @@
 """What MLflow is told of a search, with a store that is there, that is away, or that a killed driver left."""
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from orchestration.search.records import Record, TakeOver, save_record, trial_fo
 from orchestration.search.report import outcome, table
 from orchestration.search.space import read_space
 from orchestration.search.trials import Job
+from pipelines.tune import _report
 from preprocessing.errors import UserError
 from tests.pipelines.test_evaluation import make_checkpoint
 from tests.training.fake_shards import make_shards
@@ -128,7 +130,9 @@ def test_a_run_that_is_not_closed_is_tried_again_and_told(
     assert [metric.step for metric in history] == [1, 2, 3]
 
 
-def test_the_epoch_that_is_reported_is_the_one_whose_weights_are_kept(tmp_path: Path) -> None:
+def test_the_epoch_that_is_reported_is_the_one_whose_weights_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Of equal accuracies that with the lower loss; where the search looks at another number, both are known."""
     record = trial(tmp_path, 0, 0.9)
     numbers = [(0.8, 0.9), (0.9, 0.7), (0.9, 0.6), (0.9, 0.6), (0.5, 0.2)]
@@ -142,6 +146,11 @@ def test_the_epoch_that_is_reported_is_the_one_whose_weights_are_kept(tmp_path: 
     assert by_loss is not None
     assert (by_top1.row["epoch"], by_top1.kept["epoch"]) == (3, 3)
     assert (by_loss.row["epoch"], by_loss.kept["epoch"]) == (5, 3)
+    for metric, told in (("val_loss", True), ("val_top1", False)):
+        searched = replace(job(tmp_path), base=replace(BASE, tune=replace(TUNE, metric=metric)))  # type: ignore[arg-type]
+        assert _report(searched, [record], "sqlite:///mlflow.db") == 0
+        said = "its best.pt holds epoch 3, the best in val_top1, with val_loss 0.6\n" in capsys.readouterr().out
+        assert said is told
     best: Any = None  # as training.loop does
     for row in record.rows:
         best = row if best is None or rank(row) > rank(best) else best
@@ -216,6 +225,8 @@ def test_a_search_is_drawn_and_told_whatever_came_of_it(tmp_path: Path) -> None:
     states = ["finished", "stopped", "failed", "finished"]
     records = [trial(tmp_path, number, 0.3 * number, state) for number, state in enumerate(states)]
     records[3].takeovers.append(TakeOver(epoch=2, donor=0, values={"optim.lr": 0.1, "model.head": "bert"}))
+    for row in records[1].rows:
+        row["val_loss"] = math.nan
     empty = Record(number=4, values=records[0].values, seed=4, state="failed", reason="no memory")
     for tune in (TUNE, replace(TUNE, metric="val_loss")):
         for chosen in ([empty], [*records, empty]):

@@ -17,6 +17,7 @@ import ray
 
 from orchestration.search import run, trials
 from orchestration.search.planner import Leg
+from orchestration.search.population import Exchange
 from orchestration.search.records import Record, trial_folder
 from orchestration.search.run import Resources, room, search
 from orchestration.search.space import read_space
@@ -80,6 +81,15 @@ def test_what_does_not_fit_is_refused(workers: int, gpus: int, resources: dict[s
         room(replace(BASE, workers=workers), Resources(**resources), Cluster(2, gpus, True))
 
 
+def test_weights_that_are_not_there_are_missed_in_words(tmp_path: Path) -> None:
+    job = Job(base=BASE, output=str(tmp_path), cpus_per_worker=1.0, where="r.toml")
+    rows = [{"epoch": 1, "val_top1": 0.5, "order": 0, "generation": 0}]
+    taker, donor = (Record(number=n, values={"optim.lr": 1e-3}, seed=n, rows=rows, settled=1) for n in range(2))
+    words = r"0001: trial 0 should go on from the state of trial 1 after epoch 1, but there is none. Put the file back"
+    with pytest.raises(UserError, match=words):
+        run._exchange(job)(Exchange(taker, donor, {"optim.lr": 1e-3}))
+
+
 def formula(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: Callable[[Event], None]) -> None:
     """In place of a training: the later a trial, the worse. It ends slowly, as one with much to write does."""
     try:
@@ -140,6 +150,7 @@ def test_a_group_of_workers_that_is_stopped_makes_room(ray_cluster: Any, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_trials_that_are_groups_of_workers_take_over_as_well(ray_cluster: Any, tmp_path: Path) -> None:
     shards = make_set(make_rows(tmp_path / "videos", [6] * 12), tmp_path / "rgb", FrameRecipe(resize="none"))
     data = DataRecipe(shards=shards.uri, clip_length=4, crop_size=32)
