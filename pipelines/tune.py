@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import tyro
 
 from orchestration.cluster import check_workers
+from orchestration.holding import held
 from orchestration.options import run
 from orchestration.progress import ProgressLine
 from preprocessing import storage
@@ -82,7 +83,7 @@ def main(config: TuneConfig) -> int:
     records.check_same(output, description)
     store = tracking.choose_store(config.tracking_uri, output)
     storage.check_writable(output)
-    with records.held(output):
+    with held(output, "tune"):
         tags = {**tracking.code_version("tune"), "shards_digest": shards.digest, "run_folder": output}
         parent = tracking.open_run(output, store, config.experiment, tags)
         with tracking.running(parent):

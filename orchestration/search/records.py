@@ -5,11 +5,9 @@ A trial's file is written whole after every epoch, together with the decision th
 """
 
 import dataclasses
-import fcntl
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,7 +17,6 @@ from preprocessing.errors import UserError
 from training.files import rank
 
 SEARCH_FILE, TRIAL_FILE, TRIALS = "search.json", "trial.json", "trials"
-_LOCK = ".lock"
 _FAR = 1e30
 """Finite, since the stopping rules interpolate between scores."""
 
@@ -193,21 +190,3 @@ def check_same(output: str, about: Mapping[str, Any]) -> None:
             f"{output}: holds another search (there != here): {'; '.join(found)}. Choose another output folder, or go "
             "back to its settings."
         )
-
-
-@contextmanager
-def held(output: str) -> Iterator[None]:
-    """Keep a local folder for this process: two searches in one would write each other's trials.
-
-    Raises:
-        UserError: If another process works there.
-    """
-    if not storage.is_local(output):
-        yield
-        return
-    with open(storage.join(output, _LOCK), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"{output}: another kinebert tune works here. Wait for its end, or end it.") from None
-        yield
