@@ -19,7 +19,7 @@ import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from orchestration.workers import WorkerPlan, plan_when_there_is_room, plan_workers
+from orchestration.workers import WorkerPlan, free_room, plan_when_there_is_room, plan_workers, remember_room
 from preprocessing import storage
 from preprocessing.errors import UserError
 from preprocessing.shardset import ShardSet
@@ -154,6 +154,7 @@ def _fit_once(plan: WorkerPlan, output: str, listener: "_Listener", pause_after:
     ear: Any = ray.remote(num_cpus=0)(_Ear).options(**_cluster.beside_us()).remote()
     resources = {"CPU": cpus, **({"GPU": 1.0} if use_gpu else {})}
     scratch = storage.join(output, _RAY_FOLDER)
+    free_room(scratch)
     loop: Any = _worker
     trainer = TorchTrainer(
         loop,
@@ -302,6 +303,8 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
     if rank == 0:
         ear.speaks.remote(ray.get_runtime_context().current_actor)
     try:
+        if rank == 0:
+            remember_room(storage.join(config["output"], _RAY_FOLDER))
         worker = WorkerContext(
             rank=rank, world_size=context.get_world_size(), device=device, num_threads=config["threads"]
         )

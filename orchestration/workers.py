@@ -3,19 +3,24 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from orchestration import cluster
 
 # isort: split
+import ray
 import torch
+from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
 
+from preprocessing import storage
 from preprocessing.errors import UserError
 from training.recipe import TrainRecipe
 
 ROOM_WAIT_S = 1800.0
 """Seconds that a training whose nodes were lost waits for others."""
 _POLL_S = 5.0
+_ROOM_FILE = "room.txt"
 
 
 @dataclass(frozen=True)
@@ -102,3 +107,22 @@ def check_device(recipe: TrainRecipe, device: str) -> None:
             f"--device cuda: this machine has {gpus} GPUs that torch can use, the training wants {least}. Leave "
             "--device out, or ask for fewer workers."
         )
+
+
+def remember_room(folder: str) -> None:
+    """Write down, in a worker of Ray Train, which placement group holds it."""
+    group = get_current_placement_group()
+    if group is not None:
+        storage.make_folder(folder)
+        storage.write_bytes(storage.join(folder, _ROOM_FILE), group.id.hex().encode())
+
+
+def free_room(folder: str) -> None:
+    """Give back what the workers of a program hold that was killed: without a dashboard Ray Train does not."""
+    uri = storage.join(folder, _ROOM_FILE)
+    if not storage.exists(uri):
+        return
+    group = PlacementGroup(ray.PlacementGroupID.from_hex(storage.read_bytes(uri).decode()))
+    with suppress(ray.exceptions.RayError, RuntimeError):  # the group may be of a cluster that is gone
+        remove_placement_group(group)
+    storage.delete_file(uri)

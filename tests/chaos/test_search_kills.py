@@ -101,8 +101,10 @@ def test_a_killed_driver(start: Start, tmp_path: Path, scheduler: str, epochs: i
     assert "Traceback" not in second.errors()
 
 
-def test_a_killed_trial_goes_on(start: Start, tmp_path: Path) -> None:
-    sets = ("tune.trials=2", "tune.concurrent=1", "epochs=40")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_trial_goes_on(start: Start, tmp_path: Path, workers: int) -> None:
+    """Also one with workers of its own, which hold the whole machine: they are let go before the trial goes on."""
+    sets = ("tune.trials=2", "tune.concurrent=1", "epochs=40", f"workers={workers}")
     undisturbed = start("whole", "none", *sets)
     assert undisturbed.wait(600) == 0, undisturbed.errors()
     program = start("worker", "none", *sets)
