@@ -86,7 +86,6 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(folder),
         "KINEBERT_TEST": mark,
-        "KINEBERT_TEST_HEAD": f"127.0.0.1:{port}",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
@@ -216,20 +215,10 @@ def test_a_wrong_token_is_said_in_one_line(kinebert: Submit, cluster: Cluster) -
 
 
 def test_the_commands_of_the_page(cluster: Cluster, tmp_path: Path) -> None:
-    """A second node joins; jobs are submitted, followed, listed. The fixture runs the line of the head."""
+    """Jobs are submitted, followed, listed. The fixture runs the line of the head; that of other nodes is run below."""
     _, env = cluster
     if env["RAY_AUTH_MODE"] != "token":
         pytest.skip("once is enough")
-    head = env["KINEBERT_TEST_HEAD"]
-    join = [word.replace("head:6379", head) for word in JOIN[1:]]
-    join += ["--node-ip-address=127.0.0.1", "--num-cpus=1", "--object-store-memory=100000000"]
-    several = {**env, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}  # or no node may join one of the loopback interface
-    for command in (["-m", "ray.scripts.scripts", *join], ["-c", CPUS, head]):
-        done = subprocess.run(
-            [sys.executable, *command], env=several, cwd=tmp_path, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert "cpus 3.0" in done.stdout
     make_set(make_rows(tmp_path / "videos", [5] * 6), tmp_path / "set", FrameRecipe(resize="none"))
     (tmp_path / "rgb.toml").write_text(
         f'batch_size = 2\nmicro_batch = 1\nepochs = 1\n[data]\nshards = "{tmp_path}/set"\n'
@@ -259,3 +248,25 @@ def test_the_commands_of_the_page(cluster: Cluster, tmp_path: Path) -> None:
     assert "running already" in third
     assert "top-1" in scored
     assert "train-" in listed
+
+
+def test_a_second_node_joins_by_the_line_of_the_page(tmp_path: Path) -> None:
+    """Ray joins no cluster of the loopback interface: this one can be reached for seconds, by who has the token."""
+    mark, port, temp = uuid.uuid4().hex, free_port(), tempfile.mkdtemp(prefix="kbt-", dir="/tmp")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTHONPATH"))}
+    env |= {"HOME": str(tmp_path), "KINEBERT_TEST": mark, "RAY_USAGE_STATS_ENABLED": "0"}
+    env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
+    small = ["--object-store-memory=100000000"]
+    ports = [f"--port={port}", f"--dashboard-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
+    head = [*HEAD[1:], *ports, "--dashboard-host=127.0.0.1", "--num-cpus=2", f"--temp-dir={temp}", *small]
+    join = [word.replace("head:6379", f"127.0.0.1:{port}") for word in JOIN[1:]]
+    ray = ["-m", "ray.scripts.scripts"]
+    try:
+        for command in ([*ray, *head], [*ray, *join, "--num-cpus=1", *small], ["-c", CPUS, f"127.0.0.1:{port}"]):
+            line = [sys.executable, *command]
+            done = subprocess.run(line, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert "cpus 3.0" in done.stdout
+    finally:
+        end_all(mark)
+        shutil.rmtree(temp, ignore_errors=True)
