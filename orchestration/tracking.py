@@ -261,12 +261,7 @@ class Tracker:
 
     def end(self, status: str) -> bool:
         """Send the rest and close the run as FINISHED, FAILED or KILLED; return whether all of that was done."""
-        for pause_s in (0.0, 2.0, 5.0):
-            time.sleep(pause_s)
-            if sent := self.flush():
-                break
-        else:
-            print(f"MLflow stayed out of reach: {len(self._waiting)} numbers of the run are lost.", file=sys.stderr)
+        sent = self.deliver()
         try:
             self._client.set_terminated(self.address.run_id, status)
         except Exception as error:  # nothing is left to do for a run whose store is gone

@@ -49,11 +49,11 @@ def plan_workers(
     """
     found = cluster.present()
     use_gpu = device == "cuda" or (device == "auto" and found.num_gpus > 0)
-    free = cluster.free_cpus() if free_only else math.inf
+    nodes, free = cluster.nodes(), cluster.free_cpus() if free_only else math.inf
     plans = []
     for num in recipe.sizes():
         cpus = cpus_per_worker or (float(max(1, found.num_cpus // num)) if found.private else 1.0)
-        if num <= sum(node.room(cpus, use_gpu) for node in cluster.nodes()):
+        if num <= sum(node.room(cpus, use_gpu) for node in nodes):
             plans.append(WorkerPlan(recipe.on(num), cpus, use_gpu))
     if plans:
         return next((plan for plan in plans if plan.recipe.workers * plan.cpus <= free), plans[0])
@@ -65,7 +65,7 @@ def plan_workers(
             "workers" + (", or --device cpu." if not found.num_gpus else ".")
         )
     cpus = cpus_per_worker or 1.0
-    largest = max((node.cpus for node in cluster.nodes()), default=0.0)
+    largest = max((node.cpus for node in nodes), default=0.0)
     raise UserError(
         f"workers = {least} with {cpus:g} CPUs each need {least * cpus:g}, the cluster has {found.num_cpus}, and "
         f"{largest:g} on its largest node. Ask for fewer workers, or fewer CPUs for each."
