@@ -14,7 +14,7 @@ import pytest
 
 from preprocessing.recipe import FrameRecipe
 from tests.chaos.processes import Program
-from tests.sets import make_rows, make_set
+from tests.sets import make_rows, make_set, small_recipe
 from training.evaluate import read_scores
 from training.state import load_state
 
@@ -25,20 +25,11 @@ if not Path("/proc/self/environ").exists():
 
 Start = Callable[..., Program]
 EPOCHS = 12
-RECIPE = """
-batch_size = 4
-micro_batch = 2
-epochs = {epochs}
+RECIPE = f"""
 save_every_s = 0
 amp = "fp64"
 hang_after_s = 60
-[data]
-shards = "{shards}"
-clip_length = 4
-crop_size = 32
-[model]
-backbone = "resnet18"
-width = 0.125
+{small_recipe("{shards}", epochs=EPOCHS, head="bert")}
 dropout = 0.2
 [test]
 clips = "multi"
@@ -51,7 +42,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("chaos")
     make_set(make_rows(folder / "videos", [9] * 24), folder / "set", FrameRecipe(resize="none"))
     path = folder / "tiny.toml"
-    path.write_text(RECIPE.format(shards=folder / "set", epochs=EPOCHS))
+    path.write_text(RECIPE.format(shards=folder / "set"))
     return path
 
 

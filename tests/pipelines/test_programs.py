@@ -27,22 +27,12 @@ from pipelines import (
     verify,
 )
 from pipelines import cli as kinebert
-from tests.sets import make_videos
+from tests.sets import make_videos, small_recipe
 from training.evaluate import read_scores
 
 ROOT = Path(__file__).parents[2]
-RECIPE = """
-batch_size = 4
-micro_batch = 2
-epochs = 1
-[data]
-shards = "{shards}"
-clip_length = 4
-crop_size = 32
-[model]
-backbone = "resnet18"
-head = "bert"
-width = 0.125
+RECIPE = f"""
+{small_recipe("{shards}", epochs=1, head="bert")}
 [test]
 clips = "multi"
 crops = 10

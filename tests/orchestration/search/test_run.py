@@ -10,11 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.cluster import Cluster
-
-# isort: split
-import ray
-
+from orchestration.cluster import Cluster, free_cpus
 from orchestration.search import run, trials
 from orchestration.search.planner import Leg
 from orchestration.search.population import Exchange
@@ -123,18 +119,19 @@ def test_a_process_that_is_slow_to_let_go_of_a_trial(
     assert ("Ray gave it up" in capsys.readouterr().err) is (where == "impatient")
 
 
-def free_cpus() -> int:
-    return int(ray.available_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+def group_of_workers(folder: Path) -> TrainRecipe:
+    """A recipe of two workers, on a small set that is made for it."""
+    shards = make_set(make_rows(folder / "videos", [6] * 12), folder / "rgb", FrameRecipe(resize="none"))
+    data = DataRecipe(shards=shards.uri, clip_length=4, crop_size=32)
+    model = ModelRecipe(backbone="resnet18", head="tgap", width=0.125)
+    return replace(BASE, data=data, model=model, workers=2, batch_size=4)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_group_of_workers_that_is_stopped_makes_room(ray_cluster: Any, tmp_path: Path) -> None:
-    shards = make_set(make_rows(tmp_path / "videos", [6] * 12), tmp_path / "rgb", FrameRecipe(resize="none"))
-    data = DataRecipe(shards=shards.uri, clip_length=4, crop_size=32)
-    model = ModelRecipe(backbone="resnet18", head="tgap", width=0.125)
     tune = TuneRecipe(space={"optim.lr": {"grid": [1e-3, 0.3]}}, metric="val_loss", trials=3, concurrent=2, reduction=2)
-    base = replace(BASE, data=data, model=model, workers=2, batch_size=4, epochs=40, tune=tune)
+    base = replace(group_of_workers(tmp_path), epochs=40, tune=tune)
     job = Job(base=base, output=str(tmp_path), cpus_per_worker=1.0, where="r.toml")
     records = search(job, read_space(tune, base, "r.toml"), [], Resources(), lambda *_: None)
     stopped = [record for record in records if record.state == "stopped"]
@@ -152,10 +149,7 @@ def test_a_group_of_workers_that_is_stopped_makes_room(ray_cluster: Any, tmp_pat
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_trials_that_are_groups_of_workers_take_over_as_well(ray_cluster: Any, tmp_path: Path) -> None:
-    shards = make_set(make_rows(tmp_path / "videos", [6] * 12), tmp_path / "rgb", FrameRecipe(resize="none"))
-    data = DataRecipe(shards=shards.uri, clip_length=4, crop_size=32)
-    model = ModelRecipe(backbone="resnet18", head="tgap", width=0.125)
-    base = replace(BASE, data=data, model=model, workers=2, batch_size=4)
+    base = group_of_workers(tmp_path)
     output = tmp_path / "search"
     output.mkdir()
     job = Job(base=base, output=str(output), cpus_per_worker=1.0, where="r.toml")
