@@ -16,10 +16,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from orchestration.figures import FAINT, INK, style
-from preprocessing import storage
-from preprocessing.recipe import FrameRecipe
-from preprocessing.video import VideoFrames
+from kinebert.orchestration.figures import FAINT, INK, style
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.video import VideoFrames
 
 UInt8 = NDArray[np.uint8]
 _LEAST_WIDTH = 320

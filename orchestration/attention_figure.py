@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from orchestration.figures import COLOURS, FAINT, INK, style
-from preprocessing.contact_sheet import flow_to_colour
-from preprocessing.images import dequantize_flow
-from training.attention import ClipAttention, Layer, step_edges
+from kinebert.orchestration.figures import COLOURS, FAINT, INK, style
+from kinebert.preprocessing.contact_sheet import flow_to_colour
+from kinebert.preprocessing.images import dequantize_flow
+from kinebert.training.attention import ClipAttention, Layer, step_edges
 
 UInt8 = NDArray[np.uint8]
 MOST_CLIPS = 24

@@ -44,7 +44,7 @@ _prepare_private_cluster()
 import ray  # noqa: E402 - after the settings that its import reads
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
-from preprocessing.errors import ConfigError, UserError  # noqa: E402
+from kinebert.preprocessing.errors import ConfigError, UserError  # noqa: E402
 
 _STORE_BYTES = 256 * 2**20  # pixels never enter the object store
 _QUIET = logging.ERROR
@@ -115,7 +115,9 @@ def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
             ray.shutdown()
         return
     if _TOO_LATE:
-        raise RuntimeError("ray was imported before orchestration.cluster, which sets what Ray reads at its import")
+        raise RuntimeError(
+            "ray was imported before kinebert.orchestration.cluster, which sets what Ray reads at its import"
+        )
     with _own_folder() as folder:
         try:
             with _same_reaction_to_sigterm():

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration import cluster as _cluster  # first: it says what Ray reads at its import
+from kinebert.orchestration import cluster as _cluster  # first: it says what Ray reads at its import
 
 # isort: split
 import ray
@@ -19,18 +19,18 @@ import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from orchestration.workers import WorkerPlan, free_room, plan_when_there_is_room, plan_workers, remember_room
-from preprocessing import storage
-from preprocessing.errors import UserError
-from preprocessing.shardset import ShardSet
-from training.checkpoints import load_recognizer
-from training.collective import from_first
-from training.evaluate import VideoScores, evaluate
-from training.loop import TrainSummary, WorkerContext, train
-from training.memory import memory_explained, out_of_memory
-from training.progress import Event
-from training.recipe import TrainRecipe
-from training.watchdog import Standstill, Watchdog, who_is_stuck
+from kinebert.orchestration.workers import WorkerPlan, free_room, plan_when_there_is_room, plan_workers, remember_room
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.training.checkpoints import load_recognizer
+from kinebert.training.collective import from_first
+from kinebert.training.evaluate import VideoScores, evaluate
+from kinebert.training.loop import TrainSummary, WorkerContext, train
+from kinebert.training.memory import memory_explained, out_of_memory
+from kinebert.training.progress import Event
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.watchdog import Standstill, Watchdog, who_is_stuck
 
 MAX_RESTARTS = 3
 """Times that training goes on from its last saved state without getting any further than the time before."""
@@ -104,13 +104,13 @@ def fit(
     Args:
         recipe: Its shards must be given as an absolute path or URI that every node can read.
         output: Folder for the state and the best checkpoint, on storage that every node can write to.
-        hear: Called in this process with every event of :func:`training.loop.train`, in order.
+        hear: Called in this process with every event of :func:`kinebert.training.loop.train`, in order.
         cpus_per_worker: Logical CPUs that a worker holds; by default an equal share of a private cluster, else 1.
-        pause_after: Epochs after which to return, see :func:`training.loop.train`.
+        pause_after: Epochs after which to return, see :func:`kinebert.training.loop.train`.
         device: ``auto`` takes a GPU per worker where the cluster has some; or ``cpu``, ``cuda``.
 
     Raises:
-        UserError: If the training is refused, see :func:`training.loop.train`; or if workers hung or were killed more
+        UserError: If the training is refused, see :func:`.train`; or if workers hung or were killed more
             than MAX_RESTARTS times without any progress in between.
         RuntimeError: If they broke off in another way so many times.
     """

@@ -4,8 +4,8 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from preprocessing import storage
-from preprocessing.errors import UserError
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
 
 _LOCK = ".lock"
 

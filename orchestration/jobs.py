@@ -15,24 +15,24 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestration import cluster as _cluster  # first: it says what Ray reads at its import
+from kinebert.orchestration import cluster as _cluster  # first: it says what Ray reads at its import
 
 # isort: split
 import ray
 import ray.data
 
-from orchestration.placement import Placement, place
-from orchestration.progress import ProgressLine, duration
-from preprocessing import storage
-from preprocessing.errors import UserError
-from preprocessing.guard import sweep
-from preprocessing.manifest import ManifestRow
-from preprocessing.plan import PlannedShard, plan_shards
-from preprocessing.recipe import FlowRecipe
-from preprocessing.running import only_job
-from preprocessing.setfiles import DATASET_FILE, claim_output, finish_set, is_finished, read_dataset_file
-from preprocessing.shards import ShardSummary, VideoSummary
-from preprocessing.stages import BuildShard
+from kinebert.orchestration.placement import Placement, place
+from kinebert.orchestration.progress import ProgressLine, duration
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.guard import sweep
+from kinebert.preprocessing.manifest import ManifestRow
+from kinebert.preprocessing.plan import PlannedShard, plan_shards
+from kinebert.preprocessing.recipe import FlowRecipe
+from kinebert.preprocessing.running import only_job
+from kinebert.preprocessing.setfiles import DATASET_FILE, claim_output, finish_set, is_finished, read_dataset_file
+from kinebert.preprocessing.shards import ShardSummary, VideoSummary
+from kinebert.preprocessing.stages import BuildShard
 
 _POLL_S = 0.5
 

@@ -27,18 +27,18 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from orchestration.tracking import RunAddress, connect, explained
-from preprocessing import storage
-from preprocessing.errors import UserError
-from training.checkpoints import CheckpointInfo, load_recognizer
-from training.evaluate import file_digest, recipe_of
-from training.models import Recognizer
+from kinebert.orchestration.tracking import RunAddress, connect, explained
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.checkpoints import CheckpointInfo, load_recognizer
+from kinebert.training.evaluate import file_digest, recipe_of
+from kinebert.training.models import Recognizer
 
 NAME = "model"
 CHECKPOINT = "checkpoint.pt"
 LABELS = "labels.json"
 _PACKAGES = ("kinebert", "mlflow", "torch", "av", "opencv-contrib-python-headless", "pyarrow", "numpy")
-_LOADER = "orchestration.video_model"
+_LOADER = "kinebert.orchestration.video_model"
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import tyro
 
-from preprocessing.config import from_mapping, nested, read_toml
-from preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.config import from_mapping, nested, read_toml
+from kinebert.preprocessing.errors import ConfigError, UserError
 
 T = TypeVar("T")
 _ABOUT_CONFIG = "--config FILE reads a TOML recipe with the same names; options given here override it."

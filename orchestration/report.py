@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestration.figures import History, best_epoch, draw_confusion, draw_curves, draw_per_class, to_png
-from preprocessing import storage
-from preprocessing.config import flatten
-from training.analyze import class_table, most_confused
-from training.metrics import TOP, Metrics, measure
+from kinebert.orchestration.figures import History, best_epoch, draw_confusion, draw_curves, draw_per_class, to_png
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import flatten
+from kinebert.training.analyze import class_table, most_confused
+from kinebert.training.metrics import TOP, Metrics, measure
 
 REPORT_FILE = "report.md"
 MOST_PAIRS = 10
@@ -38,7 +38,7 @@ class StreamScores:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """The shard set's recipe."""
     scale: str = "logits"
-    """What the scores are, see :func:`training.metrics.confidences`."""
+    """What the scores are, see :func:`kinebert.training.metrics.confidences`."""
     interval: tuple[float, float] | None = None
     """Where top-1 lies with 95 % confidence, as shares; None where nobody asked."""
 
@@ -62,7 +62,7 @@ class ReportData:
     streams: Sequence[StreamScores]
     """In the order of the tables; the last one (the fused one) leads the per-class picture."""
     histories: Mapping[str, History] = field(default_factory=dict)
-    """Per trained stream one dictionary per epoch, see :data:`orchestration.figures.History`."""
+    """Per trained stream one dictionary per epoch, see :data:`kinebert.orchestration.figures.History`."""
     rejected: Sequence[Rejected] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     """Further lines at the top by name: split, views, command, commit."""

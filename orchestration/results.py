@@ -8,16 +8,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from orchestration.report import Rejected, ReportData, StreamScores, write_report
-from orchestration.tracking import Tracker, code_version
-from preprocessing import storage
-from preprocessing.errors import ConfigError
-from preprocessing.shardset import ShardSet
-from training.analyze import class_table
-from training.evaluate import VideoScores
-from training.metrics import TOP
-from training.recipe import TrainRecipe
-from training.significance import Interval, intervals, mean_over
+from kinebert.orchestration.report import Rejected, ReportData, StreamScores, write_report
+from kinebert.orchestration.tracking import Tracker, code_version
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.training.analyze import class_table
+from kinebert.training.evaluate import VideoScores
+from kinebert.training.metrics import TOP
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.significance import Interval, intervals, mean_over
 
 METRICS_FILE = "metrics.json"
 """Beside a table of scores: what was measured, and how."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestration import cluster as _cluster  # first: it says what Ray reads at its import
+from kinebert.orchestration import cluster as _cluster  # first: it says what Ray reads at its import
 
 # isort: split
 import numpy as np
@@ -18,15 +18,15 @@ import ray
 import torch
 from numpy.typing import NDArray
 
-from orchestration.workers import ROOM_WAIT_S
-from preprocessing.errors import UserError
-from preprocessing.shardset import ShardSet
-from training.checkpoints import check_shards, load_recognizer
-from training.data import Key
-from training.memory import LOWER_BATCH, memory_explained
-from training.protocol import ProtocolRecipe
-from training.recipe import DataRecipe
-from training.scorer import ScoreBatches, Scorer
+from kinebert.orchestration.workers import ROOM_WAIT_S
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.training.checkpoints import check_shards, load_recognizer
+from kinebert.training.data import Key
+from kinebert.training.memory import LOWER_BATCH, memory_explained
+from kinebert.training.protocol import ProtocolRecipe
+from kinebert.training.recipe import DataRecipe
+from kinebert.training.scorer import ScoreBatches, Scorer
 
 MAX_LOSSES = 3
 """Times that whoever does one piece of work may be lost."""

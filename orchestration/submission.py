@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from preprocessing.errors import ConfigError, UserError
+import kinebert
+from kinebert.preprocessing.errors import ConfigError, UserError
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("preprocessing", "training", "orchestration", "pipelines")
+PACKAGE = Path(kinebert.__file__).parent
 """All that a job needs of this project: the nodes have the packages of constraints.txt."""
 MAX_BYTES = 100 * 2**20
 """Ray's job server takes no larger upload."""
@@ -41,7 +41,7 @@ class Packed:
 
 @contextmanager
 def packed(args: Sequence[str], include: Sequence[str] = ()) -> Iterator[Packed]:
-    """Copy the project's packages, recipes among ``args`` and what is to be included into a temporary folder.
+    """Copy the package ``kinebert``, recipes among ``args`` and what is to be included into a temporary folder.
 
     Args:
         args: Of the program.
@@ -52,8 +52,7 @@ def packed(args: Sequence[str], include: Sequence[str] = ()) -> Iterator[Packed]
     """
     with tempfile.TemporaryDirectory(prefix="kinebert-job-") as name:
         folder = Path(name)
-        for package in PACKAGES:
-            shutil.copytree(ROOT / package, folder / package, ignore=_LEFT_OUT)
+        shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=_LEFT_OUT)  # links of a checkout are followed
         for path in map(Path, include):
             target = folder / path.name
             if not path.exists():
@@ -74,8 +73,9 @@ def _with_recipe(arg: str, folder: Path) -> str:
     path = Path(arg)
     if path.suffix != ".toml" or not path.is_file() or path.stat().st_size > _TOML_BYTES:
         return arg
-    if path.resolve().is_relative_to(ROOT / "pipelines"):
-        return path.resolve().relative_to(ROOT).as_posix()
+    shipped = (PACKAGE / "pipelines").resolve()
+    if path.resolve().is_relative_to(shipped):
+        return (Path(PACKAGE.name) / "pipelines" / path.resolve().relative_to(shipped)).as_posix()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]  # so that another content is another job
     target = folder / "submitted" / digest / path.name
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -215,7 +215,7 @@ class _Shown:
 
 def entrypoint(module: str, args: Sequence[str]) -> str:
     """Return the command that runs a program in a job."""
-    return shlex.join(["python", "-m", f"pipelines.{module}", *args])
+    return shlex.join(["python", "-m", f"kinebert.pipelines.{module}", *args])
 
 
 def _exit_status(details: Any) -> int:

@@ -27,9 +27,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from preprocessing import storage
-from preprocessing.errors import ConfigError, UserError
-from preprocessing.shardset import ShardSet
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.shardset import ShardSet
 
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # migrations of a fresh store are nobody's news

@@ -5,9 +5,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from preprocessing.storage import resolve_uri
-from training.metrics import probabilities
-from training.predict import Stream, predict_video
+from kinebert.preprocessing.storage import resolve_uri
+from kinebert.training.metrics import probabilities
+from kinebert.training.predict import Stream, predict_video
 
 
 class VideoModel:

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from orchestration import cluster
+from kinebert.orchestration import cluster
 
 # isort: split
 import ray
 import torch
 from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
 
-from preprocessing import storage
-from preprocessing.errors import UserError
-from training.recipe import TrainRecipe
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.recipe import TrainRecipe
 
 ROOM_WAIT_S = 1800.0
 """Seconds that a training whose nodes were lost waits for others."""
@@ -40,7 +40,7 @@ def plan_workers(
 
     Args:
         recipe: Says how many are wanted, and may say how few will do.
-        cpus_per_worker: As for :func:`orchestration.fit.fit`.
+        cpus_per_worker: As for :func:`kinebert.orchestration.fit.fit`.
         device: Likewise.
         free_only: Leave out what other programs hold; if that is too little for the fewest, it is taken for free.
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from orchestration.options import run
-from preprocessing.errors import ConfigError
-from preprocessing.shardset import ShardSet
-from preprocessing.storage import explained, resolve_uri, write_bytes
+from kinebert.orchestration.options import run
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.storage import explained, resolve_uri, write_bytes
 
 if TYPE_CHECKING:
-    from training.recipe import DataRecipe
+    from kinebert.training.recipe import DataRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +55,12 @@ def main(config: AttendConfig) -> int:
     output = resolve_uri(config.output or "attention.png")
     import torch  # slow imports, after the options are known to be right
 
-    from orchestration.attention_figure import MOST_CLIPS, draw_attention
-    from orchestration.figures import to_png
-    from pipelines.evaluate import choose_device
-    from training.attention import attend, check_attentive
-    from training.checkpoints import check_shards, load_recognizer
-    from training.evaluate import recipe_of
+    from kinebert.orchestration.attention_figure import MOST_CLIPS, draw_attention
+    from kinebert.orchestration.figures import to_png
+    from kinebert.pipelines.evaluate import choose_device
+    from kinebert.training.attention import attend, check_attentive
+    from kinebert.training.checkpoints import check_shards, load_recognizer
+    from kinebert.training.evaluate import recipe_of
 
     device = choose_device(config.device, torch.cuda.is_available())
     recognizer, info = load_recognizer(checkpoint)

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from orchestration.options import run
-from preprocessing.config import load_config
-from preprocessing.errors import ConfigError
-from preprocessing.shardset import ShardSet
-from preprocessing.storage import resolve_uri
-from training.recipe import TrainRecipe
+from kinebert.orchestration.options import run
+from kinebert.preprocessing.config import load_config
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.storage import resolve_uri
+from kinebert.training.recipe import TrainRecipe
 
 if TYPE_CHECKING:
-    from training.loader_bench import ClipCost, Delivery
+    from kinebert.training.loader_bench import ClipCost, Delivery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +59,8 @@ def main(config: BenchDataConfig) -> int:
     recipe = replace(recipe, data=replace(recipe.data, shards=resolve_uri(recipe.data.shards)))
     shards = ShardSet.open(recipe.data.shards)
     shards.select(recipe.data.split, recipe.data.train_part)
-    from orchestration.cluster import machine_cpus
-    from training import loader_bench  # torch, after the quick refusals
+    from kinebert.orchestration.cluster import machine_cpus
+    from kinebert.training import loader_bench  # torch, after the quick refusals
 
     cores = machine_cpus()
     numbers = sorted(set(config.loader_workers) or {0, cores, *(2**i for i in range(10) if 2**i <= cores)})

@@ -57,7 +57,7 @@ def main() -> int:
     if args[0] not in PROGRAMS:
         print(f"error: there is no program {args[0]!r}. There are: {', '.join(PROGRAMS)}.", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"pipelines.{PROGRAMS[args[0]][0]}")
+    module = importlib.import_module(f"kinebert.pipelines.{PROGRAMS[args[0]][0]}")
     try:
         status: int = module.cli(args[1:])
         sys.stdout.flush()

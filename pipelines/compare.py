@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from orchestration.options import run
-from preprocessing import storage
-from preprocessing.errors import ConfigError
-from preprocessing.storage import check_writable, join, resolve_uri
+from kinebert.orchestration.options import run
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.storage import check_writable, join, resolve_uri
 
 if TYPE_CHECKING:
-    from orchestration.comparing.recorded import Store
-    from orchestration.comparing.runs import Run
+    from kinebert.orchestration.comparing.recorded import Store
+    from kinebert.orchestration.comparing.runs import Run
 
 PAGE = "comparison.html"
 
@@ -56,8 +56,8 @@ def main(config: CompareConfig) -> int:
         raise ConfigError("give two or more runs, or --experiment NAME for all of one.")
     output = resolve_uri(config.output)
     check_writable(output)
-    from orchestration.comparing import page, pictures, tables, verdict  # slow imports
-    from orchestration.comparing.runs import choose_evaluations, name_apart
+    from kinebert.orchestration.comparing import page, pictures, tables, verdict  # slow imports
+    from kinebert.orchestration.comparing.runs import choose_evaluations, name_apart
 
     found, notes = _read(config)
     verdict.check_comparable(found)
@@ -78,7 +78,7 @@ def _read(config: CompareConfig) -> tuple[list["Run"], list[str]]:
     """Read the runs that are named, or all of the experiment."""
     from dataclasses import replace
 
-    from orchestration.comparing.runs import address_of, read_run
+    from kinebert.orchestration.comparing.runs import address_of, read_run
 
     if not config.runs:
         assert config.experiment is not None, "it was checked"
@@ -103,14 +103,14 @@ def _is_location(text: str) -> bool:
 
 
 def _store(config: CompareConfig) -> "Store":
-    from orchestration.tracking import choose_store
+    from kinebert.orchestration.tracking import choose_store
 
     is_said = bool(config.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"))
     return _open(choose_store(config.tracking_uri, "" if is_said else resolve_uri("runs/any")))
 
 
 def _open(tracking_uri: str) -> "Store":
-    from orchestration.comparing.recorded import Store
+    from kinebert.orchestration.comparing.recorded import Store
 
     return Store(tracking_uri)
 

@@ -11,11 +11,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestration.options import run
-from orchestration.progress import ProgressLine, duration
-from preprocessing.errors import ConfigError, UserError
-from preprocessing.storage import check_writable, is_local, resolve_uri
-from preprocessing.synthetic import DIRECTION_CLASSES, ORDER_CLASSES, SYNTHETIC_CLASSES, write_synthetic_videos
+from kinebert.orchestration.options import run
+from kinebert.orchestration.progress import ProgressLine, duration
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.storage import check_writable, is_local, resolve_uri
+from kinebert.preprocessing.synthetic import DIRECTION_CLASSES, ORDER_CLASSES, SYNTHETIC_CLASSES, write_synthetic_videos
 
 RECIPES = Path(__file__).parent / "recipes" / "demo"
 STREAMS = {
@@ -66,8 +66,8 @@ def main(config: DemoConfig) -> int:
     if not is_local(output):
         raise ConfigError(f"{output}: the demo works in a local folder.")
     check_writable(output)
-    from orchestration.cluster import cluster, machine_cpus  # slow imports
-    from pipelines import evaluate, extract_flow, extract_frames, fuse, index_videos, train
+    from kinebert.orchestration.cluster import cluster, machine_cpus  # slow imports
+    from kinebert.pipelines import evaluate, extract_flow, extract_frames, fuse, index_videos, train
 
     start, clock, folder = time.monotonic(), _Clock(), Path(output)
     print(f"the whole job on {machine_cpus()} cores, in {folder}")
@@ -112,7 +112,7 @@ def _generate(config: DemoConfig, folder: Path, clock: _Clock) -> None:
 
 def _verdict(folder: Path, store: str, clock: _Clock, seconds: float) -> int:
     """Print what was measured on the held-out videos, and whether it is what the demo is to show."""
-    from orchestration.tracking import page_command
+    from kinebert.orchestration.tracking import page_command
 
     found = {name: _accuracies(folder / "scores" / name / "scores.parquet") for name in STREAMS}
     print("\n== result: top-1 on the held-out videos, percent")
@@ -146,8 +146,8 @@ def _accuracies(scores_file: Path) -> tuple[float, float, float]:
     """Top-1 on all videos, on those of the direction classes, and on those of the order classes."""
     import numpy as np
 
-    from training.evaluate import read_scores
-    from training.metrics import measure
+    from kinebert.training.evaluate import read_scores
+    from kinebert.training.metrics import measure
 
     scores = read_scores(str(scores_file))
     names = np.array([scores.classes[label] for label in scores.labels])

@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from orchestration.options import run
-from preprocessing.config import from_mapping, read_toml
-from preprocessing.errors import ConfigError
+from kinebert.orchestration.options import run
+from kinebert.preprocessing.config import from_mapping, read_toml
+from kinebert.preprocessing.errors import ConfigError
 
 COUNT = (
     "the BERT papers' own count of the published network, as ptflops 0.5.2 makes it: multiply-adds of convolutions, "
@@ -75,8 +75,8 @@ class DescribeConfig:
 def main(config: DescribeConfig) -> int:
     """Print the sizes and return the exit status."""
     if config.paper_tables is not None:
-        from preprocessing.storage import explained
-        from training.models.paper_sizes import markdown
+        from kinebert.preprocessing.storage import explained
+        from kinebert.training.models.paper_sizes import markdown
 
         with explained(config.paper_tables, "write this table"):
             Path(config.paper_tables).write_text(markdown())
@@ -86,7 +86,7 @@ def main(config: DescribeConfig) -> int:
     if given and min(given) < 1:
         raise ConfigError("clips, crops and video_frames must be at least 1.")
     recipe = _recipe(config)
-    from training.models.sizes import sizes_of  # a slow import, after the options are known to be right
+    from kinebert.training.models.sizes import sizes_of  # a slow import, after the options are known to be right
 
     network = {
         **recipe.model.arguments(),
@@ -106,7 +106,7 @@ def main(config: DescribeConfig) -> int:
 
 def _recipe(config: DescribeConfig) -> "TrainRecipe":  # noqa: F821 - imported late
     """The recipe with the options over it."""
-    from training.recipe import TrainRecipe
+    from kinebert.training.recipe import TrainRecipe
 
     given = {
         "model.backbone": config.backbone,
@@ -123,7 +123,7 @@ def _recipe(config: DescribeConfig) -> "TrainRecipe":  # noqa: F821 - imported l
 
 
 def _protocol(config: DescribeConfig, recipe: "TrainRecipe") -> dict[str, int]:  # noqa: F821 - imported late
-    from preprocessing.sampling import eval_clips
+    from kinebert.preprocessing.sampling import eval_clips
 
     data, test, images = recipe.data, recipe.test, config.video_frames
     clips = config.clips or (test.clips if isinstance(test.clips, int) else 1)

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from orchestration.cluster import check_workers, machine_cpus
-from orchestration.options import run
-from orchestration.progress import ProgressLine
-from pipelines.views import ViewOptions
-from preprocessing.config import to_plain
-from preprocessing.errors import ConfigError
-from preprocessing.shardset import ShardSet
-from preprocessing.storage import check_writable, join, name_of, resolve_uri
+from kinebert.orchestration.cluster import check_workers, machine_cpus
+from kinebert.orchestration.options import run
+from kinebert.orchestration.progress import ProgressLine
+from kinebert.pipelines.views import ViewOptions
+from kinebert.preprocessing.config import to_plain
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.storage import check_writable, join, name_of, resolve_uri
 
 if TYPE_CHECKING:
     import torch
 
-    from training.evaluate import VideoScores, ViewScores
-    from training.models import Recognizer
-    from training.protocol import ProtocolRecipe
-    from training.recipe import DataRecipe, TrainRecipe
+    from kinebert.training.evaluate import VideoScores, ViewScores
+    from kinebert.training.models import Recognizer
+    from kinebert.training.protocol import ProtocolRecipe
+    from kinebert.training.recipe import DataRecipe, TrainRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def main(config: EvaluateConfig) -> int:
     for one, output in zip(trained, outputs, strict=True):
         tables[output] = _evaluate(one, output, config, device)
     if len(tables) > 1:
-        from orchestration import results
+        from kinebert.orchestration import results
 
         print("\n".join(results.split_lines(list(tables.values()))))
     tables_given = " ".join(shlex.quote(join(output, "scores.parquet")) for output in outputs)
@@ -119,8 +119,8 @@ def main(config: EvaluateConfig) -> int:
 
 
 def _open(uri: str, config: EvaluateConfig) -> _Trained:
-    from training.checkpoints import check_shards, load_recognizer
-    from training.evaluate import recipe_of
+    from kinebert.training.checkpoints import check_shards, load_recognizer
+    from kinebert.training.evaluate import recipe_of
 
     recognizer, info = load_recognizer(uri)
     recipe = recipe_of(uri, info)
@@ -135,10 +135,10 @@ def _open(uri: str, config: EvaluateConfig) -> _Trained:
 
 def _evaluate(one: _Trained, output: str, config: EvaluateConfig, device: "torch.device") -> "VideoScores":
     """Score, write, report and print one checkpoint."""
-    from orchestration import results, tracking
-    from training.evaluate import average, clip_level, write_scores
-    from training.kept_scores import forget
-    from training.views import write_views
+    from kinebert.orchestration import results, tracking
+    from kinebert.training.evaluate import average, clip_level, write_scores
+    from kinebert.training.kept_scores import forget
+    from kinebert.training.views import write_views
 
     name = one.result_name(config.part)
     address = tracking.RunAddress.load(one.folder)
@@ -179,12 +179,12 @@ def _score(one: _Trained, output: str, config: EvaluateConfig, device: "torch.de
     """Run the recognizer over every view, in this process or in workers, and go on if that was begun before."""
     from contextlib import nullcontext
 
-    from orchestration.scoring import ScoringJob, workers_for
-    from training.data import check_videos
-    from training.evaluate import file_digest, score_views
-    from training.kept_scores import keeping
-    from training.memory import LOWER_BATCH, memory_explained
-    from training.scorer import Scorer
+    from kinebert.orchestration.scoring import ScoringJob, workers_for
+    from kinebert.training.data import check_videos
+    from kinebert.training.evaluate import file_digest, score_views
+    from kinebert.training.kept_scores import keeping
+    from kinebert.training.memory import LOWER_BATCH, memory_explained
+    from kinebert.training.scorer import Scorer
 
     videos, notes = check_videos(one.shards, one.data, config.part)
     if config.workers > 1:

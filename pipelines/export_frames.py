@@ -10,12 +10,12 @@ from typing import Annotated
 
 import tyro
 
-from orchestration.options import run
-from orchestration.progress import ProgressLine
-from preprocessing.errors import ConfigError
-from preprocessing.export import export_frames
-from preprocessing.shardset import ShardSet
-from preprocessing.storage import check_writable, is_local, resolve_uri
+from kinebert.orchestration.options import run
+from kinebert.orchestration.progress import ProgressLine
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.export import export_frames
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.storage import check_writable, is_local, resolve_uri
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ ray job submit --working-dir . -- python pipelines/extract_flow.py --manifest /d
 
 import sys
 
-from orchestration.options import run
-from pipelines.extraction import FLOW_PRESETS, ExtractFlowConfig, extract
+from kinebert.orchestration.options import run
+from kinebert.pipelines.extraction import FLOW_PRESETS, ExtractFlowConfig, extract
 
 
 def cli(args: list[str]) -> int:

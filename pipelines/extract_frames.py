@@ -6,8 +6,8 @@ ray job submit --working-dir . -- python pipelines/extract_frames.py --manifest 
 
 import sys
 
-from orchestration.options import run
-from pipelines.extraction import ExtractFramesConfig, extract
+from kinebert.orchestration.options import run
+from kinebert.pipelines.extraction import ExtractFramesConfig, extract
 
 
 def cli(args: list[str]) -> int:

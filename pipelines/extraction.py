@@ -6,19 +6,19 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from orchestration.cluster import check_workers
-from orchestration.jobs import ExtractionResult, extract_set
-from orchestration.progress import duration
-from preprocessing.config import to_plain
-from preprocessing.errors import ConfigError
-from preprocessing.guard import Limits
-from preprocessing.manifest import read_manifest
-from preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe, describe_tvl1
-from preprocessing.setfiles import describe_flow
-from preprocessing.solving import FlowSolver
-from preprocessing.stages import BuildShard
-from preprocessing.storage import resolve_uri
-from preprocessing.tvl1 import PRESETS, Backend, TvL1Params
+from kinebert.orchestration.cluster import check_workers
+from kinebert.orchestration.jobs import ExtractionResult, extract_set
+from kinebert.orchestration.progress import duration
+from kinebert.preprocessing.config import to_plain
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.guard import Limits
+from kinebert.preprocessing.manifest import read_manifest
+from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe, describe_tvl1
+from kinebert.preprocessing.setfiles import describe_flow
+from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.stages import BuildShard
+from kinebert.preprocessing.storage import resolve_uri
+from kinebert.preprocessing.tvl1 import PRESETS, Backend, TvL1Params
 
 _ABOUT_PRESETS = (
     "Parameters of the solver; single ones, given here or in the recipe file, go over it. classic: OpenCV's defaults, "

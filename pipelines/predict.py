@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from orchestration.cluster import machine_cpus
-from orchestration.options import run
-from orchestration.progress import ProgressLine
-from pipelines.evaluate import choose_device
-from pipelines.views import ViewOptions
-from preprocessing import storage
-from preprocessing.datasets.listing import VideoFolder
-from preprocessing.errors import ConfigError, VideoError
-from preprocessing.probe import probe_video
-from preprocessing.solving import FlowSolver
-from preprocessing.storage import check_writable, join, resolve_uri
-from preprocessing.tvl1 import Backend
+from kinebert.orchestration.cluster import machine_cpus
+from kinebert.orchestration.options import run
+from kinebert.orchestration.progress import ProgressLine
+from kinebert.pipelines.evaluate import choose_device
+from kinebert.pipelines.views import ViewOptions
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.datasets.listing import VideoFolder
+from kinebert.preprocessing.errors import ConfigError, VideoError
+from kinebert.preprocessing.probe import probe_video
+from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.storage import check_writable, join, resolve_uri
+from kinebert.preprocessing.tvl1 import Backend
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from training.predict import Prediction, Stream
+    from kinebert.training.predict import Prediction, Stream
 
 
 _WRITE_EVERY_S = 30.0
@@ -80,7 +80,7 @@ def main(config: PredictConfig) -> int:
     videos, output = _named(config.videos), resolve_uri(config.output)
     import torch  # slow imports, after the options are known to be right
 
-    from training.predict import Stream, check_streams
+    from kinebert.training.predict import Stream, check_streams
 
     device = choose_device(config.device, torch.cuda.is_available())
     streams = [Stream.load(resolve_uri(path), config.over) for path in config.checkpoint]
@@ -106,8 +106,8 @@ def _look(
     name: str, path: str, here: str, streams: Sequence["Stream"], config: PredictConfig, device: "torch.device"
 ) -> dict[str, Any]:
     """Predict, print and annotate one video; return what is written of it."""
-    from training.memory import LOWER_BATCH, memory_explained
-    from training.predict import predict_video
+    from kinebert.training.memory import LOWER_BATCH, memory_explained
+    from kinebert.training.predict import predict_video
 
     line = ProgressLine()
     try:
@@ -194,7 +194,7 @@ def _plain(name: str, path: str, said: "Prediction", classes: Sequence[str], top
 
 def _best(scores_K: "NDArray[Any]", scale: str, classes: Sequence[str], top: int) -> list[dict[str, Any]]:
     """The best classes, best first, with their probability where the scores have one, else their score."""
-    from training.metrics import probabilities
+    from kinebert.training.metrics import probabilities
 
     values_K = probabilities(scores_K[None])[0] if scale == "logits" else scores_K
     key = "score" if scale == "sums" else "probability"
@@ -210,7 +210,7 @@ def _words(best: Sequence[dict[str, Any]]) -> str:
 
 
 def _annotate(path: str, target: str, row: dict[str, Any], said: "Prediction", fps: float) -> None:
-    from orchestration.annotate import Window, annotate_video
+    from kinebert.orchestration.annotate import Window, annotate_video
 
     windows = [
         Window(
@@ -227,7 +227,7 @@ def _annotate(path: str, target: str, row: dict[str, Any], said: "Prediction", f
 
 def _write(output: str, found: Sequence[dict[str, Any]], streams: Sequence["Stream"], config: PredictConfig) -> None:
     """Write the table and the JSON file."""
-    from preprocessing.config import to_plain
+    from kinebert.preprocessing.config import to_plain
 
     fused = {"method": config.method, "weights": config.weights} if len(streams) > 1 else {}
     about = [

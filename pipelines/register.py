@@ -9,9 +9,9 @@ from typing import Annotated
 
 import tyro
 
-from orchestration.options import run
-from preprocessing.errors import ConfigError
-from preprocessing.storage import name_of, resolve_uri
+from kinebert.orchestration.options import run
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.storage import name_of, resolve_uri
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,8 @@ def main(config: RegisterConfig) -> int:
     if not config.name or set(config.name) & set("/:'\""):
         raise ConfigError(f"--name {config.name!r}: a model's name is not empty and has no / : or quotes.")
     uri = resolve_uri(config.checkpoint)
-    from orchestration import models, tracking  # slow imports
-    from training.checkpoints import load_recognizer
+    from kinebert.orchestration import models, tracking  # slow imports
+    from kinebert.training.checkpoints import load_recognizer
 
     load_recognizer(uri)  # what is no checkpoint is told before MLflow is asked for anything
     folder = uri.rpartition("/")[0]

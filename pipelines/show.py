@@ -11,12 +11,12 @@ from typing import Annotated
 import cv2
 import tyro
 
-from orchestration.options import run
-from preprocessing.contact_sheet import contact_sheet
-from preprocessing.errors import ConfigError, UserError
-from preprocessing.setfiles import DATASET_FILE, describe_flow, read_dataset_file
-from preprocessing.shardset import ShardSet
-from preprocessing.storage import exists, explained, is_local, join, resolve_uri, write_bytes
+from kinebert.orchestration.options import run
+from kinebert.preprocessing.contact_sheet import contact_sheet
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.setfiles import DATASET_FILE, describe_flow, read_dataset_file
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.storage import exists, explained, is_local, join, resolve_uri, write_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,10 @@ from functools import partial
 
 import tyro
 
-from orchestration import submission
-from orchestration.options import run
-from pipelines.cli import PROGRAMS
-from preprocessing.errors import ConfigError
+from kinebert.orchestration import submission
+from kinebert.orchestration.options import run
+from kinebert.pipelines.cli import PROGRAMS
+from kinebert.preprocessing.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def _stop(jobs: submission.Jobs, job: str) -> str:
 
 def _commit() -> dict[str, str]:
     """The commit of this checkout, since the job's copy does not know it."""
-    from orchestration import tracking
+    from kinebert.orchestration import tracking
 
     return {tracking.COMMIT: tracking.code_version("submit")["mlflow.source.git.commit"]}
 

@@ -13,16 +13,16 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from orchestration.cluster import check_workers
-from orchestration.holding import held
-from orchestration.options import run
-from orchestration.progress import ProgressLine, duration
-from preprocessing import storage
-from preprocessing.config import flatten, load_config, to_plain, to_toml
-from preprocessing.shardset import ShardSet
-from preprocessing.storage import resolve_uri
-from training.progress import Event
-from training.recipe import ProtocolRecipe, TrainRecipe
+from kinebert.orchestration.cluster import check_workers
+from kinebert.orchestration.holding import held
+from kinebert.orchestration.options import run
+from kinebert.orchestration.progress import ProgressLine, duration
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import flatten, load_config, to_plain, to_toml
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.storage import resolve_uri
+from kinebert.training.progress import Event
+from kinebert.training.recipe import ProtocolRecipe, TrainRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +60,10 @@ def main(config: TrainConfig) -> int:
     output = resolve_uri(config.output or f"runs/{Path(config.recipe).stem}")
     check_workers(recipe.workers, "workers")
     shards = ShardSet.open(recipe.data.shards)
-    from orchestration import tracking  # slow imports, after the quick refusals
-    from orchestration.workers import check_device
-    from training.initial import pinned
-    from training.preflight import check_training
+    from kinebert.orchestration import tracking  # slow imports, after the quick refusals
+    from kinebert.orchestration.workers import check_device
+    from kinebert.training.initial import pinned
+    from kinebert.training.preflight import check_training
 
     recipe = pinned(recipe)
     check_device(recipe, config.device)
@@ -84,7 +84,7 @@ def _train(
     output: str,
 ) -> int:
     """Train what was checked, report, and return the exit status."""
-    from orchestration import fit, results, tracking
+    from kinebert.orchestration import fit, results, tracking
 
     with tracking.running(tracker):
         tracker.params(flatten(to_plain(recipe)))
@@ -117,7 +117,7 @@ def _open_run(
     config: TrainConfig, store: str, output: str, shards: ShardSet, recipe: TrainRecipe
 ) -> "tracking.Tracker":  # noqa: F821 - imported late
     """Go on with the MLflow run of ``output``, or start one."""
-    from orchestration import results, tracking
+    from kinebert.orchestration import results, tracking
 
     tags = results.training_tags("train", recipe, shards, output)
     return tracking.open_run(output, store, config.experiment, tags)
@@ -131,7 +131,7 @@ def _record(
     facts: dict[str, str],
 ) -> str:
     """Keep what a training came to, in its folder and in MLflow, and return the report's location."""
-    from orchestration import models, results
+    from kinebert.orchestration import models, results
 
     results.save_history(output, result.summary.history)
     if tracker.flush():  # else its store is gone, and what waits is all there is to send
@@ -208,7 +208,7 @@ class _Hearing:
         )
 
     def _epoch(self, event: Event) -> None:
-        from orchestration.results import epoch_metrics
+        from kinebert.orchestration.results import epoch_metrics
 
         self._tracker.metrics(epoch_metrics(event), event["epoch"])
         self._line.close(

@@ -14,17 +14,17 @@ from typing import Annotated, Any
 
 import tyro
 
-from orchestration.cluster import check_workers
-from orchestration.holding import held
-from orchestration.options import run
-from orchestration.progress import ProgressLine
-from preprocessing import storage
-from preprocessing.config import flatten, load_config, to_plain
-from preprocessing.errors import ConfigError
-from preprocessing.shardset import ShardSet
-from preprocessing.storage import resolve_uri
-from training.recipe import TrainRecipe
-from training.tune_recipe import TuneRecipe
+from kinebert.orchestration.cluster import check_workers
+from kinebert.orchestration.holding import held
+from kinebert.orchestration.options import run
+from kinebert.orchestration.progress import ProgressLine
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import flatten, load_config, to_plain
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.storage import resolve_uri
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.tune_recipe import TuneRecipe
 
 _SHOWN = 10
 
@@ -57,7 +57,7 @@ class TuneConfig:
 
 def main(config: TuneConfig) -> int:
     """Check everything that can be checked, search, report, and return the exit status."""
-    from orchestration.search.space import read_space
+    from kinebert.orchestration.search.space import read_space
 
     base = load_config(TrainRecipe, config.recipe, list(chain.from_iterable(config.overrides)))
     if base.tune is None:
@@ -70,10 +70,10 @@ def main(config: TuneConfig) -> int:
         if (value := getattr(config, name)) is not None and value < 0:
             raise ConfigError(f"{name} must not be negative, got {value}.")
     shards = ShardSet.open(base.data.shards)
-    from orchestration import tracking  # slow imports, after the quick refusals
-    from orchestration.search import records, run, trials
-    from orchestration.search.checks import about, check_trials
-    from training.initial import pinned
+    from kinebert.orchestration import tracking  # slow imports, after the quick refusals
+    from kinebert.orchestration.search import records, run, trials
+    from kinebert.orchestration.search.checks import about, check_trials
+    from kinebert.training.initial import pinned
 
     base = pinned(base)
     job = trials.Job(base=base, output=output, cpus_per_worker=1.0, where=config.recipe)
@@ -97,8 +97,8 @@ def main(config: TuneConfig) -> int:
 
 def _search(job: Any, space: Any, shards: ShardSet, parent: Any, resources: Any) -> list[Any]:
     """Search, keep MLflow up to date, and leave pictures; return all trials."""
-    from orchestration.search import keeping, recording, records, run
-    from orchestration.search.report import files
+    from kinebert.orchestration.search import keeping, recording, records, run
+    from kinebert.orchestration.search.report import files
 
     known = records.load_records(job.output)
     recorder = recording.Recorder(parent, job, shards, known)
@@ -148,7 +148,7 @@ class _Shown:
 
     def changed(self, record: Any, live: bool) -> None:
         """Take note of a trial's news."""
-        from orchestration.search.report import outcome
+        from kinebert.orchestration.search.report import outcome
 
         self._by_number[record.number] = record
         (self._live.add if live else self._live.discard)(record.number)
@@ -164,9 +164,9 @@ class _Shown:
 
 def _report(job: Any, found: Sequence[Any], store: str) -> int:
     """Print the best trials and what to do next; return the exit status."""
-    from orchestration import tracking
-    from orchestration.search import keeping, recording
-    from orchestration.search.report import table
+    from kinebert.orchestration import tracking
+    from kinebert.orchestration.search import keeping, recording
+    from kinebert.orchestration.search.report import table
 
     best = recording.winner(found, job.base.tune, job.output)
     print("\n".join(table(found, job.base.tune, _SHOWN)))

@@ -10,12 +10,12 @@ from typing import Annotated
 
 import tyro
 
-from orchestration.cluster import machine_cpus
-from orchestration.options import run
-from orchestration.progress import ProgressLine
-from preprocessing.setfiles import describe_flow, read_dataset_file
-from preprocessing.storage import resolve_uri
-from preprocessing.verify import verify_set
+from kinebert.orchestration.cluster import machine_cpus
+from kinebert.orchestration.options import run
+from kinebert.orchestration.progress import ProgressLine
+from kinebert.preprocessing.setfiles import describe_flow, read_dataset_file
+from kinebert.preprocessing.storage import resolve_uri
+from kinebert.preprocessing.verify import verify_set
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from preprocessing.errors import ConfigError
-from preprocessing.sampling import Clips
-from training.protocol import ProtocolRecipe
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.sampling import Clips
+from kinebert.training.protocol import ProtocolRecipe
 
 _WORDS = ("single", "multi", "eccv2020")
 

@@ -12,8 +12,8 @@ from typing import Annotated
 
 import tyro
 
-from orchestration.options import run
-from preprocessing.storage import explained, resolve_uri
+from kinebert.orchestration.options import run
+from kinebert.preprocessing.storage import explained, resolve_uri
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +54,9 @@ def main(config: WeightsConfig) -> int:
     """Print the list or the report and return the exit status."""
     if config.check is not None:
         return _check(config, config.check)
-    from training.models import known as about
-    from training.models.keys import layouts
-    from training.models.registry import find
+    from kinebert.training.models import known as about
+    from kinebert.training.models.keys import layouts
+    from kinebert.training.models.registry import find
 
     known = {layout.name: layout for layout in layouts()}
     chosen = [find(known, config.layout, "layout of weights")] if config.layout else list(known.values())
@@ -75,9 +75,9 @@ def main(config: WeightsConfig) -> int:
 def _check(config: WeightsConfig, file: str) -> int:
     import torch
 
-    from training.models import build_recognizer
-    from training.models.known import identify
-    from training.models.published import check_published
+    from kinebert.training.models import build_recognizer
+    from kinebert.training.models.known import identify
+    from kinebert.training.models.published import check_published
 
     uri = resolve_uri(file)
     if config.backbone is None:

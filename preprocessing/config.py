@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from preprocessing.errors import ConfigError
+from kinebert.preprocessing.errors import ConfigError
 
 T = TypeVar("T")
 

@@ -4,10 +4,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from preprocessing import storage
-from preprocessing.errors import UserError
-from preprocessing.schema import SEGMENT_LENGTH
-from preprocessing.shardset import ShardSet, VideoEntry
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.schema import SEGMENT_LENGTH
+from kinebert.preprocessing.shardset import ShardSet, VideoEntry
 
 PATTERNS = {"rgb": ("img_{:05d}.jpg",), "pose": ("img_{:05d}.jpg",), "flow": ("flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg")}
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from preprocessing import storage
-from preprocessing.errors import ConfigError
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import ConfigError
 
 MAX_ATTEMPTS = 3
 """Deaths of its worker after which a video is given up."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, fields
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from preprocessing.errors import UserError
-from preprocessing.schema import MANIFEST
-from preprocessing.storage import exists, explained, is_folder, open_input, whole_file
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.schema import MANIFEST
+from kinebert.preprocessing.storage import exists, explained, is_folder, open_input, whole_file
 
 _NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 

@@ -4,9 +4,9 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preprocessing.config import digest
-from preprocessing.errors import ConfigError
-from preprocessing.manifest import ManifestRow
+from kinebert.preprocessing.config import digest
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.manifest import ManifestRow
 
 _UNKNOWN_FPS, _BYTES_PER_S = 25.0, 100_000.0
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from preprocessing.config import differences, digest, to_plain
-from preprocessing.errors import ConfigError
-from preprocessing.schema import FORMAT_VERSION
-from preprocessing.tvl1 import PRESETS, TvL1Params
-from preprocessing.tvl1.pyramid import MIN_SIDE
+from kinebert.preprocessing.config import differences, digest, to_plain
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.schema import FORMAT_VERSION
+from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params
+from kinebert.preprocessing.tvl1.pyramid import MIN_SIDE
 
 _IDLE = {
     "fixed": {"short_side", "square_pixels"},

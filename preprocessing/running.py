@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from preprocessing import storage
-from preprocessing.errors import UserError
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
 
 RUNNING_FILE = ".running.json"
 _BEAT_S, _DEAD_AFTER_S = 20.0, 120.0

@@ -7,14 +7,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from preprocessing import storage
-from preprocessing.config import differences, digest
-from preprocessing.errors import ConfigError, UserError
-from preprocessing.manifest import ManifestRow
-from preprocessing.plan import PlannedShard
-from preprocessing.recipe import FlowRecipe, FrameRecipe, preset_of
-from preprocessing.schema import FORMAT_VERSION, INDEX
-from preprocessing.shards import ShardSummary, VideoSummary
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import differences, digest
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.manifest import ManifestRow
+from kinebert.preprocessing.plan import PlannedShard
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, preset_of
+from kinebert.preprocessing.schema import FORMAT_VERSION, INDEX
+from kinebert.preprocessing.shards import ShardSummary, VideoSummary
 
 CLAIM, INDEX_FILE, DATASET_FILE = ".claim.json", "index.parquet", "dataset.json"
 

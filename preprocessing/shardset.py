@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from preprocessing import storage
-from preprocessing.errors import ConfigError, UserError
-from preprocessing.images import decode_flow, decode_frames
-from preprocessing.schema import SEGMENT_LENGTH
-from preprocessing.setfiles import INDEX_FILE, read_dataset_file
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.images import decode_flow, decode_frames
+from kinebert.preprocessing.schema import SEGMENT_LENGTH
+from kinebert.preprocessing.setfiles import INDEX_FILE, read_dataset_file
 
 UInt8 = NDArray[np.uint8]
 _OPEN_SHARDS = 64

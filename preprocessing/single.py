@@ -7,17 +7,17 @@ disk, not in memory, however long the video is.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from preprocessing import storage
-from preprocessing.config import from_mapping
-from preprocessing.errors import UserError
-from preprocessing.extract import extract_video
-from preprocessing.plan import PlannedShard, PlannedVideo
-from preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe
-from preprocessing.schema import FORMAT_VERSION
-from preprocessing.shards import file_digest, open_shard
-from preprocessing.shardset import ShardSet, VideoEntry
-from preprocessing.solving import FlowSolver
-from preprocessing.video import VideoFrames
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import from_mapping
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.extract import extract_video
+from kinebert.preprocessing.plan import PlannedShard, PlannedVideo
+from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe
+from kinebert.preprocessing.schema import FORMAT_VERSION
+from kinebert.preprocessing.shards import file_digest, open_shard
+from kinebert.preprocessing.shardset import ShardSet, VideoEntry
+from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.video import VideoFrames
 
 _SHARD = "shard-00000-of-00001.parquet"
 

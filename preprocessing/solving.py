@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.errors import UserError
-from preprocessing.tvl1 import Backend, TvL1Params, choose_backend, tvl1_flow
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.tvl1 import Backend, TvL1Params, choose_backend, tvl1_flow
 
 _ORDINARY_PIXELS = 340 * 256
 _COMPILING_S = 180.0

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from preprocessing.errors import ConfigError
+from kinebert.preprocessing.errors import ConfigError
 
 _SWEEPS = 20
 """Most passes of improvement; two or three are enough in practice."""

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 
 import cv2
 
-from preprocessing import storage
-from preprocessing.errors import UserError, VideoError
-from preprocessing.extract import OpenVideo, Spool, extract_video
-from preprocessing.guard import Attempts, Limits, Watchdog, die_of
-from preprocessing.plan import PlannedShard, PlannedVideo
-from preprocessing.recipe import FlowRecipe, FrameRecipe
-from preprocessing.shards import ShardSummary, ShardWriter, VideoSummary, open_shard, read_footer, summarize
-from preprocessing.solving import FlowSolver
-from preprocessing.timing import OFF, NoTiming, Timing
-from preprocessing.video import VideoFrames
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError, VideoError
+from kinebert.preprocessing.extract import OpenVideo, Spool, extract_video
+from kinebert.preprocessing.guard import Attempts, Limits, Watchdog, die_of
+from kinebert.preprocessing.plan import PlannedShard, PlannedVideo
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.shards import ShardSummary, ShardWriter, VideoSummary, open_shard, read_footer, summarize
+from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.timing import OFF, NoTiming, Timing
+from kinebert.preprocessing.video import VideoFrames
 
 Report = Callable[[VideoSummary], None]
 

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.errors import ConfigError, UserError
 
 PARTIAL = ".partial"
 """Ending of files that are still being written; whatever bears it is rubbish once its writer is gone."""

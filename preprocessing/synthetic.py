@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.errors import ConfigError, UserError
 
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]

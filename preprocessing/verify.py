@@ -9,14 +9,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from preprocessing import storage
-from preprocessing.errors import UserError
-from preprocessing.guard import ATTEMPTS_FOLDER
-from preprocessing.images import decode_flow, decode_frames
-from preprocessing.schema import SEGMENT_LENGTH, SEGMENTS
-from preprocessing.setfiles import CLAIM, DATASET_FILE, INDEX_FILE, content_digest, read_dataset_file
-from preprocessing.shards import file_digest, read_footer
-from preprocessing.shardset import ShardSet, VideoEntry
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.guard import ATTEMPTS_FOLDER
+from kinebert.preprocessing.images import decode_flow, decode_frames
+from kinebert.preprocessing.schema import SEGMENT_LENGTH, SEGMENTS
+from kinebert.preprocessing.setfiles import CLAIM, DATASET_FILE, INDEX_FILE, content_digest, read_dataset_file
+from kinebert.preprocessing.shards import file_digest, read_footer
+from kinebert.preprocessing.shardset import ShardSet, VideoEntry
 
 
 @dataclass(frozen=True)

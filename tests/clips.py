@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.images import quantize_flow
-from preprocessing.recipe import FrameRecipe
-from preprocessing.video import VideoFrames
+from kinebert.preprocessing.images import quantize_flow
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.video import VideoFrames
 
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]

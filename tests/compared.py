@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from orchestration.results import save_history
-from preprocessing.config import from_mapping, to_plain, to_toml
-from training.evaluate import VideoScores, write_scores
-from training.recipe import ProtocolRecipe, TrainRecipe
+from kinebert.orchestration.results import save_history
+from kinebert.preprocessing.config import from_mapping, to_plain, to_toml
+from kinebert.training.evaluate import VideoScores, write_scores
+from kinebert.training.recipe import ProtocolRecipe, TrainRecipe
 
 PLAIN: dict[str, Any] = {
     "data": {"shards": "/sets/rgb"},

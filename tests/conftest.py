@@ -40,7 +40,7 @@ def _no_store_is_left_behind() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
     """One private cluster for the tests of a session, with more logical CPUs than a small machine has cores."""
-    from orchestration.cluster import cluster
+    from kinebert.orchestration.cluster import cluster
 
     with cluster(num_cpus=4) as found:
         yield found

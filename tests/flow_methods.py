@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.tvl1 import PRESETS, tvl1_flow
+from kinebert.preprocessing.tvl1 import PRESETS, tvl1_flow
 from tests.clips import Pair, differs_in_8_bits, end_point_error
 from tests.measuring import cpu_ms
 

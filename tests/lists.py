@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from preprocessing.datasets.listing import Listing, Video
+from kinebert.preprocessing.datasets.listing import Listing, Video
 
 
 def touch(root: Path, names: Iterable[str]) -> str:

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models import Recognizer
-from training.models.bert import Attention, Block, LayerNorm
-from training.models.blocks import Residual
-from training.models.i3d import SameConv3d, SamePool3d, Unit, same_padding
+from kinebert.training.models import Recognizer
+from kinebert.training.models.bert import Attention, Block, LayerNorm
+from kinebert.training.models.blocks import Residual
+from kinebert.training.models.i3d import SameConv3d, SamePool3d, Unit, same_padding
 
 
 def plain(net: Recognizer) -> Recognizer:

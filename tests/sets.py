@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from preprocessing.guard import Limits, sweep
-from preprocessing.manifest import ManifestRow
-from preprocessing.plan import plan_shards
-from preprocessing.recipe import FrameRecipe
-from preprocessing.setfiles import claim_output, finish_set
-from preprocessing.shardset import ShardSet
-from preprocessing.solving import FlowSolver
-from preprocessing.stages import BuildShard
+from kinebert.preprocessing.guard import Limits, sweep
+from kinebert.preprocessing.manifest import ManifestRow
+from kinebert.preprocessing.plan import plan_shards
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.setfiles import claim_output, finish_set
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.stages import BuildShard
 from tests.videos import manifest_rows, moving_texture, write_video
 
 

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from preprocessing.errors import ConfigError
-from training.data import ClipDataset, Shards
-from training.models import Recognizer
-from training.recipe import DataRecipe, ProtocolRecipe
-from training.transforms import UInt8, to_device_batch
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.data import ClipDataset, Shards
+from kinebert.training.models import Recognizer
+from kinebert.training.recipe import DataRecipe, ProtocolRecipe
+from kinebert.training.transforms import UInt8, to_device_batch
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 A file is what ``torch.save`` makes of a plain dictionary of tensors and plain values, so that
 ``torch.load(path, weights_only=True)`` reads it without running any code. Its keys: ``kind`` and ``format``, ``config``
-(arguments of :func:`training.models.build_recognizer`), ``spec`` (the fields of ``InputSpec``), ``state_dict``,
+(arguments of :func:`.build_recognizer`), ``spec`` (the fields of ``InputSpec``), ``state_dict``,
 ``classes`` (by label), ``recipe`` and ``digest`` (of the shard set that it was trained on), ``epoch``, ``metrics`` and
 ``extra``.
 """
@@ -17,10 +17,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from preprocessing import storage
-from preprocessing.config import differences, from_mapping, to_plain
-from preprocessing.errors import UserError
-from training.models import InputSpec, Recognizer, build_recognizer
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import differences, from_mapping, to_plain
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.models import InputSpec, Recognizer, build_recognizer
 
 
 class DamagedError(UserError):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from training.models import Recognizer
+from kinebert.training.models import Recognizer
 
 
 class WeightAverage:

@@ -1,6 +1,6 @@
 """Scores of videos: run a recognizer over one part of a shard set, and keep what it says as a table.
 
-A *view* is one crop of one clip. What the recognizer says of every view is kept (:mod:`training.views`), and a video's
+A *view* is one crop of one clip. What the recognizer says of every view is kept (:class:`.ViewScores`), and a video's
 score is the mean over its views: of the raw logits, as published, or of their softmax.
 
 Axes: N views, V videos, K classes.
@@ -15,18 +15,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from preprocessing import storage
-from preprocessing.config import from_mapping, to_plain
-from preprocessing.errors import ConfigError, UserError
-from training.checkpoints import CheckpointInfo
-from training.data import ClipDataset, Shards, check_videos, in_batches
-from training.metrics import Metrics, measure, probabilities
-from training.models import Recognizer
-from training.protocol import ProtocolRecipe
-from training.recipe import DataRecipe, TrainRecipe
-from training.scorer import ScoreBatches, Scorer, across_ranks
-from training.views import ScoreTable, ViewScores, list_column, matrix_of, read_table, write_table
-from training.worker import WorkerContext
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import from_mapping, to_plain
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.training.checkpoints import CheckpointInfo
+from kinebert.training.data import ClipDataset, Shards, check_videos, in_batches
+from kinebert.training.metrics import Metrics, measure, probabilities
+from kinebert.training.models import Recognizer
+from kinebert.training.protocol import ProtocolRecipe
+from kinebert.training.recipe import DataRecipe, TrainRecipe
+from kinebert.training.scorer import ScoreBatches, Scorer, across_ranks
+from kinebert.training.views import ScoreTable, ViewScores, list_column, matrix_of, read_table, write_table
+from kinebert.training.worker import WorkerContext
 
 _KEY = b"kinebert_scores"
 
@@ -73,7 +73,7 @@ def evaluate(
 
     Args:
         recognizer: Moved to the worker's device and set to evaluation, in place.
-        shards: Of the recipe that the recognizer was trained on; ``training.checkpoints.check_shards`` makes sure.
+        shards: Of the recipe that the recognizer was trained on; ``check_shards`` makes sure.
         data: Sampling and crops, as in training.
         part: Part of the split to score.
         protocol: Which views, and how they are averaged; by default one per video, the centre.

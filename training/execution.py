@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preprocessing.errors import ConfigError
-from training.models import Recognizer
-from training.recipe import TrainRecipe
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models import Recognizer
+from kinebert.training.recipe import TrainRecipe
 
 
 def prepare(model: Recognizer, recipe: TrainRecipe, device: torch.device, world_size: int) -> Recognizer:

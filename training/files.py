@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from preprocessing import storage
-from training.checkpoints import (
+from kinebert.preprocessing import storage
+from kinebert.training.checkpoints import (
     FORMAT_VERSION,
     KIND,
     Shards,
@@ -17,8 +17,8 @@ from training.checkpoints import (
     save_plain,
     snapshot,
 )
-from training.models import Recognizer
-from training.state import TrainState, content_of, save_content
+from kinebert.training.models import Recognizer
+from kinebert.training.state import TrainState, content_of, save_content
 
 BEST_FILE = "best.pt"
 LAST_FILE = "last.pt"

@@ -16,9 +16,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.errors import ConfigError, UserError
-from training.evaluate import VideoScores
-from training.metrics import label_ranks, probabilities
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.training.evaluate import VideoScores
+from kinebert.training.metrics import label_ranks, probabilities
 
 Method = Literal["l2", "softmax"]
 MOST_SUBSETS = 6

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from preprocessing.errors import UserError
-from preprocessing.storage import resolve_uri
-from training.data import Shards
-from training.models import Recognizer, build_recognizer, load_published
-from training.models.weight_files import file_digest
-from training.recipe import TrainRecipe
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.storage import resolve_uri
+from kinebert.training.data import Shards
+from kinebert.training.models import Recognizer, build_recognizer, load_published
+from kinebert.training.models.weight_files import file_digest
+from kinebert.training.recipe import TrainRecipe
 
 
 def pinned(recipe: TrainRecipe) -> TrainRecipe:

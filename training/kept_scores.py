@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing import storage
-from training.data import Key
-from training.scorer import ScoreBatches
+from kinebert.preprocessing import storage
+from kinebert.training.data import Key
+from kinebert.training.scorer import ScoreBatches
 
 _FOLDER = ".scored-"
 _NAME = re.compile(r"(\d{10})-(\d{10})\.npy")

@@ -16,23 +16,23 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from preprocessing.errors import UserError
-from preprocessing.ordering import batch_seed, mix_rng
-from training.collective import from_all, world_sum
-from training.data import Batch
-from training.ema import WeightAverage
-from training.execution import prepare
-from training.losses import cross_entropy_sum
-from training.mixing import mix_batch
-from training.models import Recognizer
-from training.optim import build_optimizer, freeze, parameter_groups, set_lr
-from training.recipe import TrainRecipe
-from training.statistics import RunningStatistics
-from training.step import Batch as DeviceBatch
-from training.step import Gradients, accumulate, autocast_dtype, update
-from training.swats import Swats
-from training.transforms import to_device_batch
-from training.worker import WorkerContext
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.ordering import batch_seed, mix_rng
+from kinebert.training.collective import from_all, world_sum
+from kinebert.training.data import Batch
+from kinebert.training.ema import WeightAverage
+from kinebert.training.execution import prepare
+from kinebert.training.losses import cross_entropy_sum
+from kinebert.training.mixing import mix_batch
+from kinebert.training.models import Recognizer
+from kinebert.training.optim import build_optimizer, freeze, parameter_groups, set_lr
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.statistics import RunningStatistics
+from kinebert.training.step import Batch as DeviceBatch
+from kinebert.training.step import Gradients, accumulate, autocast_dtype, update
+from kinebert.training.swats import Swats
+from kinebert.training.transforms import to_device_batch
+from kinebert.training.worker import WorkerContext
 
 _SMALLEST_SCALE = 1.0
 """A gradient scaler below this has not found gradients too large for float16, but gradients that are no numbers."""

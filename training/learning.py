@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
-from preprocessing.config import to_plain
-from preprocessing.errors import ConfigError
+from kinebert.preprocessing.config import to_plain
+from kinebert.preprocessing.errors import ConfigError
 
 T = TypeVar("T")
 LATER = {"later": True}

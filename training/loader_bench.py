@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from preprocessing.shardset import ShardSet
-from training.data import Batch, ClipDataset, ClipLoader, TrainBatches, check_videos, collate, limit_threads
-from training.recipe import TrainRecipe
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.training.data import Batch, ClipDataset, ClipLoader, TrainBatches, check_videos, collate, limit_threads
+from kinebert.training.recipe import TrainRecipe
 
 _MANY_EPOCHS = 10**6
 

@@ -12,28 +12,37 @@ from typing import Any
 import numpy as np
 import torch
 
-from preprocessing import storage
-from preprocessing.config import to_plain
-from preprocessing.errors import UserError
-from preprocessing.ordering import share
-from training.collective import from_first, is_active, world_sum
-from training.data import Batch, ClipDataset, ClipLoader, Shards, TrainBatches, check_videos, in_batches, limit_threads
-from training.execution import deterministic
-from training.files import BEST_FILE as BEST_FILE
-from training.files import LAST_FILE as LAST_FILE
-from training.files import TrainFiles, rank
-from training.initial import initial_recognizer, pinned
-from training.learner import Learner
-from training.losses import cross_entropy_sum
-from training.machine import MachineUse
-from training.metrics import MetricSums
-from training.progress import Event, Progress
-from training.recipe import TrainRecipe
-from training.schedule import Schedule
-from training.scorer import score_clips
-from training.stages import Stage, carry_weights, plan_stages
-from training.state import TrainState, about, check_continues, recover_state
-from training.worker import WorkerContext as WorkerContext
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import to_plain
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.ordering import share
+from kinebert.training.collective import from_first, is_active, world_sum
+from kinebert.training.data import (
+    Batch,
+    ClipDataset,
+    ClipLoader,
+    Shards,
+    TrainBatches,
+    check_videos,
+    in_batches,
+    limit_threads,
+)
+from kinebert.training.execution import deterministic
+from kinebert.training.files import BEST_FILE as BEST_FILE
+from kinebert.training.files import LAST_FILE as LAST_FILE
+from kinebert.training.files import TrainFiles, rank
+from kinebert.training.initial import initial_recognizer, pinned
+from kinebert.training.learner import Learner
+from kinebert.training.losses import cross_entropy_sum
+from kinebert.training.machine import MachineUse
+from kinebert.training.metrics import MetricSums
+from kinebert.training.progress import Event, Progress
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.schedule import Schedule
+from kinebert.training.scorer import score_clips
+from kinebert.training.stages import Stage, carry_weights, plan_stages
+from kinebert.training.state import TrainState, about, check_continues, recover_state
+from kinebert.training.worker import WorkerContext as WorkerContext
 
 _NUM_SUMS = 4
 """Loss times clips, clips that were right, clips, updates that were left out."""

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
-from preprocessing.errors import UserError
-from training.recipe import TrainRecipe
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.recipe import TrainRecipe
 
 _OF_TORCH = ("DefaultCPUAllocator", "not enough memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 """What torch says in errors that have no kind of their own."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from training.learning import MixRecipe
+from kinebert.training.learning import MixRecipe
 
 
 def mix_batch(

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from preprocessing.errors import ConfigError
-from training.learning import GroupRecipe, GroupsRecipe, OptimRecipe
-from training.models import Recognizer
-from training.swats import Groups, Swats
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.learning import GroupRecipe, GroupsRecipe, OptimRecipe
+from kinebert.training.models import Recognizer
+from kinebert.training.swats import Groups, Swats
 
 
 def build_optimizer(parameters: Groups, recipe: OptimRecipe) -> torch.optim.Optimizer:

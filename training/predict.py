@@ -12,20 +12,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from preprocessing.errors import UserError
-from preprocessing.recipe import FrameRecipe
-from preprocessing.sampling import span
-from preprocessing.single import recipe_of as extraction_of
-from preprocessing.single import video_set
-from preprocessing.solving import FlowSolver
-from training.checkpoints import load_recognizer
-from training.evaluate import VideoScores, average, recipe_of, score_views
-from training.fusion import Method, fuse
-from training.models import Recognizer
-from training.protocol import ProtocolRecipe
-from training.recipe import DataRecipe
-from training.scorer import Scorer
-from training.views import ViewScores
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.sampling import span
+from kinebert.preprocessing.single import recipe_of as extraction_of
+from kinebert.preprocessing.single import video_set
+from kinebert.preprocessing.solving import FlowSolver
+from kinebert.training.checkpoints import load_recognizer
+from kinebert.training.evaluate import VideoScores, average, recipe_of, score_views
+from kinebert.training.fusion import Method, fuse
+from kinebert.training.models import Recognizer
+from kinebert.training.protocol import ProtocolRecipe
+from kinebert.training.recipe import DataRecipe
+from kinebert.training.scorer import Scorer
+from kinebert.training.views import ViewScores
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,7 +107,7 @@ def predict_video(
     Args:
         path: Local path or URI.
         streams: At least one; all know the same classes.
-        weights: Of the streams, as in :func:`training.fusion.fuse`.
+        weights: Of the streams, as in :func:`kinebert.training.fusion.fuse`.
         method: Of fusion, likewise.
         batch: Views that are fed at once.
         device: Where the networks run; None for where they are.

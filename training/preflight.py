@@ -4,15 +4,15 @@ import tomllib
 
 import torch
 
-from preprocessing import storage
-from preprocessing.config import differences, to_plain, to_toml
-from preprocessing.errors import UserError
-from training.data import Shards, check_videos
-from training.initial import initial_recognizer
-from training.optim import freeze
-from training.recipe import TrainRecipe
-from training.stages import carry_weights
-from training.state import TrainState, about, check_continues, load_state
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import differences, to_plain, to_toml
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.data import Shards, check_videos
+from kinebert.training.initial import initial_recognizer
+from kinebert.training.optim import freeze
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.stages import carry_weights
+from kinebert.training.state import TrainState, about, check_continues, load_state
 
 RECIPE_FILE = "recipe.toml"
 """In the folder of a training: all of its settings."""

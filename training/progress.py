@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from training.stages import Stage
+from kinebert.training.stages import Stage
 
 Event = dict[str, Any]
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from preprocessing.errors import ConfigError
-from preprocessing.sampling import Clips, Sampling
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.sampling import Clips, Sampling
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from preprocessing.config import digest
-from preprocessing.errors import ConfigError
-from preprocessing.ordering import MAX_SEED
-from preprocessing.sampling import Sampling
-from training.learning import (
+from kinebert.preprocessing.config import digest
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.ordering import MAX_SEED
+from kinebert.preprocessing.sampling import Sampling
+from kinebert.training.learning import (
     LATER,
     GroupRecipe,
     GroupsRecipe,
@@ -19,9 +19,9 @@ from training.learning import (
     identity_of,
     later,
 )
-from training.models.registry import backbone_options, head_options
-from training.protocol import ProtocolRecipe
-from training.tune_recipe import TuneRecipe
+from kinebert.training.models.registry import backbone_options, head_options
+from kinebert.training.protocol import ProtocolRecipe
+from kinebert.training.tune_recipe import TuneRecipe
 
 __all__ = [
     "DataRecipe",

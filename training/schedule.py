@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from training.learning import OptimRecipe
+from kinebert.training.learning import OptimRecipe
 
 
 class Schedule:

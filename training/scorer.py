@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from preprocessing.errors import UserError
-from preprocessing.ordering import share
-from training.collective import world_sum
-from training.data import Batch, ClipDataset, ClipLoader, Key, Shards, limit_threads
-from training.models import Recognizer
-from training.protocol import ProtocolRecipe
-from training.recipe import DataRecipe
-from training.step import autocast_dtype
-from training.transforms import to_device_batch
-from training.watchdog import AFTER_TRAINING
-from training.worker import WorkerContext
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.ordering import share
+from kinebert.training.collective import world_sum
+from kinebert.training.data import Batch, ClipDataset, ClipLoader, Key, Shards, limit_threads
+from kinebert.training.models import Recognizer
+from kinebert.training.protocol import ProtocolRecipe
+from kinebert.training.recipe import DataRecipe
+from kinebert.training.step import autocast_dtype
+from kinebert.training.transforms import to_device_batch
+from kinebert.training.watchdog import AFTER_TRAINING
+from kinebert.training.worker import WorkerContext
 
 ScoreBatches = Callable[[Sequence[list[Key]]], Iterator[NDArray[np.float32]]]
 """Gives the logits ``(N, K)`` of the views of each batch, in the order of the batches; decides where they are made."""
@@ -32,7 +32,7 @@ class Scorer:
 
     Args:
         recognizer: Moved to ``device`` and set to evaluation, in place.
-        shards: Of the recipe that the recognizer was trained on; ``training.checkpoints.check_shards`` makes sure.
+        shards: Of the recipe that the recognizer was trained on; ``check_shards`` makes sure.
         videos: Of ``shards``.
         data: Sampling and crops, as in training.
         protocol: Which views.

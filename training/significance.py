@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.errors import UserError
-from training.evaluate import VideoScores
-from training.metrics import BINS, TOP, bins_of, confidences, label_ranks
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.evaluate import VideoScores
+from kinebert.training.metrics import BINS, TOP, bins_of, confidences, label_ranks
 
 Floats = NDArray[np.float64]
 DRAWS = 1000
@@ -82,7 +82,7 @@ class Comparison:
 
 
 def bootstrap(scores: VideoScores, num: int = DRAWS, seed: int = 0) -> dict[str, Floats]:
-    """Return every metric of :meth:`training.metrics.Metrics.as_numbers` in each draw, ``(D,)``.
+    """Return every metric of :meth:`kinebert.training.metrics.Metrics.as_numbers` in each draw, ``(D,)``.
 
     Draw ``d`` takes the same videos of all tables with as many videos, so that draws may be subtracted from each other.
     """

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from preprocessing.errors import ConfigError
-from preprocessing.ordering import num_steps
-from training.models import Recognizer
-from training.recipe import TrainRecipe
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.ordering import num_steps
+from kinebert.training.models import Recognizer
+from kinebert.training.recipe import TrainRecipe
 
 
 @dataclass(frozen=True, kw_only=True)

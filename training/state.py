@@ -5,12 +5,12 @@ from typing import Any
 
 from torch import Tensor
 
-from preprocessing import storage
-from preprocessing.config import differences, flatten
-from preprocessing.errors import UserError
-from training.checkpoints import DamagedError, load_plain, save_plain
-from training.data import Shards
-from training.recipe import MAY_CHANGE
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import differences, flatten
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.checkpoints import DamagedError, load_plain, save_plain
+from kinebert.training.data import Shards
+from kinebert.training.recipe import MAY_CHANGE
 
 STATE_FILE = "state.pt"
 BEFORE_FILE = "state-before.pt"

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from preprocessing.errors import ConfigError
-from training.losses import LossSum
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.losses import LossSum
 
 Batch = tuple[Tensor, Tensor]
 """On the model's device: normalised clips ``(N, C, T, H, W)``, and labels ``(N,)`` or shares of classes ``(N, K)``."""

@@ -4,9 +4,9 @@ import copy
 from dataclasses import replace
 from typing import Any
 
-from preprocessing.config import flatten
-from training.recipe import TrainRecipe
-from training.state import TrainState
+from kinebert.preprocessing.config import flatten
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.state import TrainState
 
 _OF_GROUPS = ("weight_decay", "momentum", "dampening", "betas")
 """Keys of ``optim`` that an optimizer keeps in its groups; the learning rate is set anew in every step."""
@@ -21,7 +21,7 @@ def take_over(state: TrainState, recipe: TrainRecipe) -> TrainState:
 
     Args:
         state: Of another training, at the end of an epoch.
-        recipe: Builds the same network; its ``model.weights`` are pinned, see :func:`training.initial.pinned`.
+        recipe: Builds the same network; its ``model.weights`` are pinned, see :func:`kinebert.training.initial.pinned`.
     """
     ours = recipe.identity()
     before, now = flatten(state.recipe), flatten(ours)

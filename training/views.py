@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from preprocessing import storage
-from preprocessing.errors import UserError
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
 
 Ints = NDArray[np.int64]
 _KEY = b"kinebert_views"
@@ -49,7 +49,7 @@ class ViewScores(ScoreTable):
     clips: Ints
     """Number of the view's clip in its video, from 0, ``(N,)``."""
     crops: Ints
-    """Number of its crop, from 0 (the centre), ``(N,)``; see :func:`training.transforms.eval_crops`."""
+    """Number of its crop, from 0 (the centre), ``(N,)``; see :func:`kinebert.training.transforms.eval_crops`."""
     starts: Ints
     """First stored image of its clip, ``(N,)``."""
     logits: NDArray[np.float32]

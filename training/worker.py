@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from training.watchdog import Pulse
+from kinebert.training.watchdog import Pulse
 
 
 @dataclass(frozen=True, kw_only=True)

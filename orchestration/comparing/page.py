@@ -4,11 +4,11 @@ import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from orchestration.comparing.pictures import colours
-from orchestration.comparing.tables import verdict_of
-from orchestration.comparing.verdict import Standing, Verdict, class_changes, pair_changes
-from training.metrics import TOP
-from training.significance import ALPHA, Interval
+from kinebert.orchestration.comparing.pictures import colours
+from kinebert.orchestration.comparing.tables import verdict_of
+from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes, pair_changes
+from kinebert.training.metrics import TOP
+from kinebert.training.significance import ALPHA, Interval
 
 MOST_PAIRS = 12
 MOST_IN_MATRIX = 12

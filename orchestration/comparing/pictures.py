@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from orchestration.comparing.verdict import Standing, Verdict, class_changes
-from orchestration.figures import FAINT, INK, LONGEST, MANY, History, best_epoch, style, to_png
-from training.analyze import normalised_confusion
+from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes
+from kinebert.orchestration.figures import FAINT, INK, LONGEST, MANY, History, best_epoch, style, to_png
+from kinebert.training.analyze import normalised_confusion
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333", "#8c6d31")
 """Okabe and Ito's colours, by place of the run; further runs begin again, with another line."""

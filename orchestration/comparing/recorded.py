@@ -8,11 +8,18 @@ from typing import Any
 from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
-from orchestration import tracking
-from orchestration.comparing.runs import RECIPE_FILE, SCORES_FILE, Run, evaluation_of, fusion_recipe, parse_recipe
-from preprocessing import storage
-from preprocessing.errors import UserError
-from training.evaluate import VideoScores, read_scores
+from kinebert.orchestration import tracking
+from kinebert.orchestration.comparing.runs import (
+    RECIPE_FILE,
+    SCORES_FILE,
+    Run,
+    evaluation_of,
+    fusion_recipe,
+    parse_recipe,
+)
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.evaluate import VideoScores, read_scores
 
 _PAGE = 1000
 _ID = re.compile("[0-9a-f]{32}")

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestration.figures import History
-from orchestration.results import load_history
-from orchestration.tracking import RunAddress
-from preprocessing import storage
-from preprocessing.config import flatten, from_mapping, to_plain
-from preprocessing.errors import ConfigError, UserError
-from training.evaluate import VideoScores, read_scores
-from training.recipe import TrainRecipe
+from kinebert.orchestration.figures import History
+from kinebert.orchestration.results import load_history
+from kinebert.orchestration.tracking import RunAddress
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import flatten, from_mapping, to_plain
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.training.evaluate import VideoScores, read_scores
+from kinebert.training.recipe import TrainRecipe
 
 SCORES_FILE = "scores.parquet"
 RECIPE_FILE = "recipe.toml"
@@ -31,7 +31,7 @@ class Run:
     facts: Mapping[str, str] = field(default_factory=dict)
     """Further things that may differ: commit, program, state."""
     history: History = ()
-    """One dictionary per epoch, see :data:`orchestration.figures.History`."""
+    """One dictionary per epoch, see :data:`kinebert.orchestration.figures.History`."""
     tables: Mapping[str, VideoScores] = field(default_factory=dict)
     """Scores by evaluation, such as ``split1-test-multi``."""
     evaluation: str = ""

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from orchestration.comparing.runs import Run
-from orchestration.figures import best_epoch
-from preprocessing.config import digest, flatten
-from preprocessing.errors import UserError
-from training.analyze import class_table
-from training.evaluate import VideoScores
-from training.metrics import Metrics, label_ranks
-from training.significance import Comparison, Interval, compare_all, holm, intervals, mcnemar, on_same_videos
+from kinebert.orchestration.comparing.runs import Run
+from kinebert.orchestration.figures import best_epoch
+from kinebert.preprocessing.config import digest, flatten
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.analyze import class_table
+from kinebert.training.evaluate import VideoScores
+from kinebert.training.metrics import Metrics, label_ranks
+from kinebert.training.significance import Comparison, Interval, compare_all, holm, intervals, mcnemar, on_same_videos
 
 SHARED = 0.99
 """Share of the videos of any run that all runs must have scored, or they are not ranked."""

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
-from orchestration.search.space import Space, Values, trial_seed
-from orchestration.search.suggest import check_installed, known_beforehand
-from orchestration.search.trials import Job
-from preprocessing.config import digest, to_plain
-from preprocessing.errors import UserError
-from preprocessing.shardset import ShardSet
-from training.preflight import check_training
-from training.recipe import TrainRecipe
-from training.state import about as about_shards
+from kinebert.orchestration.search.space import Space, Values, trial_seed
+from kinebert.orchestration.search.suggest import check_installed, known_beforehand
+from kinebert.orchestration.search.trials import Job
+from kinebert.preprocessing.config import digest, to_plain
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.training.preflight import check_training
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.state import about as about_shards
 
 MAY_CHANGE = ("trials", "concurrent", "keep")
 """Keys of ``tune`` that a search may be continued with other values of."""

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from orchestration.results import save_history
-from orchestration.search.records import Record, ranking, trial_folder
-from orchestration.search.trials import Job
-from preprocessing import storage
-from preprocessing.config import to_plain, to_toml
-from training.loop import BEST_FILE, LAST_FILE
-from training.state import STATE_FILES
+from kinebert.orchestration.results import save_history
+from kinebert.orchestration.search.records import Record, ranking, trial_folder
+from kinebert.orchestration.search.trials import Job
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import to_plain, to_toml
+from kinebert.training.loop import BEST_FILE, LAST_FILE
+from kinebert.training.state import STATE_FILES
 
 RECIPE_FILE = "recipe.toml"
 _SCRATCH = ".ray"

@@ -14,10 +14,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from orchestration.figures import FAINT, INK, style
-from orchestration.search.records import Record, ranking
-from orchestration.search.space import Dimension, Numbers, Options, Space
-from training.tune_recipe import TuneRecipe
+from kinebert.orchestration.figures import FAINT, INK, style
+from kinebert.orchestration.search.records import Record, ranking
+from kinebert.orchestration.search.space import Dimension, Numbers, Options, Space
+from kinebert.training.tune_recipe import TuneRecipe
 
 _MAP = "viridis"
 _TICKS = 5

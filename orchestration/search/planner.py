@@ -11,17 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration import cluster  # noqa: F401 - first: it says what Ray reads at its import
+from kinebert.orchestration import cluster  # noqa: F401 - first: it says what Ray reads at its import
 
 # isort: split
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
-from orchestration.search.population import Exchange, exchanges, is_at_stop, next_stop, waits
-from orchestration.search.records import Record, Row, TakeOver, in_order, save_record, score
-from orchestration.search.space import Space, trial_seed
-from orchestration.search.suggest import num_trials, suggest
-from training.recipe import TrainRecipe
-from training.tune_recipe import TuneRecipe
+from kinebert.orchestration.search.population import Exchange, exchanges, is_at_stop, next_stop, waits
+from kinebert.orchestration.search.records import Record, Row, TakeOver, in_order, save_record, score
+from kinebert.orchestration.search.space import Space, trial_seed
+from kinebert.orchestration.search.suggest import num_trials, suggest
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.tune_recipe import TuneRecipe
 
 EPOCH = "epoch"
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from orchestration.search.records import Record, score
-from orchestration.search.space import Space, perturb
-from training.tune_recipe import TuneRecipe
+from kinebert.orchestration.search.records import Record, score
+from kinebert.orchestration.search.space import Space, perturb
+from kinebert.training.tune_recipe import TuneRecipe
 
 
 @dataclass(frozen=True)

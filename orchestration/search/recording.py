@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestration.results import epoch_metrics, training_tags
-from orchestration.search.keeping import RECIPE_FILE
-from orchestration.search.records import Record, Row, ranking, trial_folder
-from orchestration.search.trials import Job
-from orchestration.tracking import RunAddress, Tracker, end_strays
-from preprocessing import storage
-from preprocessing.config import flatten, to_plain, to_toml
-from preprocessing.errors import UserError
-from preprocessing.shardset import ShardSet
-from training.loop import BEST_FILE
-from training.recipe import TrainRecipe
-from training.tune_recipe import TuneRecipe
+from kinebert.orchestration.results import epoch_metrics, training_tags
+from kinebert.orchestration.search.keeping import RECIPE_FILE
+from kinebert.orchestration.search.records import Record, Row, ranking, trial_folder
+from kinebert.orchestration.search.trials import Job
+from kinebert.orchestration.tracking import RunAddress, Tracker, end_strays
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import flatten, to_plain, to_toml
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.training.loop import BEST_FILE
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.tune_recipe import TuneRecipe
 
 BEST = "best"
 """Tag of the best trial's run: "true"."""
@@ -117,7 +117,7 @@ class Recorder:
 
     def crown(self, best: Winner) -> None:
         """Tag the best trial's run, and no other, and keep its weights with it, as a model. After :meth:`close`."""
-        from orchestration import models  # seconds
+        from kinebert.orchestration import models  # seconds
 
         for number, record in self._latest.items():
             address = self._address(record)

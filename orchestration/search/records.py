@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from preprocessing import storage
-from preprocessing.config import differences
-from preprocessing.errors import UserError
-from training.files import rank
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import differences
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.files import rank
 
 SEARCH_FILE, TRIAL_FILE, TRIALS = "search.json", "trial.json", "trials"
 _FAR = 1e30

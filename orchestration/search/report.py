@@ -5,11 +5,11 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from orchestration.figures import to_png
-from orchestration.search.picture import draw_learning, draw_parallel
-from orchestration.search.records import Record, ranking
-from orchestration.search.space import Space
-from training.tune_recipe import TuneRecipe
+from kinebert.orchestration.figures import to_png
+from kinebert.orchestration.search.picture import draw_learning, draw_parallel
+from kinebert.orchestration.search.records import Record, ranking
+from kinebert.orchestration.search.space import Space
+from kinebert.training.tune_recipe import TuneRecipe
 
 
 def outcome(record: Record, tune: TuneRecipe) -> str:

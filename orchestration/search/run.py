@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestration import cluster as _cluster  # first: it says what Ray reads at its import
+from kinebert.orchestration import cluster as _cluster  # first: it says what Ray reads at its import
 
 # isort: split
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # what they would write is in our own files
@@ -24,17 +24,17 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from orchestration.search.planner import Planner
-from orchestration.search.population import Exchange
-from orchestration.search.records import Record, trial_folder
-from orchestration.search.space import Space
-from orchestration.search.trials import END, ROW, Job, packed, run_leg, unpacked
-from preprocessing import storage
-from preprocessing.errors import UserError
-from training.initial import pinned
-from training.recipe import TrainRecipe
-from training.state import load_state, save_state
-from training.takeover import take_over
+from kinebert.orchestration.search.planner import Planner
+from kinebert.orchestration.search.population import Exchange
+from kinebert.orchestration.search.records import Record, trial_folder
+from kinebert.orchestration.search.space import Space
+from kinebert.orchestration.search.trials import END, ROW, Job, packed, run_leg, unpacked
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.initial import pinned
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.state import load_state, save_state
+from kinebert.training.takeover import take_over
 
 MAX_LOSSES = 2
 """Times that a leg whose process was lost is begun again, from its last saved state."""

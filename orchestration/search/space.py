@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.config import from_mapping, to_plain
-from preprocessing.errors import ConfigError
-from training.recipe import TrainRecipe
-from training.tune_recipe import TuneRecipe
+from kinebert.preprocessing.config import from_mapping, to_plain
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.tune_recipe import TuneRecipe
 
 Values = dict[str, Any]
 """One value per field of the space, by dotted name."""

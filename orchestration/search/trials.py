@@ -9,23 +9,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from orchestration import cluster  # noqa: F401 - first: it says what Ray reads at its import
+from kinebert.orchestration import cluster  # noqa: F401 - first: it says what Ray reads at its import
 
 # isort: split
 import torch
 from ray import tune
 
-from orchestration.search.planner import Leg
-from orchestration.search.records import load_record, trial_folder
-from orchestration.search.space import recipe_with
-from preprocessing import storage
-from preprocessing.errors import UserError
-from preprocessing.shardset import ShardSet
-from training.loop import WorkerContext, train
-from training.memory import memory_explained, out_of_memory
-from training.progress import Event
-from training.recipe import TrainRecipe
-from training.state import load_state
+from kinebert.orchestration.search.planner import Leg
+from kinebert.orchestration.search.records import load_record, trial_folder
+from kinebert.orchestration.search.space import recipe_with
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.training.loop import WorkerContext, train
+from kinebert.training.memory import memory_explained, out_of_memory
+from kinebert.training.progress import Event
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.state import load_state
 
 ERROR_FILE = "error.txt"
 _LET_GO_S = 600
@@ -126,7 +126,10 @@ def _train_by_group(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: 
 
     Ray Tune can end this process only: the workers' resources would stay taken, as nobody gave them back.
     """
-    from orchestration.fit import StoppedError, fit  # seconds that only trials with a worker group have to wait
+    from kinebert.orchestration.fit import (  # seconds that only trials with a worker group have to wait
+        StoppedError,
+        fit,
+    )
 
     def hear(event: Event) -> None:
         emit(event)

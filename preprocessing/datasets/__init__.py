@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from preprocessing.datasets.folder import read_folder
-from preprocessing.datasets.hmdb51 import read_hmdb51
-from preprocessing.datasets.kinetics import read_kinetics
-from preprocessing.datasets.listing import Listing
-from preprocessing.datasets.ssv2 import read_ssv2
-from preprocessing.datasets.table import read_csv
-from preprocessing.datasets.ucf101 import read_ucf101
+from kinebert.preprocessing.datasets.folder import read_folder
+from kinebert.preprocessing.datasets.hmdb51 import read_hmdb51
+from kinebert.preprocessing.datasets.kinetics import read_kinetics
+from kinebert.preprocessing.datasets.listing import Listing
+from kinebert.preprocessing.datasets.ssv2 import read_ssv2
+from kinebert.preprocessing.datasets.table import read_csv
+from kinebert.preprocessing.datasets.ucf101 import read_ucf101
 
 READERS: dict[str, Callable[[Sequence[str]], Listing]] = {
     "folder": read_folder,

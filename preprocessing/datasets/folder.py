@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from preprocessing.datasets.listing import (
+from kinebert.preprocessing.datasets.listing import (
     NO_VIDEOS,
     Finding,
     Listing,
@@ -13,7 +13,7 @@ from preprocessing.datasets.listing import (
     expect_paths,
     stem,
 )
-from preprocessing.errors import UserError
+from kinebert.preprocessing.errors import UserError
 
 
 def read_folder(paths: Sequence[str]) -> Listing:

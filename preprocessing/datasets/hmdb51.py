@@ -8,7 +8,7 @@ use, 1 training, 2 testing.
 import re
 from collections.abc import Sequence
 
-from preprocessing.datasets.listing import (
+from kinebert.preprocessing.datasets.listing import (
     Finding,
     Listing,
     Video,
@@ -21,8 +21,8 @@ from preprocessing.datasets.listing import (
     refuse_twice,
     stem,
 )
-from preprocessing.errors import UserError
-from preprocessing.storage import join, list_files
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.storage import join, list_files
 
 _LIST = re.compile(r"(?P<label>.+)_test_split(?P<number>\d+)\.txt")
 _PARTS = {"0": None, "1": "train", "2": "test"}

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
-from preprocessing.datasets.listing import Finding, Listing, Video
-from preprocessing.errors import ConfigError
-from preprocessing.manifest import PARTS, ManifestRow
-from preprocessing.probe import Facts
+from kinebert.preprocessing.datasets.listing import Finding, Listing, Video
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.manifest import PARTS, ManifestRow
+from kinebert.preprocessing.probe import Facts
 
 
 def groups_of(videos: Sequence[Video], pattern: str | None) -> dict[str, str]:

@@ -10,7 +10,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from preprocessing.datasets.listing import (
+from kinebert.preprocessing.datasets.listing import (
     Finding,
     Listing,
     Video,
@@ -23,8 +23,8 @@ from preprocessing.datasets.listing import (
     refuse_twice,
     stem,
 )
-from preprocessing.errors import UserError
-from preprocessing.storage import name_of
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.storage import name_of
 
 _COLUMNS = {
     "label": ("label", "class label", "label_name"),

@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 
 import pyarrow.fs as pafs
 
-from preprocessing.errors import UserError
-from preprocessing.manifest import is_plain, name_some
-from preprocessing.storage import explained, is_folder, is_local, join, open_filesystem, read_bytes
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.manifest import is_plain, name_some
+from kinebert.preprocessing.storage import explained, is_folder, is_local, join, open_filesystem, read_bytes
 
 VIDEO_SUFFIXES = frozenset(
     """.264 .3gp .asf .avi .divx .flv .gif .h264 .hevc .m2ts .m4v .mjpeg .mjpg .mkv .mov .mp4 .mpe .mpeg .mpg .mts .mxf

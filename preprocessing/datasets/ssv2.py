@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from preprocessing.datasets.listing import (
+from kinebert.preprocessing.datasets.listing import (
     Finding,
     Listing,
     Video,
@@ -21,9 +21,9 @@ from preprocessing.datasets.listing import (
     refuse_twice,
     stem,
 )
-from preprocessing.errors import UserError
-from preprocessing.manifest import name_some
-from preprocessing.storage import is_folder, join, list_files, name_of
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.manifest import name_some
+from kinebert.preprocessing.storage import is_folder, join, list_files, name_of
 
 _PREFIX = "something-something-v2-"
 _PARTS = {"train": "train", "validation": "val", "test": "test"}

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from preprocessing.datasets.listing import (
+from kinebert.preprocessing.datasets.listing import (
     Finding,
     Listing,
     Video,
@@ -17,9 +17,9 @@ from preprocessing.datasets.listing import (
     read_text,
     stem,
 )
-from preprocessing.errors import UserError
-from preprocessing.manifest import PARTS, name_some
-from preprocessing.storage import is_local, join, resolve_uri
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.manifest import PARTS, name_some
+from kinebert.preprocessing.storage import is_local, join, resolve_uri
 
 _OWN = ("path", "label", "label_name", "video_id", "group")
 _INTEGER = re.compile(r"-?\d+")

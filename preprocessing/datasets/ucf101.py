@@ -7,7 +7,7 @@ lines ``1 ApplyEyeMakeup``, ``trainlist01.txt`` with lines ``CLASS/NAME.avi 1``,
 import re
 from collections.abc import Sequence
 
-from preprocessing.datasets.listing import (
+from kinebert.preprocessing.datasets.listing import (
     Listing,
     Video,
     VideoFolder,
@@ -18,8 +18,8 @@ from preprocessing.datasets.listing import (
     refuse_twice,
     stem,
 )
-from preprocessing.errors import UserError
-from preprocessing.storage import join, list_files
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.storage import join, list_files
 
 _LIST = re.compile(r"(?P<part>train|test)list(?P<number>\d+)\.txt")
 _LINE = re.compile(r"(?P<label>[^/\\]+)[/\\](?P<name>.+?\.\w+)(?:\s+(?P<number>\d+))?")

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.tvl1.params import TvL1Params
+from kinebert.preprocessing.tvl1.params import TvL1Params
 
 
 def solve_opencv(grey_THW: NDArray[np.uint8], params: TvL1Params) -> NDArray[np.float32]:

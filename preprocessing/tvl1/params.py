@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from preprocessing.errors import ConfigError
+from kinebert.preprocessing.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Sizes of the pyramid, the same for every solver."""
 
-from preprocessing.tvl1.params import TvL1Params
+from kinebert.preprocessing.tvl1.params import TvL1Params
 
 MIN_SIDE = 16
 """Shortest side that a level of the pyramid has, in pixels."""

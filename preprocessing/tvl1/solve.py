@@ -9,9 +9,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.errors import ConfigError
-from preprocessing.tvl1.params import TvL1Params
-from preprocessing.tvl1.pyramid import MIN_SIDE
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.tvl1.params import TvL1Params
+from kinebert.preprocessing.tvl1.pyramid import MIN_SIDE
 
 Solver = Literal["numba", "torch", "opencv"]
 Backend = Literal["auto", "numba", "torch", "opencv"]
@@ -67,15 +67,15 @@ def tvl1_flow(
     check_params(params, solver)
     match solver:  # each brings a library that the others do without
         case "numba":
-            from preprocessing.tvl1.cpu.solver import solve_numba
+            from kinebert.preprocessing.tvl1.cpu.solver import solve_numba
 
             return solve_numba(grey_THW, params, num_threads)
         case "torch":
-            from preprocessing.tvl1.gpu.solver import solve_torch
+            from kinebert.preprocessing.tvl1.gpu.solver import solve_torch
 
             return solve_torch(grey_THW, params)
         case "opencv":
-            from preprocessing.tvl1.opencv import solve_opencv
+            from kinebert.preprocessing.tvl1.opencv import solve_opencv
 
             return solve_opencv(grey_THW, params)
 
@@ -92,7 +92,7 @@ def check_params(params: TvL1Params, solver: Solver) -> None:
         return
     if solver != "numba":
         raise ConfigError(f"tvl1.estimates is for the backend numba, this is {solver}. Leave it out.")
-    from preprocessing.tvl1.cpu.vectors import FEATURES
+    from kinebert.preprocessing.tvl1.cpu.vectors import FEATURES
 
     if "+avx" not in FEATURES:
         raise ConfigError("tvl1.estimates needs an x86 CPU with AVX, which this is not. Leave it out.")

@@ -19,17 +19,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from orchestration.cluster import cluster, machine_cpus
-from orchestration.jobs import extract_set
-from pipelines import index_videos
-from preprocessing.guard import Limits
-from preprocessing.manifest import ManifestRow, read_manifest
-from preprocessing.recipe import FlowRecipe, FrameRecipe
-from preprocessing.setfiles import describe_flow
-from preprocessing.solving import FlowSolver
-from preprocessing.stages import BuildShard
-from preprocessing.timing import StageTime, TaskTiming
-from preprocessing.tvl1 import PRESETS, Backend
+from kinebert.orchestration.cluster import cluster, machine_cpus
+from kinebert.orchestration.jobs import extract_set
+from kinebert.pipelines import index_videos
+from kinebert.preprocessing.guard import Limits
+from kinebert.preprocessing.manifest import ManifestRow, read_manifest
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.setfiles import describe_flow
+from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.stages import BuildShard
+from kinebert.preprocessing.timing import StageTime, TaskTiming
+from kinebert.preprocessing.tvl1 import PRESETS, Backend
 
 LIST = Path(__file__).parents[3] / "shared" / "data" / "ut-interaction" / "labels.csv"
 STAGES = ("prepare", "decode", "resize", "grey", "solve", "quantise", "encode", "write")

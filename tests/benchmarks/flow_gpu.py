@@ -28,15 +28,15 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from preprocessing.guard import Limits  # noqa: E402
-from preprocessing.plan import PlannedShard, PlannedVideo  # noqa: E402
-from preprocessing.recipe import FlowRecipe, FrameRecipe  # noqa: E402
-from preprocessing.solving import FlowSolver  # noqa: E402
-from preprocessing.stages import BuildShard  # noqa: E402
-from preprocessing.synthetic import write_synthetic_videos  # noqa: E402
-from preprocessing.timing import TaskTiming  # noqa: E402
-from preprocessing.tvl1 import PRESETS, choose_backend, tvl1_flow  # noqa: E402
-from preprocessing.video import VideoFrames  # noqa: E402
+from kinebert.preprocessing.guard import Limits  # noqa: E402
+from kinebert.preprocessing.plan import PlannedShard, PlannedVideo  # noqa: E402
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe  # noqa: E402
+from kinebert.preprocessing.solving import FlowSolver  # noqa: E402
+from kinebert.preprocessing.stages import BuildShard  # noqa: E402
+from kinebert.preprocessing.synthetic import write_synthetic_videos  # noqa: E402
+from kinebert.preprocessing.timing import TaskTiming  # noqa: E402
+from kinebert.preprocessing.tvl1 import PRESETS, choose_backend, tvl1_flow  # noqa: E402
+from kinebert.preprocessing.video import VideoFrames  # noqa: E402
 from tests.clips import Material, differs_in_8_bits, end_point_error, opencv_references, read_cuts, real_clips  # noqa: E402
 from tests.measuring import print_table, processor  # noqa: E402
 
@@ -105,9 +105,9 @@ def step_rate(kept: str, tile: tuple[int, int, int], count: int = 256) -> float:
     """
     import torch
 
-    from preprocessing.tvl1 import TvL1Params
-    from preprocessing.tvl1.gpu import fused
-    from preprocessing.tvl1.gpu.level import all_levels
+    from kinebert.preprocessing.tvl1 import TvL1Params
+    from kinebert.preprocessing.tvl1.gpu import fused
+    from kinebert.preprocessing.tvl1.gpu.level import all_levels
 
     before = fused._TILE
     fused._TILE = {"BLOCK_Y": tile[0], "BLOCK_X": tile[1], "num_warps": tile[2]}
@@ -166,9 +166,9 @@ def rate(pairs_B2HW: Any, preset: str, kept: str, batch: int) -> float | None:
     """Pairs per second of whole solves in batches; None if a batch is too much for this device."""
     import torch
 
-    from preprocessing.tvl1.gpu import solver
-    from preprocessing.tvl1.gpu.fused import FusedSolver
-    from preprocessing.tvl1.gpu.level import all_levels
+    from kinebert.preprocessing.tvl1.gpu import solver
+    from kinebert.preprocessing.tvl1.gpu.fused import FusedSolver
+    from kinebert.preprocessing.tvl1.gpu.level import all_levels
 
     device, params, (count, _, h, w) = pairs_B2HW.device, PRESETS[preset], pairs_B2HW.shape
     is_plain = kept == "plain"
@@ -242,7 +242,7 @@ def cut_cost(source: Material) -> None:
     """How much longer a batch takes that holds a scene cut, on which nothing converges."""
     import torch
 
-    from preprocessing.tvl1.gpu import solver
+    from kinebert.preprocessing.tvl1.gpu import solver
 
     usual = torch.from_numpy(neighbours(source.videos, (340, 256), 256)).cuda()
     cut = usual.clone()

@@ -25,10 +25,10 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from kinebert.training.models import Recognizer, build_recognizer
+from kinebert.training.models.sizes import sizes_of
 from tests.measuring import print_table, processor
 from tests.plain_networks import plain
-from training.models import Recognizer, build_recognizer
-from training.models.sizes import sizes_of
 
 NUM_CLASSES = 51
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "T4": 65e12}

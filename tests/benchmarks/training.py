@@ -19,12 +19,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from orchestration.fit import fit
-from preprocessing.recipe import FrameRecipe
-from preprocessing.shardset import ShardSet
+from kinebert.orchestration.fit import fit
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.training.loop import WorkerContext, train
+from kinebert.training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 from tests.sets import make_rows, make_set
-from training.loop import WorkerContext, train
-from training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 
 MOST_OVERHEAD = 0.05
 LEAST_EPOCH_S = 120.0

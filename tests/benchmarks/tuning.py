@@ -15,15 +15,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from orchestration.cluster import cluster
-from orchestration.search.records import Record
-from orchestration.search.run import Resources, search
-from orchestration.search.space import read_space
-from orchestration.search.trials import Job
-from preprocessing.recipe import FrameRecipe
+from kinebert.orchestration.cluster import cluster
+from kinebert.orchestration.search.records import Record
+from kinebert.orchestration.search.run import Resources, search
+from kinebert.orchestration.search.space import read_space
+from kinebert.orchestration.search.trials import Job
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.training.recipe import DataRecipe, ModelRecipe, TrainRecipe
+from kinebert.training.tune_recipe import TuneRecipe
 from tests.sets import make_rows, make_set
-from training.recipe import DataRecipe, ModelRecipe, TrainRecipe
-from training.tune_recipe import TuneRecipe
 
 MOST_S = 5.0
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.manifest import ManifestRow, write_manifest
-from preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.manifest import ManifestRow, write_manifest
+from kinebert.preprocessing.recipe import FrameRecipe
 from tests.chaos.processes import Program
 from tests.sets import make_set
 from tests.videos import manifest_rows, moving_texture, write_video

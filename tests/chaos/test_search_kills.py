@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from orchestration.search.records import Record, load_records
-from preprocessing.recipe import FrameRecipe
+from kinebert.orchestration.search.records import Record, load_records
+from kinebert.preprocessing.recipe import FrameRecipe
 from tests.chaos.processes import Program
 from tests.sets import make_rows, make_set, small_recipe
 
@@ -123,7 +123,7 @@ def test_a_killed_node(start: Start, tmp_path: Path, scheduler: str) -> None:
     sets = ("epochs=40", "tune.trials=3")
     undisturbed = start("whole", scheduler, *sets)
     assert undisturbed.wait(600) == 0, undisturbed.errors()
-    importlib.import_module("orchestration.cluster")  # says what Ray reads at its import
+    importlib.import_module("kinebert.orchestration.cluster")  # says what Ray reads at its import
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from orchestration.tracking import RunAddress
-from preprocessing.recipe import FrameRecipe
+from kinebert.orchestration.tracking import RunAddress
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.training.state import load_state
 from tests.chaos.processes import Program
 from tests.mlflow_servers import free_port, mlflow_server
 from tests.sets import make_rows, make_set, small_recipe
-from training.state import load_state
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.training.evaluate import read_scores
+from kinebert.training.state import load_state
 from tests.chaos.processes import Program
 from tests.sets import make_rows, make_set, small_recipe
-from training.evaluate import read_scores
-from training.state import load_state
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -120,7 +120,7 @@ def test_a_killed_driver_twice(start: Start, recipe: Path, undisturbed: Path, tm
 @pytest.fixture
 def nodes() -> Iterator[Any]:
     """Three simulated nodes: a head, and two with a CPU each."""
-    importlib.import_module("orchestration.cluster")  # says what Ray reads at its import
+    importlib.import_module("kinebert.orchestration.cluster")  # says what Ray reads at its import
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}

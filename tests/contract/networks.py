@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from preprocessing.errors import ConfigError
-from training.models import BACKBONES, CHANNELS, HEADS, Recognizer, build_recognizer
-from training.models.registry import REDUCTIONS, Backbone, takes_paths
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models import BACKBONES, CHANNELS, HEADS, Recognizer, build_recognizer
+from kinebert.training.models.registry import REDUCTIONS, Backbone, takes_paths
 
 NUM_CLASSES, SIZE = 5, 32
 MAP_HEADS = [head for head in sorted(HEADS) if not takes_paths(head)]

@@ -21,9 +21,9 @@ from test_recognizers import (  # noqa: F401  each is tried again, with the netw
     test_training_draws_anew,
 )
 
-from training.models import Recognizer, build_recognizer, load_published, published
-from training.models.registry import BACKBONE_OPTIONS, BACKBONES, HEADS
-from training.models.sizes import sizes_of
+from kinebert.training.models import Recognizer, build_recognizer, load_published, published
+from kinebert.training.models.registry import BACKBONE_OPTIONS, BACKBONES, HEADS
+from kinebert.training.models.sizes import sizes_of
 
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 COMBINATIONS = [

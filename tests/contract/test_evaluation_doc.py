@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines.cli import PROGRAMS
-from preprocessing.recipe import FlowRecipe, FrameRecipe
-from preprocessing.solving import FlowSolver
+from kinebert.pipelines.cli import PROGRAMS
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.solving import FlowSolver
+from kinebert.training.recipe import ProtocolRecipe
 from tests.pipelines.test_evaluation import make_checkpoint
 from tests.sets import make_rows, make_set
 from tests.videos import moving_texture, write_video
-from training.recipe import ProtocolRecipe
 
 DOC = Path(__file__).parents[2] / "docs" / "evaluation.md"
 
@@ -50,7 +50,7 @@ def test_every_command_does_what_it_says(
     assert {line[1] for line in lines} == {"evaluate", "average", "fuse", "predict"}
     for kinebert, program, *args in lines:
         assert kinebert == "kinebert"
-        status = importlib.import_module(f"pipelines.{PROGRAMS[program][0]}").cli(args)
+        status = importlib.import_module(f"kinebert.pipelines.{PROGRAMS[program][0]}").cli(args)
         assert status == 0, f"{shlex.join(args)}\n{capsys.readouterr().err}"
     for path in (
         "runs/rgb/split1-test-10-x3-scale1/views.parquet",

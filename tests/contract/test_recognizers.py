@@ -9,10 +9,10 @@ import pytest
 import torch
 from networks import NUM_CLASSES, Combination, backbones_by_modality, clips, heads_by_reduction, reductions
 
-from preprocessing.config import from_mapping, to_plain
-from preprocessing.errors import ConfigError
-from training.models import BACKBONES, CHANNELS, HEADS, InputSpec, Recognizer, build_recognizer
-from training.models.registry import REDUCTIONS, backbone_options
+from kinebert.preprocessing.config import from_mapping, to_plain
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models import BACKBONES, CHANNELS, HEADS, InputSpec, Recognizer, build_recognizer
+from kinebert.training.models.registry import REDUCTIONS, backbone_options
 
 ALL = [*dict.fromkeys([*backbones_by_modality(), *heads_by_reduction()])]
 

@@ -11,13 +11,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from orchestration import jobs
-from preprocessing.guard import Limits
-from preprocessing.manifest import ManifestRow
-from preprocessing.recipe import FlowRecipe
-from preprocessing.solving import FlowSolver
-from preprocessing.stages import BuildShard
-from preprocessing.tvl1 import TvL1Params
+from kinebert.orchestration import jobs
+from kinebert.preprocessing.guard import Limits
+from kinebert.preprocessing.manifest import ManifestRow
+from kinebert.preprocessing.recipe import FlowRecipe
+from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.stages import BuildShard
+from kinebert.preprocessing.tvl1 import TvL1Params
 from tests.orchestration import faults
 from tests.sets import make_rows
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.errors import UserError
-from preprocessing.video import VideoFrames
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.video import VideoFrames
 
 Frames = Iterator[NDArray[np.uint8]]
 

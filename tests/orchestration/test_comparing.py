@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestration.comparing.page import render
-from orchestration.comparing.pictures import draw_all
-from orchestration.comparing.runs import Run, choose_evaluations, name_apart, parse_recipe, read_run
-from orchestration.comparing.tables import csv_files, terminal
-from orchestration.comparing.verdict import class_changes, differences, judge, obstacles, pair_changes
-from preprocessing.errors import ConfigError, UserError
+from kinebert.orchestration.comparing.page import render
+from kinebert.orchestration.comparing.pictures import draw_all
+from kinebert.orchestration.comparing.runs import Run, choose_evaluations, name_apart, parse_recipe, read_run
+from kinebert.orchestration.comparing.tables import csv_files, terminal
+from kinebert.orchestration.comparing.verdict import class_changes, differences, judge, obstacles, pair_changes
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.training.evaluate import VideoScores, write_scores
+from kinebert.training.recipe import ProtocolRecipe
+from kinebert.training.significance import compare
 from tests.compared import make_run, make_scores
-from training.evaluate import VideoScores, write_scores
-from training.recipe import ProtocolRecipe
-from training.significance import compare
 
 MULTI = "split1-test-multi"
 HEAD = {"model": {"backbone": "resnet18", "head": "tgap", "width": 0.125}}

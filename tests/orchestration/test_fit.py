@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-from orchestration.fit import fit
-from preprocessing.errors import UserError
-from preprocessing.recipe import FrameRecipe
-from preprocessing.shardset import ShardSet
+from kinebert.orchestration.fit import fit
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.training.checkpoints import load_recognizer
+from kinebert.training.evaluate import evaluate
+from kinebert.training.loop import TrainSummary, WorkerContext, train
+from kinebert.training.memory import out_of_memory
+from kinebert.training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
+from kinebert.training.state import load_state
 from tests.sets import make_rows, make_set
-from training.checkpoints import load_recognizer
-from training.evaluate import evaluate
-from training.loop import TrainSummary, WorkerContext, train
-from training.memory import out_of_memory
-from training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
-from training.state import load_state
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_a_rank_that_hangs_is_named_and_training_goes_on(
 def test_a_training_that_hangs_again_and_again_ends_with_a_word(
     ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orchestration import fit as fitting
+    from kinebert.orchestration import fit as fitting
 
     monkeypatch.setattr(fitting, "MAX_RESTARTS", 0)
     slow = replace(recipe, hang_after_s=0.01)
@@ -223,7 +223,7 @@ def test_workers_that_are_killed_again_and_again(
     """As by a system that has no memory left."""
     import psutil
 
-    from orchestration import fit as fitting
+    from kinebert.orchestration import fit as fitting
 
     monkeypatch.setattr(fitting, "MAX_RESTARTS", 0)
 

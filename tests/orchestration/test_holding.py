@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.holding import held
-from preprocessing.errors import UserError
+from kinebert.orchestration.holding import held
+from kinebert.preprocessing.errors import UserError
 
 
 def test_a_second_program_is_refused_and_the_next_one_is_not(tmp_path: Path) -> None:

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from orchestration import jobs
-from orchestration.jobs import ExtractionResult, extract_set
-from preprocessing.errors import ConfigError, UserError
-from preprocessing.guard import Limits
-from preprocessing.manifest import ManifestRow
-from preprocessing.recipe import FlowRecipe, FrameRecipe
-from preprocessing.shards import VideoSummary
-from preprocessing.shardset import ShardSet
-from preprocessing.solving import FlowSolver
-from preprocessing.stages import BuildShard
-from preprocessing.tvl1 import TvL1Params
-from preprocessing.verify import verify_set
+from kinebert.orchestration import jobs
+from kinebert.orchestration.jobs import ExtractionResult, extract_set
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.guard import Limits
+from kinebert.preprocessing.manifest import ManifestRow
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.shards import VideoSummary
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.stages import BuildShard
+from kinebert.preprocessing.tvl1 import TvL1Params
+from kinebert.preprocessing.verify import verify_set
 from tests.orchestration import faults
 from tests.sets import make_rows, make_set
 

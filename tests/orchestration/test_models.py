@@ -10,15 +10,15 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
-from orchestration.models import keep_model, log_model
-from orchestration.tracking import RunAddress, Tracker
-from pipelines import predict, register
-from preprocessing.recipe import FrameRecipe
-from preprocessing.shardset import ShardSet
+from kinebert.orchestration.models import keep_model, log_model
+from kinebert.orchestration.tracking import RunAddress, Tracker
+from kinebert.pipelines import predict, register
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.training.checkpoints import load_recognizer
+from kinebert.training.recipe import ProtocolRecipe
 from tests.pipelines.test_evaluation import make_checkpoint
 from tests.sets import make_rows, make_set
-from training.checkpoints import load_recognizer
-from training.recipe import ProtocolRecipe
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from typing import Literal
 import pytest
 import tyro
 
-from orchestration.options import parse
-from pipelines.extraction import FLOW_PRESETS, ExtractFlowConfig
-from preprocessing.errors import ConfigError
-from preprocessing.tvl1 import PRESETS
+from kinebert.orchestration.options import parse
+from kinebert.pipelines.extraction import FLOW_PRESETS, ExtractFlowConfig
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.tvl1 import PRESETS
 
 
 @dataclass(frozen=True, kw_only=True)

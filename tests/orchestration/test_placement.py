@@ -2,10 +2,10 @@
 
 import pytest
 
-from orchestration.placement import Placement, place
-from preprocessing.errors import ConfigError
-from preprocessing.solving import FlowSolver
-from preprocessing.tvl1 import Backend
+from kinebert.orchestration.placement import Placement, place
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.tvl1 import Backend
 
 CPU_NODE = {"CPU": 16.0, "memory": 1e9}
 LAPTOP = {"CPU": 2.0}

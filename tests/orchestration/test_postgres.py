@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from orchestration.tracking import COMMIT, RunAddress
-from preprocessing.recipe import FrameRecipe
-from preprocessing.shardset import ShardSet
+from kinebert.orchestration.tracking import COMMIT, RunAddress
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.shardset import ShardSet
 from tests.mlflow_servers import mlflow_server, postgres
 from tests.sets import make_rows, make_set, small_recipe
 
@@ -39,7 +39,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
 def start(folder: Path, program: str, *args: str) -> "subprocess.Popen[str]":
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), COMMIT: "the same"}
     environment.pop("MLFLOW_TRACKING_URI", None)
-    command = [sys.executable, "-m", "pipelines.cli", program, *args]
+    command = [sys.executable, "-m", "kinebert.pipelines.cli", program, *args]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
 

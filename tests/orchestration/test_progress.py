@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from orchestration.progress import ProgressLine, duration
+from kinebert.orchestration.progress import ProgressLine, duration
 
 
 class Terminal(io.StringIO):

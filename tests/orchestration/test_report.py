@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from orchestration.figures import draw_confusion, draw_curves, draw_per_class, to_png
-from orchestration.report import Rejected, ReportData, StreamScores, render_report, write_report
-from preprocessing.errors import UserError
+from kinebert.orchestration.figures import draw_confusion, draw_curves, draw_per_class, to_png
+from kinebert.orchestration.report import Rejected, ReportData, StreamScores, render_report, write_report
+from kinebert.preprocessing.errors import UserError
 
 CLASSES = ["open", "close_it", "wave $x$ | y"]
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2])
@@ -169,7 +169,8 @@ def test_classes_are_sorted_by_the_last_stream_and_unseen_ones_come_last() -> No
 
 def test_training_code_draws_nothing() -> None:
     check = (
-        "import sys, training.analyze, training.checkpoints; print({'matplotlib', 'ray', 'mlflow'} & set(sys.modules))"
+        "import sys, kinebert.training.analyze, kinebert.training.checkpoints; "
+        "print({'matplotlib', 'ray', 'mlflow'} & set(sys.modules))"
     )
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", check], cwd=root, capture_output=True, text=True, check=True)

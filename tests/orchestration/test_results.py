@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from orchestration.results import split_lines
-from preprocessing.errors import ConfigError
-from training.evaluate import VideoScores
-from training.fusion import fuse
+from kinebert.orchestration.results import split_lines
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.evaluate import VideoScores
+from kinebert.training.fusion import fuse
 
 
 def stream(split: str, modality: str, views: str) -> VideoScores:

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestration import scoring
-from orchestration.scoring import ScoringJob, workers_for
-from preprocessing.errors import UserError
-from preprocessing.recipe import FrameRecipe
-from preprocessing.shardset import ShardSet
+from kinebert.orchestration import scoring
+from kinebert.orchestration.scoring import ScoringJob, workers_for
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.training.checkpoints import load_recognizer
+from kinebert.training.data import Key
+from kinebert.training.recipe import DataRecipe, ProtocolRecipe
+from kinebert.training.scorer import Scorer
 from tests.pipelines.test_evaluation import make_checkpoint
 from tests.sets import make_rows, make_set
-from training.checkpoints import load_recognizer
-from training.data import Key
-from training.recipe import DataRecipe, ProtocolRecipe
-from training.scorer import Scorer
 
 BATCHES: list[list[Key]] = [[(video, view)] for view in range(4) for video in range(4)]
 

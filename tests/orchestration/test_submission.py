@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from orchestration import submission
-from orchestration.submission import Jobs, environment, packed
-from pipelines import submit
-from preprocessing.errors import ConfigError, UserError
+from kinebert.orchestration import submission
+from kinebert.orchestration.submission import Jobs, environment, packed
+from kinebert.pipelines import submit
+from kinebert.preprocessing.errors import ConfigError, UserError
 
 
 def test_the_code_goes_and_nothing_else(tmp_path: Path) -> None:
     with packed(["a.mp4", "--output", "/data/x"]) as pack:
-        assert sorted(path.name for path in pack.folder.iterdir()) == sorted(submission.PACKAGES)
+        assert sorted(path.name for path in pack.folder.iterdir()) == ["kinebert"]
         assert not list(pack.folder.rglob("__pycache__"))
         assert pack.args == ("a.mp4", "--output", "/data/x")
         assert 100_000 < pack.num_bytes < 10 * 2**20
-        line = [sys.executable, "-c", "import pipelines.train; print(pipelines.train.__file__)"]
+        line = [sys.executable, "-c", "import kinebert.pipelines.train; print(kinebert.pipelines.train.__file__)"]
         done = subprocess.run(line, cwd=pack.folder, env={"PYTHONPATH": ""}, capture_output=True, text=True)
         assert done.stdout.startswith(str(pack.folder)), done.stderr
     assert not pack.folder.exists()
@@ -31,12 +31,12 @@ def test_recipes_of_this_machine_travel_along(tmp_path: Path, monkeypatch: pytes
     mine = tmp_path / "mine.toml"
     mine.write_text("epochs = 1")
     monkeypatch.chdir(tmp_path)
-    known = submission.ROOT / "pipelines" / "recipes" / "rgb.toml"
+    known = submission.PACKAGE / "pipelines" / "recipes" / "rgb.toml"
     with packed(["mine.toml", str(known), "other.toml", "--set", "epochs=2"]) as pack:
         first, second, *rest = pack.args
         assert (pack.folder / first).read_text() == "epochs = 1"
         assert first.endswith("/mine.toml")
-        assert second == "pipelines/recipes/rgb.toml"
+        assert second == "kinebert/pipelines/recipes/rgb.toml"
         assert (pack.folder / second).exists()
         assert rest == ["other.toml", "--set", "epochs=2"]
     mine.write_text("epochs = 2")
@@ -50,10 +50,10 @@ def test_what_is_included(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert (pack.folder / "weights.pth").read_bytes() == b"w"
     with pytest.raises(UserError, match="nothing.pth: there is no such file"), packed([], ["nothing.pth"]):
         pass
-    (tmp_path / "training").mkdir()
+    (tmp_path / "kinebert").mkdir()
     with (
-        pytest.raises(UserError, match="the job's folder has training already"),
-        packed([], [str(tmp_path / "training")]),
+        pytest.raises(UserError, match="the job's folder has kinebert already"),
+        packed([], [str(tmp_path / "kinebert")]),
     ):
         pass
     (tmp_path / "large").write_bytes(b"x" * 3 * 2**20)

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.manifest import write_manifest
-from preprocessing.recipe import FrameRecipe
-from preprocessing.shardset import ShardSet
+from kinebert.preprocessing.manifest import write_manifest
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.shardset import ShardSet
 from tests.sets import make_rows, make_set
 
 ROOT = Path(__file__).parents[2]
@@ -135,7 +135,7 @@ def kinebert(cluster: Cluster) -> Submit:
 
 
 def test_the_uploaded_copy_runs_and_what_git_ignores_stays_here(submit: Submit) -> None:
-    code = "import orchestration, os, preprocessing; print('at', orchestration.__file__, os.path.exists('demo'))"
+    code = "import os, kinebert.orchestration; print('at', kinebert.orchestration.__file__, os.path.exists('demo'))"
     done = submit("python", "-c", code)
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("at ")]

@@ -13,9 +13,9 @@ import pytest
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
-from orchestration import tracking
-from orchestration.tracking import RunAddress, Tracker, choose_store, page_command, running
-from preprocessing.errors import ConfigError, UserError
+from kinebert.orchestration import tracking
+from kinebert.orchestration.tracking import RunAddress, Tracker, choose_store, page_command, running
+from kinebert.preprocessing.errors import ConfigError, UserError
 
 
 def test_attaching_leaves_the_run_as_it_is_and_never_makes_a_store(

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from orchestration import workers
-from orchestration.fit import fit
-from orchestration.workers import check_device, plan_when_there_is_room, plan_workers
-from preprocessing.errors import UserError
-from training.recipe import DataRecipe, ModelRecipe, TrainRecipe
+from kinebert.orchestration import workers
+from kinebert.orchestration.fit import fit
+from kinebert.orchestration.workers import check_device, plan_when_there_is_room, plan_workers
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.recipe import DataRecipe, ModelRecipe, TrainRecipe
 
 
 @pytest.fixture

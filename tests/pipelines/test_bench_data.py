@@ -5,14 +5,14 @@ import time
 
 import pytest
 
-from pipelines import bench_data
-from preprocessing.config import load_config
-from preprocessing.recipe import FrameRecipe
-from preprocessing.shardset import ShardSet
+from kinebert.pipelines import bench_data
+from kinebert.preprocessing.config import load_config
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.training import loader_bench
+from kinebert.training.loader_bench import Delivery, workers_needed
+from kinebert.training.recipe import TrainRecipe
 from tests.sets import make_rows, make_set
-from training import loader_bench
-from training.loader_bench import Delivery, workers_needed
-from training.recipe import TrainRecipe
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from orchestration import submission
-from pipelines import bench_data, train
-from preprocessing.recipe import FrameRecipe
+from kinebert.orchestration import submission
+from kinebert.pipelines import bench_data, train
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.training.recipe import TrainRecipe
 from tests.sets import make_rows, make_set, small_recipe
-from training.recipe import TrainRecipe
 
 PAGE = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text()
 COMMANDS = [

@@ -9,15 +9,15 @@ import mlflow
 import pytest
 import torch
 
-from orchestration.tracking import Tracker
-from pipelines import compare, register
-from preprocessing.recipe import FrameRecipe
+from kinebert.orchestration.tracking import Tracker
+from kinebert.pipelines import compare, register
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.training.evaluate import write_scores
+from kinebert.training.recipe import ProtocolRecipe
 from tests.compared import MULTI_VIEWS, make_run, make_scores
 from tests.pipelines.test_evaluation import make_checkpoint
 from tests.sets import make_rows, make_set
 from tests.videos import moving_texture, write_video
-from training.evaluate import write_scores
-from training.recipe import ProtocolRecipe
 
 PAGE = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text()
 COMMANDS = [line for block in re.findall(r"```\n(kinebert.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import describe
+from kinebert.pipelines import describe
 
 ROOT = Path(__file__).parents[2]
 NETWORK = ("--backbone", "resnext101", "--reduction", "frmb", "--head", "bert")
@@ -125,7 +125,8 @@ def test_nothing_slow_is_imported() -> None:
     """Its three seconds are torch's one and a half and no others: no compiler of torch, no cluster."""
     slow = ("ray", "mlflow", "cv2", "numba", "sympy", "torch._dynamo", "matplotlib")
     code = (
-        "import sys; from pipelines import cli; sys.argv = ['kinebert', 'describe', '--backbone', 'i3d', '--json']; "
+        "import sys; from kinebert.pipelines import cli; "
+        "sys.argv = ['kinebert', 'describe', '--backbone', 'i3d', '--json']; "
         f"cli.main(); print([name for name in {slow} if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

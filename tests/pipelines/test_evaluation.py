@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines import average, evaluate, fuse
-from preprocessing.config import to_plain
-from preprocessing.recipe import FlowRecipe, FrameRecipe
-from preprocessing.shardset import ShardSet
-from preprocessing.solving import FlowSolver
+from kinebert.pipelines import average, evaluate, fuse
+from kinebert.preprocessing.config import to_plain
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.solving import FlowSolver
+from kinebert.training.checkpoints import save_recognizer
+from kinebert.training.evaluate import read_scores
+from kinebert.training.models import build_recognizer
+from kinebert.training.recipe import DataRecipe, ModelRecipe, ProtocolRecipe, TrainRecipe
+from kinebert.training.views import read_views
 from tests.sets import make_rows, make_set
-from training.checkpoints import save_recognizer
-from training.evaluate import read_scores
-from training.models import build_recognizer
-from training.recipe import DataRecipe, ModelRecipe, ProtocolRecipe, TrainRecipe
-from training.views import read_views
 
 MODEL = ModelRecipe(backbone="resnet18", head="tgap", width=0.125)
 

@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 import torch
 
-from orchestration.annotate import Window, annotate_video
-from pipelines import predict
-from preprocessing.recipe import FlowRecipe, FrameRecipe
-from preprocessing.shardset import ShardSet
-from preprocessing.single import video_set
-from preprocessing.solving import FlowSolver
+from kinebert.orchestration.annotate import Window, annotate_video
+from kinebert.pipelines import predict
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.single import video_set
+from kinebert.preprocessing.solving import FlowSolver
+from kinebert.training.evaluate import VideoScores, average, score_views
+from kinebert.training.fusion import fuse
+from kinebert.training.predict import Stream
+from kinebert.training.recipe import ProtocolRecipe
+from kinebert.training.scorer import Scorer
 from tests.pipelines.test_evaluation import make_checkpoint
 from tests.sets import make_rows, make_set
 from tests.videos import moving_texture, write_video
-from training.evaluate import VideoScores, average, score_views
-from training.fusion import fuse
-from training.predict import Stream
-from training.recipe import ProtocolRecipe
-from training.scorer import Scorer
 
 LENGTHS = [9, 14, 5]
 
@@ -163,7 +163,7 @@ def test_memory_does_not_grow_with_length(kept: Path, tmp_path: Path) -> None:
     for repeats in (10, 100):
         path = write_video(tmp_path / f"{repeats}.mp4", moving_texture(20, 320, 240) * repeats)
         code = (
-            "import resource, sys; from pipelines import predict; predict.cli(sys.argv[1:]); "
+            "import resource, sys; from kinebert.pipelines import predict; predict.cli(sys.argv[1:]); "
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
         args = [str(path), "--checkpoint", str(kept / "rgb" / "best.pt"), "--step", "8", "--crops", "1", "--annotate"]

@@ -14,7 +14,7 @@ import cv2
 import pytest
 import torch
 
-from pipelines import (
+from kinebert.pipelines import (
     attend,
     evaluate,
     export_frames,
@@ -26,9 +26,9 @@ from pipelines import (
     train,
     verify,
 )
-from pipelines import cli as kinebert
+from kinebert.pipelines import cli as kinebert
+from kinebert.training.evaluate import read_scores
 from tests.sets import make_videos, small_recipe
-from training.evaluate import read_scores
 
 ROOT = Path(__file__).parents[2]
 RECIPE = f"""
@@ -281,8 +281,10 @@ def test_a_mistake_ends_in_one_line_and_writes_nothing(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("orchestration.cluster.ray.is_initialized", lambda: False)  # the tests' own does not count
-    monkeypatch.setattr("orchestration.cluster.ray.init", lambda **_: pytest.fail("a cluster was started"))
+    monkeypatch.setattr(
+        "kinebert.orchestration.cluster.ray.is_initialized", lambda: False
+    )  # the tests' own does not count
+    monkeypatch.setattr("kinebert.orchestration.cluster.ray.init", lambda **_: pytest.fail("a cluster was started"))
     before = files(kept)
     filled = [
         arg.format(work=kept, tmp=tmp_path)

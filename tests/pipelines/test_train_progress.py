@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import train
+from kinebert.pipelines import train
 
 STEP: dict[str, Any] = {
     **{"event": "step", "epoch": 1, "step": 3, "num_epochs": 2, "steps_per_epoch": 9, "global_step": 3},
@@ -34,7 +34,7 @@ CPU = "system/cpu_utilization_percentage"
 def test_speed_waiting_and_memory_are_shown_and_recorded(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.progress.LOG_INTERVAL_S", -1.0)
+    monkeypatch.setattr("kinebert.orchestration.progress.LOG_INTERVAL_S", -1.0)
     tracker = Tracker()
     hear = train._Hearing(tracker, -1)
     for event in (STEP, {**STEP, "global_step": 4, "gpu_gib": 12.34, CPU: 99.5}, EPOCH):

@@ -11,14 +11,14 @@ from typing import Any, get_type_hints
 import pytest
 import torch
 
-from pipelines import train as train_program
-from preprocessing.config import from_mapping, to_toml
-from preprocessing.recipe import FrameRecipe
-from preprocessing.shardset import ShardSet
+from kinebert.pipelines import train as train_program
+from kinebert.preprocessing.config import from_mapping, to_toml
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.training.checkpoints import load_recognizer
+from kinebert.training.loop import WorkerContext, train
+from kinebert.training.recipe import TrainRecipe
 from tests.sets import make_rows, make_set
-from training.checkpoints import load_recognizer
-from training.loop import WorkerContext, train
-from training.recipe import TrainRecipe
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "training.md").read_text()

@@ -12,18 +12,18 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
-from orchestration.search.records import Record, load_records, trial_folder
-from orchestration.search.space import recipe_with
-from pipelines import tune
-from preprocessing.config import load_config
-from preprocessing.recipe import FrameRecipe
-from preprocessing.shardset import ShardSet
+from kinebert.orchestration.search.records import Record, load_records, trial_folder
+from kinebert.orchestration.search.space import recipe_with
+from kinebert.pipelines import tune
+from kinebert.preprocessing.config import load_config
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.training.checkpoints import load_recognizer
+from kinebert.training.loop import WorkerContext, train
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.state import load_state, save_state
+from kinebert.training.takeover import take_over
 from tests.sets import make_rows, make_set, small_recipe
-from training.checkpoints import load_recognizer
-from training.loop import WorkerContext, train
-from training.recipe import TrainRecipe
-from training.state import load_state, save_state
-from training.takeover import take_over
 
 OPTIM = """\
 [optim]
@@ -107,8 +107,8 @@ def family(folder: Path) -> tuple[Any, dict[int, Any]]:
 def test_mistakes_are_refused_in_one_line_before_a_cluster_starts(
     recipe: Path, tmp_path: Path, name: str, sets: list[str], words: str, monkeypatch: Any, capsys: Any
 ) -> None:
-    monkeypatch.setattr("orchestration.cluster.ray.is_initialized", lambda: False)
-    monkeypatch.setattr("orchestration.cluster.ray.init", lambda **_: pytest.fail("a cluster was started"))
+    monkeypatch.setattr("kinebert.orchestration.cluster.ray.is_initialized", lambda: False)
+    monkeypatch.setattr("kinebert.orchestration.cluster.ray.init", lambda **_: pytest.fail("a cluster was started"))
     options = ["--set", *sets] if sets else []
     assert tune.cli([str(recipe.with_stem(name)), *options, "--output", str(tmp_path / "s")]) == 2
     error = capsys.readouterr().err

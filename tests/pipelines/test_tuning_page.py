@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from orchestration.search.space import read_space
-from pipelines import cli as kinebert
-from preprocessing.config import from_mapping, load_config, read_toml
-from preprocessing.recipe import FrameRecipe
+from kinebert.orchestration.search.space import read_space
+from kinebert.pipelines import cli as kinebert
+from kinebert.preprocessing.config import from_mapping, load_config, read_toml
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.training.recipe import DataRecipe, TrainRecipe
+from kinebert.training.tune_recipe import TuneRecipe
 from tests.sets import make_set, make_videos
 from tests.videos import manifest_rows
-from training.recipe import DataRecipe, TrainRecipe
-from training.tune_recipe import TuneRecipe
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tuning.md").read_text()

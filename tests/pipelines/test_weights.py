@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines import weights
-from training.models import build_recognizer
-from training.models.keys import layouts
-from training.models.known import input_spec, markdown
+from kinebert.pipelines import weights
+from kinebert.training.models import build_recognizer
+from kinebert.training.models.keys import layouts
+from kinebert.training.models.known import input_spec, markdown
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "weights.md"
@@ -123,7 +123,7 @@ def test_what_is_no_file_of_weights_is_one_line(tmp_path: Path, capsys: pytest.C
 
 
 def test_a_reader_who_has_seen_enough_sees_no_traceback() -> None:
-    program = "import sys, pipelines.cli; sys.exit(pipelines.cli.main())"
+    program = "import sys, kinebert.pipelines.cli; sys.exit(kinebert.pipelines.cli.main())"
     with subprocess.Popen(
         [sys.executable, "-c", program, "weights"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

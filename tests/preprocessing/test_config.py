@@ -6,8 +6,17 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from preprocessing.config import differences, digest, flatten, from_mapping, load_config, nested, read_toml, to_toml
-from preprocessing.errors import ConfigError
+from kinebert.preprocessing.config import (
+    differences,
+    digest,
+    flatten,
+    from_mapping,
+    load_config,
+    nested,
+    read_toml,
+    to_toml,
+)
+from kinebert.preprocessing.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.datasets import READERS
-from preprocessing.datasets.hmdb51 import movie
-from preprocessing.errors import UserError
+from kinebert.preprocessing.datasets import READERS
+from kinebert.preprocessing.datasets.hmdb51 import movie
+from kinebert.preprocessing.errors import UserError
 from tests.lists import UCF_CLASSES, by_id, findings, touch, ucf101_lists, write
 
 # HMDB51

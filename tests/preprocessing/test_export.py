@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from preprocessing.errors import UserError
-from preprocessing.export import export_frames
-from preprocessing.recipe import FlowRecipe, FrameRecipe
-from preprocessing.shardset import ShardSet
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.export import export_frames
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.shardset import ShardSet
 from tests.sets import make_rows, make_set
 
 

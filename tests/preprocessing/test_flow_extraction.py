@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from preprocessing import solving
-from preprocessing.errors import ConfigError
-from preprocessing.extract import extract_video
-from preprocessing.guard import Limits
-from preprocessing.images import encode_jpeg, quantize_flow
-from preprocessing.manifest import ManifestRow
-from preprocessing.plan import PlannedVideo, plan_shards
-from preprocessing.recipe import FlowRecipe, FrameRecipe, describe_tvl1, preset_of
-from preprocessing.setfiles import claim_output, describe_flow, finish_set, read_dataset_file
-from preprocessing.shards import read_footer
-from preprocessing.shardset import ShardSet
-from preprocessing.solving import FlowSolver
-from preprocessing.stages import BuildShard
-from preprocessing.tvl1 import PRESETS, TvL1Params
-from preprocessing.video import VideoFrames
+from kinebert.preprocessing import solving
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.extract import extract_video
+from kinebert.preprocessing.guard import Limits
+from kinebert.preprocessing.images import encode_jpeg, quantize_flow
+from kinebert.preprocessing.manifest import ManifestRow
+from kinebert.preprocessing.plan import PlannedVideo, plan_shards
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, describe_tvl1, preset_of
+from kinebert.preprocessing.setfiles import claim_output, describe_flow, finish_set, read_dataset_file
+from kinebert.preprocessing.shards import read_footer
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.stages import BuildShard
+from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params
+from kinebert.preprocessing.video import VideoFrames
 from tests.sets import make_rows
 
 FLOW = FlowRecipe(resize="none", tvl1=TvL1Params(warps=1, nscales=2))

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from preprocessing.ordering import batch_seed, epoch_order, item_at, num_steps, sample_rng, share, worker_positions
+from kinebert.preprocessing.ordering import (
+    batch_seed,
+    epoch_order,
+    item_at,
+    num_steps,
+    sample_rng,
+    share,
+    worker_positions,
+)
 
 
 def test_every_epoch_visits_everything_once_in_its_own_order() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from preprocessing.overlap import prefetch
+from kinebert.preprocessing.overlap import prefetch
 
 
 def threads() -> list[threading.Thread]:

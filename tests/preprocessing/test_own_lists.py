@@ -7,12 +7,12 @@ from pathlib import Path
 import pyarrow.fs as pafs
 import pytest
 
-from preprocessing.datasets import READERS
-from preprocessing.datasets.indexing import groups_of
-from preprocessing.datasets.listing import Video, VideoFolder
-from preprocessing.datasets.table import default_id
-from preprocessing.errors import ConfigError, UserError
-from preprocessing.manifest import ManifestRow, read_manifest, write_manifest
+from kinebert.preprocessing.datasets import READERS
+from kinebert.preprocessing.datasets.indexing import groups_of
+from kinebert.preprocessing.datasets.listing import Video, VideoFolder
+from kinebert.preprocessing.datasets.table import default_id
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.manifest import ManifestRow, read_manifest, write_manifest
 from tests.lists import by_id, findings, touch, ucf101_lists, write
 
 # folder
@@ -164,7 +164,7 @@ def test_a_file_of_another_class_is_not_taken_for_a_missing_one(tmp_path: Path) 
 def test_reads_from_an_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A local folder plays the store; what is tested is that nothing goes around pyarrow."""
     store = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
-    monkeypatch.setattr("preprocessing.storage._remote", lambda root: store)
+    monkeypatch.setattr("kinebert.preprocessing.storage._remote", lambda root: store)
     touch(tmp_path / "bucket" / "ucf", ["YoYo/v_YoYo_g01_c01.avi", "YoYo/deep/er/v_YoYo_g02_c01.avi", "YoYo/.x.avi"])
     ucf101_lists(tmp_path / "bucket" / "lists")
     listing = READERS["ucf101"](["s3://bucket/ucf", "s3://bucket/lists"])

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from preprocessing.errors import ConfigError
-from preprocessing.manifest import ManifestRow
-from preprocessing.plan import plan_shards
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.manifest import ManifestRow
+from kinebert.preprocessing.plan import plan_shards
 
 
 def rows(count: int, seed: int = 0) -> list[ManifestRow]:

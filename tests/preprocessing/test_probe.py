@@ -12,12 +12,12 @@ import av
 import numpy as np
 import pytest
 
-from preprocessing.probe import Facts, probe_video, probe_videos
+from kinebert.preprocessing.probe import Facts, probe_video, probe_videos
 
 ODD_CLIPS = Path(__file__).parents[3] / "shared" / "data" / "odd-clips"
 FAULTS = """
 import os, signal, time
-from preprocessing.probe import Facts, probe_video
+from kinebert.preprocessing.probe import Facts, probe_video
 
 def probe(path):
     if "dies" in os.path.basename(path):
@@ -91,7 +91,7 @@ def test_says_why_a_file_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_a_uri_gives_the_same_facts_as_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import preprocessing.probe as module
+    import kinebert.preprocessing.probe as module
 
     path = encode(tmp_path / "clip.mp4")
     # the only remote filesystem at hand is the local one behind pyarrow's file objects
@@ -143,7 +143,7 @@ def test_leaves_no_process_behind_when_it_is_interrupted(faults: str) -> None:
 
 def test_a_worker_that_cannot_start_is_a_bug_and_not_a_video(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RuntimeError, match="before it was ready"):
-        probe_videos(["a", "b"], num_workers=1, function="preprocessing.no_such_module:probe")
+        probe_videos(["a", "b"], num_workers=1, function="kinebert.preprocessing.no_such_module:probe")
     assert "no_such_module" in capfd.readouterr().err
 
 
@@ -154,7 +154,7 @@ def test_no_videos_need_no_processes() -> None:
 def test_the_parents_death_ends_a_hanging_worker(faults: str, tmp_path: Path) -> None:
     """The alarm is the worker's own; shortened here by asking for a limit below zero."""
     worker = subprocess.Popen(
-        [sys.executable, "-c", "from preprocessing.probe import serve; serve()", faults, "-29"],
+        [sys.executable, "-c", "from kinebert.preprocessing.probe import serve; serve()", faults, "-29"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

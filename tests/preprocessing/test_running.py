@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.errors import UserError
-from preprocessing.running import RUNNING_FILE, only_job
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.running import RUNNING_FILE, only_job
 
 HOLD = """
 import sys, time
-from preprocessing.running import only_job
+from kinebert.preprocessing.running import only_job
 
 with only_job(sys.argv[1]):
     print("held", flush=True)

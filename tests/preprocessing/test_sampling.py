@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from preprocessing import sampling
-from preprocessing.ordering import sample_rng
-from preprocessing.sampling import (
+from kinebert.preprocessing import sampling
+from kinebert.preprocessing.ordering import sample_rng
+from kinebert.preprocessing.sampling import (
     centre_clip,
     eccv2020_clips,
     multi_clips,

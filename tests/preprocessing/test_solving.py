@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from preprocessing import solving
-from preprocessing.errors import ConfigError, UserError
-from preprocessing.solving import FlowSolver
-from preprocessing.tvl1 import PRESETS, TvL1Params
+from kinebert.preprocessing import solving
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params
 
 GREY = np.random.default_rng(0).integers(0, 256, (12, 16, 20), np.uint8)
 OPENCV = FlowSolver(backend="opencv")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing import storage
-from preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import ConfigError, UserError
 
 NAMES = ["plain", "with blanks (1)", "ünï 日本+!#%?"]
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from preprocessing.errors import UserError
-from preprocessing.recipe import FlowRecipe, FrameRecipe
-from preprocessing.setfiles import content_digest
-from preprocessing.shards import file_digest
-from preprocessing.verify import verify_set
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.setfiles import content_digest
+from kinebert.preprocessing.shards import file_digest
+from kinebert.preprocessing.verify import verify_set
 from tests.sets import make_rows, make_set
 
 

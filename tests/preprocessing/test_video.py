@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from preprocessing.recipe import FrameRecipe
-from preprocessing.video import VideoFrames, target_size
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.video import VideoFrames, target_size
 from tests.videos import moving_texture, truncate_video, write_video
 
 AS_CODED = FrameRecipe(resize="none")
@@ -75,7 +75,7 @@ def test_trouble_of_the_storage_is_no_fault_of_the_video(tmp_path: Path, monkeyp
     def unplugged(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("preprocessing.video.av.open", unplugged)
+    monkeypatch.setattr("kinebert.preprocessing.video.av.open", unplugged)
     with pytest.raises(OSError, match="Input/output error"):
         list(VideoFrames(str(path), AS_CODED))
 

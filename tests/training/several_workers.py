@@ -15,8 +15,8 @@ import pytest
 import torch.distributed as dist
 from small_training import numbers, poison, recipe_with, run
 
-from preprocessing.errors import UserError
-from training.loop import WorkerContext
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.loop import WorkerContext
 
 HERE = Path(__file__).parent
 

@@ -11,11 +11,11 @@ from fake_shards import FakeShards, FakeVideo, make_shards
 from numpy.typing import NDArray
 from torch import Tensor
 
-from preprocessing.config import from_mapping
-from training import learner
-from training.loop import WorkerContext, train
-from training.recipe import TrainRecipe
-from training.state import load_state
+from kinebert.preprocessing.config import from_mapping
+from kinebert.training import learner
+from kinebert.training.loop import WorkerContext, train
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.state import load_state
 
 PLAIN: dict[str, Any] = {
     "data": {"shards": "/fake/set", "clip_length": 4, "crop_size": 16},

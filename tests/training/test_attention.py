@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from preprocessing.errors import ConfigError
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.attention import ClipAttention, attend, check_attentive, step_edges
+from kinebert.training.models import Recognizer, build_recognizer
+from kinebert.training.recipe import DataRecipe
 from tests.training.fake_shards import FakeShards, make_shards
-from training.attention import ClipAttention, attend, check_attentive, step_edges
-from training.models import Recognizer, build_recognizer
-from training.recipe import DataRecipe
 
 DATA = DataRecipe(shards="", clip_length=6, crop_size=24, eval_scale=1.0)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from preprocessing import storage
-from preprocessing.errors import UserError
-from training.checkpoints import (
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.checkpoints import (
     FORMAT_VERSION,
     KIND,
     check_shards,
@@ -20,7 +20,7 @@ from training.checkpoints import (
     save_plain,
     save_recognizer,
 )
-from training.models import Recognizer, build_recognizer
+from kinebert.training.models import Recognizer, build_recognizer
 
 
 @dataclass

@@ -5,10 +5,10 @@ import pytest
 import torch
 from fake_shards import FakeRejected, FakeShards, FakeVideo, make_shards
 
-from preprocessing.errors import UserError
-from preprocessing.ordering import epoch_order
-from training.data import Batch, ClipDataset, ClipLoader, TrainBatches, check_videos, in_batches
-from training.recipe import DataRecipe
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.ordering import epoch_order
+from kinebert.training.data import Batch, ClipDataset, ClipLoader, TrainBatches, check_videos, in_batches
+from kinebert.training.recipe import DataRecipe
 
 DATA = DataRecipe(shards="/fake/set", clip_length=4, crop_size=16)
 CPU = torch.device("cpu")

@@ -13,10 +13,10 @@ import torch
 from fake_shards import FakeRejected, make_shards
 from torch import nn
 
-from preprocessing.errors import ConfigError, UserError
-from preprocessing.sampling import multi_clips
-from training.data import check_videos
-from training.evaluate import (
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.sampling import multi_clips
+from kinebert.training.data import check_videos
+from kinebert.training.evaluate import (
     average,
     clip_level,
     evaluate,
@@ -25,11 +25,11 @@ from training.evaluate import (
     score_views,
     write_scores,
 )
-from training.models import Recognizer, build_recognizer
-from training.protocol import ProtocolRecipe
-from training.recipe import DataRecipe
-from training.scorer import Scorer
-from training.views import ViewScores, is_views, read_views, write_views
+from kinebert.training.models import Recognizer, build_recognizer
+from kinebert.training.protocol import ProtocolRecipe
+from kinebert.training.recipe import DataRecipe
+from kinebert.training.scorer import Scorer
+from kinebert.training.views import ViewScores, is_views, read_views, write_views
 
 DATA = DataRecipe(shards="/fake/set", clip_length=4, crop_size=16)
 

@@ -11,14 +11,22 @@ import torch
 from fake_shards import make_shards
 from small_training import Killed, numbers, recipe_with, run, weights_of
 
-from preprocessing import storage
-from preprocessing.errors import UserError
-from training import files as training_files
-from training import state as training_state
-from training.checkpoints import load_recognizer, snapshot
-from training.files import TrainFiles
-from training.initial import initial_recognizer
-from training.state import BEFORE_FILE, DAMAGED_FILE, STATE_FILE, TrainState, find_state, load_state, save_state
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
+from kinebert.training import files as training_files
+from kinebert.training import state as training_state
+from kinebert.training.checkpoints import load_recognizer, snapshot
+from kinebert.training.files import TrainFiles
+from kinebert.training.initial import initial_recognizer
+from kinebert.training.state import (
+    BEFORE_FILE,
+    DAMAGED_FILE,
+    STATE_FILE,
+    TrainState,
+    find_state,
+    load_state,
+    save_state,
+)
 
 
 def state_at(step: int) -> TrainState:

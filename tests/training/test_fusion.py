@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from preprocessing.errors import ConfigError, UserError
-from training.evaluate import VideoScores
-from training.fusion import fit_weights, fuse, subsets, unit_scores
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.training.evaluate import VideoScores
+from kinebert.training.fusion import fit_weights, fuse, subsets, unit_scores
 
 
 def table(

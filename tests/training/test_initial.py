@@ -8,13 +8,13 @@ import pytest
 import torch
 from fake_shards import make_shards
 
-from preprocessing.errors import UserError
-from training.checkpoints import load_recognizer
-from training.initial import initial_recognizer, pinned
-from training.loop import WorkerContext, train
-from training.models import Recognizer, build_recognizer
-from training.preflight import check_training
-from training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.checkpoints import load_recognizer
+from kinebert.training.initial import initial_recognizer, pinned
+from kinebert.training.loop import WorkerContext, train
+from kinebert.training.models import Recognizer, build_recognizer
+from kinebert.training.preflight import check_training
+from kinebert.training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 
 RECIPE = TrainRecipe(
     data=DataRecipe(shards="/fake/set", clip_length=4, crop_size=16),

@@ -12,20 +12,20 @@ import torch.nn.functional as F  # noqa: N812
 from small_training import Killed, numbers, poison, recipe_with, run, weights_of
 from torch import nn
 
-from preprocessing.errors import ConfigError, UserError
-from preprocessing.ordering import mix_rng
-from training.checkpoints import load_recognizer
-from training.data import Batch
-from training.ema import WeightAverage
-from training.execution import deterministic
-from training.learner import Learner
-from training.learning import MixRecipe
-from training.losses import cross_entropy_sum
-from training.mixing import mix_batch
-from training.models import build_recognizer
-from training.state import load_state
-from training.statistics import RunningStatistics
-from training.worker import WorkerContext
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.ordering import mix_rng
+from kinebert.training.checkpoints import load_recognizer
+from kinebert.training.data import Batch
+from kinebert.training.ema import WeightAverage
+from kinebert.training.execution import deterministic
+from kinebert.training.learner import Learner
+from kinebert.training.learning import MixRecipe
+from kinebert.training.losses import cross_entropy_sum
+from kinebert.training.mixing import mix_batch
+from kinebert.training.models import build_recognizer
+from kinebert.training.state import load_state
+from kinebert.training.statistics import RunningStatistics
+from kinebert.training.worker import WorkerContext
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "sgd": {"optim": {"name": "sgd", "lr": 0.01, "dampening": 0.9}},
@@ -240,7 +240,7 @@ def test_deterministic_mode_is_left_again(tmp_path: Path) -> None:
 
 
 def test_norms_are_synchronised_on_gpus_only() -> None:
-    from training.execution import prepare
+    from kinebert.training.execution import prepare
 
     model = build_recognizer(backbone="resnet18", width=0.125, num_classes=3, clip_length=4, size=16)
     with pytest.raises(ConfigError, match="sync_norm = true needs GPUs"):

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from preprocessing.config import from_mapping, to_plain
-from preprocessing.errors import ConfigError
-from training.recipe import DataRecipe, GroupRecipe, GroupsRecipe, OptimRecipe, TrainRecipe
+from kinebert.preprocessing.config import from_mapping, to_plain
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.recipe import DataRecipe, GroupRecipe, GroupsRecipe, OptimRecipe, TrainRecipe
 
 RECIPE = TrainRecipe(data=DataRecipe(shards="/set"))
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from fake_shards import make_shards
 
-from training.learning import MixRecipe
-from training.loop import WorkerContext, train
-from training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
-from training.state import load_state
+from kinebert.training.learning import MixRecipe
+from kinebert.training.loop import WorkerContext, train
+from kinebert.training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
+from kinebert.training.state import load_state
 
 pytestmark = [
     pytest.mark.gpu,

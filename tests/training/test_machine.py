@@ -4,8 +4,8 @@ import psutil
 import pytest
 import torch
 
-from training import machine
-from training.machine import MachineUse
+from kinebert.training import machine
+from kinebert.training.machine import MachineUse
 
 
 def test_a_measurement_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

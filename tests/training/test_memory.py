@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from preprocessing.errors import UserError
-from training.memory import LOWER_BATCH, memory_explained, ran_out
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.memory import LOWER_BATCH, memory_explained, ran_out
 
 
 def test_what_the_machine_and_a_gpu_say() -> None:

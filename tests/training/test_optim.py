@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from preprocessing.errors import ConfigError
-from training.learning import GroupRecipe, GroupsRecipe, OptimRecipe
-from training.models import Recognizer, build_recognizer
-from training.optim import build_optimizer, freeze, parameter_groups, set_lr
-from training.schedule import Schedule
-from training.swats import Swats
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.learning import GroupRecipe, GroupsRecipe, OptimRecipe
+from kinebert.training.models import Recognizer, build_recognizer
+from kinebert.training.optim import build_optimizer, freeze, parameter_groups, set_lr
+from kinebert.training.schedule import Schedule
+from kinebert.training.swats import Swats
 
 F64 = NDArray[np.float64]
 CURVES = np.array([1.0, 3.0, 10.0, 0.3])

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.config import to_plain, to_toml
-from preprocessing.errors import ConfigError, UserError
-from preprocessing.recipe import FrameRecipe
-from preprocessing.shardset import ShardSet
+from kinebert.preprocessing.config import to_plain, to_toml
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.shardset import ShardSet
+from kinebert.training.loop import WorkerContext, train
+from kinebert.training.preflight import check_training
+from kinebert.training.recipe import DataRecipe, ModelRecipe, TrainRecipe
+from kinebert.training.state import load_state, save_state
 from tests.sets import make_rows, make_set
-from training.loop import WorkerContext, train
-from training.preflight import check_training
-from training.recipe import DataRecipe, ModelRecipe, TrainRecipe
-from training.state import load_state, save_state
 
 
 @pytest.fixture(scope="module")

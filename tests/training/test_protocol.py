@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.config import load_config
-from preprocessing.errors import ConfigError
-from training.recipe import DataRecipe, ProtocolRecipe, TrainRecipe
+from kinebert.preprocessing.config import load_config
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.recipe import DataRecipe, ProtocolRecipe, TrainRecipe
 
 
 def test_clips_are_a_word_or_a_number(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.config import from_mapping, load_config, to_plain
-from preprocessing.errors import ConfigError
-from training.models import build_recognizer
-from training.recipe import DataRecipe, ModelRecipe, OptimRecipe, ProtocolRecipe, TrainRecipe
+from kinebert.preprocessing.config import from_mapping, load_config, to_plain
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models import build_recognizer
+from kinebert.training.recipe import DataRecipe, ModelRecipe, OptimRecipe, ProtocolRecipe, TrainRecipe
 
 DATA = DataRecipe(shards="/set")
 

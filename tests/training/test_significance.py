@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from preprocessing.errors import UserError
-from training.evaluate import VideoScores
-from training.significance import (
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.evaluate import VideoScores
+from kinebert.training.significance import (
     bootstrap,
     compare,
     compare_all,

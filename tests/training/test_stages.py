@@ -8,14 +8,14 @@ import torch
 from fake_shards import make_shards
 from small_training import Killed, numbers, recipe_with, run, weights_of
 
-from preprocessing.config import load_config, to_plain, to_toml
-from preprocessing.errors import ConfigError
-from training.checkpoints import load_recognizer
-from training.evaluate import recipe_of
-from training.models import build_recognizer
-from training.preflight import check_training
-from training.recipe import TrainRecipe
-from training.stages import carry_weights, plan_stages
+from kinebert.preprocessing.config import load_config, to_plain, to_toml
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.checkpoints import load_recognizer
+from kinebert.training.evaluate import recipe_of
+from kinebert.training.models import build_recognizer
+from kinebert.training.preflight import check_training
+from kinebert.training.recipe import TrainRecipe
+from kinebert.training.stages import carry_weights, plan_stages
 
 STAGES: list[dict[str, Any]] = [
     {"clip_length": 2, "epochs": 1},

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from preprocessing.errors import ConfigError
-from training.losses import cross_entropy_sum
-from training.optim import build_optimizer, set_lr
-from training.recipe import OptimRecipe
-from training.schedule import Schedule
-from training.step import StepResult, autocast_dtype, train_step
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.losses import cross_entropy_sum
+from kinebert.training.optim import build_optimizer, set_lr
+from kinebert.training.recipe import OptimRecipe
+from kinebert.training.schedule import Schedule
+from kinebert.training.step import StepResult, autocast_dtype, train_step
 
 
 def batch_of(num: int, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from kinebert.training.checkpoints import load_recognizer
+from kinebert.training.loop import WorkerContext, train
+from kinebert.training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
+from kinebert.training.state import load_state, save_state
+from kinebert.training.takeover import take_over
 from tests.training.fake_shards import make_shards
-from training.checkpoints import load_recognizer
-from training.loop import WorkerContext, train
-from training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
-from training.state import load_state, save_state
-from training.takeover import take_over
 
 RECIPE = TrainRecipe(
     data=DataRecipe(shards="/fake/set", clip_length=4, crop_size=24),

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from preprocessing.images import dequantize_flow, quantize_flow
-from training.models import InputSpec
-from training.transforms import (
+from kinebert.preprocessing.images import dequantize_flow, quantize_flow
+from kinebert.training.models import InputSpec
+from kinebert.training.transforms import (
     Crop,
     apply_crop,
     centre_crop,

@@ -12,9 +12,9 @@ import torch.distributed as dist
 from fake_shards import FakeShards, FakeVideo, make_shards
 from numpy.typing import NDArray
 
-from preprocessing.config import from_mapping
-from training.loop import WorkerContext, train
-from training.recipe import TrainRecipe
+from kinebert.preprocessing.config import from_mapping
+from kinebert.training.loop import WorkerContext, train
+from kinebert.training.recipe import TrainRecipe
 
 RECIPE = from_mapping(
     TrainRecipe,

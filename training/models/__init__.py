@@ -1,6 +1,6 @@
 """Networks by name: backbones, heads, and the recognizers made of them."""
 
-from training.models import (  # noqa: F401  each registers its models
+from kinebert.training.models import (  # noqa: F401  each registers its models
     bert,
     heads,
     i3d,
@@ -10,10 +10,10 @@ from training.models import (  # noqa: F401  each registers its models
     resnext,
     slowfast,
 )
-from training.models.accounting import Report
-from training.models.published import load_published
-from training.models.recognizer import Recognizer, build_recognizer
-from training.models.registry import BACKBONES, CHANNELS, HEADS, InputSpec, Normalization
+from kinebert.training.models.accounting import Report
+from kinebert.training.models.published import load_published
+from kinebert.training.models.recognizer import Recognizer, build_recognizer
+from kinebert.training.models.registry import BACKBONES, CHANNELS, HEADS, InputSpec, Normalization
 
 __all__ = [
     "BACKBONES",

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preprocessing.errors import ConfigError
-from training.models.registry import Head, register_head
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models.registry import Head, register_head
 
 Initialization = Literal["bert5", "bert2"]
 Readout = Literal["token", "mean"]

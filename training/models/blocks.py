@@ -13,8 +13,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preprocessing.errors import ConfigError
-from training.models.registry import Backbone, find, positive
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models.registry import Backbone, find, positive
 
 Size = tuple[int, ...]
 _CONVOLUTIONS: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}

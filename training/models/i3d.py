@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preprocessing.errors import ConfigError
-from training.models.blocks import draw_convolutions
-from training.models.registry import CENTERED, CENTERED_FLOW, Backbone, positive, register_backbone, scaled
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models.blocks import draw_convolutions
+from kinebert.training.models.registry import CENTERED, CENTERED_FLOW, Backbone, positive, register_backbone, scaled
 
 
 class Branches(NamedTuple):

@@ -15,8 +15,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from training.models.blocks import Residual, ResidualTrunk, convolution, projection
-from training.models.registry import FLOW, HARA, KINETICS, find, positive, register_backbone, scaled
+from kinebert.training.models.blocks import Residual, ResidualTrunk, convolution, projection
+from kinebert.training.models.registry import FLOW, HARA, KINETICS, find, positive, register_backbone, scaled
 
 Norm = Callable[[int], nn.Module]
 

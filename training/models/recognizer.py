@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preprocessing.errors import ConfigError
-from training.models.registry import (
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models.registry import (
     BACKBONES,
     HEADS,
     REDUCTIONS,
@@ -142,9 +142,9 @@ def build_recognizer(
     """Build a network with fresh weights, the same ones after the same ``torch.manual_seed``.
 
     Args:
-        backbone: A name of :data:`training.models.BACKBONES`.
+        backbone: A name of :data:`kinebert.training.models.BACKBONES`.
         reduction: ``frab``, ``frmb``, or None (``"none"``).
-        head: A name of :data:`training.models.HEADS`.
+        head: A name of :data:`kinebert.training.models.HEADS`.
         modality: ``rgb``, ``flow`` or ``pose``.
         num_classes: Scores that it returns.
         clip_length: Images in a clip.

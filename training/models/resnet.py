@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models.blocks import BasicBlock, Bottleneck, ResidualTrunk, reducing, stem
-from training.models.registry import FLOW, IMAGENET, find, positive, register_backbone, scaled
+from kinebert.training.models.blocks import BasicBlock, Bottleneck, ResidualTrunk, reducing, stem
+from kinebert.training.models.registry import FLOW, IMAGENET, find, positive, register_backbone, scaled
 
 FUSIONS = {"none": 1, "dual": 2, "triple": 3, "quadruple": 4}
 """How many of the last stages are joined to features."""

@@ -15,8 +15,8 @@ from functools import partial
 
 from torch import nn
 
-from training.models.blocks import BasicBlock, Bottleneck, ResidualTrunk, reducing, stem
-from training.models.registry import FLOW, HARA, find, positive, register_backbone, scaled
+from kinebert.training.models.blocks import BasicBlock, Bottleneck, ResidualTrunk, reducing, stem
+from kinebert.training.models.registry import FLOW, HARA, find, positive, register_backbone, scaled
 
 
 @dataclass(frozen=True)

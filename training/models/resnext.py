@@ -11,8 +11,8 @@ from functools import partial
 
 from torch import nn
 
-from training.models.blocks import Bottleneck, ResidualTrunk, stem
-from training.models.registry import ACTIVITYNET, BYTE_FLOW, positive, register_backbone, scaled
+from kinebert.training.models.blocks import Bottleneck, ResidualTrunk, stem
+from kinebert.training.models.registry import ACTIVITYNET, BYTE_FLOW, positive, register_backbone, scaled
 
 
 class ResNeXt3d(ResidualTrunk):

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.models.recognizer import Recognizer
-from training.models.unallocated import LightMode, build_unallocated, shapes_only
+from kinebert.training.models.recognizer import Recognizer
+from kinebert.training.models.unallocated import LightMode, build_unallocated, shapes_only
 
 Shape = tuple[int, ...]
 Shapes = Shape | tuple[Shape, ...]
@@ -75,7 +75,7 @@ def sizes_of(**arguments: Any) -> Sizes:
     """Return the sizes of ``build_recognizer(**arguments)`` for one clip of the length and size that it is built for.
 
     Raises:
-        ConfigError: As :func:`training.models.build_recognizer`.
+        ConfigError: As :func:`kinebert.training.models.build_recognizer`.
     """
     net = build_unallocated(**arguments)
     spec = net.spec

@@ -11,10 +11,18 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from preprocessing.errors import ConfigError
-from training.models.blocks import Bottleneck, convolution, draw_convolutions, reducing, stem
-from training.models.pathways import fuse
-from training.models.registry import SLOWFAST, SLOWFAST_FLOW, Backbone, find, positive, register_backbone, scaled
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models.blocks import Bottleneck, convolution, draw_convolutions, reducing, stem
+from kinebert.training.models.pathways import fuse
+from kinebert.training.models.registry import (
+    SLOWFAST,
+    SLOWFAST_FLOW,
+    Backbone,
+    find,
+    positive,
+    register_backbone,
+    scaled,
+)
 
 STAGES = ("stem", "res2", "res3", "res4", "res5")
 SLOW_TIMES = (1, 1, 1, 3, 3)

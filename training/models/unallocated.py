@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from training.models.recognizer import Recognizer, build_recognizer
+from kinebert.training.models.recognizer import Recognizer, build_recognizer
 
 
 def build_unallocated(**arguments: Any) -> Recognizer:
     """Return ``build_recognizer(**arguments)`` without its numbers.
 
     Raises:
-        ConfigError: As :func:`training.models.build_recognizer`.
+        ConfigError: As :func:`kinebert.training.models.build_recognizer`.
     """
     with torch.device("meta"), _WithoutDraws():
         return build_recognizer(**arguments)

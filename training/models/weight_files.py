@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from preprocessing import storage
-from preprocessing.errors import UserError
-from training.models.caffe2 import read_blobs
-from training.models.registry import Normalization, num_channels
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.models.caffe2 import read_blobs
+from kinebert.training.models.registry import Normalization, num_channels
 
 WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "net")
 """Keys under which training programs keep the weights among other things."""

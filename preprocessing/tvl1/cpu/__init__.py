@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from preprocessing.tvl1.cache import own_cache
+from kinebert.preprocessing.tvl1.cache import own_cache
 
 with own_cache(Path(__file__).parent):
-    import preprocessing.tvl1.cpu.solver  # noqa: F401 - defines every function that is compiled
+    import kinebert.preprocessing.tvl1.cpu.solver  # noqa: F401 - defines every function that is compiled

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.tvl1.cpu.layout import BLOCK, GX, GY, LIMIT, P11, P12, P21, P22, RHO, U1, U2, compiled
-from preprocessing.tvl1.cpu.vectors import (
+from kinebert.preprocessing.tvl1.cpu.layout import BLOCK, GX, GY, LIMIT, P11, P12, P21, P22, RHO, U1, U2, compiled
+from kinebert.preprocessing.tvl1.cpu.vectors import (
     LANES,
     after,
     before,

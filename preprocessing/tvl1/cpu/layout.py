@@ -9,7 +9,7 @@ from typing import Any
 
 from numba import njit
 
-from preprocessing.tvl1.cpu.vectors import LANES
+from kinebert.preprocessing.tvl1.cpu.vectors import LANES
 
 U1, U2, P11, P12, P21, P22, GX, GY, RHO, LIMIT = (LANES * i for i in range(10))
 """Offsets in a block: flow; dual variables; direction of the warped image's gradient; residual without the part of the

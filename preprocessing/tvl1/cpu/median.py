@@ -8,8 +8,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from preprocessing.tvl1.cpu.layout import BLOCK, compiled
-from preprocessing.tvl1.cpu.vectors import (
+from kinebert.preprocessing.tvl1.cpu.layout import BLOCK, compiled
+from kinebert.preprocessing.tvl1.cpu.vectors import (
     FLOATS,
     INTP,
     INTS,
@@ -24,7 +24,7 @@ from preprocessing.tvl1.cpu.vectors import (
     store,
     store_one,
 )
-from preprocessing.tvl1.networks import Comparator, median_network
+from kinebert.preprocessing.tvl1.networks import Comparator, median_network
 
 _MARGIN = LANES
 """Values to the left and to the right of a row of the scratch memory."""

@@ -5,8 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.tvl1.cpu.layout import BLOCK, compiled
-from preprocessing.tvl1.cpu.vectors import LANES, fill, fma, load, load_one, plane, store, store_first, store_one
+from kinebert.preprocessing.tvl1.cpu.layout import BLOCK, compiled
+from kinebert.preprocessing.tvl1.cpu.vectors import (
+    LANES,
+    fill,
+    fma,
+    load,
+    load_one,
+    plane,
+    store,
+    store_first,
+    store_one,
+)
 
 MARGIN = LANES
 """Values to the left and to the right of a row of an image in memory."""

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.tvl1.cpu.iterate import iterate
-from preprocessing.tvl1.cpu.layout import U1, U2, compiled, entry
-from preprocessing.tvl1.cpu.median import filter_medians
-from preprocessing.tvl1.cpu.resize import begin_level, enlarge_flow, read_frame, shrink_image, write_flow
-from preprocessing.tvl1.cpu.warp import build_table, warp
-from preprocessing.tvl1.cpu.workspace import Workspace
-from preprocessing.tvl1.params import TvL1Params
+from kinebert.preprocessing.tvl1.cpu.iterate import iterate
+from kinebert.preprocessing.tvl1.cpu.layout import U1, U2, compiled, entry
+from kinebert.preprocessing.tvl1.cpu.median import filter_medians
+from kinebert.preprocessing.tvl1.cpu.resize import begin_level, enlarge_flow, read_frame, shrink_image, write_flow
+from kinebert.preprocessing.tvl1.cpu.warp import build_table, warp
+from kinebert.preprocessing.tvl1.cpu.workspace import Workspace
+from kinebert.preprocessing.tvl1.params import TvL1Params
 
 
 def solve_numba(grey_THW: NDArray[np.uint8], params: TvL1Params, num_threads: int = 1) -> NDArray[np.float32]:

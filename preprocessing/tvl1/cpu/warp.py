@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.tvl1.cpu.layout import BLOCK, GX, GY, LIMIT, RHO, U1, U2, compiled, inlined
-from preprocessing.tvl1.cpu.vectors import (
+from kinebert.preprocessing.tvl1.cpu.layout import BLOCK, GX, GY, LIMIT, RHO, U1, U2, compiled, inlined
+from kinebert.preprocessing.tvl1.cpu.vectors import (
     LANES,
     any_above,
     choose,
@@ -30,7 +30,7 @@ from preprocessing.tvl1.cpu.vectors import (
     store,
     store_one,
 )
-from preprocessing.tvl1.cpu.window import interpolate, load_place, store_places
+from kinebert.preprocessing.tvl1.cpu.window import interpolate, load_place, store_places
 
 MARGIN = 8
 """Zeros on every side of a table, in pixels: more than the kernel reaches from a clamped position."""

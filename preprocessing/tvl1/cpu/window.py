@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from preprocessing.tvl1.cpu.vectors import FLOAT, INT32, INTP, INTS, LANES, PLANE, VECTOR, address, define
+from kinebert.preprocessing.tvl1.cpu.vectors import FLOAT, INT32, INTP, INTS, LANES, PLANE, VECTOR, address, define
 
 _QUAD = ir.VectorType(FLOAT, 4)
 

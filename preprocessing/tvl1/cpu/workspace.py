@@ -9,12 +9,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.tvl1.cpu import median, warp
-from preprocessing.tvl1.cpu.layout import blocks_per_row, state_size
-from preprocessing.tvl1.cpu.resize import MARGIN, image_stride
-from preprocessing.tvl1.cpu.vectors import LANES
-from preprocessing.tvl1.params import TvL1Params
-from preprocessing.tvl1.pyramid import level_sizes
+from kinebert.preprocessing.tvl1.cpu import median, warp
+from kinebert.preprocessing.tvl1.cpu.layout import blocks_per_row, state_size
+from kinebert.preprocessing.tvl1.cpu.resize import MARGIN, image_stride
+from kinebert.preprocessing.tvl1.cpu.vectors import LANES
+from kinebert.preprocessing.tvl1.params import TvL1Params
+from kinebert.preprocessing.tvl1.pyramid import level_sizes
 
 Float32 = NDArray[np.float32]
 _KEPT = 4

@@ -19,9 +19,9 @@ import torch
 import triton
 from torch import Tensor
 
-from preprocessing.tvl1.gpu import kernels
-from preprocessing.tvl1.gpu.level import LevelParams
-from preprocessing.tvl1.networks import median_network
+from kinebert.preprocessing.tvl1.gpu import kernels
+from kinebert.preprocessing.tvl1.gpu.level import LevelParams
+from kinebert.preprocessing.tvl1.networks import median_network
 
 STEPS_PER_CHUNK = 10
 _TILE = {"BLOCK_Y": 16, "BLOCK_X": 32, "num_warps": 4}  # a row of a tile is what one warp reads at once

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from preprocessing.tvl1.params import TvL1Params
-from preprocessing.tvl1.pyramid import level_sizes
+from kinebert.preprocessing.tvl1.params import TvL1Params
+from kinebert.preprocessing.tvl1.pyramid import level_sizes
 
 
 @dataclass(frozen=True, kw_only=True)

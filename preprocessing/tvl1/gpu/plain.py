@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from preprocessing.tvl1.gpu.level import LevelParams
-from preprocessing.tvl1.networks import median_network
+from kinebert.preprocessing.tvl1.gpu.level import LevelParams
+from kinebert.preprocessing.tvl1.networks import median_network
 
 _PAD = 4
 _TINY = 1.1920929e-07  # a gradient whose square is below float's epsilon is none: OpenCV's threshold

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from preprocessing.tvl1.gpu import plain
-from preprocessing.tvl1.gpu.level import LevelParams, all_levels
-from preprocessing.tvl1.gpu.resample import enlarge_flow, pyramid, with_gradients
-from preprocessing.tvl1.params import TvL1Params
-from preprocessing.tvl1.pyramid import MIN_SIDE
+from kinebert.preprocessing.tvl1.gpu import plain
+from kinebert.preprocessing.tvl1.gpu.level import LevelParams, all_levels
+from kinebert.preprocessing.tvl1.gpu.resample import enlarge_flow, pyramid, with_gradients
+from kinebert.preprocessing.tvl1.params import TvL1Params
+from kinebert.preprocessing.tvl1.pyramid import MIN_SIDE
 
 _MOST_PIXELS = 256 * 340 * 256  # per batch: enough that a few pairs that take long do not leave the device idle
 _CPU_PIXELS = 340 * 256  # a batch that stays in the caches: a third faster than 16 times as many
@@ -157,7 +157,7 @@ def _make_solver(device: torch.device, height: int, width: int, params: TvL1Para
         return PlainSolver(max(1, _CPU_PIXELS // area), exact)
     if not _kernels_work(device):
         return PlainSolver(min(wanted, _fitting(device, area * _PLAIN_BYTES)), exact)
-    from preprocessing.tvl1.gpu.fused import FusedSolver
+    from kinebert.preprocessing.tvl1.gpu.fused import FusedSolver
 
     levels = all_levels(height, width, params, torch.int16)
     return FusedSolver(min(wanted, _fitting(device, area * _KERNEL_BYTES)), levels, device)
@@ -174,7 +174,7 @@ def _fitting(device: torch.device, pair_bytes: int) -> int:
 def _kernels_work(device: torch.device) -> bool:
     """Whether Triton is there and can start a kernel; it needs a C compiler on the machine, which it calls once."""
     try:
-        from preprocessing.tvl1.gpu.fused import try_kernel
+        from kinebert.preprocessing.tvl1.gpu.fused import try_kernel
 
         try_kernel(device)
     except Exception as error:  # whatever Triton is missing, there is another way

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from orchestration.search.planner import Leg, Planner
-from orchestration.search.population import Exchange
-from orchestration.search.records import Record, TakeOver, load_records, ranking, save_record, trial_folder
-from orchestration.search.space import read_space
-from orchestration.search.suggest import suggest
-from preprocessing.errors import UserError
-from training.recipe import DataRecipe, ModelRecipe, TrainRecipe
-from training.tune_recipe import TuneRecipe
+from kinebert.orchestration.search.planner import Leg, Planner
+from kinebert.orchestration.search.population import Exchange
+from kinebert.orchestration.search.records import Record, TakeOver, load_records, ranking, save_record, trial_folder
+from kinebert.orchestration.search.space import read_space
+from kinebert.orchestration.search.suggest import suggest
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.recipe import DataRecipe, ModelRecipe, TrainRecipe
+from kinebert.training.tune_recipe import TuneRecipe
 
 LR = {"optim.lr": {"log_uniform": [1e-5, 1e-1]}}
 

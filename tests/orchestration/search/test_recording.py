@@ -9,23 +9,23 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from orchestration import tracking
-from orchestration.figures import to_png
-from orchestration.search import recording
-from orchestration.search.keeping import Keeper
-from orchestration.search.picture import draw_learning, draw_parallel
-from orchestration.search.recording import Recorder, winner
-from orchestration.search.records import Record, TakeOver, save_record, trial_folder
-from orchestration.search.report import outcome, table
-from orchestration.search.space import read_space
-from orchestration.search.trials import Job
-from pipelines.tune import _report
-from preprocessing.errors import UserError
+from kinebert.orchestration import tracking
+from kinebert.orchestration.figures import to_png
+from kinebert.orchestration.search import recording
+from kinebert.orchestration.search.keeping import Keeper
+from kinebert.orchestration.search.picture import draw_learning, draw_parallel
+from kinebert.orchestration.search.recording import Recorder, winner
+from kinebert.orchestration.search.records import Record, TakeOver, save_record, trial_folder
+from kinebert.orchestration.search.report import outcome, table
+from kinebert.orchestration.search.space import read_space
+from kinebert.orchestration.search.trials import Job
+from kinebert.pipelines.tune import _report
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.files import rank
+from kinebert.training.recipe import DataRecipe, ProtocolRecipe, TrainRecipe
+from kinebert.training.tune_recipe import TuneRecipe
 from tests.pipelines.test_evaluation import make_checkpoint
 from tests.training.fake_shards import make_shards
-from training.files import rank
-from training.recipe import DataRecipe, ProtocolRecipe, TrainRecipe
-from training.tune_recipe import TuneRecipe
 
 SPACE = {"optim.lr": {"log_uniform": [1e-5, 1e-1]}, "model.head": {"choice": ["bert", "tgap"]}}
 TUNE = TuneRecipe(space=SPACE, keep=1)
@@ -151,7 +151,7 @@ def test_the_epoch_that_is_reported_is_the_one_whose_weights_are_kept(
         assert _report(searched, [record], "sqlite:///mlflow.db") == 0
         said = "its best.pt holds epoch 3, the best in val_top1, with val_loss 0.6\n" in capsys.readouterr().out
         assert said is told
-    best: Any = None  # as training.loop does
+    best: Any = None  # as kinebert.training.loop does
     for row in record.rows:
         best = row if best is None or rank(row) > rank(best) else best
     assert best is by_top1.kept

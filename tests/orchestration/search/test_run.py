@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 
-from orchestration.cluster import Cluster, free_cpus
-from orchestration.search import run, trials
-from orchestration.search.planner import Leg
-from orchestration.search.population import Exchange
-from orchestration.search.records import Record, trial_folder
-from orchestration.search.run import Resources, room, search
-from orchestration.search.space import read_space
-from orchestration.search.trials import Job
-from preprocessing.errors import UserError
-from preprocessing.recipe import FrameRecipe
+from kinebert.orchestration.cluster import Cluster, free_cpus
+from kinebert.orchestration.search import run, trials
+from kinebert.orchestration.search.planner import Leg
+from kinebert.orchestration.search.population import Exchange
+from kinebert.orchestration.search.records import Record, trial_folder
+from kinebert.orchestration.search.run import Resources, room, search
+from kinebert.orchestration.search.space import read_space
+from kinebert.orchestration.search.trials import Job
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.training.progress import Event
+from kinebert.training.recipe import DataRecipe, ModelRecipe, TrainRecipe
+from kinebert.training.state import load_state
+from kinebert.training.tune_recipe import TuneRecipe
 from tests.sets import make_rows, make_set
-from training.progress import Event
-from training.recipe import DataRecipe, ModelRecipe, TrainRecipe
-from training.state import load_state
-from training.tune_recipe import TuneRecipe
 
 TUNE = TuneRecipe(
     space={"optim.lr": {"log_uniform": [1e-4, 1e-2]}}, scheduler="pbt", trials=2, interval=1, quantile=0.5

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.search.space import (
+from kinebert.orchestration.search.space import (
     Numbers,
     Options,
     draw,
@@ -17,12 +17,12 @@ from orchestration.search.space import (
     recipe_with,
     trial_seed,
 )
-from orchestration.search.suggest import known_beforehand, num_trials
-from preprocessing.config import from_mapping
-from preprocessing.errors import ConfigError
-from training.learning import StageRecipe
-from training.recipe import DataRecipe, ModelRecipe, TrainRecipe
-from training.tune_recipe import TuneRecipe
+from kinebert.orchestration.search.suggest import known_beforehand, num_trials
+from kinebert.preprocessing.config import from_mapping
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.learning import StageRecipe
+from kinebert.training.recipe import DataRecipe, ModelRecipe, TrainRecipe
+from kinebert.training.tune_recipe import TuneRecipe
 
 BASE = TrainRecipe(data=DataRecipe(shards="/set"), model=ModelRecipe(backbone="resnet18"), batch_size=8)
 LR = {"optim.lr": {"log_uniform": [1e-5, 1e-1]}}

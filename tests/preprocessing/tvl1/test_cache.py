@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.tvl1 import cache
+from kinebert.preprocessing.tvl1 import cache
 
 ROOT = Path(__file__).parents[3]
 CALLED = """
@@ -28,7 +28,7 @@ def calling(x):
 PROGRAM = """
 from pathlib import Path
 import numba
-from preprocessing.tvl1.cache import own_cache
+from kinebert.preprocessing.tvl1.cache import own_cache
 before = numba.config.CACHE_DIR
 with own_cache(Path("pack").absolute()):
     from pack.calling import calling

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from preprocessing.errors import ConfigError
-from preprocessing.tvl1 import PRESETS, TvL1Params, tvl1_flow
-from preprocessing.tvl1.cpu import warp as warping
-from preprocessing.tvl1.cpu.layout import BLOCK, U1, blocks_per_row
-from preprocessing.tvl1.cpu.median import filter_medians, scratch_size
-from preprocessing.tvl1.cpu.solver import build_pyramid
-from preprocessing.tvl1.cpu.vectors import LANES
-from preprocessing.tvl1.cpu.workspace import Workspace
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params, tvl1_flow
+from kinebert.preprocessing.tvl1.cpu import warp as warping
+from kinebert.preprocessing.tvl1.cpu.layout import BLOCK, U1, blocks_per_row
+from kinebert.preprocessing.tvl1.cpu.median import filter_medians, scratch_size
+from kinebert.preprocessing.tvl1.cpu.solver import build_pyramid
+from kinebert.preprocessing.tvl1.cpu.vectors import LANES
+from kinebert.preprocessing.tvl1.cpu.workspace import Workspace
 
 Float32 = NDArray[np.float32]
 SIZES = [(16, 16), (17, 23), (33, 32), (40, 64), (57, 41)]
@@ -180,10 +180,10 @@ import sys
 import numpy as np
 sys.path.insert(0, {folder!r})
 from test_cpu import fingerprint, textures
-from preprocessing.tvl1 import TvL1Params, tvl1_flow
-from preprocessing.tvl1.cpu.solver import solve_sequence
-from preprocessing.tvl1.cpu.vectors import LANES
-from preprocessing.tvl1.cpu.workspace import Workspace
+from kinebert.preprocessing.tvl1 import TvL1Params, tvl1_flow
+from kinebert.preprocessing.tvl1.cpu.solver import solve_sequence
+from kinebert.preprocessing.tvl1.cpu.vectors import LANES
+from kinebert.preprocessing.tvl1.cpu.workspace import Workspace
 print(LANES, fingerprint())
 for height in (16, 17, 20, 31, 33):
     for width in (16, 17, 31, 32, 33, 47, 48, 49, 64, 65, 80):

@@ -15,11 +15,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from preprocessing.tvl1 import PRESETS, TvL1Params
-from preprocessing.tvl1.gpu import plain, solver
-from preprocessing.tvl1.gpu.level import all_levels
-from preprocessing.tvl1.gpu.resample import enlarge_flow, pyramid, with_gradients
-from preprocessing.tvl1.pyramid import level_sizes
+from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params
+from kinebert.preprocessing.tvl1.gpu import plain, solver
+from kinebert.preprocessing.tvl1.gpu.level import all_levels
+from kinebert.preprocessing.tvl1.gpu.resample import enlarge_flow, pyramid, with_gradients
+from kinebert.preprocessing.tvl1.pyramid import level_sizes
 
 BRIEF = TvL1Params(warps=2, inner_iterations=12, outer_iterations=2, nscales=2)
 

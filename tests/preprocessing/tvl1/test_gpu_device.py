@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from preprocessing.tvl1 import PRESETS, TvL1Params, choose_backend, tvl1_flow
-from preprocessing.tvl1.gpu import solver
-from preprocessing.tvl1.gpu.level import all_levels
+from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params, choose_backend, tvl1_flow
+from kinebert.preprocessing.tvl1.gpu import solver
+from kinebert.preprocessing.tvl1.gpu.level import all_levels
 
 pytestmark = [
     pytest.mark.gpu,
@@ -45,7 +45,7 @@ def pictures(count: int, height: int = 120, width: int = 160, seed: int = 0) -> 
 
 
 def kernels_of(capacity: int, size: tuple[int, int], params: TvL1Params, dual_dtype: torch.dtype) -> solver.LevelSolver:
-    from preprocessing.tvl1.gpu.fused import FusedSolver
+    from kinebert.preprocessing.tvl1.gpu.fused import FusedSolver
 
     with torch.cuda.device(CUDA):
         return FusedSolver(capacity, all_levels(*size, params, dual_dtype), CUDA)
@@ -63,7 +63,7 @@ def test_kernels_are_used() -> None:
         warnings.simplefilter("error", RuntimeWarning)
         frames = pictures(3)
         solver.solve_pairs(frames[:-1], frames[1:], BRIEF)
-    from preprocessing.tvl1.gpu.fused import FusedSolver
+    from kinebert.preprocessing.tvl1.gpu.fused import FusedSolver
 
     kept = solver._kept[0].solver
     assert isinstance(kept, FusedSolver)

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from preprocessing.tvl1 import TvL1Params
-from preprocessing.tvl1.gpu.level import LevelParams, all_levels
+from kinebert.preprocessing.tvl1 import TvL1Params
+from kinebert.preprocessing.tvl1.gpu.level import LevelParams, all_levels
 
 pytest.importorskip("triton", reason="Triton is for Linux only")
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
-from preprocessing.tvl1.gpu import fused, kernels
+from kinebert.preprocessing.tvl1.gpu import fused, kernels
 
 
 def test_in_the_interpreter() -> None:

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from preprocessing.tvl1.networks import median_network
+from kinebert.preprocessing.tvl1.networks import median_network
 
 
 @pytest.mark.parametrize("side", [3, 5])

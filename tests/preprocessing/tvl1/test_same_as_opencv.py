@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from preprocessing.tvl1 import PRESETS, Backend, TvL1Params, tvl1_flow
+from kinebert.preprocessing.tvl1 import PRESETS, Backend, TvL1Params, tvl1_flow
 from tests.clips import (
     Pair,
     Reference,

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from preprocessing.errors import ConfigError
-from preprocessing.tvl1 import PRESETS, Backend, TvL1Params, choose_backend, tvl1_flow
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.tvl1 import PRESETS, Backend, TvL1Params, choose_backend, tvl1_flow
 
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]

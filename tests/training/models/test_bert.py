@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from preprocessing.errors import ConfigError
-from training.models.bert import BertPool, LayerNorm, bert
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models.bert import BertPool, LayerNorm, bert
 
 
 @pytest.fixture

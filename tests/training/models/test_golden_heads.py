@@ -12,10 +12,10 @@ from types import ModuleType
 import pytest
 import torch
 
-from training.models import Recognizer, build_recognizer, load_published
-from training.models.heads.non_local import NonLocalBlock
-from training.models.keys import artest08
-from training.models.sizes import sizes_of
+from kinebert.training.models import Recognizer, build_recognizer, load_published
+from kinebert.training.models.heads.non_local import NonLocalBlock
+from kinebert.training.models.keys import artest08
+from kinebert.training.models.sizes import sizes_of
 
 PREFIX = "artest08_rgb_resneXt3D64f101_"
 WHOLE = {"FRMB_lstm": "lstm", "concatenation": "concat_fc", "FRMB_NLB_concatenation": "nonlocal_concat_fc"}

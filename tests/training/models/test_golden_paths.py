@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from training.models import Recognizer, build_recognizer, load_published
+from kinebert.training.models import Recognizer, build_recognizer, load_published
 
 I3D = {"backbone": "i3d", "head": "tgap", "clip_length": 64, "size": 224}
 SLOWFAST = {"backbone": "slowfast_50", "head": "tgap", "clip_length": 64, "size": 224}

@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.models import Recognizer, build_recognizer, load_published
-from training.models.sizes import sizes_of
+from kinebert.training.models import Recognizer, build_recognizer, load_published
+from kinebert.training.models.sizes import sizes_of
 
 TOLERANCE = 1e-4
 

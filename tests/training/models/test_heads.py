@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from preprocessing.errors import ConfigError
-from training.models import HEADS, build_recognizer
-from training.models.heads.average import none, tgap
-from training.models.heads.concatenation import concat, concat_fc
-from training.models.heads.conv_gru import conv_gru
-from training.models.heads.lstm import lstm
-from training.models.heads.non_local import NonLocalBlock, nonlocal_concat, nonlocal_concat_fc, nonlocal_tgap
-from training.models.registry import Head, takes_paths
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models import HEADS, build_recognizer
+from kinebert.training.models.heads.average import none, tgap
+from kinebert.training.models.heads.concatenation import concat, concat_fc
+from kinebert.training.models.heads.conv_gru import conv_gru
+from kinebert.training.models.heads.lstm import lstm
+from kinebert.training.models.heads.non_local import NonLocalBlock, nonlocal_concat, nonlocal_concat_fc, nonlocal_tgap
+from kinebert.training.models.registry import Head, takes_paths
 
 ONE_PATH = [name for name in sorted(HEADS) if not takes_paths(name)]
 SHAPES_FTHW = [(8, 1, 1, 1), (24, 3, 2, 5), (16, 8, 7, 7)]

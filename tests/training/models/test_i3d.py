@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from preprocessing.errors import ConfigError
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models import Recognizer, build_recognizer
+from kinebert.training.models.heads import tgap
+from kinebert.training.models.i3d import Branches, I3d, SameConv3d, SamePool3d, reduced
 from tests.training.models.published_paths import same
-from training.models import Recognizer, build_recognizer
-from training.models.heads import tgap
-from training.models.i3d import Branches, I3d, SameConv3d, SamePool3d, reduced
 
 
 def clip(*shape: int) -> Tensor:

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from preprocessing.errors import UserError
-from training.models import Recognizer, build_recognizer, load_published
-from training.models.keys import Layout, layouts
-from training.models.registry import ACTIVITYNET, BYTE_FLOW, HARA, backbone_options
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.models import Recognizer, build_recognizer, load_published
+from kinebert.training.models.keys import Layout, layouts
+from kinebert.training.models.registry import ACTIVITYNET, BYTE_FLOW, HARA, backbone_options
 
 
 @pytest.fixture(autouse=True)

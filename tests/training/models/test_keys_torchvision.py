@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.models import build_recognizer, load_published
-from training.models.registry import IMAGENET, KINETICS
+from kinebert.training.models import build_recognizer, load_published
+from kinebert.training.models.registry import IMAGENET, KINETICS
 
 Shapes = dict[str, tuple[int, ...]]
 

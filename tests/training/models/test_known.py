@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from preprocessing.errors import UserError
-from training.models.known import identify
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.models.known import identify
 
 
 def test_every_golden_file_is_of_a_known_network(golden: Any) -> None:

@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from preprocessing.errors import UserError
-from training.models import Recognizer, build_recognizer, load_published, published
-from training.models.keys import Layout, layouts
-from training.models.published import WeightsError, check_published
-from training.models.registry import ACTIVITYNET, BYTE_FLOW
-from training.models.weight_files import file_digest
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.models import Recognizer, build_recognizer, load_published, published
+from kinebert.training.models.keys import Layout, layouts
+from kinebert.training.models.published import WeightsError, check_published
+from kinebert.training.models.registry import ACTIVITYNET, BYTE_FLOW
+from kinebert.training.models.weight_files import file_digest
 
 FACTS = {"source": "somebody/somewhere", "paper": "", "licence": "MIT", "url": "https://example.org"}
 LAYOUT = Layout(

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from preprocessing.errors import UserError
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.models import Recognizer, build_recognizer, load_published
 from tests.training.models import published_paths as plain
-from training.models import Recognizer, build_recognizer, load_published
 
 
 @pytest.fixture(autouse=True)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from preprocessing.errors import ConfigError
-from training.models import InputSpec, build_recognizer
-from training.models.heads import tgap
-from training.models.registry import register_backbone, register_head, scaled
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models import InputSpec, build_recognizer
+from kinebert.training.models.heads import tgap
+from kinebert.training.models.registry import register_backbone, register_head, scaled
 
 
 def test_tgap_is_the_mean_and_blind_to_order() -> None:

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from preprocessing.errors import ConfigError
-from training.models import BACKBONES, Recognizer, build_recognizer
-from training.models.blocks import BasicBlock, ResidualTrunk, ZeroPadding
-from training.models.registry import Backbone
-from training.models.resnet import FrameResNet
-from training.models.sizes import sizes_of
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models import BACKBONES, Recognizer, build_recognizer
+from kinebert.training.models.blocks import BasicBlock, ResidualTrunk, ZeroPadding
+from kinebert.training.models.registry import Backbone
+from kinebert.training.models.resnet import FrameResNet
+from kinebert.training.models.sizes import sizes_of
 
 SMALL = ["resnet18", "resnet50", "resnet3d_18", "resnet3d_50", "resnext50", "r2plus1d_18", "r2plus1d_50"]
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from preprocessing.errors import ConfigError
-from training.models import Recognizer, build_recognizer
-from training.models.bert import BertPool
-from training.models.heads.bert_paths import BertEarly, BertLate
-from training.models.pathways import at_steps, fuse
-from training.models.slowfast import PICKINGS, SlowFast, slowfast_50
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models import Recognizer, build_recognizer
+from kinebert.training.models.bert import BertPool
+from kinebert.training.models.heads.bert_paths import BertEarly, BertLate
+from kinebert.training.models.pathways import at_steps, fuse
+from kinebert.training.models.slowfast import PICKINGS, SlowFast, slowfast_50
 
 
 def trunk(**options: Any) -> SlowFast:

@@ -6,8 +6,8 @@ Axes: N batch, F features, T time steps left by the backbone, H height, W width.
 from torch import Tensor
 from torch.nn import functional
 
-from preprocessing.errors import ConfigError
-from training.models.registry import Head, positive, register_head
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models.registry import Head, positive, register_head
 
 
 class Tgap(Head):

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from preprocessing.errors import ConfigError
-from training.models.bert import bert
-from training.models.pathways import fuse
-from training.models.registry import Head, HeadBuilder, register_head
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models.bert import bert
+from kinebert.training.models.pathways import fuse
+from kinebert.training.models.registry import Head, HeadBuilder, register_head
 
 
 class BertEarly(Head):
@@ -35,7 +35,7 @@ class BertEarly(Head):
         return pooled_NF
 
     def attention_weights(self, paths: Sequence[Tensor]) -> list[Tensor]:
-        """Return who looks at whom: one ``(N, A, S, S)`` per layer, see :class:`training.models.bert.BertPool`."""
+        """Return who looks at whom: one ``(N, A, S, S)`` per layer, see :class:`.BertPool`."""
         return self.bert.attention_weights(fuse(_pooled(paths)))
 
 
@@ -86,13 +86,13 @@ def _bert_options(build: HeadBuilder) -> HeadBuilder:
 @register_head
 @_bert_options
 def bert_early(path_features: Sequence[int], path_steps: Sequence[int], **options: Any) -> BertEarly:
-    """Early fusion by BERT. The options are those of :func:`training.models.bert.bert`."""
+    """Early fusion by BERT. The options are those of :func:`kinebert.training.models.bert.bert`."""
     return BertEarly(path_features, path_steps, options)
 
 
 @_bert_options
 def bert_late(path_features: Sequence[int], path_steps: Sequence[int], **options: Any) -> BertLate:
-    """Late fusion of two BERTs. The options are those of :func:`training.models.bert.bert`."""
+    """Late fusion of two BERTs. The options are those of :func:`kinebert.training.models.bert.bert`."""
     return BertLate(path_features, path_steps, options)
 
 

@@ -8,8 +8,8 @@ Axes: N batch, F features, T time steps left by the backbone, H height, W width.
 
 from torch import Tensor, nn
 
-from preprocessing.errors import ConfigError
-from training.models.registry import Head, positive, register_head
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models.registry import Head, positive, register_head
 
 
 class Concat(Head):

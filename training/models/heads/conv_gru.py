@@ -9,7 +9,7 @@ Axes: N batch, F features, T time steps left by the backbone, H height, W width;
 import torch
 from torch import Tensor, nn
 
-from training.models.registry import Head, positive, register_head
+from kinebert.training.models.registry import Head, positive, register_head
 
 
 class ConvGruPool(Head):

@@ -8,7 +8,7 @@ Axes: N batch, F features, T time steps left by the backbone, H height, W width.
 
 from torch import Tensor, nn
 
-from training.models.registry import Head, positive, register_head
+from kinebert.training.models.registry import Head, positive, register_head
 
 
 class LstmPool(Head):

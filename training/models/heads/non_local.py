@@ -11,9 +11,9 @@ features.
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models.heads.average import Tgap
-from training.models.heads.concatenation import Concat, ConcatFc
-from training.models.registry import positive, register_head
+from kinebert.training.models.heads.average import Tgap
+from kinebert.training.models.heads.concatenation import Concat, ConcatFc
+from kinebert.training.models.registry import positive, register_head
 
 
 class NonLocalBlock(nn.Module):
@@ -115,6 +115,6 @@ def nonlocal_concat_fc(
         inner_width: Features by which positions are compared; 512 is published.
         head_width: Features of the linear layer; 1000 is published, which makes it as large as BERT pooling.
         fc_dropout: Probability to drop a feature before the layer, see
-            :func:`training.models.heads.concatenation.concat_fc`.
+            :func:`kinebert.training.models.heads.concatenation.concat_fc`.
     """
     return NonLocalConcatFc(num_features, num_steps, inner_width, head_width, fc_dropout)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from training.models.registry import Normalization
+from kinebert.training.models.registry import Normalization
 
 Shape = tuple[int, ...]
 

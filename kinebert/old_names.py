@@ -1,0 +1,35 @@
+"""Names that modules had before everything was one package: models registered then ask for their loader by one."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+MOVED = {"orchestration.video_model": "kinebert.orchestration.video_model"}
+"""Today's name of a module by the one that stored models know it by."""
+_PARENTS = {name.partition(".")[0] for name in MOVED}
+
+
+class _Forwarding(MetaPathFinder, Loader):
+    """Finds the old names after every other finder has failed, so that a user's own packages come first."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname in MOVED or fullname in _PARENTS:
+            return ModuleSpec(fullname, self, is_package=fullname in _PARENTS)
+        return None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return importlib.import_module(MOVED[spec.name]) if spec.name in MOVED else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        pass
+
+
+def forward() -> None:
+    """Let old names be imported from here on, once per process."""
+    if not any(isinstance(finder, _Forwarding) for finder in sys.meta_path):
+        sys.meta_path.append(_Forwarding())
