@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from kinebert.orchestration.figures import FAINT, INK, style
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.video import VideoFrames
+from kinebert.preprocessing.video.frames import VideoFrames
 
 UInt8 = NDArray[np.uint8]
 _LEAST_WIDTH = 320

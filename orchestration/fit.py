@@ -22,7 +22,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from kinebert.orchestration.workers import WorkerPlan, free_room, plan_when_there_is_room, plan_workers, remember_room
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints import load_recognizer
 from kinebert.training.collective import from_first
 from kinebert.training.evaluate import VideoScores, evaluate

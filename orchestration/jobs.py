@@ -24,15 +24,15 @@ import ray.data
 from kinebert.orchestration.placement import Placement, place
 from kinebert.orchestration.progress import ProgressLine, duration
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.guard import sweep
-from kinebert.preprocessing.manifest import ManifestRow
-from kinebert.preprocessing.plan import PlannedShard, plan_shards
+from kinebert.preprocessing.extraction.guard import sweep
+from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.recipe import FlowRecipe
 from kinebert.preprocessing.running import only_job
-from kinebert.preprocessing.setfiles import DATASET_FILE, claim_output, finish_set, is_finished, read_dataset_file
-from kinebert.preprocessing.shards import ShardSummary, VideoSummary
-from kinebert.preprocessing.stages import BuildShard
+from kinebert.preprocessing.sets.folder import DATASET_FILE, claim_output, finish_set, is_finished, read_dataset_file
+from kinebert.preprocessing.sets.plan import PlannedShard, plan_shards
+from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
 
 _POLL_S = 0.5
 

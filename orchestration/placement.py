@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 
 MOST_TASKS_PER_GPU = 8
 """A core decodes and encodes 200 (720p) to 1,000 (small clips) pairs per second; each task takes memory on the GPU."""

@@ -12,7 +12,7 @@ from kinebert.orchestration.report import Rejected, ReportData, StreamScores, wr
 from kinebert.orchestration.tracking import Tracker, code_version
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.analyze import class_table
 from kinebert.training.evaluate import VideoScores
 from kinebert.training.metrics import TOP

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from kinebert.orchestration.workers import ROOM_WAIT_S
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints import check_shards, load_recognizer
 from kinebert.training.data import Key
 from kinebert.training.memory import LOWER_BATCH, memory_explained

@@ -29,7 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # migrations of a fresh store are nobody's news

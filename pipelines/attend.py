@@ -12,7 +12,7 @@ import tyro
 
 from kinebert.orchestration.options import run
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import explained, resolve_uri, write_bytes
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import tyro
 from kinebert.orchestration.options import run
 from kinebert.preprocessing.config import load_config
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.recipe import TrainRecipe
 

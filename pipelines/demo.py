@@ -13,9 +13,14 @@ from pathlib import Path
 
 from kinebert.orchestration.options import run
 from kinebert.orchestration.progress import ProgressLine, duration
+from kinebert.preprocessing.datasets.synthetic import (
+    DIRECTION_CLASSES,
+    ORDER_CLASSES,
+    SYNTHETIC_CLASSES,
+    write_synthetic_videos,
+)
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.storage import check_writable, is_local, resolve_uri
-from kinebert.preprocessing.synthetic import DIRECTION_CLASSES, ORDER_CLASSES, SYNTHETIC_CLASSES, write_synthetic_videos
 
 RECIPES = Path(__file__).parent / "recipes" / "demo"
 STREAMS = {

@@ -123,7 +123,7 @@ def _recipe(config: DescribeConfig) -> "TrainRecipe":  # noqa: F821 - imported l
 
 
 def _protocol(config: DescribeConfig, recipe: "TrainRecipe") -> dict[str, int]:  # noqa: F821 - imported late
-    from kinebert.preprocessing.sampling import eval_clips
+    from kinebert.training.clips.sampling import eval_clips
 
     data, test, images = recipe.data, recipe.test, config.video_frames
     clips = config.clips or (test.clips if isinstance(test.clips, int) else 1)

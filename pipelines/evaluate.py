@@ -18,7 +18,7 @@ from kinebert.orchestration.progress import ProgressLine
 from kinebert.pipelines.views import ViewOptions
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import check_writable, join, name_of, resolve_uri
 
 if TYPE_CHECKING:

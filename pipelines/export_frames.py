@@ -13,8 +13,8 @@ import tyro
 from kinebert.orchestration.options import run
 from kinebert.orchestration.progress import ProgressLine
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.export import export_frames
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.export import export_frames
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import check_writable, is_local, resolve_uri
 
 

@@ -10,13 +10,13 @@ from kinebert.orchestration.cluster import check_workers
 from kinebert.orchestration.jobs import ExtractionResult, extract_set
 from kinebert.orchestration.progress import duration
 from kinebert.preprocessing.config import to_plain
+from kinebert.preprocessing.datasets.manifest import read_manifest
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.guard import Limits
-from kinebert.preprocessing.manifest import read_manifest
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.guard import Limits
+from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe, describe_tvl1
-from kinebert.preprocessing.setfiles import describe_flow
-from kinebert.preprocessing.solving import FlowSolver
-from kinebert.preprocessing.stages import BuildShard
+from kinebert.preprocessing.sets.folder import describe_flow
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.preprocessing.tvl1 import PRESETS, Backend, TvL1Params
 

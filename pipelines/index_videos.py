@@ -19,11 +19,11 @@ from kinebert.orchestration.progress import ProgressLine, duration
 from kinebert.preprocessing.datasets import READERS
 from kinebert.preprocessing.datasets.indexing import groups_of, manifest_rows, split_table, uneven_splits
 from kinebert.preprocessing.datasets.listing import Finding, Listing
+from kinebert.preprocessing.datasets.manifest import PARTS, ManifestRow, check_ids, name_some, write_manifest
+from kinebert.preprocessing.datasets.splits import make_split
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.manifest import PARTS, ManifestRow, check_ids, name_some, write_manifest
-from kinebert.preprocessing.probe import Facts, probe_videos
-from kinebert.preprocessing.splits import make_split
 from kinebert.preprocessing.storage import check_writable, is_folder, resolve_uri
+from kinebert.preprocessing.video.probe import Facts, probe_videos
 
 _VAL, _TEST = 0.1, 0.2
 _SPLIT_HINT = "(default: split1 where the source has no splits, else none)"

@@ -23,10 +23,10 @@ from kinebert.pipelines.views import ViewOptions
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.listing import VideoFolder
 from kinebert.preprocessing.errors import ConfigError, VideoError
-from kinebert.preprocessing.probe import probe_video
-from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri
 from kinebert.preprocessing.tvl1 import Backend
+from kinebert.preprocessing.video.probe import probe_video
 
 if TYPE_CHECKING:
     import torch

@@ -12,10 +12,10 @@ import cv2
 import tyro
 
 from kinebert.orchestration.options import run
-from kinebert.preprocessing.contact_sheet import contact_sheet
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.setfiles import DATASET_FILE, describe_flow, read_dataset_file
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.contact_sheet import contact_sheet
+from kinebert.preprocessing.sets.folder import DATASET_FILE, describe_flow, read_dataset_file
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import exists, explained, is_local, join, resolve_uri, write_bytes
 
 

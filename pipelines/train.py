@@ -19,7 +19,7 @@ from kinebert.orchestration.options import run
 from kinebert.orchestration.progress import ProgressLine, duration
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, load_config, to_plain, to_toml
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.progress import Event
 from kinebert.training.recipe import ProtocolRecipe, TrainRecipe

@@ -21,7 +21,7 @@ from kinebert.orchestration.progress import ProgressLine
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, load_config, to_plain
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.recipe import TrainRecipe
 from kinebert.training.tune_recipe import TuneRecipe

@@ -13,9 +13,9 @@ import tyro
 from kinebert.orchestration.cluster import machine_cpus
 from kinebert.orchestration.options import run
 from kinebert.orchestration.progress import ProgressLine
-from kinebert.preprocessing.setfiles import describe_flow, read_dataset_file
+from kinebert.preprocessing.sets.folder import describe_flow, read_dataset_file
+from kinebert.preprocessing.sets.verify import verify_set
 from kinebert.preprocessing.storage import resolve_uri
-from kinebert.preprocessing.verify import verify_set
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.sampling import Clips
+from kinebert.training.clips.sampling import Clips
 from kinebert.training.protocol import ProtocolRecipe
 
 _WORDS = ("single", "multi", "eccv2020")

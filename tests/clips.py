@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinebert.preprocessing.images import quantize_flow
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.video import VideoFrames
+from kinebert.preprocessing.video.frames import VideoFrames
+from kinebert.preprocessing.video.images import quantize_flow
 
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from kinebert.preprocessing.guard import Limits, sweep
-from kinebert.preprocessing.manifest import ManifestRow
-from kinebert.preprocessing.plan import plan_shards
+from kinebert.preprocessing.datasets.manifest import ManifestRow
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.guard import Limits, sweep
+from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.setfiles import claim_output, finish_set
-from kinebert.preprocessing.shardset import ShardSet
-from kinebert.preprocessing.solving import FlowSolver
-from kinebert.preprocessing.stages import BuildShard
+from kinebert.preprocessing.sets.folder import claim_output, finish_set
+from kinebert.preprocessing.sets.plan import plan_shards
+from kinebert.preprocessing.sets.reader import ShardSet
 from tests.videos import manifest_rows, moving_texture, write_video
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinebert.preprocessing.manifest import ManifestRow
+from kinebert.preprocessing.datasets.manifest import ManifestRow
 
 UInt8 = NDArray[np.uint8]
 

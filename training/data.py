@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.ordering import epoch_order, item_at, num_steps, sample_rng, worker_positions
-from kinebert.preprocessing.sampling import eval_clips, span, train_clip
 from kinebert.training import checkpoints
+from kinebert.training.clips.ordering import epoch_order, item_at, num_steps, sample_rng, worker_positions
+from kinebert.training.clips.sampling import eval_clips, span, train_clip
 from kinebert.training.recipe import DataRecipe, ProtocolRecipe
 from kinebert.training.transforms import UInt8, apply_crop, centre_crop, eval_crops, random_crop
 
@@ -40,7 +40,7 @@ class Video(Protocol):
 
 
 class Shards(checkpoints.Shards, Protocol):
-    """What training needs of a shard set (:class:`kinebert.preprocessing.shardset.ShardSet`)."""
+    """What training needs of a shard set (:class:`kinebert.preprocessing.sets.reader.ShardSet`)."""
 
     @property
     def content(self) -> str:

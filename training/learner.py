@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.ordering import batch_seed, mix_rng
+from kinebert.training.clips.ordering import batch_seed, mix_rng
 from kinebert.training.collective import from_all, world_sum
 from kinebert.training.data import Batch
 from kinebert.training.ema import WeightAverage

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.data import Batch, ClipDataset, ClipLoader, TrainBatches, check_videos, collate, limit_threads
 from kinebert.training.recipe import TrainRecipe
 

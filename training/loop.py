@@ -15,7 +15,7 @@ import torch
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.ordering import share
+from kinebert.training.clips.ordering import share
 from kinebert.training.collective import from_first, is_active, world_sum
 from kinebert.training.data import (
     Batch,

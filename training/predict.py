@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.video_as_set import recipe_of as extraction_of
+from kinebert.preprocessing.extraction.video_as_set import video_set
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.sampling import span
-from kinebert.preprocessing.single import recipe_of as extraction_of
-from kinebert.preprocessing.single import video_set
-from kinebert.preprocessing.solving import FlowSolver
 from kinebert.training.checkpoints import load_recognizer
+from kinebert.training.clips.sampling import span
 from kinebert.training.evaluate import VideoScores, average, recipe_of, score_views
 from kinebert.training.fusion import Method, fuse
 from kinebert.training.models import Recognizer

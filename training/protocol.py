@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.sampling import Clips, Sampling
+from kinebert.training.clips.sampling import Clips, Sampling
 
 
 @dataclass(frozen=True, kw_only=True)

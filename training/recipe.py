@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from kinebert.preprocessing.config import digest
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.ordering import MAX_SEED
-from kinebert.preprocessing.sampling import Sampling
+from kinebert.training.clips.ordering import MAX_SEED
+from kinebert.training.clips.sampling import Sampling
 from kinebert.training.learning import (
     LATER,
     GroupRecipe,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.ordering import share
+from kinebert.training.clips.ordering import share
 from kinebert.training.collective import world_sum
 from kinebert.training.data import Batch, ClipDataset, ClipLoader, Key, Shards, limit_threads
 from kinebert.training.models import Recognizer

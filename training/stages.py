@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.ordering import num_steps
+from kinebert.training.clips.ordering import num_steps
 from kinebert.training.models import Recognizer
 from kinebert.training.recipe import TrainRecipe
 

@@ -17,7 +17,7 @@ class RunningStatistics:
     Args:
         model: The network whose statistics are kept; changed in place.
         rank: Of this worker.
-        world_size: Workers that take turns, see :func:`kinebert.preprocessing.ordering.worker_positions`.
+        world_size: Workers that take turns, see :func:`kinebert.training.clips.ordering.worker_positions`.
     """
 
     def __init__(self, model: nn.Module, rank: int, world_size: int) -> None:

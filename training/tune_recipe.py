@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.ordering import MAX_SEED
+from kinebert.training.clips.ordering import MAX_SEED
 
 METRICS = ("val_top1", "val_top3", "val_top5", "val_mean_class", "val_loss")
 """What a search may look at: numbers of every epoch of a training."""

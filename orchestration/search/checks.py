@@ -8,7 +8,7 @@ from kinebert.orchestration.search.suggest import check_installed, known_beforeh
 from kinebert.orchestration.search.trials import Job
 from kinebert.preprocessing.config import digest, to_plain
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.preflight import check_training
 from kinebert.training.recipe import TrainRecipe
 from kinebert.training.state import about as about_shards

@@ -21,7 +21,7 @@ from kinebert.orchestration.tracking import RunAddress, Tracker, end_strays
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain, to_toml
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.loop import BEST_FILE
 from kinebert.training.recipe import TrainRecipe
 from kinebert.training.tune_recipe import TuneRecipe

@@ -20,7 +20,7 @@ from kinebert.orchestration.search.records import load_record, trial_folder
 from kinebert.orchestration.search.space import recipe_with
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.loop import WorkerContext, train
 from kinebert.training.memory import memory_explained, out_of_memory
 from kinebert.training.progress import Event

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from kinebert.preprocessing.datasets.folder import read_folder
-from kinebert.preprocessing.datasets.hmdb51 import read_hmdb51
-from kinebert.preprocessing.datasets.kinetics import read_kinetics
 from kinebert.preprocessing.datasets.listing import Listing
-from kinebert.preprocessing.datasets.ssv2 import read_ssv2
-from kinebert.preprocessing.datasets.table import read_csv
-from kinebert.preprocessing.datasets.ucf101 import read_ucf101
+from kinebert.preprocessing.datasets.readers.folder import read_folder
+from kinebert.preprocessing.datasets.readers.hmdb51 import read_hmdb51
+from kinebert.preprocessing.datasets.readers.kinetics import read_kinetics
+from kinebert.preprocessing.datasets.readers.ssv2 import read_ssv2
+from kinebert.preprocessing.datasets.readers.table import read_csv
+from kinebert.preprocessing.datasets.readers.ucf101 import read_ucf101
 
 READERS: dict[str, Callable[[Sequence[str]], Listing]] = {
     "folder": read_folder,

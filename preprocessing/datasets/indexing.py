@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from kinebert.preprocessing.datasets.listing import Finding, Listing, Video
+from kinebert.preprocessing.datasets.manifest import PARTS, ManifestRow
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.manifest import PARTS, ManifestRow
-from kinebert.preprocessing.probe import Facts
+from kinebert.preprocessing.video.probe import Facts
 
 
 def groups_of(videos: Sequence[Video], pattern: str | None) -> dict[str, str]:

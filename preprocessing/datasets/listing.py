@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 
 import pyarrow.fs as pafs
 
+from kinebert.preprocessing.datasets.manifest import is_plain, name_some
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.manifest import is_plain, name_some
 from kinebert.preprocessing.storage import explained, is_folder, is_local, join, open_filesystem, read_bytes
 
 VIDEO_SUFFIXES = frozenset(

@@ -22,13 +22,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from kinebert.orchestration.cluster import cluster, machine_cpus
 from kinebert.orchestration.jobs import extract_set
 from kinebert.pipelines import index_videos
-from kinebert.preprocessing.guard import Limits
-from kinebert.preprocessing.manifest import ManifestRow, read_manifest
+from kinebert.preprocessing.datasets.manifest import ManifestRow, read_manifest
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.guard import Limits
+from kinebert.preprocessing.extraction.task import BuildShard
+from kinebert.preprocessing.extraction.timing import StageTime, TaskTiming
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
-from kinebert.preprocessing.setfiles import describe_flow
-from kinebert.preprocessing.solving import FlowSolver
-from kinebert.preprocessing.stages import BuildShard
-from kinebert.preprocessing.timing import StageTime, TaskTiming
+from kinebert.preprocessing.sets.folder import describe_flow
 from kinebert.preprocessing.tvl1 import PRESETS, Backend
 
 LIST = Path(__file__).parents[3] / "shared" / "data" / "ut-interaction" / "labels.csv"

@@ -30,10 +30,10 @@ def write_video(path: Path, num_frames: int) -> None:
 
 def extract(path: str, modality: str, output: str) -> None:
     """Extract one video in this process and print what it took."""
-    from kinebert.preprocessing.guard import Limits
-    from kinebert.preprocessing.plan import PlannedShard, PlannedVideo
+    from kinebert.preprocessing.extraction.guard import Limits
+    from kinebert.preprocessing.extraction.task import BuildShard
     from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
-    from kinebert.preprocessing.stages import BuildShard
+    from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
     from kinebert.preprocessing.tvl1 import TvL1Params
 
     quick = TvL1Params(warps=1, nscales=1, outer_iterations=1, inner_iterations=1)  # memory is the question, not flow

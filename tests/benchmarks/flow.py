@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from kinebert.preprocessing.guard import Limits  # noqa: E402
-from kinebert.preprocessing.plan import PlannedShard, PlannedVideo  # noqa: E402
+from kinebert.preprocessing.datasets.synthetic import write_synthetic_videos  # noqa: E402
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver  # noqa: E402
+from kinebert.preprocessing.extraction.guard import Limits  # noqa: E402
+from kinebert.preprocessing.extraction.task import BuildShard  # noqa: E402
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe  # noqa: E402
-from kinebert.preprocessing.shards import ShardSummary  # noqa: E402
-from kinebert.preprocessing.solving import FlowSolver  # noqa: E402
-from kinebert.preprocessing.stages import BuildShard  # noqa: E402
-from kinebert.preprocessing.synthetic import write_synthetic_videos  # noqa: E402
+from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo  # noqa: E402
+from kinebert.preprocessing.sets.writer import ShardSummary  # noqa: E402
 from kinebert.preprocessing.tvl1 import PRESETS, choose_backend, tvl1_flow  # noqa: E402
 from tests.clips import SIZES, Material, Pair, other_videos, real_clips  # noqa: E402
 from tests.flow_methods import Method, Row, measure, other_methods, our_methods, rows_of  # noqa: E402

@@ -28,15 +28,15 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from kinebert.preprocessing.guard import Limits  # noqa: E402
-from kinebert.preprocessing.plan import PlannedShard, PlannedVideo  # noqa: E402
+from kinebert.preprocessing.datasets.synthetic import write_synthetic_videos  # noqa: E402
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver  # noqa: E402
+from kinebert.preprocessing.extraction.guard import Limits  # noqa: E402
+from kinebert.preprocessing.extraction.task import BuildShard  # noqa: E402
+from kinebert.preprocessing.extraction.timing import TaskTiming  # noqa: E402
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe  # noqa: E402
-from kinebert.preprocessing.solving import FlowSolver  # noqa: E402
-from kinebert.preprocessing.stages import BuildShard  # noqa: E402
-from kinebert.preprocessing.synthetic import write_synthetic_videos  # noqa: E402
-from kinebert.preprocessing.timing import TaskTiming  # noqa: E402
+from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo  # noqa: E402
 from kinebert.preprocessing.tvl1 import PRESETS, choose_backend, tvl1_flow  # noqa: E402
-from kinebert.preprocessing.video import VideoFrames  # noqa: E402
+from kinebert.preprocessing.video.frames import VideoFrames  # noqa: E402
 from tests.clips import Material, differs_in_8_bits, end_point_error, opencv_references, read_cuts, real_clips  # noqa: E402
 from tests.measuring import print_table, processor  # noqa: E402
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from kinebert.orchestration.fit import fit
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.loop import WorkerContext, train
 from kinebert.training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 from tests.sets import make_rows, make_set

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kinebert.preprocessing.manifest import ManifestRow, write_manifest
+from kinebert.preprocessing.datasets.manifest import ManifestRow, write_manifest
 from kinebert.preprocessing.recipe import FrameRecipe
 from tests.chaos.processes import Program
 from tests.sets import make_set

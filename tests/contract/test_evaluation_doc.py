@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from kinebert.pipelines.cli import PROGRAMS
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
-from kinebert.preprocessing.solving import FlowSolver
 from kinebert.training.recipe import ProtocolRecipe
 from tests.pipelines.test_evaluation import make_checkpoint
 from tests.sets import make_rows, make_set

@@ -12,11 +12,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from kinebert.orchestration import jobs
-from kinebert.preprocessing.guard import Limits
-from kinebert.preprocessing.manifest import ManifestRow
+from kinebert.preprocessing.datasets.manifest import ManifestRow
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.guard import Limits
+from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.recipe import FlowRecipe
-from kinebert.preprocessing.solving import FlowSolver
-from kinebert.preprocessing.stages import BuildShard
 from kinebert.preprocessing.tvl1 import TvL1Params
 from tests.orchestration import faults
 from tests.sets import make_rows

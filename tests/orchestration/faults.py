@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.video import VideoFrames
+from kinebert.preprocessing.video.frames import VideoFrames
 
 Frames = Iterator[NDArray[np.uint8]]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kinebert.preprocessing.shardset import ShardSet
-from kinebert.preprocessing.verify import verify_set
+from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.preprocessing.sets.verify import verify_set
 from tests.orchestration.actors import FLOW, OPENCV
 from tests.sets import make_set
 from tests.videos import manifest_rows

@@ -13,7 +13,7 @@ import torch
 from kinebert.orchestration.fit import fit
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints import load_recognizer
 from kinebert.training.evaluate import evaluate
 from kinebert.training.loop import TrainSummary, WorkerContext, train

@@ -10,16 +10,16 @@ import pytest
 
 from kinebert.orchestration import jobs
 from kinebert.orchestration.jobs import ExtractionResult, extract_set
+from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.guard import Limits
-from kinebert.preprocessing.manifest import ManifestRow
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.guard import Limits
+from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
-from kinebert.preprocessing.shards import VideoSummary
-from kinebert.preprocessing.shardset import ShardSet
-from kinebert.preprocessing.solving import FlowSolver
-from kinebert.preprocessing.stages import BuildShard
+from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.preprocessing.sets.verify import verify_set
+from kinebert.preprocessing.sets.writer import VideoSummary
 from kinebert.preprocessing.tvl1 import TvL1Params
-from kinebert.preprocessing.verify import verify_set
 from tests.orchestration import faults
 from tests.sets import make_rows, make_set
 

@@ -14,7 +14,7 @@ from kinebert.orchestration.models import keep_model, log_model
 from kinebert.orchestration.tracking import RunAddress, Tracker
 from kinebert.pipelines import predict, register
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints import load_recognizer
 from kinebert.training.recipe import ProtocolRecipe
 from tests.pipelines.test_evaluation import make_checkpoint

@@ -4,7 +4,7 @@ import pytest
 
 from kinebert.orchestration.placement import Placement, place
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.tvl1 import Backend
 
 CPU_NODE = {"CPU": 16.0, "memory": 1e9}

@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from kinebert.orchestration.tracking import COMMIT, RunAddress
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from tests.mlflow_servers import mlflow_server, postgres
 from tests.sets import make_rows, make_set, small_recipe
 

@@ -13,7 +13,7 @@ from kinebert.orchestration import scoring
 from kinebert.orchestration.scoring import ScoringJob, workers_for
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints import load_recognizer
 from kinebert.training.data import Key
 from kinebert.training.recipe import DataRecipe, ProtocolRecipe

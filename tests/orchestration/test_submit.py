@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from kinebert.preprocessing.manifest import write_manifest
+from kinebert.preprocessing.datasets.manifest import write_manifest
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from tests.sets import make_rows, make_set
 
 ROOT = Path(__file__).parents[2]

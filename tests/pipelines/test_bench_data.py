@@ -8,7 +8,7 @@ import pytest
 from kinebert.pipelines import bench_data
 from kinebert.preprocessing.config import load_config
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training import loader_bench
 from kinebert.training.loader_bench import Delivery, workers_needed
 from kinebert.training.recipe import TrainRecipe

@@ -12,9 +12,9 @@ import torch
 
 from kinebert.pipelines import average, evaluate, fuse
 from kinebert.preprocessing.config import to_plain
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
-from kinebert.preprocessing.shardset import ShardSet
-from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints import save_recognizer
 from kinebert.training.evaluate import read_scores
 from kinebert.training.models import build_recognizer

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import kinebert.pipelines.index_videos as program
-from kinebert.preprocessing.manifest import read_manifest
-from kinebert.preprocessing.probe import Facts, probe_videos
+from kinebert.preprocessing.datasets.manifest import read_manifest
+from kinebert.preprocessing.video.probe import Facts, probe_videos
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +113,7 @@ def test_a_hanging_and_a_dying_decoder_cost_one_row_each(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "index_faults.py").write_text(
-        "import os, signal, time\nfrom kinebert.preprocessing.probe import probe_video\n\n"
+        "import os, signal, time\nfrom kinebert.preprocessing.video.probe import probe_video\n\n"
         "def probe(path):\n"
         "    if path.endswith('tape0_1.mp4'):\n"
         "        os.kill(os.getpid(), signal.SIGSEGV) if 'wave' in path else time.sleep(600)\n"

@@ -14,10 +14,10 @@ import torch
 
 from kinebert.orchestration.annotate import Window, annotate_video
 from kinebert.pipelines import predict
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.video_as_set import video_set
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
-from kinebert.preprocessing.shardset import ShardSet
-from kinebert.preprocessing.single import video_set
-from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.evaluate import VideoScores, average, score_views
 from kinebert.training.fusion import fuse
 from kinebert.training.predict import Stream

@@ -14,7 +14,7 @@ import torch
 from kinebert.pipelines import train as train_program
 from kinebert.preprocessing.config import from_mapping, to_toml
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints import load_recognizer
 from kinebert.training.loop import WorkerContext, train
 from kinebert.training.recipe import TrainRecipe

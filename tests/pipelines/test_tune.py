@@ -17,7 +17,7 @@ from kinebert.orchestration.search.space import recipe_with
 from kinebert.pipelines import tune
 from kinebert.preprocessing.config import load_config
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints import load_recognizer
 from kinebert.training.loop import WorkerContext, train
 from kinebert.training.recipe import TrainRecipe

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinebert.preprocessing.contact_sheet import colour_wheel, contact_sheet, flow_to_colour
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.contact_sheet import colour_wheel, contact_sheet, flow_to_colour
+from kinebert.preprocessing.sets.reader import ShardSet
 from tests.sets import make_rows, make_set
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kinebert.preprocessing.datasets import READERS
-from kinebert.preprocessing.datasets.hmdb51 import movie
+from kinebert.preprocessing.datasets.readers.hmdb51 import movie
 from kinebert.preprocessing.errors import UserError
 from tests.lists import UCF_CLASSES, by_id, findings, touch, ucf101_lists, write
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.export import export_frames
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.export import export_frames
+from kinebert.preprocessing.sets.reader import ShardSet
 from tests.sets import make_rows, make_set
 
 

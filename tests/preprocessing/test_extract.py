@@ -14,18 +14,18 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
+from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.guard import Attempts, Limits
-from kinebert.preprocessing.images import dequantize_flow
-from kinebert.preprocessing.manifest import ManifestRow
-from kinebert.preprocessing.plan import plan_shards
+from kinebert.preprocessing.extraction.guard import Attempts, Limits
+from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
-from kinebert.preprocessing.setfiles import claim_output, finish_set, is_finished
-from kinebert.preprocessing.shards import read_footer, summarize
-from kinebert.preprocessing.shardset import ShardSet
-from kinebert.preprocessing.stages import BuildShard
+from kinebert.preprocessing.sets.folder import claim_output, finish_set, is_finished
+from kinebert.preprocessing.sets.plan import plan_shards
+from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.preprocessing.sets.writer import read_footer, summarize
 from kinebert.preprocessing.tvl1 import tvl1_flow
-from kinebert.preprocessing.video import VideoFrames
+from kinebert.preprocessing.video.frames import VideoFrames
+from kinebert.preprocessing.video.images import dequantize_flow
 from tests.videos import manifest_rows, moving_texture, truncate_video, write_video
 
 RGB = FrameRecipe(resize="none")

@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kinebert.preprocessing import solving
+from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.extract import extract_video
-from kinebert.preprocessing.guard import Limits
-from kinebert.preprocessing.images import encode_jpeg, quantize_flow
-from kinebert.preprocessing.manifest import ManifestRow
-from kinebert.preprocessing.plan import PlannedVideo, plan_shards
+from kinebert.preprocessing.extraction import flow_solver
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.guard import Limits
+from kinebert.preprocessing.extraction.one_video import extract_video
+from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, describe_tvl1, preset_of
-from kinebert.preprocessing.setfiles import claim_output, describe_flow, finish_set, read_dataset_file
-from kinebert.preprocessing.shards import read_footer
-from kinebert.preprocessing.shardset import ShardSet
-from kinebert.preprocessing.solving import FlowSolver
-from kinebert.preprocessing.stages import BuildShard
+from kinebert.preprocessing.sets.folder import claim_output, describe_flow, finish_set, read_dataset_file
+from kinebert.preprocessing.sets.plan import PlannedVideo, plan_shards
+from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.preprocessing.sets.writer import read_footer
 from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params
-from kinebert.preprocessing.video import VideoFrames
+from kinebert.preprocessing.video.frames import VideoFrames
+from kinebert.preprocessing.video.images import encode_jpeg, quantize_flow
 from tests.sets import make_rows
 
 FLOW = FlowRecipe(resize="none", tvl1=TvL1Params(warps=1, nscales=2))
@@ -100,14 +100,14 @@ def test_a_slow_solver_is_ended_between_two_batches(rows: list[ManifestRow], tmp
 def test_a_solver_that_refuses_one_video_does_not_end_the_others(
     rows: list[ManifestRow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    solve = solving.tvl1_flow
+    solve = flow_solver.tvl1_flow
 
     def picky(grey_THW: NDArray[np.uint8], *args: object, **options: object) -> NDArray[np.float32]:
         if grey_THW[0].tobytes() == first:
             raise ValueError("not to my taste")
         return solve(grey_THW, *args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(solving, "tvl1_flow", picky)
+    monkeypatch.setattr(flow_solver, "tvl1_flow", picky)
     first = cv2.cvtColor(next(iter(VideoFrames(rows[1].path, FLOW))), cv2.COLOR_BGR2GRAY).tobytes()
     (shard,) = plan_shards(rows, 9)
     rejected = {v.video_id: v.problem for v in stage(tmp_path / "set")(shard).videos if v.rejected}

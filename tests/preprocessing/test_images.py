@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kinebert.preprocessing.images import dequantize_flow, quantize_flow
+from kinebert.preprocessing.video.images import dequantize_flow, quantize_flow
 
 
 def plainly(flow: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from kinebert.preprocessing.datasets.manifest import ManifestRow, check_ids, name_some, read_manifest, write_manifest
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.manifest import ManifestRow, check_ids, name_some, read_manifest, write_manifest
 from kinebert.preprocessing.schema import MANIFEST
 
 
@@ -66,7 +66,7 @@ def test_a_failed_write_leaves_the_old_manifest(tmp_path: Path, monkeypatch: pyt
         where.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("kinebert.preprocessing.manifest.pq.write_table", fail)
+    monkeypatch.setattr("kinebert.preprocessing.datasets.manifest.pq.write_table", fail)
     with pytest.raises(UserError, match="no space is left on the device"):
         write_manifest(str(path), some_rows())
     assert len(read_manifest(str(path))) == 2

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kinebert.preprocessing.ordering import (
+from kinebert.training.clips.ordering import (
     batch_seed,
     epoch_order,
     item_at,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kinebert.preprocessing.overlap import prefetch
+from kinebert.preprocessing.extraction.prefetch import prefetch
 
 
 def threads() -> list[threading.Thread]:

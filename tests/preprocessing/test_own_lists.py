@@ -10,9 +10,9 @@ import pytest
 from kinebert.preprocessing.datasets import READERS
 from kinebert.preprocessing.datasets.indexing import groups_of
 from kinebert.preprocessing.datasets.listing import Video, VideoFolder
-from kinebert.preprocessing.datasets.table import default_id
+from kinebert.preprocessing.datasets.manifest import ManifestRow, read_manifest, write_manifest
+from kinebert.preprocessing.datasets.readers.table import default_id
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.manifest import ManifestRow, read_manifest, write_manifest
 from tests.lists import by_id, findings, touch, ucf101_lists, write
 
 # folder

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.manifest import ManifestRow
-from kinebert.preprocessing.plan import plan_shards
+from kinebert.preprocessing.sets.plan import plan_shards
 
 
 def rows(count: int, seed: int = 0) -> list[ManifestRow]:

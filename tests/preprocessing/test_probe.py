@@ -12,12 +12,12 @@ import av
 import numpy as np
 import pytest
 
-from kinebert.preprocessing.probe import Facts, probe_video, probe_videos
+from kinebert.preprocessing.video.probe import Facts, probe_video, probe_videos
 
 ODD_CLIPS = Path(__file__).parents[3] / "shared" / "data" / "odd-clips"
 FAULTS = """
 import os, signal, time
-from kinebert.preprocessing.probe import Facts, probe_video
+from kinebert.preprocessing.video.probe import Facts, probe_video
 
 def probe(path):
     if "dies" in os.path.basename(path):
@@ -91,7 +91,7 @@ def test_says_why_a_file_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_a_uri_gives_the_same_facts_as_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import kinebert.preprocessing.probe as module
+    import kinebert.preprocessing.video.probe as module
 
     path = encode(tmp_path / "clip.mp4")
     # the only remote filesystem at hand is the local one behind pyarrow's file objects
@@ -154,7 +154,7 @@ def test_no_videos_need_no_processes() -> None:
 def test_the_parents_death_ends_a_hanging_worker(faults: str, tmp_path: Path) -> None:
     """The alarm is the worker's own; shortened here by asking for a limit below zero."""
     worker = subprocess.Popen(
-        [sys.executable, "-c", "from kinebert.preprocessing.probe import serve; serve()", faults, "-29"],
+        [sys.executable, "-c", "from kinebert.preprocessing.video.probe import serve; serve()", faults, "-29"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

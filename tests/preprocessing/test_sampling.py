@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from kinebert.preprocessing import sampling
-from kinebert.preprocessing.ordering import sample_rng
-from kinebert.preprocessing.sampling import (
+from kinebert.training.clips import sampling
+from kinebert.training.clips.ordering import sample_rng
+from kinebert.training.clips.sampling import (
     centre_clip,
     eccv2020_clips,
     multi_clips,

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kinebert.preprocessing import solving
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.solving import FlowSolver
+from kinebert.preprocessing.extraction import flow_solver
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params
 
 GREY = np.random.default_rng(0).integers(0, 256, (12, 16, 20), np.uint8)
@@ -48,12 +48,12 @@ def test_a_solver_says_who_it_is() -> None:
 
 
 def test_auto_is_settled_by_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(solving, "_warm_up", lambda *_: None)
-    monkeypatch.setattr(solving, "choose_backend", lambda backend="auto": "torch" if backend == "auto" else backend)
+    monkeypatch.setattr(flow_solver, "_warm_up", lambda *_: None)
+    monkeypatch.setattr(flow_solver, "choose_backend", lambda backend="auto": "torch" if backend == "auto" else backend)
     ready = FlowSolver().ready(TvL1Params())
     assert (ready.backend, ready.on_gpu) == ("torch", True)
     assert not FlowSolver(backend="numba").ready(TvL1Params()).on_gpu
-    monkeypatch.setattr(solving, "choose_backend", lambda backend="auto": "numba" if backend == "auto" else backend)
+    monkeypatch.setattr(flow_solver, "choose_backend", lambda backend="auto": "numba" if backend == "auto" else backend)
     assert FlowSolver().ready(TvL1Params()).backend == "numba"
     assert not FlowSolver(backend="torch").ready(TvL1Params()).on_gpu
     with pytest.raises(UserError, match="holds a GPU, but torch sees none there. Install a torch"):
@@ -78,7 +78,7 @@ def test_a_gpu_without_memory_is_given_smaller_batches(monkeypatch: pytest.Monke
             raise OutOfMemoryError("CUDA out of memory")
         return np.stack([np.stack(pair) for pair in pairwise(grey_THW)]).astype(np.float32)
 
-    monkeypatch.setattr(solving, "tvl1_flow", solve)
+    monkeypatch.setattr(flow_solver, "tvl1_flow", solve)
     flow = FlowSolver(backend="torch", on_gpu=True).solve(GREY, TvL1Params())
     assert np.array_equal(flow[:, 0], GREY[:-1])
     assert np.array_equal(flow[:, 1], GREY[1:])
@@ -87,7 +87,7 @@ def test_a_gpu_without_memory_is_given_smaller_batches(monkeypatch: pytest.Monke
     def never(*_: object, **__: object) -> NDArray[np.float32]:
         raise OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(solving, "tvl1_flow", never)
+    monkeypatch.setattr(flow_solver, "tvl1_flow", never)
     with pytest.raises(OutOfMemoryError):
         FlowSolver(backend="torch", on_gpu=True).solve(GREY, TvL1Params())
 
@@ -99,7 +99,7 @@ def test_a_lost_gpu_ends_the_process_and_blames_no_video(monkeypatch: pytest.Mon
     def end(status: int) -> None:
         raise SystemExit(status)
 
-    monkeypatch.setattr(solving, "tvl1_flow", lost)
+    monkeypatch.setattr(flow_solver, "tvl1_flow", lost)
     monkeypatch.setattr("os._exit", end)
     with pytest.raises(SystemExit):
         FlowSolver(backend="torch", on_gpu=True).solve(GREY, TvL1Params())
@@ -109,7 +109,7 @@ def test_a_lost_gpu_ends_the_process_and_blames_no_video(monkeypatch: pytest.Mon
 
 def hold_the_place(inside: Path, leave: Path) -> None:
     inside.with_suffix(".started").touch()
-    with solving._first_alone():
+    with flow_solver._first_alone():
         inside.touch()
         while not leave.exists():
             time.sleep(0.02)

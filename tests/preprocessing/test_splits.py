@@ -5,8 +5,8 @@ from collections import Counter, defaultdict
 
 import pytest
 
+from kinebert.preprocessing.datasets.splits import make_split
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.splits import make_split
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from kinebert.preprocessing import synthetic
+from kinebert.preprocessing.datasets import synthetic
+from kinebert.preprocessing.datasets.synthetic import PAIRS, SYNTHETIC_CLASSES, synthetic_frames, write_synthetic_videos
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.synthetic import PAIRS, SYNTHETIC_CLASSES, synthetic_frames, write_synthetic_videos
 
 SMALL = {"size": (64, 48), "num_frames": 6}
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from kinebert.preprocessing.timing import OFF, Timing
+from kinebert.preprocessing.extraction.timing import OFF, Timing
 
 
 def work(timing: Timing) -> None:

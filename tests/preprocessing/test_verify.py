@@ -12,9 +12,9 @@ import pytest
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
-from kinebert.preprocessing.setfiles import content_digest
-from kinebert.preprocessing.shards import file_digest
-from kinebert.preprocessing.verify import verify_set
+from kinebert.preprocessing.sets.folder import content_digest
+from kinebert.preprocessing.sets.verify import verify_set
+from kinebert.preprocessing.sets.writer import file_digest
 from tests.sets import make_rows, make_set
 
 

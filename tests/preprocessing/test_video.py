@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.video import VideoFrames, target_size
+from kinebert.preprocessing.video.frames import VideoFrames, target_size
 from tests.videos import moving_texture, truncate_video, write_video
 
 AS_CODED = FrameRecipe(resize="none")
@@ -75,7 +75,7 @@ def test_trouble_of_the_storage_is_no_fault_of_the_video(tmp_path: Path, monkeyp
     def unplugged(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("kinebert.preprocessing.video.av.open", unplugged)
+    monkeypatch.setattr("kinebert.preprocessing.video.frames.av.open", unplugged)
     with pytest.raises(OSError, match="Input/output error"):
         list(VideoFrames(str(path), AS_CODED))
 

@@ -1,4 +1,4 @@
-"""A shard set in memory, with the attributes of kinebert.preprocessing.shardset.ShardSet that training uses."""
+"""A shard set in memory, with the attributes of kinebert.preprocessing.sets.reader.ShardSet that training uses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -6,7 +6,7 @@ import torch
 from fake_shards import FakeRejected, FakeShards, FakeVideo, make_shards
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.ordering import epoch_order
+from kinebert.training.clips.ordering import epoch_order
 from kinebert.training.data import Batch, ClipDataset, ClipLoader, TrainBatches, check_videos, in_batches
 from kinebert.training.recipe import DataRecipe
 

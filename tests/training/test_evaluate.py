@@ -14,7 +14,7 @@ from fake_shards import FakeRejected, make_shards
 from torch import nn
 
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.sampling import multi_clips
+from kinebert.training.clips.sampling import multi_clips
 from kinebert.training.data import check_videos
 from kinebert.training.evaluate import (
     average,

@@ -13,8 +13,8 @@ from small_training import Killed, numbers, poison, recipe_with, run, weights_of
 from torch import nn
 
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.ordering import mix_rng
 from kinebert.training.checkpoints import load_recognizer
+from kinebert.training.clips.ordering import mix_rng
 from kinebert.training.data import Batch
 from kinebert.training.ema import WeightAverage
 from kinebert.training.execution import deterministic

@@ -8,7 +8,7 @@ import pytest
 from kinebert.preprocessing.config import to_plain, to_toml
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.loop import WorkerContext, train
 from kinebert.training.preflight import check_training
 from kinebert.training.recipe import DataRecipe, ModelRecipe, TrainRecipe

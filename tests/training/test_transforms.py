@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from kinebert.preprocessing.images import dequantize_flow, quantize_flow
+from kinebert.preprocessing.video.images import dequantize_flow, quantize_flow
 from kinebert.training.models import InputSpec
 from kinebert.training.transforms import (
     Crop,

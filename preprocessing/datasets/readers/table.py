@@ -17,8 +17,8 @@ from kinebert.preprocessing.datasets.listing import (
     read_text,
     stem,
 )
+from kinebert.preprocessing.datasets.manifest import PARTS, name_some
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.manifest import PARTS, name_some
 from kinebert.preprocessing.storage import is_local, join, resolve_uri
 
 _OWN = ("path", "label", "label_name", "video_id", "group")

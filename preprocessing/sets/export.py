@@ -7,7 +7,7 @@ from pathlib import Path
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.schema import SEGMENT_LENGTH
-from kinebert.preprocessing.shardset import ShardSet, VideoEntry
+from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry
 
 PATTERNS = {"rgb": ("img_{:05d}.jpg",), "pose": ("img_{:05d}.jpg",), "flow": ("flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg")}
 

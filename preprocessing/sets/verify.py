@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.guard import ATTEMPTS_FOLDER
-from kinebert.preprocessing.images import decode_flow, decode_frames
+from kinebert.preprocessing.extraction.guard import ATTEMPTS_FOLDER
 from kinebert.preprocessing.schema import SEGMENT_LENGTH, SEGMENTS
-from kinebert.preprocessing.setfiles import CLAIM, DATASET_FILE, INDEX_FILE, content_digest, read_dataset_file
-from kinebert.preprocessing.shards import file_digest, read_footer
-from kinebert.preprocessing.shardset import ShardSet, VideoEntry
+from kinebert.preprocessing.sets.folder import CLAIM, DATASET_FILE, INDEX_FILE, content_digest, read_dataset_file
+from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry
+from kinebert.preprocessing.sets.writer import file_digest, read_footer
+from kinebert.preprocessing.video.images import decode_flow, decode_frames
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.images import decode_flow, decode_frames
 from kinebert.preprocessing.schema import SEGMENT_LENGTH
-from kinebert.preprocessing.setfiles import INDEX_FILE, read_dataset_file
+from kinebert.preprocessing.sets.folder import INDEX_FILE, read_dataset_file
+from kinebert.preprocessing.video.images import decode_flow, decode_frames
 
 UInt8 = NDArray[np.uint8]
 _OPEN_SHARDS = 64

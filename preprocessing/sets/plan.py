@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kinebert.preprocessing.config import digest
+from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.manifest import ManifestRow
 
 _UNKNOWN_FPS, _BYTES_PER_S = 25.0, 100_000.0
 

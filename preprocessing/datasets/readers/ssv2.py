@@ -21,8 +21,8 @@ from kinebert.preprocessing.datasets.listing import (
     refuse_twice,
     stem,
 )
+from kinebert.preprocessing.datasets.manifest import name_some
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.manifest import name_some
 from kinebert.preprocessing.storage import is_folder, join, list_files, name_of
 
 _PREFIX = "something-something-v2-"

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import differences, digest
+from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.manifest import ManifestRow
-from kinebert.preprocessing.plan import PlannedShard
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, preset_of
 from kinebert.preprocessing.schema import FORMAT_VERSION, INDEX
-from kinebert.preprocessing.shards import ShardSummary, VideoSummary
+from kinebert.preprocessing.sets.plan import PlannedShard
+from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
 
 CLAIM, INDEX_FILE, DATASET_FILE = ".claim.json", "index.parquet", "dataset.json"
 

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinebert.preprocessing.images import dequantize_flow
-from kinebert.preprocessing.shardset import ShardSet
+from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.preprocessing.video.images import dequantize_flow
 
 UInt8 = NDArray[np.uint8]
 _GAP, _CAPTION = 6, 18

@@ -10,14 +10,14 @@ from typing import Any
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import from_mapping
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.extract import extract_video
-from kinebert.preprocessing.plan import PlannedShard, PlannedVideo
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.one_video import extract_video
 from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe
 from kinebert.preprocessing.schema import FORMAT_VERSION
-from kinebert.preprocessing.shards import file_digest, open_shard
-from kinebert.preprocessing.shardset import ShardSet, VideoEntry
-from kinebert.preprocessing.solving import FlowSolver
-from kinebert.preprocessing.video import VideoFrames
+from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
+from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry
+from kinebert.preprocessing.sets.writer import file_digest, open_shard
+from kinebert.preprocessing.video.frames import VideoFrames
 
 _SHARD = "shard-00000-of-00001.parquet"
 

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.extraction.timing import TaskTiming
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.schema import FORMAT_VERSION, SEGMENTS
-from kinebert.preprocessing.timing import TaskTiming
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class ShardSummary:
     num_bytes: int
     sha256: str
     files: str
-    """Digest of the files that it was made from, see :meth:`kinebert.preprocessing.plan.PlannedShard.files_digest`."""
+    """Digest of the files that it was made from, see :meth:`.PlannedShard.files_digest`."""
     videos: tuple[VideoSummary, ...]
     solver: str | None = None
     """Who solved its flow: library and version. None for frames."""

@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass, replace
 import av
 
 from kinebert.preprocessing.storage import file_size, is_local, open_input
-from kinebert.preprocessing.video import in_words
+from kinebert.preprocessing.video.frames import in_words
 
-_START = "from kinebert.preprocessing.probe import serve; serve()"
+_START = "from kinebert.preprocessing.video.probe import serve; serve()"
 _START_S = 120
 """Longest that a worker process may take to import this module, in seconds."""
 _ATTEMPTS = 2
@@ -97,7 +97,7 @@ def probe_videos(
     num_workers: int | None = None,
     timeout_s: float = 60.0,
     on_progress: Callable[[int, int], None] | None = None,
-    function: str = "kinebert.preprocessing.probe:probe_video",
+    function: str = "kinebert.preprocessing.video.probe:probe_video",
 ) -> list[Facts]:
     """Probe every video once and return the facts in the order of ``paths``.
 

@@ -9,14 +9,21 @@ import cv2
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError, VideoError
-from kinebert.preprocessing.extract import OpenVideo, Spool, extract_video
-from kinebert.preprocessing.guard import Attempts, Limits, Watchdog, die_of
-from kinebert.preprocessing.plan import PlannedShard, PlannedVideo
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.guard import Attempts, Limits, Watchdog, die_of
+from kinebert.preprocessing.extraction.one_video import OpenVideo, Spool, extract_video
+from kinebert.preprocessing.extraction.timing import OFF, NoTiming, Timing
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
-from kinebert.preprocessing.shards import ShardSummary, ShardWriter, VideoSummary, open_shard, read_footer, summarize
-from kinebert.preprocessing.solving import FlowSolver
-from kinebert.preprocessing.timing import OFF, NoTiming, Timing
-from kinebert.preprocessing.video import VideoFrames
+from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
+from kinebert.preprocessing.sets.writer import (
+    ShardSummary,
+    ShardWriter,
+    VideoSummary,
+    open_shard,
+    read_footer,
+    summarize,
+)
+from kinebert.preprocessing.video.frames import VideoFrames
 
 Report = Callable[[VideoSummary], None]
 

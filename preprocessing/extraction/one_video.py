@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError, VideoError
-from kinebert.preprocessing.guard import TimeIsUp
-from kinebert.preprocessing.images import encode_jpeg, quantize_flow
-from kinebert.preprocessing.overlap import prefetch
-from kinebert.preprocessing.plan import PlannedVideo
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.guard import TimeIsUp
+from kinebert.preprocessing.extraction.prefetch import prefetch
+from kinebert.preprocessing.extraction.timing import OFF, NoTiming
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.schema import SEGMENT_LENGTH, SEGMENTS
-from kinebert.preprocessing.shards import VideoSummary
-from kinebert.preprocessing.solving import FlowSolver
-from kinebert.preprocessing.timing import OFF, NoTiming
-from kinebert.preprocessing.video import in_words
+from kinebert.preprocessing.sets.plan import PlannedVideo
+from kinebert.preprocessing.sets.writer import VideoSummary
+from kinebert.preprocessing.video.frames import in_words
+from kinebert.preprocessing.video.images import encode_jpeg, quantize_flow
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -33,7 +33,7 @@ _BATCHES_AHEAD = 1
 
 
 class Frames(Protocol):
-    """What :class:`kinebert.preprocessing.video.VideoFrames` is to a task."""
+    """What :class:`kinebert.preprocessing.video.frames.VideoFrames` is to a task."""
 
     problem: str | None
 
@@ -78,7 +78,7 @@ def extract_video(
     Args:
         video: Which file.
         recipe: A :class:`FlowRecipe` stores flow between the frames, any other the frames themselves.
-        open_video: Gives the frames; :class:`kinebert.preprocessing.video.VideoFrames` outside tests.
+        open_video: Gives the frames; :class:`kinebert.preprocessing.video.frames.VideoFrames` outside tests.
         beat: Called for every image; may raise TimeIsUp.
         solver: Who solves the flow; ready for use.
         timing: Learns how long the stages take.

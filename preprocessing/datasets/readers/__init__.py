@@ -1,0 +1,1 @@
+"""Readers of data sets' own lists, one file each; every module here is found by itself."""

@@ -1,0 +1,1 @@
+"""One task of an extraction: videos in, one shard out."""

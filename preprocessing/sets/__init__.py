@@ -1,0 +1,1 @@
+"""Shard sets on disk: planned, written, read, checked and exported."""
