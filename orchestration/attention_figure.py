@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kinebert.orchestration.figures import COLOURS, FAINT, INK, style
 from kinebert.preprocessing.sets.contact_sheet import flow_to_colour
 from kinebert.preprocessing.video.images import dequantize_flow
-from kinebert.training.attention import ClipAttention, Layer, step_edges
+from kinebert.training.evaluation.attention import ClipAttention, Layer, step_edges
 
 UInt8 = NDArray[np.uint8]
 MOST_CLIPS = 24

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from kinebert.training.analyze import normalised_confusion
+from kinebert.training.evaluation.per_class import normalised_confusion
 
 History = Sequence[Mapping[str, Any]]
 """One dictionary per epoch: ``epoch`` and any of ``train_loss``, ``val_loss``, ``train_top1``, ``val_top1``, ``lr``."""

@@ -23,14 +23,14 @@ from kinebert.orchestration.workers import WorkerPlan, free_room, plan_when_ther
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.checkpoints import load_recognizer
-from kinebert.training.collective import from_first
-from kinebert.training.evaluate import VideoScores, evaluate
-from kinebert.training.loop import TrainSummary, WorkerContext, train
-from kinebert.training.memory import memory_explained, out_of_memory
-from kinebert.training.progress import Event
-from kinebert.training.recipe import TrainRecipe
-from kinebert.training.watchdog import Standstill, Watchdog, who_is_stuck
+from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.distributed.collective import from_first
+from kinebert.training.distributed.watchdog import Standstill, Watchdog, who_is_stuck
+from kinebert.training.evaluation.evaluate import VideoScores, evaluate
+from kinebert.training.loop.events import Event
+from kinebert.training.loop.loop import TrainSummary, WorkerContext, train
+from kinebert.training.out_of_memory import memory_explained, out_of_memory
+from kinebert.training.recipe.train import TrainRecipe
 
 MAX_RESTARTS = 3
 """Times that training goes on from its last saved state without getting any further than the time before."""
@@ -104,9 +104,9 @@ def fit(
     Args:
         recipe: Its shards must be given as an absolute path or URI that every node can read.
         output: Folder for the state and the best checkpoint, on storage that every node can write to.
-        hear: Called in this process with every event of :func:`kinebert.training.loop.train`, in order.
+        hear: Called in this process with every event of :func:`kinebert.training.loop.loop.train`, in order.
         cpus_per_worker: Logical CPUs that a worker holds; by default an equal share of a private cluster, else 1.
-        pause_after: Epochs after which to return, see :func:`kinebert.training.loop.train`.
+        pause_after: Epochs after which to return, see :func:`kinebert.training.loop.loop.train`.
         device: ``auto`` takes a GPU per worker where the cluster has some; or ``cpu``, ``cuda``.
 
     Raises:

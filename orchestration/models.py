@@ -30,8 +30,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from kinebert.orchestration.tracking import RunAddress, connect, explained
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.checkpoints import CheckpointInfo, load_recognizer
-from kinebert.training.evaluate import file_digest, recipe_of
+from kinebert.training.checkpoints.recognizer import CheckpointInfo, load_recognizer
+from kinebert.training.evaluation.evaluate import file_digest, recipe_of
 from kinebert.training.models import Recognizer
 
 NAME = "model"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from kinebert.orchestration.figures import History, best_epoch, draw_confusion, draw_curves, draw_per_class, to_png
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten
-from kinebert.training.analyze import class_table, most_confused
-from kinebert.training.metrics import TOP, Metrics, measure
+from kinebert.training.evaluation.metrics import TOP, Metrics, measure
+from kinebert.training.evaluation.per_class import class_table, most_confused
 
 REPORT_FILE = "report.md"
 MOST_PAIRS = 10
@@ -38,7 +38,7 @@ class StreamScores:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """The shard set's recipe."""
     scale: str = "logits"
-    """What the scores are, see :func:`kinebert.training.metrics.confidences`."""
+    """What the scores are, see :func:`kinebert.training.evaluation.metrics.confidences`."""
     interval: tuple[float, float] | None = None
     """Where top-1 lies with 95 % confidence, as shares; None where nobody asked."""
 

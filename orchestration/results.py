@@ -13,11 +13,11 @@ from kinebert.orchestration.tracking import Tracker, code_version
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.analyze import class_table
-from kinebert.training.evaluate import VideoScores
-from kinebert.training.metrics import TOP
-from kinebert.training.recipe import TrainRecipe
-from kinebert.training.significance import Interval, intervals, mean_over
+from kinebert.training.evaluation.evaluate import VideoScores
+from kinebert.training.evaluation.metrics import TOP
+from kinebert.training.evaluation.per_class import class_table
+from kinebert.training.evaluation.significance import Interval, intervals, mean_over
+from kinebert.training.recipe.train import TrainRecipe
 
 METRICS_FILE = "metrics.json"
 """Beside a table of scores: what was measured, and how."""

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from kinebert.orchestration.workers import ROOM_WAIT_S
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.checkpoints import check_shards, load_recognizer
-from kinebert.training.data import Key
-from kinebert.training.memory import LOWER_BATCH, memory_explained
-from kinebert.training.protocol import ProtocolRecipe
-from kinebert.training.recipe import DataRecipe
-from kinebert.training.scorer import ScoreBatches, Scorer
+from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer
+from kinebert.training.data.dataset import Key
+from kinebert.training.evaluation.scorer import ScoreBatches, Scorer
+from kinebert.training.out_of_memory import LOWER_BATCH, memory_explained
+from kinebert.training.recipe.protocol import ProtocolRecipe
+from kinebert.training.recipe.train import DataRecipe
 
 MAX_LOSSES = 3
 """Times that whoever does one piece of work may be lost."""

@@ -6,8 +6,8 @@ import pandas as pd
 import torch
 
 from kinebert.preprocessing.storage import resolve_uri
-from kinebert.training.metrics import probabilities
-from kinebert.training.predict import Stream, predict_video
+from kinebert.training.evaluation.metrics import probabilities
+from kinebert.training.evaluation.predict import Stream, predict_video
 
 
 class VideoModel:

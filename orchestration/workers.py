@@ -15,7 +15,7 @@ from ray.util.placement_group import PlacementGroup, get_current_placement_group
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.recipe import TrainRecipe
+from kinebert.training.recipe.train import TrainRecipe
 
 ROOM_WAIT_S = 1800.0
 """Seconds that a training whose nodes were lost waits for others."""

@@ -16,7 +16,7 @@ from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import explained, resolve_uri, write_bytes
 
 if TYPE_CHECKING:
-    from kinebert.training.recipe import DataRecipe
+    from kinebert.training.recipe.train import DataRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +58,9 @@ def main(config: AttendConfig) -> int:
     from kinebert.orchestration.attention_figure import MOST_CLIPS, draw_attention
     from kinebert.orchestration.figures import to_png
     from kinebert.pipelines.evaluate import choose_device
-    from kinebert.training.attention import attend, check_attentive
-    from kinebert.training.checkpoints import check_shards, load_recognizer
-    from kinebert.training.evaluate import recipe_of
+    from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer
+    from kinebert.training.evaluation.attention import attend, check_attentive
+    from kinebert.training.evaluation.evaluate import recipe_of
 
     device = choose_device(config.device, torch.cuda.is_available())
     recognizer, info = load_recognizer(checkpoint)

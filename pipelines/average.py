@@ -16,7 +16,7 @@ from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri
 
 if TYPE_CHECKING:
-    from kinebert.training.evaluate import VideoScores
+    from kinebert.training.evaluation.evaluate import VideoScores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ def main(config: AverageConfig) -> int:
     if not config.tables:
         raise ConfigError("give a views.parquet of `kinebert evaluate`.")
     from kinebert.orchestration import results  # slow imports
-    from kinebert.training.evaluate import write_scores
+    from kinebert.training.evaluation.evaluate import write_scores
 
     tables = [_read(resolve_uri(path), config) for path in config.tables]
     if len(tables) > 1:
@@ -71,8 +71,8 @@ def main(config: AverageConfig) -> int:
 
 def _read(uri: str, config: AverageConfig) -> "VideoScores":
     """Read a table, and average it if it is one of views."""
-    from kinebert.training.evaluate import average, read_scores
-    from kinebert.training.views import is_views, read_views
+    from kinebert.training.evaluation.evaluate import average, read_scores
+    from kinebert.training.evaluation.view_scores import is_views, read_views
 
     if is_views(uri):
         return average(read_views(uri), config.average, config.clips, config.crops)

@@ -18,10 +18,10 @@ from kinebert.preprocessing.config import load_config
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import resolve_uri
-from kinebert.training.recipe import TrainRecipe
+from kinebert.training.recipe.train import TrainRecipe
 
 if TYPE_CHECKING:
-    from kinebert.training.loader_bench import ClipCost, Delivery
+    from kinebert.training.data.loader_bench import ClipCost, Delivery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def main(config: BenchDataConfig) -> int:
     shards = ShardSet.open(recipe.data.shards)
     shards.select(recipe.data.split, recipe.data.train_part)
     from kinebert.orchestration.cluster import machine_cpus
-    from kinebert.training import loader_bench  # torch, after the quick refusals
+    from kinebert.training.data.dataset import loader_bench  # torch, after the quick refusals
 
     cores = machine_cpus()
     numbers = sorted(set(config.loader_workers) or {0, cores, *(2**i for i in range(10) if 2**i <= cores)})

@@ -151,8 +151,8 @@ def _accuracies(scores_file: Path) -> tuple[float, float, float]:
     """Top-1 on all videos, on those of the direction classes, and on those of the order classes."""
     import numpy as np
 
-    from kinebert.training.evaluate import read_scores
-    from kinebert.training.metrics import measure
+    from kinebert.training.evaluation.evaluate import read_scores
+    from kinebert.training.evaluation.metrics import measure
 
     scores = read_scores(str(scores_file))
     names = np.array([scores.classes[label] for label in scores.labels])

@@ -106,7 +106,7 @@ def main(config: DescribeConfig) -> int:
 
 def _recipe(config: DescribeConfig) -> "TrainRecipe":  # noqa: F821 - imported late
     """The recipe with the options over it."""
-    from kinebert.training.recipe import TrainRecipe
+    from kinebert.training.recipe.train import TrainRecipe
 
     given = {
         "model.backbone": config.backbone,

@@ -24,10 +24,10 @@ from kinebert.preprocessing.storage import check_writable, join, name_of, resolv
 if TYPE_CHECKING:
     import torch
 
-    from kinebert.training.evaluate import VideoScores, ViewScores
+    from kinebert.training.evaluation.evaluate import VideoScores, ViewScores
     from kinebert.training.models import Recognizer
-    from kinebert.training.protocol import ProtocolRecipe
-    from kinebert.training.recipe import DataRecipe, TrainRecipe
+    from kinebert.training.recipe.protocol import ProtocolRecipe
+    from kinebert.training.recipe.train import DataRecipe, TrainRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +119,8 @@ def main(config: EvaluateConfig) -> int:
 
 
 def _open(uri: str, config: EvaluateConfig) -> _Trained:
-    from kinebert.training.checkpoints import check_shards, load_recognizer
-    from kinebert.training.evaluate import recipe_of
+    from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer
+    from kinebert.training.evaluation.evaluate import recipe_of
 
     recognizer, info = load_recognizer(uri)
     recipe = recipe_of(uri, info)
@@ -136,9 +136,9 @@ def _open(uri: str, config: EvaluateConfig) -> _Trained:
 def _evaluate(one: _Trained, output: str, config: EvaluateConfig, device: "torch.device") -> "VideoScores":
     """Score, write, report and print one checkpoint."""
     from kinebert.orchestration import results, tracking
-    from kinebert.training.evaluate import average, clip_level, write_scores
-    from kinebert.training.kept_scores import forget
-    from kinebert.training.views import write_views
+    from kinebert.training.evaluation.evaluate import average, clip_level, write_scores
+    from kinebert.training.evaluation.resume import forget
+    from kinebert.training.evaluation.view_scores import write_views
 
     name = one.result_name(config.part)
     address = tracking.RunAddress.load(one.folder)
@@ -180,11 +180,11 @@ def _score(one: _Trained, output: str, config: EvaluateConfig, device: "torch.de
     from contextlib import nullcontext
 
     from kinebert.orchestration.scoring import ScoringJob, workers_for
-    from kinebert.training.data import check_videos
-    from kinebert.training.evaluate import file_digest, score_views
-    from kinebert.training.kept_scores import keeping
-    from kinebert.training.memory import LOWER_BATCH, memory_explained
-    from kinebert.training.scorer import Scorer
+    from kinebert.training.data.dataset import check_videos
+    from kinebert.training.evaluation.evaluate import file_digest, score_views
+    from kinebert.training.evaluation.resume import keeping
+    from kinebert.training.evaluation.scorer import Scorer
+    from kinebert.training.out_of_memory import LOWER_BATCH, memory_explained
 
     videos, notes = check_videos(one.shards, one.data, config.part)
     if config.workers > 1:

@@ -15,8 +15,8 @@ from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri
 
 if TYPE_CHECKING:
-    from kinebert.training.evaluate import VideoScores
-    from kinebert.training.fusion import Fusion
+    from kinebert.training.evaluation.evaluate import VideoScores
+    from kinebert.training.evaluation.fusion import Fusion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ def main(config: FuseConfig) -> int:
     if config.fit and (config.weights is not None or len(config.fit) != len(config.scores)):
         raise ConfigError(f"--fit takes one table per stream ({len(config.scores)}), and no --weights beside it.")
     from kinebert.orchestration import results, tracking  # slow imports
-    from kinebert.training.evaluate import read_scores, write_scores
+    from kinebert.training.evaluation.evaluate import read_scores, write_scores
 
     output = resolve_uri(config.output)
     streams = [read_scores(resolve_uri(path)) for path in config.scores]
@@ -100,7 +100,7 @@ def _fuse(
     streams: Sequence["VideoScores"], validation: Sequence["VideoScores"], config: FuseConfig, chosen: Sequence[int]
 ) -> "Fusion":
     """Fuse the chosen streams with the weights that were given, or that are best for just these on validation."""
-    from kinebert.training.fusion import fit_weights, fuse
+    from kinebert.training.evaluation.fusion import fit_weights, fuse
 
     weights = None if config.weights is None else list(config.weights)
     if validation:
@@ -114,7 +114,7 @@ def _subsets(
     singles: Mapping[str, "VideoScores"], validation: Sequence["VideoScores"], config: FuseConfig
 ) -> dict[str, "VideoScores"]:
     """Fuse every subset of more than one and fewer than all streams, by name."""
-    from kinebert.training.fusion import subsets
+    from kinebert.training.evaluation.fusion import subsets
 
     names, streams = list(singles), list(singles.values())
     found = {}
@@ -128,7 +128,7 @@ def _subsets(
 
 def _gain(singles: Mapping[str, "VideoScores"], fused: "VideoScores") -> str:
     """Say whether the fusion beats its best stream by more than chance."""
-    from kinebert.training.significance import compare
+    from kinebert.training.evaluation.significance import compare
 
     best = max(singles, key=lambda name: singles[name].metrics().top[1])
     return compare(singles[best], fused).sentence(best, "fused")

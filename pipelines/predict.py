@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from kinebert.training.predict import Prediction, Stream
+    from kinebert.training.evaluation.predict import Prediction, Stream
 
 
 _WRITE_EVERY_S = 30.0
@@ -80,7 +80,7 @@ def main(config: PredictConfig) -> int:
     videos, output = _named(config.videos), resolve_uri(config.output)
     import torch  # slow imports, after the options are known to be right
 
-    from kinebert.training.predict import Stream, check_streams
+    from kinebert.training.evaluation.predict import Stream, check_streams
 
     device = choose_device(config.device, torch.cuda.is_available())
     streams = [Stream.load(resolve_uri(path), config.over) for path in config.checkpoint]
@@ -106,8 +106,8 @@ def _look(
     name: str, path: str, here: str, streams: Sequence["Stream"], config: PredictConfig, device: "torch.device"
 ) -> dict[str, Any]:
     """Predict, print and annotate one video; return what is written of it."""
-    from kinebert.training.memory import LOWER_BATCH, memory_explained
-    from kinebert.training.predict import predict_video
+    from kinebert.training.evaluation.predict import predict_video
+    from kinebert.training.out_of_memory import LOWER_BATCH, memory_explained
 
     line = ProgressLine()
     try:
@@ -194,7 +194,7 @@ def _plain(name: str, path: str, said: "Prediction", classes: Sequence[str], top
 
 def _best(scores_K: "NDArray[Any]", scale: str, classes: Sequence[str], top: int) -> list[dict[str, Any]]:
     """The best classes, best first, with their probability where the scores have one, else their score."""
-    from kinebert.training.metrics import probabilities
+    from kinebert.training.evaluation.metrics import probabilities
 
     values_K = probabilities(scores_K[None])[0] if scale == "logits" else scores_K
     key = "score" if scale == "sums" else "probability"

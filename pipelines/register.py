@@ -40,7 +40,7 @@ def main(config: RegisterConfig) -> int:
         raise ConfigError(f"--name {config.name!r}: a model's name is not empty and has no / : or quotes.")
     uri = resolve_uri(config.checkpoint)
     from kinebert.orchestration import models, tracking  # slow imports
-    from kinebert.training.checkpoints import load_recognizer
+    from kinebert.training.checkpoints.recognizer import load_recognizer
 
     load_recognizer(uri)  # what is no checkpoint is told before MLflow is asked for anything
     folder = uri.rpartition("/")[0]

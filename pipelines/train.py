@@ -21,8 +21,8 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, load_config, to_plain, to_toml
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import resolve_uri
-from kinebert.training.progress import Event
-from kinebert.training.recipe import ProtocolRecipe, TrainRecipe
+from kinebert.training.loop.events import Event
+from kinebert.training.recipe.train import ProtocolRecipe, TrainRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,8 @@ def main(config: TrainConfig) -> int:
     shards = ShardSet.open(recipe.data.shards)
     from kinebert.orchestration import tracking  # slow imports, after the quick refusals
     from kinebert.orchestration.workers import check_device
-    from kinebert.training.initial import pinned
-    from kinebert.training.preflight import check_training
+    from kinebert.training.loop.initial import pinned
+    from kinebert.training.loop.preflight import check_training
 
     recipe = pinned(recipe)
     check_device(recipe, config.device)

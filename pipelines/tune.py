@@ -23,8 +23,8 @@ from kinebert.preprocessing.config import flatten, load_config, to_plain
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import resolve_uri
-from kinebert.training.recipe import TrainRecipe
-from kinebert.training.tune_recipe import TuneRecipe
+from kinebert.training.recipe.train import TrainRecipe
+from kinebert.training.recipe.tune import TuneRecipe
 
 _SHOWN = 10
 
@@ -73,7 +73,7 @@ def main(config: TuneConfig) -> int:
     from kinebert.orchestration import tracking  # slow imports, after the quick refusals
     from kinebert.orchestration.search import records, run, trials
     from kinebert.orchestration.search.checks import about, check_trials
-    from kinebert.training.initial import pinned
+    from kinebert.training.loop.initial import pinned
 
     base = pinned(base)
     job = trials.Job(base=base, output=output, cpus_per_worker=1.0, where=config.recipe)

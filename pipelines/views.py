@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.clips.sampling import Clips
-from kinebert.training.protocol import ProtocolRecipe
+from kinebert.training.recipe.protocol import ProtocolRecipe
 
 _WORDS = ("single", "multi", "eccv2020")
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from kinebert.orchestration.results import save_history
 from kinebert.preprocessing.config import from_mapping, to_plain, to_toml
-from kinebert.training.evaluate import VideoScores, write_scores
-from kinebert.training.recipe import ProtocolRecipe, TrainRecipe
+from kinebert.training.evaluation.evaluate import VideoScores, write_scores
+from kinebert.training.recipe.train import ProtocolRecipe, TrainRecipe
 
 PLAIN: dict[str, Any] = {
     "data": {"shards": "/sets/rgb"},

@@ -7,8 +7,8 @@ from html import escape
 from kinebert.orchestration.comparing.pictures import colours
 from kinebert.orchestration.comparing.tables import verdict_of
 from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes, pair_changes
-from kinebert.training.metrics import TOP
-from kinebert.training.significance import ALPHA, Interval
+from kinebert.training.evaluation.metrics import TOP
+from kinebert.training.evaluation.significance import ALPHA, Interval
 
 MOST_PAIRS = 12
 MOST_IN_MATRIX = 12

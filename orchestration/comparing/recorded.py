@@ -19,7 +19,7 @@ from kinebert.orchestration.comparing.runs import (
 )
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.evaluate import VideoScores, read_scores
+from kinebert.training.evaluation.evaluate import VideoScores, read_scores
 
 _PAGE = 1000
 _ID = re.compile("[0-9a-f]{32}")

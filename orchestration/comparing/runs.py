@@ -11,8 +11,8 @@ from kinebert.orchestration.tracking import RunAddress
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, from_mapping, to_plain
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.training.evaluate import VideoScores, read_scores
-from kinebert.training.recipe import TrainRecipe
+from kinebert.training.evaluation.evaluate import VideoScores, read_scores
+from kinebert.training.recipe.train import TrainRecipe
 
 SCORES_FILE = "scores.parquet"
 RECIPE_FILE = "recipe.toml"

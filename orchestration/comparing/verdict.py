@@ -13,10 +13,18 @@ from kinebert.orchestration.comparing.runs import Run
 from kinebert.orchestration.figures import best_epoch
 from kinebert.preprocessing.config import digest, flatten
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.analyze import class_table
-from kinebert.training.evaluate import VideoScores
-from kinebert.training.metrics import Metrics, label_ranks
-from kinebert.training.significance import Comparison, Interval, compare_all, holm, intervals, mcnemar, on_same_videos
+from kinebert.training.evaluation.evaluate import VideoScores
+from kinebert.training.evaluation.metrics import Metrics, label_ranks
+from kinebert.training.evaluation.per_class import class_table
+from kinebert.training.evaluation.significance import (
+    Comparison,
+    Interval,
+    compare_all,
+    holm,
+    intervals,
+    mcnemar,
+    on_same_videos,
+)
 
 SHARED = 0.99
 """Share of the videos of any run that all runs must have scored, or they are not ranked."""

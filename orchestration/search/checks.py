@@ -9,9 +9,9 @@ from kinebert.orchestration.search.trials import Job
 from kinebert.preprocessing.config import digest, to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.preflight import check_training
-from kinebert.training.recipe import TrainRecipe
-from kinebert.training.state import about as about_shards
+from kinebert.training.checkpoints.state import about as about_shards
+from kinebert.training.loop.preflight import check_training
+from kinebert.training.recipe.train import TrainRecipe
 
 MAY_CHANGE = ("trials", "concurrent", "keep")
 """Keys of ``tune`` that a search may be continued with other values of."""

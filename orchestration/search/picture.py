@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from kinebert.orchestration.figures import FAINT, INK, style
 from kinebert.orchestration.search.records import Record, ranking
 from kinebert.orchestration.search.space import Dimension, Numbers, Options, Space
-from kinebert.training.tune_recipe import TuneRecipe
+from kinebert.training.recipe.tune import TuneRecipe
 
 _MAP = "viridis"
 _TICKS = 5

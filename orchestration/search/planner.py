@@ -20,8 +20,8 @@ from kinebert.orchestration.search.population import Exchange, exchanges, is_at_
 from kinebert.orchestration.search.records import Record, Row, TakeOver, in_order, save_record, score
 from kinebert.orchestration.search.space import Space, trial_seed
 from kinebert.orchestration.search.suggest import num_trials, suggest
-from kinebert.training.recipe import TrainRecipe
-from kinebert.training.tune_recipe import TuneRecipe
+from kinebert.training.recipe.train import TrainRecipe
+from kinebert.training.recipe.tune import TuneRecipe
 
 EPOCH = "epoch"
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from kinebert.orchestration.search.records import Record, score
 from kinebert.orchestration.search.space import Space, perturb
-from kinebert.training.tune_recipe import TuneRecipe
+from kinebert.training.recipe.tune import TuneRecipe
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain, to_toml
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.loop import BEST_FILE
-from kinebert.training.recipe import TrainRecipe
-from kinebert.training.tune_recipe import TuneRecipe
+from kinebert.training.loop.loop import BEST_FILE
+from kinebert.training.recipe.train import TrainRecipe
+from kinebert.training.recipe.tune import TuneRecipe
 
 BEST = "best"
 """Tag of the best trial's run: "true"."""

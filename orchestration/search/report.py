@@ -9,7 +9,7 @@ from kinebert.orchestration.figures import to_png
 from kinebert.orchestration.search.picture import draw_learning, draw_parallel
 from kinebert.orchestration.search.records import Record, ranking
 from kinebert.orchestration.search.space import Space
-from kinebert.training.tune_recipe import TuneRecipe
+from kinebert.training.recipe.tune import TuneRecipe
 
 
 def outcome(record: Record, tune: TuneRecipe) -> str:

@@ -31,10 +31,10 @@ from kinebert.orchestration.search.space import Space
 from kinebert.orchestration.search.trials import END, ROW, Job, packed, run_leg, unpacked
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.initial import pinned
-from kinebert.training.recipe import TrainRecipe
-from kinebert.training.state import load_state, save_state
-from kinebert.training.takeover import take_over
+from kinebert.training.checkpoints.state import load_state, save_state
+from kinebert.training.checkpoints.takeover import take_over
+from kinebert.training.loop.initial import pinned
+from kinebert.training.recipe.train import TrainRecipe
 
 MAX_LOSSES = 2
 """Times that a leg whose process was lost is begun again, from its last saved state."""

@@ -18,8 +18,8 @@ import numpy as np
 
 from kinebert.preprocessing.config import from_mapping, to_plain
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.recipe import TrainRecipe
-from kinebert.training.tune_recipe import TuneRecipe
+from kinebert.training.recipe.train import TrainRecipe
+from kinebert.training.recipe.tune import TuneRecipe
 
 Values = dict[str, Any]
 """One value per field of the space, by dotted name."""

@@ -10,7 +10,7 @@ import numpy as np
 from kinebert.orchestration.search.records import Record
 from kinebert.orchestration.search.space import Numbers, Options, Space, Values, draw, grid_cells
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.tune_recipe import TuneRecipe
+from kinebert.training.recipe.tune import TuneRecipe
 
 _STARTUP = 10
 """Trials that tpe draws at random before it estimates (Optuna's default)."""

@@ -21,11 +21,11 @@ from kinebert.orchestration.search.space import recipe_with
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.loop import WorkerContext, train
-from kinebert.training.memory import memory_explained, out_of_memory
-from kinebert.training.progress import Event
-from kinebert.training.recipe import TrainRecipe
-from kinebert.training.state import load_state
+from kinebert.training.checkpoints.state import load_state
+from kinebert.training.loop.events import Event
+from kinebert.training.loop.loop import WorkerContext, train
+from kinebert.training.out_of_memory import memory_explained, out_of_memory
+from kinebert.training.recipe.train import TrainRecipe
 
 ERROR_FILE = "error.txt"
 _LET_GO_S = 600

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from kinebert.orchestration.fit import fit
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.loop import WorkerContext, train
-from kinebert.training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
+from kinebert.training.loop.loop import WorkerContext, train
+from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 from tests.sets import make_rows, make_set
 
 MOST_OVERHEAD = 0.05

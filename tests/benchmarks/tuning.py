@@ -21,8 +21,8 @@ from kinebert.orchestration.search.run import Resources, search
 from kinebert.orchestration.search.space import read_space
 from kinebert.orchestration.search.trials import Job
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.training.recipe import DataRecipe, ModelRecipe, TrainRecipe
-from kinebert.training.tune_recipe import TuneRecipe
+from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe
+from kinebert.training.recipe.tune import TuneRecipe
 from tests.sets import make_rows, make_set
 
 MOST_S = 5.0

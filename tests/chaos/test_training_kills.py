@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.training.evaluate import read_scores
-from kinebert.training.state import load_state
+from kinebert.training.checkpoints.state import load_state
+from kinebert.training.evaluation.evaluate import read_scores
 from tests.chaos.processes import Program
 from tests.sets import make_rows, make_set, small_recipe
 

@@ -13,7 +13,7 @@ import torch
 from kinebert.pipelines.cli import PROGRAMS
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
-from kinebert.training.recipe import ProtocolRecipe
+from kinebert.training.recipe.train import ProtocolRecipe
 from tests.pipelines.test_evaluation import make_checkpoint
 from tests.sets import make_rows, make_set
 from tests.videos import moving_texture, write_video

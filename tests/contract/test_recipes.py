@@ -11,13 +11,13 @@ import torch
 from networks import SIZE, Combination
 
 from kinebert.preprocessing.config import from_mapping, load_config, to_plain
-from kinebert.training.losses import cross_entropy_sum
+from kinebert.training.loop.step import train_step
 from kinebert.training.models import build_recognizer
 from kinebert.training.models.paper_sizes import HMDB51_CLASSES, TABLES, Row, printed
 from kinebert.training.models.unallocated import build_unallocated
-from kinebert.training.optim import build_optimizer
-from kinebert.training.recipe import TrainRecipe
-from kinebert.training.step import train_step
+from kinebert.training.optim.groups import build_optimizer
+from kinebert.training.optim.losses import cross_entropy_sum
+from kinebert.training.recipe.train import TrainRecipe
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "pipelines" / "recipes"

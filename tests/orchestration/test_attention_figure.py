@@ -9,7 +9,7 @@ from matplotlib.image import imread
 
 from kinebert.orchestration.attention_figure import draw_attention
 from kinebert.orchestration.figures import to_png
-from kinebert.training.attention import ClipAttention, Layer
+from kinebert.training.evaluation.attention import ClipAttention, Layer
 
 
 def a_clip(images: int, steps: int, layers: int = 1, heads: int = 8, channels: int = 3) -> ClipAttention:

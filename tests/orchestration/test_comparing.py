@@ -14,9 +14,9 @@ from kinebert.orchestration.comparing.runs import Run, choose_evaluations, name_
 from kinebert.orchestration.comparing.tables import csv_files, terminal
 from kinebert.orchestration.comparing.verdict import class_changes, differences, judge, obstacles, pair_changes
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.training.evaluate import VideoScores, write_scores
-from kinebert.training.recipe import ProtocolRecipe
-from kinebert.training.significance import compare
+from kinebert.training.evaluation.evaluate import VideoScores, write_scores
+from kinebert.training.evaluation.significance import compare
+from kinebert.training.recipe.train import ProtocolRecipe
 from tests.compared import make_run, make_scores
 
 MULTI = "split1-test-multi"

@@ -14,12 +14,12 @@ from kinebert.orchestration.fit import fit
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.checkpoints import load_recognizer
-from kinebert.training.evaluate import evaluate
-from kinebert.training.loop import TrainSummary, WorkerContext, train
-from kinebert.training.memory import out_of_memory
-from kinebert.training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
-from kinebert.training.state import load_state
+from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.checkpoints.state import load_state
+from kinebert.training.evaluation.evaluate import evaluate
+from kinebert.training.loop.loop import TrainSummary, WorkerContext, train
+from kinebert.training.out_of_memory import out_of_memory
+from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 from tests.sets import make_rows, make_set
 
 

@@ -15,8 +15,8 @@ from kinebert.orchestration.tracking import RunAddress, Tracker
 from kinebert.pipelines import predict, register
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.checkpoints import load_recognizer
-from kinebert.training.recipe import ProtocolRecipe
+from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.recipe.train import ProtocolRecipe
 from tests.pipelines.test_evaluation import make_checkpoint
 from tests.sets import make_rows, make_set
 

@@ -5,8 +5,8 @@ import pytest
 
 from kinebert.orchestration.results import split_lines
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.evaluate import VideoScores
-from kinebert.training.fusion import fuse
+from kinebert.training.evaluation.evaluate import VideoScores
+from kinebert.training.evaluation.fusion import fuse
 
 
 def stream(split: str, modality: str, views: str) -> VideoScores:

@@ -14,10 +14,10 @@ from kinebert.orchestration.scoring import ScoringJob, workers_for
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.checkpoints import load_recognizer
-from kinebert.training.data import Key
-from kinebert.training.recipe import DataRecipe, ProtocolRecipe
-from kinebert.training.scorer import Scorer
+from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.data.dataset import Key
+from kinebert.training.evaluation.scorer import Scorer
+from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe
 from tests.pipelines.test_evaluation import make_checkpoint
 from tests.sets import make_rows, make_set
 

@@ -11,7 +11,7 @@ from kinebert.orchestration import workers
 from kinebert.orchestration.fit import fit
 from kinebert.orchestration.workers import check_device, plan_when_there_is_room, plan_workers
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.recipe import DataRecipe, ModelRecipe, TrainRecipe
+from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 from kinebert.orchestration import submission
 from kinebert.pipelines import bench_data, train
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.training.recipe import TrainRecipe
+from kinebert.training.recipe.train import TrainRecipe
 from tests.sets import make_rows, make_set, small_recipe
 
 PAGE = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text()

@@ -12,8 +12,8 @@ import torch
 from kinebert.orchestration.tracking import Tracker
 from kinebert.pipelines import compare, register
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.training.evaluate import write_scores
-from kinebert.training.recipe import ProtocolRecipe
+from kinebert.training.evaluation.evaluate import write_scores
+from kinebert.training.recipe.train import ProtocolRecipe
 from tests.compared import MULTI_VIEWS, make_run, make_scores
 from tests.pipelines.test_evaluation import make_checkpoint
 from tests.sets import make_rows, make_set

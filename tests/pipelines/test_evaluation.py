@@ -15,11 +15,11 @@ from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.checkpoints import save_recognizer
-from kinebert.training.evaluate import read_scores
+from kinebert.training.checkpoints.recognizer import save_recognizer
+from kinebert.training.evaluation.evaluate import read_scores
+from kinebert.training.evaluation.view_scores import read_views
 from kinebert.training.models import build_recognizer
-from kinebert.training.recipe import DataRecipe, ModelRecipe, ProtocolRecipe, TrainRecipe
-from kinebert.training.views import read_views
+from kinebert.training.recipe.train import DataRecipe, ModelRecipe, ProtocolRecipe, TrainRecipe
 from tests.sets import make_rows, make_set
 
 MODEL = ModelRecipe(backbone="resnet18", head="tgap", width=0.125)

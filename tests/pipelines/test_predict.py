@@ -18,11 +18,11 @@ from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.video_as_set import video_set
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.evaluate import VideoScores, average, score_views
-from kinebert.training.fusion import fuse
-from kinebert.training.predict import Stream
-from kinebert.training.recipe import ProtocolRecipe
-from kinebert.training.scorer import Scorer
+from kinebert.training.evaluation.evaluate import VideoScores, average, score_views
+from kinebert.training.evaluation.fusion import fuse
+from kinebert.training.evaluation.predict import Stream
+from kinebert.training.evaluation.scorer import Scorer
+from kinebert.training.recipe.train import ProtocolRecipe
 from tests.pipelines.test_evaluation import make_checkpoint
 from tests.sets import make_rows, make_set
 from tests.videos import moving_texture, write_video

@@ -27,7 +27,7 @@ from kinebert.pipelines import (
     verify,
 )
 from kinebert.pipelines import cli as kinebert
-from kinebert.training.evaluate import read_scores
+from kinebert.training.evaluation.evaluate import read_scores
 from tests.sets import make_videos, small_recipe
 
 ROOT = Path(__file__).parents[2]

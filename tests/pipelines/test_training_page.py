@@ -15,9 +15,9 @@ from kinebert.pipelines import train as train_program
 from kinebert.preprocessing.config import from_mapping, to_toml
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.checkpoints import load_recognizer
-from kinebert.training.loop import WorkerContext, train
-from kinebert.training.recipe import TrainRecipe
+from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.loop.loop import WorkerContext, train
+from kinebert.training.recipe.train import TrainRecipe
 from tests.sets import make_rows, make_set
 
 ROOT = Path(__file__).parents[2]

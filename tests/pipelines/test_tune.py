@@ -18,11 +18,11 @@ from kinebert.pipelines import tune
 from kinebert.preprocessing.config import load_config
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.checkpoints import load_recognizer
-from kinebert.training.loop import WorkerContext, train
-from kinebert.training.recipe import TrainRecipe
-from kinebert.training.state import load_state, save_state
-from kinebert.training.takeover import take_over
+from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.checkpoints.state import load_state, save_state
+from kinebert.training.checkpoints.takeover import take_over
+from kinebert.training.loop.loop import WorkerContext, train
+from kinebert.training.recipe.train import TrainRecipe
 from tests.sets import make_rows, make_set, small_recipe
 
 OPTIM = """\

@@ -12,8 +12,8 @@ from kinebert.orchestration.search.space import read_space
 from kinebert.pipelines import cli as kinebert
 from kinebert.preprocessing.config import from_mapping, load_config, read_toml
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.training.recipe import DataRecipe, TrainRecipe
-from kinebert.training.tune_recipe import TuneRecipe
+from kinebert.training.recipe.train import DataRecipe, TrainRecipe
+from kinebert.training.recipe.tune import TuneRecipe
 from tests.sets import make_set, make_videos
 from tests.videos import manifest_rows
 

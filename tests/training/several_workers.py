@@ -16,7 +16,7 @@ import torch.distributed as dist
 from small_training import numbers, poison, recipe_with, run
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.loop import WorkerContext
+from kinebert.training.loop.loop import WorkerContext
 
 HERE = Path(__file__).parent
 

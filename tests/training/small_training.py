@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinebert.preprocessing.config import from_mapping
-from kinebert.training import learner
-from kinebert.training.loop import WorkerContext, train
-from kinebert.training.recipe import TrainRecipe
-from kinebert.training.state import load_state
+from kinebert.training.checkpoints.state import load_state
+from kinebert.training.loop.loop import WorkerContext, learner, train
+from kinebert.training.recipe.train import TrainRecipe
 
 PLAIN: dict[str, Any] = {
     "data": {"shards": "/fake/set", "clip_length": 4, "crop_size": 16},

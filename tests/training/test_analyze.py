@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import precision_recall_fscore_support
 
-from kinebert.training.analyze import class_table, most_confused, normalised_confusion
+from kinebert.training.evaluation.per_class import class_table, most_confused, normalised_confusion
 
 CLASSES = ["open", "close", "wave", "none"]
 CONFUSION_KK = np.array([[6, 4, 0, 0], [1, 1, 0, 0], [0, 4, 16, 0], [0, 0, 0, 0]])

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.attention import ClipAttention, attend, check_attentive, step_edges
+from kinebert.training.evaluation.attention import ClipAttention, attend, check_attentive, step_edges
 from kinebert.training.models import Recognizer, build_recognizer
-from kinebert.training.recipe import DataRecipe
+from kinebert.training.recipe.train import DataRecipe
 from tests.training.fake_shards import FakeShards, make_shards
 
 DATA = DataRecipe(shards="", clip_length=6, crop_size=24, eval_scale=1.0)

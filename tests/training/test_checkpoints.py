@@ -11,7 +11,7 @@ import torch
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.checkpoints import (
+from kinebert.training.checkpoints.recognizer import (
     FORMAT_VERSION,
     KIND,
     check_shards,

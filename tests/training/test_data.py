@@ -7,8 +7,8 @@ from fake_shards import FakeRejected, FakeShards, FakeVideo, make_shards
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.clips.ordering import epoch_order
-from kinebert.training.data import Batch, ClipDataset, ClipLoader, TrainBatches, check_videos, in_batches
-from kinebert.training.recipe import DataRecipe
+from kinebert.training.data.dataset import Batch, ClipDataset, ClipLoader, TrainBatches, check_videos, in_batches
+from kinebert.training.recipe.train import DataRecipe
 
 DATA = DataRecipe(shards="/fake/set", clip_length=4, crop_size=16)
 CPU = torch.device("cpu")

@@ -15,8 +15,8 @@ from torch import nn
 
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.clips.sampling import multi_clips
-from kinebert.training.data import check_videos
-from kinebert.training.evaluate import (
+from kinebert.training.data.dataset import check_videos
+from kinebert.training.evaluation.evaluate import (
     average,
     clip_level,
     evaluate,
@@ -25,11 +25,11 @@ from kinebert.training.evaluate import (
     score_views,
     write_scores,
 )
+from kinebert.training.evaluation.scorer import Scorer
+from kinebert.training.evaluation.view_scores import ViewScores, is_views, read_views, write_views
 from kinebert.training.models import Recognizer, build_recognizer
-from kinebert.training.protocol import ProtocolRecipe
-from kinebert.training.recipe import DataRecipe
-from kinebert.training.scorer import Scorer
-from kinebert.training.views import ViewScores, is_views, read_views, write_views
+from kinebert.training.recipe.protocol import ProtocolRecipe
+from kinebert.training.recipe.train import DataRecipe
 
 DATA = DataRecipe(shards="/fake/set", clip_length=4, crop_size=16)
 

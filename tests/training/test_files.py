@@ -13,12 +13,10 @@ from small_training import Killed, numbers, recipe_with, run, weights_of
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
-from kinebert.training import files as training_files
-from kinebert.training import state as training_state
-from kinebert.training.checkpoints import load_recognizer, snapshot
-from kinebert.training.files import TrainFiles
-from kinebert.training.initial import initial_recognizer
-from kinebert.training.state import (
+from kinebert.training.checkpoints.recognizer import load_recognizer, snapshot
+from kinebert.training.checkpoints.recognizer import state as training_state
+from kinebert.training.checkpoints.recognizer import writer as training_files
+from kinebert.training.checkpoints.state import (
     BEFORE_FILE,
     DAMAGED_FILE,
     STATE_FILE,
@@ -27,6 +25,8 @@ from kinebert.training.state import (
     load_state,
     save_state,
 )
+from kinebert.training.checkpoints.writer import TrainFiles
+from kinebert.training.loop.initial import initial_recognizer
 
 
 def state_at(step: int) -> TrainState:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.training.evaluate import VideoScores
-from kinebert.training.fusion import fit_weights, fuse, subsets, unit_scores
+from kinebert.training.evaluation.evaluate import VideoScores
+from kinebert.training.evaluation.fusion import fit_weights, fuse, subsets, unit_scores
 
 
 def table(

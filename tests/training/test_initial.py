@@ -9,12 +9,12 @@ import torch
 from fake_shards import make_shards
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.checkpoints import load_recognizer
-from kinebert.training.initial import initial_recognizer, pinned
-from kinebert.training.loop import WorkerContext, train
+from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.loop.initial import initial_recognizer, pinned
+from kinebert.training.loop.loop import WorkerContext, train
+from kinebert.training.loop.preflight import check_training
 from kinebert.training.models import Recognizer, build_recognizer
-from kinebert.training.preflight import check_training
-from kinebert.training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
+from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 
 RECIPE = TrainRecipe(
     data=DataRecipe(shards="/fake/set", clip_length=4, crop_size=16),

@@ -13,19 +13,19 @@ from small_training import Killed, numbers, poison, recipe_with, run, weights_of
 from torch import nn
 
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.training.checkpoints import load_recognizer
+from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.checkpoints.state import load_state
 from kinebert.training.clips.ordering import mix_rng
-from kinebert.training.data import Batch
-from kinebert.training.ema import WeightAverage
-from kinebert.training.execution import deterministic
-from kinebert.training.learner import Learner
-from kinebert.training.learning import MixRecipe
-from kinebert.training.losses import cross_entropy_sum
-from kinebert.training.mixing import mix_batch
+from kinebert.training.data.dataset import Batch
+from kinebert.training.data.mixing import mix_batch
+from kinebert.training.distributed.batch_norms import RunningStatistics
+from kinebert.training.distributed.worker import WorkerContext
+from kinebert.training.loop.learner import Learner
 from kinebert.training.models import build_recognizer
-from kinebert.training.state import load_state
-from kinebert.training.statistics import RunningStatistics
-from kinebert.training.worker import WorkerContext
+from kinebert.training.numerics import deterministic
+from kinebert.training.optim.ema import WeightAverage
+from kinebert.training.optim.losses import cross_entropy_sum
+from kinebert.training.recipe.optim import MixRecipe
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "sgd": {"optim": {"name": "sgd", "lr": 0.01, "dampening": 0.9}},
@@ -240,7 +240,7 @@ def test_deterministic_mode_is_left_again(tmp_path: Path) -> None:
 
 
 def test_norms_are_synchronised_on_gpus_only() -> None:
-    from kinebert.training.execution import prepare
+    from kinebert.training.numerics import prepare
 
     model = build_recognizer(backbone="resnet18", width=0.125, num_classes=3, clip_length=4, size=16)
     with pytest.raises(ConfigError, match="sync_norm = true needs GPUs"):

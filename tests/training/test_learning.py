@@ -6,7 +6,7 @@ import pytest
 
 from kinebert.preprocessing.config import from_mapping, to_plain
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.recipe import DataRecipe, GroupRecipe, GroupsRecipe, OptimRecipe, TrainRecipe
+from kinebert.training.recipe.train import DataRecipe, GroupRecipe, GroupsRecipe, OptimRecipe, TrainRecipe
 
 RECIPE = TrainRecipe(data=DataRecipe(shards="/set"))
 

@@ -10,9 +10,9 @@ from fake_shards import make_shards
 from small_training import Killed, numbers, recipe_with, run, weights_of
 
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.training.checkpoints import load_recognizer
-from kinebert.training.loop import TrainSummary
-from kinebert.training.recipe import OptimRecipe
+from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.loop.loop import TrainSummary
+from kinebert.training.recipe.train import OptimRecipe
 
 RECIPE = recipe_with()
 
@@ -68,7 +68,7 @@ def test_a_kill_between_best_and_state_does_the_epoch_again(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("kinebert.training.files.TrainFiles.state", die)
+        patch.setattr("kinebert.training.checkpoints.writer.TrainFiles.state", die)
         with pytest.raises(Killed):
             run(replace(RECIPE, save_every_s=1e9), tmp_path)
     (tmp_path / ".best.pt.0123.partial").write_bytes(b"half")

@@ -9,10 +9,10 @@ import pytest
 import torch
 from fake_shards import make_shards
 
-from kinebert.training.learning import MixRecipe
-from kinebert.training.loop import WorkerContext, train
-from kinebert.training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
-from kinebert.training.state import load_state
+from kinebert.training.checkpoints.state import load_state
+from kinebert.training.loop.loop import WorkerContext, train
+from kinebert.training.recipe.optim import MixRecipe
+from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 
 pytestmark = [
     pytest.mark.gpu,

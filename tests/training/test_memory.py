@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.memory import LOWER_BATCH, memory_explained, ran_out
+from kinebert.training.out_of_memory import LOWER_BATCH, memory_explained, ran_out
 
 
 def test_what_the_machine_and_a_gpu_say() -> None:

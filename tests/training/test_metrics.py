@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from kinebert.training.metrics import MetricSums, bins_of, confusion_matrix, label_ranks, measure, predictions
+from kinebert.training.evaluation.metrics import (
+    MetricSums,
+    bins_of,
+    confusion_matrix,
+    label_ranks,
+    measure,
+    predictions,
+)
 
 SCORES = np.array([[3.0, 2.0, 1.0], [1.0, 3.0, 2.0], [1.0, 2.0, 3.0], [2.0, 1.0, 3.0]], np.float32)
 LABELS = np.array([0, 2, 2, 0])

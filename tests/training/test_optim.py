@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.learning import GroupRecipe, GroupsRecipe, OptimRecipe
 from kinebert.training.models import Recognizer, build_recognizer
-from kinebert.training.optim import build_optimizer, freeze, parameter_groups, set_lr
-from kinebert.training.schedule import Schedule
-from kinebert.training.swats import Swats
+from kinebert.training.optim.groups import build_optimizer, freeze, parameter_groups, set_lr
+from kinebert.training.optim.schedule import Schedule
+from kinebert.training.optim.swats import Swats
+from kinebert.training.recipe.optim import GroupRecipe, GroupsRecipe, OptimRecipe
 
 F64 = NDArray[np.float64]
 CURVES = np.array([1.0, 3.0, 10.0, 0.3])

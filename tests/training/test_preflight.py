@@ -9,10 +9,10 @@ from kinebert.preprocessing.config import to_plain, to_toml
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.loop import WorkerContext, train
-from kinebert.training.preflight import check_training
-from kinebert.training.recipe import DataRecipe, ModelRecipe, TrainRecipe
-from kinebert.training.state import load_state, save_state
+from kinebert.training.checkpoints.state import load_state, save_state
+from kinebert.training.loop.loop import WorkerContext, train
+from kinebert.training.loop.preflight import check_training
+from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe
 from tests.sets import make_rows, make_set
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from kinebert.preprocessing.config import load_config
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.recipe import DataRecipe, ProtocolRecipe, TrainRecipe
+from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe, TrainRecipe
 
 
 def test_clips_are_a_word_or_a_number(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from kinebert.preprocessing.config import from_mapping, load_config, to_plain
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import build_recognizer
-from kinebert.training.recipe import DataRecipe, ModelRecipe, OptimRecipe, ProtocolRecipe, TrainRecipe
+from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, ProtocolRecipe, TrainRecipe
 
 DATA = DataRecipe(shards="/set")
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kinebert.training import scorer
-from kinebert.training.data import Key
-from kinebert.training.kept_scores import forget, keeping
-from kinebert.training.scorer import ScoreBatches, across_ranks
-from kinebert.training.worker import WorkerContext
+from kinebert.training.data.dataset import Key
+from kinebert.training.distributed.worker import WorkerContext
+from kinebert.training.evaluation import scorer
+from kinebert.training.evaluation.resume import forget, keeping
+from kinebert.training.evaluation.scorer import ScoreBatches, across_ranks
 
 BATCHES: list[list[Key]] = [[(0, 0), (0, 1)], [(1, 0)], [(2, 0), (2, 1), (3, 0)], [(4, 0), (5, 0)], [(6, 0)]]
 Scores = NDArray[np.float32]

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.evaluate import VideoScores
-from kinebert.training.significance import (
+from kinebert.training.evaluation.evaluate import VideoScores
+from kinebert.training.evaluation.significance import (
     bootstrap,
     compare,
     compare_all,

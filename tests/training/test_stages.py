@@ -10,12 +10,12 @@ from small_training import Killed, numbers, recipe_with, run, weights_of
 
 from kinebert.preprocessing.config import load_config, to_plain, to_toml
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.checkpoints import load_recognizer
-from kinebert.training.evaluate import recipe_of
+from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.evaluation.evaluate import recipe_of
+from kinebert.training.loop.preflight import check_training
+from kinebert.training.loop.stages import carry_weights, plan_stages
 from kinebert.training.models import build_recognizer
-from kinebert.training.preflight import check_training
-from kinebert.training.recipe import TrainRecipe
-from kinebert.training.stages import carry_weights, plan_stages
+from kinebert.training.recipe.train import TrainRecipe
 
 STAGES: list[dict[str, Any]] = [
     {"clip_length": 2, "epochs": 1},

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.losses import cross_entropy_sum
-from kinebert.training.optim import build_optimizer, set_lr
-from kinebert.training.recipe import OptimRecipe
-from kinebert.training.schedule import Schedule
-from kinebert.training.step import StepResult, autocast_dtype, train_step
+from kinebert.training.loop.step import StepResult, autocast_dtype, train_step
+from kinebert.training.optim.groups import build_optimizer, set_lr
+from kinebert.training.optim.losses import cross_entropy_sum
+from kinebert.training.optim.schedule import Schedule
+from kinebert.training.recipe.train import OptimRecipe
 
 
 def batch_of(num: int, seed: int = 0) -> tuple[Tensor, Tensor]:

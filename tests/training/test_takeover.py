@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from kinebert.training.checkpoints import load_recognizer
-from kinebert.training.loop import WorkerContext, train
-from kinebert.training.recipe import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
-from kinebert.training.state import load_state, save_state
-from kinebert.training.takeover import take_over
+from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.checkpoints.state import load_state, save_state
+from kinebert.training.checkpoints.takeover import take_over
+from kinebert.training.loop.loop import WorkerContext, train
+from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 from tests.training.fake_shards import make_shards
 
 RECIPE = TrainRecipe(

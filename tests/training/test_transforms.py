@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from kinebert.preprocessing.video.images import dequantize_flow, quantize_flow
-from kinebert.training.models import InputSpec
-from kinebert.training.transforms import (
+from kinebert.training.data.transforms import (
     Crop,
     apply_crop,
     centre_crop,
@@ -18,6 +17,7 @@ from kinebert.training.transforms import (
     random_crop,
     to_device_batch,
 )
+from kinebert.training.models import InputSpec
 
 SCALES = (1.0, 0.875, 0.75, 0.66)
 

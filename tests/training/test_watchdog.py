@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kinebert.training.watchdog import EXIT_STATUS, Pulse, Standstill, Watchdog, who_is_stuck
+from kinebert.training.distributed.watchdog import EXIT_STATUS, Pulse, Standstill, Watchdog, who_is_stuck
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,7 +96,7 @@ def test_who_still_moves_says_so_when_another_does_not() -> None:
 def test_a_process_whose_c_code_keeps_the_lock_is_ended_as_well() -> None:
     code = """
 import ctypes, sys
-from kinebert.training.watchdog import Pulse, Watchdog
+from kinebert.training.distributed.watchdog import Pulse, Watchdog
 with Watchdog(Pulse(), 0.5, 0, print):
     ctypes.PyDLL(None).sleep(60)  # keeps the interpreter's lock, as a bad extension does
 """

@@ -13,8 +13,8 @@ from fake_shards import FakeShards, FakeVideo, make_shards
 from numpy.typing import NDArray
 
 from kinebert.preprocessing.config import from_mapping
-from kinebert.training.loop import WorkerContext, train
-from kinebert.training.recipe import TrainRecipe
+from kinebert.training.loop.loop import WorkerContext, train
+from kinebert.training.recipe.train import TrainRecipe
 
 RECIPE = from_mapping(
     TrainRecipe,

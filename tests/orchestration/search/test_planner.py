@@ -15,8 +15,8 @@ from kinebert.orchestration.search.records import Record, TakeOver, load_records
 from kinebert.orchestration.search.space import read_space
 from kinebert.orchestration.search.suggest import suggest
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.recipe import DataRecipe, ModelRecipe, TrainRecipe
-from kinebert.training.tune_recipe import TuneRecipe
+from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe
+from kinebert.training.recipe.tune import TuneRecipe
 
 LR = {"optim.lr": {"log_uniform": [1e-5, 1e-1]}}
 

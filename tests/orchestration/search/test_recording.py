@@ -21,9 +21,9 @@ from kinebert.orchestration.search.space import read_space
 from kinebert.orchestration.search.trials import Job
 from kinebert.pipelines.tune import _report
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.files import rank
-from kinebert.training.recipe import DataRecipe, ProtocolRecipe, TrainRecipe
-from kinebert.training.tune_recipe import TuneRecipe
+from kinebert.training.checkpoints.writer import rank
+from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe, TrainRecipe
+from kinebert.training.recipe.tune import TuneRecipe
 from tests.pipelines.test_evaluation import make_checkpoint
 from tests.training.fake_shards import make_shards
 
@@ -151,7 +151,7 @@ def test_the_epoch_that_is_reported_is_the_one_whose_weights_are_kept(
         assert _report(searched, [record], "sqlite:///mlflow.db") == 0
         said = "its best.pt holds epoch 3, the best in val_top1, with val_loss 0.6\n" in capsys.readouterr().out
         assert said is told
-    best: Any = None  # as kinebert.training.loop does
+    best: Any = None  # as kinebert.training.loop.loop does
     for row in record.rows:
         best = row if best is None or rank(row) > rank(best) else best
     assert best is by_top1.kept

@@ -20,10 +20,10 @@ from kinebert.orchestration.search.space import read_space
 from kinebert.orchestration.search.trials import Job
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.training.progress import Event
-from kinebert.training.recipe import DataRecipe, ModelRecipe, TrainRecipe
-from kinebert.training.state import load_state
-from kinebert.training.tune_recipe import TuneRecipe
+from kinebert.training.checkpoints.state import load_state
+from kinebert.training.loop.events import Event
+from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe
+from kinebert.training.recipe.tune import TuneRecipe
 from tests.sets import make_rows, make_set
 
 TUNE = TuneRecipe(

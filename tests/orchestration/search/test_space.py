@@ -20,9 +20,9 @@ from kinebert.orchestration.search.space import (
 from kinebert.orchestration.search.suggest import known_beforehand, num_trials
 from kinebert.preprocessing.config import from_mapping
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.learning import StageRecipe
-from kinebert.training.recipe import DataRecipe, ModelRecipe, TrainRecipe
-from kinebert.training.tune_recipe import TuneRecipe
+from kinebert.training.recipe.optim import StageRecipe
+from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe
+from kinebert.training.recipe.tune import TuneRecipe
 
 BASE = TrainRecipe(data=DataRecipe(shards="/set"), model=ModelRecipe(backbone="resnet18"), batch_size=8)
 LR = {"optim.lr": {"log_uniform": [1e-5, 1e-1]}}

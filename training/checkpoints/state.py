@@ -1,0 +1,152 @@
+"""All that a restart needs, in one file that appears whole or not at all."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from torch import Tensor
+
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import differences, flatten
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.checkpoints.recognizer import DamagedError, load_plain, save_plain
+from kinebert.training.data.dataset import Shards
+from kinebert.training.recipe.train import MAY_CHANGE
+
+STATE_FILE = "state.pt"
+BEFORE_FILE = "state-before.pt"
+"""The state that was saved before the last one."""
+DAMAGED_FILE = "state-damaged.pt"
+"""What could not be read, put aside for whoever wants to know."""
+STATE_FILES = (STATE_FILE, BEFORE_FILE, DAMAGED_FILE)
+_KIND, _FORMAT = "kinebert training state", 1
+
+
+@dataclass(kw_only=True)
+class TrainState:
+    """A training between two steps. Holds tensors, numbers, strings, lists and dictionaries only.
+
+    There are no random states in it: what is drawn in a step follows from (seed, epoch, step).
+    """
+
+    recipe: dict[str, Any]
+    """Plain values that decide the weights, see ``TrainRecipe.identity``."""
+    shards: dict[str, Any]
+    """Modality, digests of recipe and content, and classes of the shard set."""
+    weights: dict[str, Tensor]
+    """State dict of the recognizer."""
+    optimizer: dict[str, Any]
+    """State dict of the optimizer; empty where a stage is to begin from the weights of the one before."""
+    schedule: dict[str, Any]
+    """State dict of the schedule."""
+    scaler: dict[str, Any] | None
+    """State dict of the gradient scaler; None unless the forward pass is float16."""
+    epoch: int
+    """Epoch that comes next or is under way, from 0."""
+    step: int
+    """Steps of that epoch that are done."""
+    sums: list[float]
+    """Of those steps: loss times clips, clips that were right, clips, updates that were left out."""
+    best: dict[str, Any] | None
+    """The epoch with the best validation so far, as in ``history``."""
+    history: list[dict[str, Any]]
+    """Numbers of the finished epochs."""
+    stage: int = 0
+    """Stage that is under way, from 0."""
+    average: dict[str, Tensor] | None = None
+    """State dict of the average of the weights; None unless the recipe has one."""
+    taken_over: int = 0
+    """Epochs of ``history`` that another training did, which keeps their recognizers."""
+
+
+def about(shards: Shards) -> dict[str, Any]:
+    """What a training remembers of its shard set, as plain values."""
+    return {
+        "modality": shards.modality,
+        "digest": shards.digest,
+        "content": shards.content,
+        "classes": list(shards.classes),
+    }
+
+
+def save_state(output: str, state: TrainState) -> None:
+    """Write ``state`` into the folder ``output``; the one before is kept as :data:`BEFORE_FILE`."""
+    save_content(output, content_of(state))
+
+
+def content_of(state: TrainState) -> dict[str, Any]:
+    """Return what :func:`save_content` takes: the tensors themselves, not copies."""
+    return {field.name: getattr(state, field.name) for field in fields(state)}
+
+
+def save_content(output: str, content: dict[str, Any]) -> None:
+    """Do what :func:`save_state` does. At every moment a whole state is there, under one name or the other."""
+    uri = storage.join(output, STATE_FILE)
+    next_one = storage.join(output, f"{STATE_FILE}{storage.PARTIAL}")
+    save_plain(next_one, content, _KIND, _FORMAT)
+    with storage.explained(uri, "write the state"):
+        if storage.exists(uri):
+            storage.move_file(uri, storage.join(output, BEFORE_FILE))
+        storage.move_file(next_one, uri)
+
+
+def load_state(output: str) -> TrainState | None:
+    """Read the state in the folder ``output``, or None if there is none; if it is damaged, the one before it.
+
+    Raises:
+        UserError: If both are damaged, or of another version of this program.
+    """
+    return find_state(output)[0]
+
+
+def find_state(output: str) -> tuple[TrainState | None, str]:
+    """Do what :func:`load_state` does, and return also a sentence about what was wrong, empty if nothing was."""
+    uri, before = storage.join(output, STATE_FILE), storage.join(output, BEFORE_FILE)
+    with storage.explained(uri, "look for a training state"):
+        there, there_before = storage.exists(uri), storage.exists(before)
+    if not there:  # a writer that is killed between two names leaves the one before, which is whole
+        return (_read(before), "") if there_before else (None, "")
+    try:
+        return _read(uri), ""
+    except DamagedError as error:
+        if not there_before:
+            raise UserError(
+                f"{uri}: the saved state is damaged, and there is none before it ({error}) Delete it to train from the "
+                "first epoch."
+            ) from None
+    try:
+        state = _read(before)
+    except DamagedError:
+        raise UserError(
+            f"{uri}: the saved state is damaged, and so is {before}. Delete both to train from the first epoch."
+        ) from None
+    at = f"epoch {state.epoch + 1}, after {state.step} steps"
+    return state, f"{uri}: the last saved state is damaged; going on from the one before it ({at})."
+
+
+def recover_state(output: str) -> tuple[TrainState | None, str]:
+    """Do what :func:`find_state` does, and put a damaged file aside, so that it never takes the good one's place."""
+    state, problem = find_state(output)
+    if problem:
+        storage.move_file(storage.join(output, STATE_FILE), storage.join(output, DAMAGED_FILE))
+    return state, problem
+
+
+def _read(uri: str) -> TrainState:
+    return TrainState(**load_plain(uri, _KIND, _FORMAT))
+
+
+def check_continues(state: TrainState, recipe: dict[str, Any], shards: dict[str, Any], output: str) -> None:
+    """Make sure that ``state`` belongs to this recipe and these shards.
+
+    Raises:
+        UserError: If not; it names every difference.
+    """
+    before = flatten(state.recipe)
+    for key in MAY_CHANGE - flatten(recipe).keys():  # an older version may have taken it for part of the run
+        before.pop(key, None)
+    found = differences({"recipe": before, "shards": state.shards}, {"recipe": recipe, "shards": shards})
+    if found:
+        raise UserError(
+            f"{output}: holds a training with other settings (there != here): {'; '.join(found)}. Choose another "
+            "output folder, or go back to its settings."
+        )

@@ -1,0 +1,1 @@
+"""From a trained recognizer to scores, and from scores to what they mean."""

@@ -1,0 +1,170 @@
+"""Which moments of a clip a recognizer's classification token looks at. Numbers only; no plots.
+
+Axes: N clips, T images, H height, W width, C channels, A attention heads, S steps with the token itself in front.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.data.dataset import ClipDataset, Shards
+from kinebert.training.data.transforms import UInt8, to_device_batch
+from kinebert.training.models import Recognizer
+from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe
+
+
+@runtime_checkable
+class Attentive(Protocol):
+    """A head that can say who looks at whom."""
+
+    def attention_weights(self, features: Any) -> list[Tensor]:
+        """Return ``(N, A, S, S)`` for every layer, of the features that its forward pass takes; rows sum to 1."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layer:
+    """What the classification token looks at in one layer."""
+
+    name: str
+    """For people: ``layer 1``, or what the head calls it."""
+    weights: NDArray[np.float32]
+    """``(A, S)``: the share of itself, then of every time step; each row sums to 1."""
+
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        """The mean over the heads, ``(S,)``."""
+        mean_S: NDArray[np.float32] = self.weights.mean(axis=0)
+        return mean_S
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipAttention:
+    """One clip, what the recognizer takes it for, and where it looked."""
+
+    video_id: str
+    label: str | None
+    """Name of the video's class; None where it is not known."""
+    predicted: str
+    """Name of the class with the highest score."""
+    probability: float
+    """Softmax of that score."""
+    indices: tuple[int, ...]
+    """Images of the video that make the clip."""
+    clip: UInt8
+    """``(T, H, W, C)``, as stored, cropped as the network sees it."""
+    layers: tuple[Layer, ...]
+    """From the first to the last."""
+
+    def plain(self) -> dict[str, Any]:
+        """Return the numbers as plain values: all but the pictures."""
+        layers = [
+            {
+                "name": layer.name,
+                "token": float(layer.mean[0]),
+                "steps": layer.mean[1:].tolist(),
+                "heads": [{"token": float(row_S[0]), "steps": row_S[1:].tolist()} for row_S in layer.weights],
+            }
+            for layer in self.layers
+        ]
+        return {
+            "video_id": self.video_id,
+            "label": self.label,
+            "predicted": self.predicted,
+            "probability": self.probability,
+            "images": list(self.indices),
+            "layers": layers,
+        }
+
+
+def step_edges(num_images: int, num_steps: int) -> list[int]:
+    """Return where each time step begins among the images of a clip, and the end of the last.
+
+    A step's receptive field reaches further: these are the images above its middle.
+    """
+    return [round(step * num_images / num_steps) for step in range(num_steps + 1)]
+
+
+def attend(
+    recognizer: Recognizer,
+    shards: Shards,
+    videos: Sequence[Any],
+    data: DataRecipe,
+    *,
+    views: Literal["single", "multi"] = "single",
+    device: torch.device | None = None,
+    most: int | None = None,
+) -> list[ClipAttention]:
+    """Look at the test clips of some videos, one at a time, in full precision.
+
+    Args:
+        recognizer: Its head must be :class:`Attentive`. Moved to ``device`` and set to evaluation, in place.
+        shards: Of the recipe that the recognizer was trained on.
+        videos: Of ``shards``.
+        data: Sampling and crops, as in training.
+        views: ``single``: the centre clip of each video; ``multi``: all that fit without overlap.
+        device: Where the network runs; None for where it is.
+        most: Clips that the caller has room for.
+
+    Raises:
+        ConfigError: If the head has no classification token, or there are more clips than ``most``.
+    """
+    check_attentive(recognizer)
+    device = device or next(recognizer.parameters()).device
+    recognizer.to(device).eval()
+    dataset = ClipDataset(shards, videos, data, protocol=ProtocolRecipe(clips=views))
+    keys = dataset.test_keys(range(len(videos)))
+    if most is not None and len(keys) > most:
+        raise ConfigError(f"{len(keys)} clips are too many, {most} is the most: give fewer videos.")
+    found = []
+    for row, number in keys:
+        video = videos[row]
+        clip_THWC, label, _ = dataset[row, number]
+        logits_K, layers = _look(recognizer, clip_THWC, device)
+        best = int(logits_K.argmax())
+        found.append(
+            ClipAttention(
+                video_id=video.video_id,
+                label=shards.classes[label] if 0 <= label < len(shards.classes) else None,
+                predicted=shards.classes[best],
+                probability=float(logits_K.softmax(dim=0)[best]),
+                indices=tuple(dataset.clips_of(row)[number].tolist()),
+                clip=clip_THWC,
+                layers=layers,
+            )
+        )
+    return found
+
+
+def check_attentive(recognizer: Recognizer) -> None:
+    """Raise a ConfigError if the recognizer's head cannot say where it looks."""
+    if not isinstance(recognizer.head, Attentive):
+        raise ConfigError(
+            f"the head {recognizer.config['head']!r} has no classification token that looks at time steps: take a "
+            "checkpoint with a bert head."
+        )
+
+
+def _look(recognizer: Recognizer, clip_THWC: UInt8, device: torch.device) -> tuple[Tensor, tuple[Layer, ...]]:
+    """Return the logits ``(K,)`` of one clip, and what its classification token looks at in every layer."""
+    head, features = recognizer.head, []
+    hook = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
+    try:
+        with torch.inference_mode():
+            x_NCTHW = to_device_batch(torch.from_numpy(clip_THWC)[None], recognizer.spec, device)
+            logits_NK = recognizer(x_NCTHW)
+            assert isinstance(head, Attentive), "check_attentive has been asked"
+            layers_NASS = head.attention_weights(features[0])
+    finally:
+        hook.remove()
+    names = getattr(head, "attention_names", None) or [f"layer {i}" for i in range(1, len(layers_NASS) + 1)]
+    layers = tuple(
+        Layer(name=name, weights=weights_NASS[0, :, 0].float().cpu().numpy())
+        for name, weights_NASS in zip(names, layers_NASS, strict=True)
+    )
+    return logits_NK[0].float().cpu(), layers

@@ -1,0 +1,300 @@
+"""Scores of videos: run a recognizer over one part of a shard set, and keep what it says as a table.
+
+A *view* is one crop of one clip. What the recognizer says of every view is kept (:class:`.ViewScores`), and a video's
+score is the mean over its views: of the raw logits, as published, or of their softmax.
+
+Axes: N views, V videos, K classes.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import from_mapping, to_plain
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.training.checkpoints.recognizer import CheckpointInfo
+from kinebert.training.data.dataset import ClipDataset, Shards, check_videos, in_batches
+from kinebert.training.distributed.worker import WorkerContext
+from kinebert.training.evaluation.metrics import Metrics, measure, probabilities
+from kinebert.training.evaluation.scorer import ScoreBatches, Scorer, across_ranks
+from kinebert.training.evaluation.view_scores import (
+    ScoreTable,
+    ViewScores,
+    list_column,
+    matrix_of,
+    read_table,
+    write_table,
+)
+from kinebert.training.models import Recognizer
+from kinebert.training.recipe.protocol import ProtocolRecipe
+from kinebert.training.recipe.train import DataRecipe, TrainRecipe
+
+_KEY = b"kinebert_scores"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VideoScores(ScoreTable):
+    """What one stream (or a fusion of streams) says about each video."""
+
+    scores: NDArray[np.float32]
+    """Mean scores ``(V, K)``; higher is more likely. Their scale differs between streams."""
+    num_clips: NDArray[np.int64]
+    """Clips that each score is the mean of, ``(V,)``."""
+
+    @property
+    def scale(self) -> str:
+        """``logits``, ``probabilities``, or ``sums`` (of fused scores, which say nothing of how sure they are)."""
+        return str(self.about.get("scale", "logits"))
+
+    @property
+    def views(self) -> str:
+        """What a video was tested on; of a fusion that of its streams, once if they agree."""
+        if "streams" in self.about:
+            return "+".join(dict.fromkeys(str(about.get("views")) for about in self.about["streams"]))
+        return str(self.about.get("views"))
+
+    def metrics(self) -> Metrics:
+        """Measure the scores against the labels."""
+        return measure(self.scores, self.labels, self.scale)
+
+
+def evaluate(
+    recognizer: Recognizer,
+    shards: Shards,
+    data: DataRecipe,
+    *,
+    part: str,
+    protocol: ProtocolRecipe | None = None,
+    batch: int = 16,
+    worker: WorkerContext | None = None,
+    loader_workers: int = 0,
+    amp: str = "auto",
+) -> VideoScores:
+    """Score every video of ``data.split`` / ``part`` exactly once, in this process or in all of a training.
+
+    Args:
+        recognizer: Moved to the worker's device and set to evaluation, in place.
+        shards: Of the recipe that the recognizer was trained on; ``check_shards`` makes sure.
+        data: Sampling and crops, as in training.
+        part: Part of the split to score.
+        protocol: Which views, and how they are averaged; by default one per video, the centre.
+        batch: Views that are fed at once.
+        worker: Which of several processes this is: they share the batches, and each gets the scores of all. None scores
+            alone, where the network is.
+        loader_workers: Processes that read clips.
+        amp: As in a recipe.
+
+    Raises:
+        UserError: If the classes are not as many as the recognizer's, or the part is empty, or a score is not finite.
+    """
+    protocol = protocol or ProtocolRecipe()
+    videos, notes = check_videos(shards, data, part)
+    settings: dict[str, Any] = {"loader_workers": loader_workers, "amp": amp}
+    if worker is not None:
+        settings |= {"device": worker.device, "num_threads": worker.num_threads}
+    scorer = Scorer(recognizer, shards, videos, data, protocol, **settings)
+    score = scorer if worker is None else across_ranks(scorer, len(shards.classes), worker)
+    return average(score_views(shards, videos, data, protocol, score, part=part, batch=batch, notes=notes))
+
+
+def score_views(
+    shards: Shards,
+    videos: Sequence[Any],
+    data: DataRecipe,
+    protocol: ProtocolRecipe,
+    score: ScoreBatches,
+    *,
+    part: str,
+    batch: int = 16,
+    notes: Sequence[str] = (),
+    about: dict[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ViewScores:
+    """Score all views of some videos, each exactly once.
+
+    Which views meet in a batch depends on the videos and ``batch`` alone, never on who scores them.
+
+    Args:
+        shards: What ``score`` reads.
+        videos: Of ``shards``, in the order of the result.
+        data: Sampling and crops, as in training.
+        protocol: Which views.
+        score: Where the work is done: a :class:`Scorer`, or many of them.
+        part: Part of ``data.split`` that the videos are of.
+        batch: Views that are fed at once.
+        notes: Kept with the scores.
+        about: Kept with the scores, for example the checkpoint's digest.
+        progress: Called with the views that are done and their total, after every batch.
+
+    Raises:
+        UserError: If a score is not finite.
+    """
+    protocol.check_sampling(data.sampling)
+    dataset = ClipDataset(shards, videos, data, protocol=protocol)
+    keys = np.array(dataset.test_keys(range(len(videos))), np.int64).reshape(-1, 2)
+    videos_N, views_N = keys.T
+    logits_NK = np.empty((len(keys), len(shards.classes)), np.float32)
+    done = 0
+    for some_NK in score(in_batches([(int(v), int(i)) for v, i in keys], batch)):
+        logits_NK[done : done + len(some_NK)] = some_NK
+        done += len(some_NK)
+        if progress is not None:
+            progress(done, len(keys))
+    assert done == len(keys), f"{done} of {len(keys)} views were scored"
+    broken = sorted({int(v) for v in videos_N[~np.isfinite(logits_NK).all(axis=1)]})
+    if broken:
+        raise UserError(
+            f"{shards.uri}: {len(broken)} of {len(videos)} videos have scores that are no numbers, the first is "
+            f"{videos[broken[0]].video_id}. The recognizer's weights are damaged, or training diverged: take another "
+            "checkpoint."
+        )
+    starts = [dataset.clips_of(row)[:, 0] for row in range(len(videos))]
+    facts = {"modality": shards.modality, "split": data.split, "part": part, "shards": shards.digest}
+    return ViewScores(
+        video_ids=[video.video_id for video in videos],
+        labels=np.array([video.label for video in videos], np.int64),
+        classes=list(shards.classes),
+        rejected=[
+            {"video_id": video.video_id, "problem": video.problem}
+            for video in shards.rejected
+            if video.splits.get(data.split) == part
+        ],
+        about={**facts, "content": shards.content, "protocol": to_plain(protocol), **(about or {})},
+        notes=list(notes),
+        videos=videos_N,
+        clips=views_N // protocol.crops,
+        crops=views_N % protocol.crops,
+        starts=np.concatenate(starts)[_clip_rows(videos_N, views_N // protocol.crops, starts)],
+        logits=logits_NK,
+    )
+
+
+def _clip_rows(videos_N: NDArray[np.int64], clips_N: NDArray[np.int64], clips_of: Sequence[Any]) -> NDArray[np.int64]:
+    """Where the clip of each view stands when the clips of all videos are put in a row."""
+    before = np.concatenate([[0], np.cumsum([len(clips) for clips in clips_of])]).astype(np.int64)
+    return before[videos_N] + clips_N
+
+
+def average(
+    views: ViewScores, how: str | None = None, clips: Sequence[int] = (), crops: Sequence[int] = ()
+) -> VideoScores:
+    """Average the scores of each video's views. Costs no run of a network.
+
+    Args:
+        views: Of every video at least one.
+        how: ``logits`` or ``softmax``; None for what the views were made for.
+        clips: Numbers of the clips to take, from 0; empty for all.
+        crops: Numbers of the crops to take, from 0 (the centre); empty for all.
+
+    Raises:
+        ConfigError: If a number is negative or nobody has that clip or crop, or nothing is left of a video.
+    """
+    kept_N = np.ones(len(views.videos), bool)
+    for name, numbers, column_N in (("clip", clips, views.clips), ("crop", crops, views.crops)):
+        absent = sorted(set(numbers) - set(column_N.tolist()))
+        if absent:
+            raise ConfigError(
+                f"there is no {name} {absent[0]}: {name}s are numbered from 0 to {column_N.max()}. Name others."
+            )
+        kept_N &= np.isin(column_N, numbers) if len(numbers) else True
+    rows_N, num_videos = views.videos[kept_N], len(views.video_ids)
+    num_V = np.bincount(rows_N, minlength=num_videos)
+    if not num_V.all():
+        lost = np.flatnonzero(num_V == 0)
+        raise ConfigError(
+            f"{len(lost)} of {num_videos} videos have none of these clips, the first is {views.video_ids[lost[0]]}. "
+            "Take more clips."
+        )
+    protocol = ProtocolRecipe(**{**views.about["protocol"], **({"average": how} if how else {})})
+    values_NK = views.logits[kept_N].astype(np.float64)
+    if protocol.average == "softmax":
+        values_NK = probabilities(values_NK)
+    sums_VK = np.zeros((num_videos, len(views.classes)))
+    np.add.at(sums_VK, rows_N, values_NK)
+    first = views.crops[kept_N].min()
+    subset = {name: sorted(set(of)) for name, of in (("clips", clips), ("crops", crops)) if len(of)}
+    words = "".join(f"-{name}{'+'.join(map(str, numbers))}" for name, numbers in subset.items())
+    return VideoScores(
+        video_ids=views.video_ids,
+        labels=views.labels,
+        scores=(sums_VK / num_V[:, None]).astype(np.float32),
+        num_clips=np.bincount(views.videos[kept_N & (views.crops == first)], minlength=num_videos),
+        classes=views.classes,
+        rejected=views.rejected,
+        about={
+            **views.about,
+            "protocol": to_plain(protocol),
+            "views": protocol.name + words,
+            "num_views": len(rows_N),
+            "scale": "probabilities" if protocol.average == "softmax" else "logits",
+            **({"subset": subset} if subset else {}),
+        },
+        notes=views.notes,
+    )
+
+
+def clip_level(views: ViewScores) -> Metrics:
+    """Measure every clip by itself against its video's label, over the mean of its crops: clip-level accuracy.
+
+    Chen et al., arXiv:2010.11757, set it beside the video-level accuracy, which is that of :func:`average`.
+    """
+    soft = ProtocolRecipe(**views.about["protocol"]).average == "softmax"
+    values_NK = probabilities(views.logits) if soft else views.logits.astype(np.float64)
+    clips_2C, rows_N = np.unique(np.stack([views.videos, views.clips]), axis=1, return_inverse=True)
+    sums_CK = np.zeros((clips_2C.shape[1], len(views.classes)))
+    np.add.at(sums_CK, rows_N.ravel(), values_NK)
+    means_CK = sums_CK / np.bincount(rows_N.ravel())[:, None]
+    return measure(means_CK, views.labels[clips_2C[0]], "probabilities" if soft else "logits")
+
+
+def recipe_of(uri: str, info: CheckpointInfo) -> TrainRecipe:
+    """Return the recipe that a checkpoint was trained with.
+
+    Raises:
+        UserError: If the checkpoint read from ``uri`` holds none.
+    """
+    if not isinstance(info.extra.get("train"), dict):
+        raise UserError(
+            f"{uri}: this checkpoint does not say how it was trained. Give one that `kinebert train` wrote."
+        )
+    return from_mapping(TrainRecipe, info.extra["train"], uri)
+
+
+def file_digest(uri: str) -> str:
+    """Return twelve characters that change with any byte of a file."""
+    with storage.explained(uri, "read this file"):
+        return hashlib.sha256(storage.read_bytes(uri)).hexdigest()[:12]
+
+
+def write_scores(uri: str, scores: VideoScores) -> None:
+    """Write scores as one Parquet file, whole or not at all. Its folder must exist."""
+    columns = {
+        "video_id": pa.array(scores.video_ids, pa.string()),
+        "label": pa.array(scores.labels, pa.int32()),
+        "label_name": pa.array([scores.classes[label] for label in scores.labels], pa.string()),
+        "num_clips": pa.array(scores.num_clips, pa.int32()),
+        "scores": list_column(scores.scores),
+    }
+    write_table(uri, columns, scores, _KEY)
+
+
+def read_scores(uri: str) -> VideoScores:
+    """Read what :func:`write_scores` wrote.
+
+    Raises:
+        UserError: If it is missing, damaged, or another kind of file.
+    """
+    table, meta = read_table(uri, _KEY, "scores. Give a file that `kinebert evaluate` or `fuse` wrote")
+    return VideoScores(
+        video_ids=table["video_id"].to_pylist(),
+        labels=table["label"].to_numpy().astype(np.int64),
+        scores=matrix_of(table["scores"], len(meta["classes"])),
+        num_clips=table["num_clips"].to_numpy().astype(np.int64),
+        **meta,
+    )

@@ -1,0 +1,217 @@
+"""What recognizers say of a new video, through the code that evaluates: over the whole of it, and window by window.
+
+Axes: C clips (windows), K classes.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.video_as_set import recipe_of as extraction_of
+from kinebert.preprocessing.extraction.video_as_set import video_set
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.clips.sampling import span
+from kinebert.training.evaluation.evaluate import VideoScores, average, recipe_of, score_views
+from kinebert.training.evaluation.fusion import Method, fuse
+from kinebert.training.evaluation.scorer import Scorer
+from kinebert.training.evaluation.view_scores import ViewScores
+from kinebert.training.models import Recognizer
+from kinebert.training.recipe.protocol import ProtocolRecipe
+from kinebert.training.recipe.train import DataRecipe
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stream:
+    """A trained recognizer with all that it takes to show it a video."""
+
+    uri: str
+    """Checkpoint."""
+    recognizer: Recognizer
+    classes: tuple[str, ...]
+    extraction: FrameRecipe
+    """How the pictures that it was trained on were made."""
+    data: DataRecipe
+    protocol: ProtocolRecipe
+    amp: str
+
+    @property
+    def modality(self) -> str:
+        """``rgb``, ``flow`` or another."""
+        return self.recognizer.spec.modality
+
+    @staticmethod
+    def load(uri: str, choose: Callable[[ProtocolRecipe], ProtocolRecipe] = lambda protocol: protocol) -> "Stream":
+        """Read a checkpoint; ``choose`` may put another protocol in the place of its recipe's.
+
+        Raises:
+            UserError: If it is no checkpoint, or this version cannot make the pictures that it was trained on.
+        """
+        recognizer, info = load_recognizer(uri)
+        recipe = recipe_of(uri, info)
+        protocol = choose(recipe.test)
+        protocol.check_sampling(recipe.data.sampling)
+        return Stream(
+            uri=uri,
+            recognizer=recognizer,
+            classes=info.classes,
+            extraction=extraction_of(info.recipe, info.digest, uri),
+            data=recipe.data,
+            protocol=protocol,
+            amp=recipe.amp,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prediction:
+    """What is said of one video."""
+
+    scores: NDArray[np.float32]
+    """Of the whole video, ``(K,)``."""
+    scale: str
+    """``logits``, ``probabilities`` or ``sums``."""
+    windows: list[tuple[int, int]]
+    """First and last frame of each clip, from 0."""
+    window_scores: NDArray[np.float32]
+    """Of each clip, the mean over its crops, ``(C, K)``, on the scale of ``scores``."""
+    num_frames: int
+    """Frames that were decoded and used."""
+    problem: str | None
+    """Why decoding ended early, if it did."""
+
+
+def predict_video(
+    path: str,
+    streams: Sequence[Stream],
+    *,
+    weights: Sequence[float] | None = None,
+    method: Method = "l2",
+    batch: int = 16,
+    device: torch.device | None = None,
+    solver: FlowSolver | None = None,
+    num_threads: int | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Prediction:
+    """Score a video with one stream, or fuse those of several.
+
+    Each stream sees the pictures that extraction would have stored, so the scores are those of `kinebert evaluate` on
+    shards of the video. Pictures wait on the disk (TMPDIR); memory does not grow with the video's length.
+
+    Args:
+        path: Local path or URI.
+        streams: At least one; all know the same classes.
+        weights: Of the streams, as in :func:`kinebert.training.evaluation.fusion.fuse`.
+        method: Of fusion, likewise.
+        batch: Views that are fed at once.
+        device: Where the networks run; None for where they are.
+        solver: Who solves flow.
+        num_threads: Threads that torch may use; None leaves them as they are.
+        progress: Told in words what is being done, often.
+
+    Raises:
+        VideoError: If the video cannot be used.
+        UserError: If the streams do not fit each other.
+    """
+    whole: list[VideoScores] = []
+    parts: list[VideoScores] = []
+    windows: list[list[tuple[int, int]]] = []
+    num_frames, problem = 0, None
+    for stream in streams:
+        with tempfile.TemporaryDirectory(prefix="kinebert-") as folder:
+            done = [0]
+
+            def beat(name: str = stream.modality, done: list[int] = done) -> None:
+                done[0] += 1
+                progress(f"{done[0]} images of {name}")
+
+            shards = video_set(path, folder, stream.extraction, stream.classes, solver or FlowSolver(), beat)
+            entry = shards.videos[0]
+            settings: dict[str, Any] = {"device": device, "num_threads": num_threads}
+            on_cpu = (device or next(stream.recognizer.parameters()).device).type == "cpu"
+            amp = "off" if on_cpu else stream.amp
+            scorer = Scorer(stream.recognizer, shards, shards.videos, stream.data, stream.protocol, amp=amp, **settings)
+            views = score_views(
+                shards,
+                shards.videos,
+                replace(stream.data, split=""),
+                stream.protocol,
+                scorer,
+                part="",
+                batch=batch,
+                progress=lambda n, total, name=stream.modality: progress(f"{n}/{total} views of {name}"),  # type: ignore[misc]
+            )
+        whole.append(average(views))
+        parts.append(_by_clip(views))
+        windows.append(_frames_of(views, stream, entry.num_images))
+        num_frames, problem = max(num_frames, entry.num_frames), problem or entry.problem
+    fused = whole[0] if len(streams) == 1 else fuse(whole, weights, method).scores
+    return Prediction(
+        scores=fused.scores[0],
+        scale=fused.scale,
+        windows=windows[0],
+        window_scores=_fused_windows(parts, windows, weights, method),
+        num_frames=num_frames * streams[0].extraction.frame_step,
+        problem=problem,
+    )
+
+
+def check_streams(streams: Sequence[Stream]) -> None:
+    """Raise a UserError if streams that are to be fused do not know the same classes."""
+    for other in streams[1:]:
+        if other.classes != streams[0].classes:
+            raise UserError(
+                f"{other.uri}: knows other classes than {streams[0].uri}. Fused streams are trained on the same ones."
+            )
+
+
+def _by_clip(views: ViewScores) -> VideoScores:
+    """Average the crops of each clip: one row per clip."""
+    num = int(views.clips.max()) + 1
+    alone = replace(
+        views,
+        video_ids=[f"{i:09d}" for i in range(num)],
+        labels=np.full(num, -1, np.int64),
+        videos=views.clips,
+        clips=np.zeros_like(views.clips),
+    )
+    return average(alone)
+
+
+def _frames_of(views: ViewScores, stream: Stream, num_images: int) -> list[tuple[int, int]]:
+    """First and last frame of every clip; flow between two frames counts as the first of them."""
+    data, step = stream.data, stream.extraction.frame_step
+    first = views.starts[np.unique(views.clips, return_index=True)[1]]
+    if data.sampling == "sections":
+        first, length = np.zeros_like(first), num_images
+    else:
+        length = span(data.clip_length, data.frame_interval)
+    return [(int(i) * step, min(int(i) + length, num_images) * step - 1) for i in first]
+
+
+def _fused_windows(
+    parts: Sequence[VideoScores],
+    windows: Sequence[Sequence[tuple[int, int]]],
+    weights: Sequence[float] | None,
+    method: Method,
+) -> NDArray[np.float32]:
+    """Scores of the first stream's windows, each fused with the windows of the others whose middles are nearest."""
+    if len(parts) == 1:
+        return parts[0].scores
+    middles = [np.array(of, np.float64).mean(axis=1) for of in windows]
+    nearest = []
+    for part, middles_C in zip(parts, middles, strict=True):
+        rows = np.abs(middles[0][:, None] - middles_C).argmin(axis=1)
+        same = parts[0].video_ids
+        nearest.append(
+            replace(
+                part, video_ids=same, scores=part.scores[rows], num_clips=part.num_clips[rows], labels=parts[0].labels
+            )
+        )
+    return fuse(nearest, weights, method).scores.scores

@@ -1,0 +1,111 @@
+"""Who scores views: one process, or all processes of a training together.
+
+Axes: N views, K classes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.clips.ordering import share
+from kinebert.training.data.dataset import Batch, ClipDataset, ClipLoader, Key, Shards, limit_threads
+from kinebert.training.data.transforms import to_device_batch
+from kinebert.training.distributed.collective import world_sum
+from kinebert.training.distributed.watchdog import AFTER_TRAINING
+from kinebert.training.distributed.worker import WorkerContext
+from kinebert.training.loop.step import autocast_dtype
+from kinebert.training.models import Recognizer
+from kinebert.training.recipe.protocol import ProtocolRecipe
+from kinebert.training.recipe.train import DataRecipe
+
+ScoreBatches = Callable[[Sequence[list[Key]]], Iterator[NDArray[np.float32]]]
+"""Gives the logits ``(N, K)`` of the views of each batch, in the order of the batches; decides where they are made."""
+
+
+class Scorer:
+    """Scores views of some videos: what one process of an evaluation does.
+
+    Args:
+        recognizer: Moved to ``device`` and set to evaluation, in place.
+        shards: Of the recipe that the recognizer was trained on; ``check_shards`` makes sure.
+        videos: Of ``shards``.
+        data: Sampling and crops, as in training.
+        protocol: Which views.
+        device: Where the network runs; None for where it is.
+        loader_workers: Processes that read clips.
+        amp: As in a recipe.
+        num_threads: Threads that torch may use; None leaves them as they are.
+
+    Raises:
+        UserError: If the classes are not as many as the recognizer's.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        shards: Shards,
+        videos: Sequence[Any],
+        data: DataRecipe,
+        protocol: ProtocolRecipe,
+        *,
+        device: torch.device | None = None,
+        loader_workers: int = 0,
+        amp: str = "auto",
+        num_threads: int | None = None,
+    ) -> None:
+        if recognizer.spec.modality != shards.modality or recognizer.config["num_classes"] != len(shards.classes):
+            raise UserError(
+                f"{shards.uri}: holds {shards.modality} of {len(shards.classes)} classes, the recognizer takes "
+                f"{recognizer.spec.modality} of {recognizer.config['num_classes']} classes. Give the set it was "
+                "trained on."
+            )
+        limit_threads(num_threads)
+        self._device = device or next(recognizer.parameters()).device
+        self._recognizer = recognizer.to(self._device).eval()
+        self._dataset = ClipDataset(shards, videos, data, protocol=protocol)
+        self._loader_workers, self._dtype = loader_workers, autocast_dtype(amp, self._device)
+
+    def __call__(self, batches: Sequence[list[Key]]) -> Iterator[NDArray[np.float32]]:
+        """Yield the logits ``(N, K)`` of each batch of views."""
+        loader = ClipLoader(self._dataset, batches, self._loader_workers, self._device)
+        for logits_NK, _ in score_clips(self._recognizer, loader, self._device, self._dtype):
+            yield logits_NK.numpy()
+
+
+def score_clips(
+    recognizer: Recognizer, loader: ClipLoader, device: torch.device, dtype: torch.dtype | None
+) -> Iterator[tuple[Tensor, Batch]]:
+    """Yield the float32 logits ``(N, K)`` of each batch of a loader, on the CPU, with the batch."""
+    for clips in loader:
+        x_NCTHW = to_device_batch(clips.clips, recognizer.spec, device)
+        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
+            logits_NK = recognizer(x_NCTHW)
+        yield logits_NK.float().cpu(), clips
+
+
+def across_ranks(score: ScoreBatches, num_classes: int, worker: WorkerContext) -> ScoreBatches:
+    """Share batches among the processes of a training, and give every process the logits of all.
+
+    Args:
+        score: What each process does with its share.
+        num_classes: K.
+        worker: This process.
+    """
+
+    def shared(batches: Sequence[list[Key]]) -> Iterator[NDArray[np.float32]]:
+        ends = np.cumsum([len(batch) for batch in batches])
+        logits_NK = np.zeros((int(ends[-1]), num_classes))
+        mine = [int(i) for i in share(len(batches), worker.rank, worker.world_size)]
+        worker.pulse("scoring", AFTER_TRAINING)
+        for i, some_NK in zip(mine, score([batches[i] for i in mine]), strict=True):
+            logits_NK[ends[i] - len(some_NK) : ends[i]] = some_NK
+            worker.pulse("scoring", AFTER_TRAINING)
+        worker.pulse("putting scores together", AFTER_TRAINING, 1)
+        yield world_sum(logits_NK, worker.device).astype(np.float32)  # others hold zeros there: nothing is rounded
+
+    return shared

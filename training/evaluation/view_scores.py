@@ -1,0 +1,147 @@
+"""Tables of scores: what they share on disk, and the scores of single views, so that averaging anew costs nothing.
+
+Axes: N views, V videos, K classes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
+
+Ints = NDArray[np.int64]
+_KEY = b"kinebert_views"
+_FORMAT = 1
+_META = ("classes", "rejected", "about", "notes")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoreTable:
+    """What every table of scores says."""
+
+    video_ids: list[str]
+    """Unique."""
+    labels: Ints
+    """Class index of each video, ``(V,)``; -1 where it is not known."""
+    classes: list[str]
+    """Class names by label."""
+    rejected: list[dict[str, str]] = field(default_factory=list)
+    """Videos of the part that are not in the shard set: ``video_id`` and ``problem``. They count in no accuracy."""
+    about: dict[str, Any] = field(default_factory=dict)
+    """Where the scores come from: modality, split, part, protocol, digests of shards, recipe and checkpoint."""
+    notes: list[str] = field(default_factory=list)
+    """What is unusual about the data, in sentences."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ViewScores(ScoreTable):
+    """What a recognizer says of every view (one crop of one clip) of every video, video by video."""
+
+    videos: Ints
+    """Row of the view's video in ``video_ids``, ``(N,)``."""
+    clips: Ints
+    """Number of the view's clip in its video, from 0, ``(N,)``."""
+    crops: Ints
+    """Number of its crop, from 0 (the centre), ``(N,)``; see :func:`kinebert.training.data.transforms.eval_crops`."""
+    starts: Ints
+    """First stored image of its clip, ``(N,)``."""
+    logits: NDArray[np.float32]
+    """``(N, K)``."""
+
+
+def write_views(uri: str, views: ViewScores) -> None:
+    """Write the scores of views as one Parquet file, whole or not at all. Its folder must exist."""
+    names, of_N = views.video_ids, views.videos
+    labels_N = views.labels[of_N]
+    columns = {
+        "video_id": pa.array(np.array(names, object)[of_N], pa.string()).dictionary_encode(),
+        "label": pa.array(labels_N, pa.int32()),
+        "clip": pa.array(views.clips, pa.int32()),
+        "crop": pa.array(views.crops, pa.int32()),
+        "start": pa.array(views.starts, pa.int32()),
+        "logits": list_column(views.logits),
+    }
+    write_table(uri, columns, views, _KEY)
+
+
+def read_views(uri: str) -> ViewScores:
+    """Read what :func:`write_views` wrote.
+
+    Raises:
+        UserError: If it is missing, damaged, or another kind of file.
+    """
+    table, meta = read_table(uri, _KEY, "scores of views. Give a views.parquet that `kinebert evaluate` wrote")
+    names: list[str] = table["video_id"].to_pylist()
+    rows = {name: row for row, name in enumerate(dict.fromkeys(names))}
+    labels_N = table["label"].to_numpy().astype(np.int64)
+    videos_N = np.array([rows[name] for name in names], np.int64)
+    labels_V = np.empty(len(rows), np.int64)
+    labels_V[videos_N] = labels_N
+    return ViewScores(
+        video_ids=list(rows),
+        labels=labels_V,
+        videos=videos_N,
+        clips=table["clip"].to_numpy().astype(np.int64),
+        crops=table["crop"].to_numpy().astype(np.int64),
+        starts=table["start"].to_numpy().astype(np.int64),
+        logits=matrix_of(table["logits"], len(meta["classes"])),
+        **meta,
+    )
+
+
+def is_views(uri: str) -> bool:
+    """Whether a file holds the scores of views, and not of videos.
+
+    Raises:
+        UserError: If it is missing or damaged.
+    """
+    return _KEY in (_parquet(uri).schema.metadata or {})
+
+
+def list_column(values_NK: NDArray[Any]) -> pa.Array:
+    """Return a matrix as a column of one list per row."""
+    flat = pa.array(np.ascontiguousarray(values_NK, np.float32).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, values_NK.shape[1])
+
+
+def matrix_of(column: pa.ChunkedArray, num_classes: int) -> NDArray[np.float32]:
+    """Undo :func:`list_column`."""
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, np.float32).reshape(-1, num_classes)
+
+
+def write_table(uri: str, columns: Mapping[str, pa.Array], scores: ScoreTable, key: bytes) -> None:
+    """Write columns and what every table of scores says beside them, whole or not at all."""
+    meta = {"format": _FORMAT, **{name: getattr(scores, name) for name in _META}}
+    table = pa.table(dict(columns)).replace_schema_metadata({key: json.dumps(meta)})
+    with storage.explained(uri, "write the scores"), storage.whole_file(uri) as path:
+        pq.write_table(table, path)
+
+
+def read_table(uri: str, key: bytes, what: str) -> tuple[pa.Table, dict[str, Any]]:
+    """Read a table that :func:`write_table` wrote with ``key``, and the fields of :class:`ScoreTable` beside it.
+
+    Raises:
+        UserError: If it is missing, damaged, or another kind of file (``what``: which one, and where it comes from).
+    """
+    table = _parquet(uri)
+    meta = json.loads((table.schema.metadata or {}).get(key, b"{}"))
+    if meta.get("format") != _FORMAT:
+        raise UserError(f"{uri}: not a table of {what}.")
+    return table, {name: meta[name] for name in _META}
+
+
+def _parquet(uri: str) -> pa.Table:
+    with storage.explained(uri, "read the scores"):
+        data = storage.read_bytes(uri)
+    try:
+        return pq.read_table(pa.BufferReader(data))
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{uri}: not a Parquet file, or damaged: {error}.") from error

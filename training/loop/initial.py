@@ -1,0 +1,57 @@
+"""The recognizer that a training starts with: fresh, or with published weights in it."""
+
+from dataclasses import replace
+
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.storage import resolve_uri
+from kinebert.training.data.dataset import Shards
+from kinebert.training.models import Recognizer, build_recognizer, load_published
+from kinebert.training.models.weight_files import file_digest
+from kinebert.training.recipe.train import TrainRecipe
+
+
+def pinned(recipe: TrainRecipe) -> TrainRecipe:
+    """Return ``recipe`` with the digest of its file of weights, so that a run is never continued from another file.
+
+    Raises:
+        UserError: If the file cannot be read, or is not the one that the recipe names by its digest.
+    """
+    model = recipe.model
+    if not model.weights:
+        return recipe
+    uri = resolve_uri(model.weights)
+    digest = file_digest(uri)
+    if model.weights_digest not in ("", digest):
+        raise UserError(
+            f"{uri}: the digest of these weights is {digest}, the recipe's model.weights_digest is "
+            f"{model.weights_digest}. Give the file that the recipe means, or take weights_digest out of it."
+        )
+    return replace(recipe, model=replace(model, weights=uri, weights_digest=digest))
+
+
+def initial_recognizer(recipe: TrainRecipe, shards: Shards) -> tuple[Recognizer, list[str]]:
+    """Build the recognizer of ``recipe`` for ``shards`` and load its weights; the seed is the caller's.
+
+    Returns:
+        The recognizer, and sentences about what became of the weights.
+
+    Raises:
+        UserError: If it cannot be built, or the weights do not fit it.
+    """
+    model = build_recognizer(
+        **recipe.model.arguments(),
+        modality=shards.modality,
+        num_classes=len(shards.classes),
+        clip_length=recipe.data.clip_length,
+        size=recipe.data.crop_size,
+        frame_interval=recipe.data.frame_interval,
+    )
+    if not recipe.model.weights:
+        return model, []
+    report = load_published(model, recipe.model.weights, allow=recipe.model.weights_allow)
+    counts = [
+        f"{len(names)} {kind}"
+        for kind in ("loaded", "adapted", "reinitialized", "missing", "unexpected")
+        if (names := getattr(report, kind))
+    ]
+    return model, [f"weights of {recipe.model.weights}, read as {report.layout}: {', '.join(counts)}", *report.notes]

@@ -1,0 +1,242 @@
+"""What learns: a network, its optimizer and all that belongs to an update of the weights, on one or several workers.
+
+Axes: N clips, C channels, T frames, H height, W width, K classes.
+"""
+
+import inspect
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.clips.ordering import batch_seed, mix_rng
+from kinebert.training.data.dataset import Batch
+from kinebert.training.data.mixing import mix_batch
+from kinebert.training.data.transforms import to_device_batch
+from kinebert.training.distributed.batch_norms import RunningStatistics
+from kinebert.training.distributed.collective import from_all, world_sum
+from kinebert.training.distributed.worker import WorkerContext
+from kinebert.training.loop.step import Batch as DeviceBatch
+from kinebert.training.loop.step import Gradients, accumulate, autocast_dtype, update
+from kinebert.training.models import Recognizer
+from kinebert.training.numerics import prepare
+from kinebert.training.optim.ema import WeightAverage
+from kinebert.training.optim.groups import build_optimizer, freeze, parameter_groups, set_lr
+from kinebert.training.optim.losses import cross_entropy_sum
+from kinebert.training.optim.swats import Swats
+from kinebert.training.recipe.train import TrainRecipe
+
+_SMALLEST_SCALE = 1.0
+"""A gradient scaler below this has not found gradients too large for float16, but gradients that are no numbers."""
+_MOST_NAMES = 12
+_DDP_OPTIONS = inspect.signature(DistributedDataParallel).parameters
+_NO_SYNC: dict[str, Any] = {
+    "forward_sync_buffers" if "forward_sync_buffers" in _DDP_OPTIONS else "broadcast_buffers": False
+}
+"""Statistics are shared once per step, and not before every forward pass; newer torch has another name for that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOutcome:
+    """One update, over all workers."""
+
+    loss: float
+    """Mean over the clips of the global batch, before the update."""
+    num_right: float
+    """Clips of the global batch whose highest score is their label's."""
+    num_clips: float
+    """In the global batch."""
+    waited_s: float
+    """Seconds that workers waited for clips, added up over the workers."""
+    grad_norm: float
+    """Global L2 norm before it was limited."""
+    left_out: str = ""
+    """Why the weights were not updated; empty if they were."""
+
+
+class Learner:
+    """A recognizer in training.
+
+    Args:
+        recipe: How it learns.
+        model: As it starts; changed in place.
+        worker: This process.
+        videos: Names of the training videos, for the words about a batch that breaks.
+
+    Raises:
+        UserError: If the recipe does not fit the network or the device.
+    """
+
+    def __init__(self, recipe: TrainRecipe, model: Recognizer, worker: WorkerContext, videos: Sequence[str]) -> None:
+        self.recipe, self.worker, self._videos = recipe, worker, videos
+        self.dtype = autocast_dtype(recipe.amp, worker.device)
+        self.model = prepare(model, recipe, worker.device, worker.world_size)
+        self._frozen = freeze(self.model, recipe.optim.frozen)
+        self.average = WeightAverage(self.model, recipe.ema) if recipe.ema else None
+        self.statistics = RunningStatistics(self.model, worker.rank, worker.world_size)
+        if recipe.compile:
+            self.model.compile()
+        self._ddp: nn.Module = self.model
+        if worker.world_size > 1:
+            self._ddp = DistributedDataParallel(self.model, **_NO_SYNC)
+        self.optimizer = build_optimizer(parameter_groups(self.model, recipe.optim), recipe.optim)
+        self.scaler = torch.amp.GradScaler(worker.device.type) if self.dtype is torch.float16 else None
+        self._loss_sum = partial(cross_entropy_sum, label_smoothing=recipe.label_smoothing)
+
+    @property
+    def judged(self) -> Recognizer:
+        """The network that is validated and saved: the average of the weights if there is one."""
+        return self.model if self.average is None else self.average.recognizer
+
+    @property
+    def num_parameters(self) -> int:
+        """Of the recognizer."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def facts(self) -> dict[str, float]:
+        """What an epoch's row should say of the optimizer, by name."""
+        if isinstance(self.optimizer, Swats):
+            return {"lr_sgd": self.optimizer.rate or 0.0, "lr_sgd_since_step": float(self.optimizer.switched_at)}
+        return {}
+
+    def start_epoch(self) -> None:
+        """Put the network into training mode; what is frozen stays as it is."""
+        self._ddp.train()
+        for module in self._frozen:
+            module.eval()
+
+    def step(self, batches: Iterator[Batch], epoch: int, step: int, lr: float) -> StepOutcome:
+        """Take the next micro-batches and update the weights once.
+
+        Args:
+            batches: Micro-batches of this worker.
+            epoch: From 0, for what is drawn.
+            step: Of the epoch, from 0, likewise.
+            lr: Learning rate.
+
+        Raises:
+            UserError: If loss or gradient is not finite on any worker and the recipe says stop. Every worker raises it,
+                and no weight has changed.
+        """
+        recipe, worker = self.recipe, self.worker
+        set_lr(self.optimizer, lr)
+        indices = range(worker.rank, recipe.accumulation * worker.world_size, worker.world_size)
+        fetch = _Fetch(self, batches, epoch, step, indices)
+        num_clips = recipe.accumulation * recipe.micro_batch
+        self.statistics.begin()
+        done = accumulate(
+            self._ddp,
+            [fetch] * recipe.accumulation,
+            self._loss_sum,
+            num_clips=num_clips,
+            autocast_dtype=self.dtype,
+            scaler=self.scaler,
+            seeds=[batch_seed(recipe.seed, epoch, step, index) for index in indices],
+        )
+        mine = [float(done.loss) * num_clips, float(done.num_right), num_clips, fetch.waited_s]
+        loss, right, clips, waited = world_sum(np.array(mine), worker.device).tolist()
+        grad_norm, left_out = self._update(loss / clips)
+        if left_out:
+            self.statistics.undo()
+            left_out = f"{left_out} {self._blame(done, fetch.taken)}"
+            if recipe.non_finite == "stop":
+                raise UserError(
+                    f"epoch {epoch + 1}, step {step + 1}: {left_out}; the weights are as before it. The learning rate "
+                    f'was {lr:g}; set a lower optim.lr, or a longer optim.warmup_epochs, or non_finite = "skip" to '
+                    "leave such updates out. The last saved state is untouched."
+                )
+        else:
+            self.statistics.finish()
+            overflow = not math.isfinite(grad_norm)
+            left_out = "float16 overflowed, the scale of the gradients was lowered" if overflow else ""
+            if self.average is not None and not overflow:
+                self.average.update(self.model)
+        return StepOutcome(
+            loss=loss / clips,
+            num_right=right,
+            num_clips=clips,
+            waited_s=waited,
+            grad_norm=grad_norm,
+            left_out=left_out,
+        )
+
+    def _update(self, loss: float) -> tuple[float, str]:
+        """Update unless a number is broken; the same on every worker, since loss and gradients are those of all.
+
+        Returns:
+            The norm of the gradients, and what was broken.
+        """
+        if math.isfinite(loss):
+            try:
+                norm = float(update(self._ddp, self.optimizer, self.recipe.optim.max_grad_norm, self.scaler))
+            except FloatingPointError as error:
+                return math.nan, str(error)
+            if self.scaler is None or math.isfinite(norm) or self.scaler.get_scale() >= _SMALLEST_SCALE:
+                return norm, ""
+            return norm, f"the gradient's norm is {norm}"
+        self._ddp.zero_grad(set_to_none=True)
+        return math.nan, f"the loss is {loss}"
+
+    def _blame(self, done: Gradients, taken: list[Batch]) -> str:
+        """Say which videos broke a step: those of the micro-batches with a broken loss, or else all of the batch."""
+        broken = [not math.isfinite(float(loss)) for loss in done.losses]
+        names = [[self._videos[i] for i in batch.videos.tolist()] for batch in taken]
+        told = from_all((broken, names))
+        chosen = [batch for flags, batches in told for flag, batch in zip(flags, batches, strict=True) if flag]
+        chosen = chosen or [batch for _, batches in told for batch in batches]
+        videos = list(dict.fromkeys(name for batch in chosen for name in batch))
+        more = f" and {len(videos) - _MOST_NAMES} more" if len(videos) > _MOST_NAMES else ""
+        return f"in the clips of {', '.join(videos[:_MOST_NAMES])}{more}"
+
+    def state(self) -> dict[str, Any]:
+        """Return what :meth:`load` needs, under the names of ``TrainState``."""
+        return {
+            "weights": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+
+    def load(self, state: Any) -> None:
+        """Go on from a ``TrainState``."""
+        self.model.load_state_dict(state.weights)
+        self.optimizer.load_state_dict(state.optimizer)
+        if self.scaler is not None and state.scaler is not None:
+            self.scaler.load_state_dict(state.scaler)
+        if self.average is not None:
+            assert state.average is not None, "the recipe says that there is one"
+            self.average.load_state_dict(state.average)
+
+
+class _Fetch:
+    """Brings the micro-batches of a step to the device, one at each call, and remembers them."""
+
+    def __init__(self, learner: Learner, batches: Iterator[Batch], epoch: int, step: int, indices: Sequence[int]):
+        self._learner, self._batches, self._at, self._indices = learner, batches, (epoch, step), indices
+        self.taken: list[Batch] = []
+        self.waited_s = 0.0
+
+    def __call__(self) -> DeviceBatch:
+        learner, recipe, device = self._learner, self._learner.recipe, self._learner.worker.device
+        began, turn = time.monotonic(), len(self.taken)
+        learner.worker.pulse("waiting for clips", *self._at, 2 * turn)
+        batch = next(self._batches)
+        self.waited_s += time.monotonic() - began
+        learner.worker.pulse("computing", *self._at, 2 * turn + 1)
+        index = self._indices[turn]
+        self.taken.append(batch)
+        learner.statistics.before_batch()
+        x_NCTHW = to_device_batch(batch.clips, learner.model.spec, device)
+        labels_N = batch.labels.to(device, non_blocking=True)
+        if not recipe.mixing.on:
+            return x_NCTHW, labels_N
+        num_classes = learner.model.config["num_classes"]
+        return mix_batch(x_NCTHW, labels_N, num_classes, recipe.mixing, mix_rng(recipe.seed, *self._at, index))

@@ -1,0 +1,347 @@
+"""Training from the first epoch to the last. Knows no cluster: who starts the processes calls :func:`train` in each.
+
+Axes: N clips, C channels, T frames, H height, W width, K classes.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import to_plain
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.checkpoints.state import TrainState, about, check_continues, recover_state
+from kinebert.training.checkpoints.writer import BEST_FILE as BEST_FILE
+from kinebert.training.checkpoints.writer import LAST_FILE as LAST_FILE
+from kinebert.training.checkpoints.writer import TrainFiles, rank
+from kinebert.training.clips.ordering import share
+from kinebert.training.data.dataset import (
+    Batch,
+    ClipDataset,
+    ClipLoader,
+    Shards,
+    TrainBatches,
+    check_videos,
+    in_batches,
+    limit_threads,
+)
+from kinebert.training.distributed.collective import from_first, is_active, world_sum
+from kinebert.training.distributed.worker import WorkerContext as WorkerContext
+from kinebert.training.evaluation.metrics import MetricSums
+from kinebert.training.evaluation.scorer import score_clips
+from kinebert.training.loop.events import Event, Progress
+from kinebert.training.loop.initial import initial_recognizer, pinned
+from kinebert.training.loop.learner import Learner
+from kinebert.training.loop.stages import Stage, carry_weights, plan_stages
+from kinebert.training.loop.system_metrics import MachineUse
+from kinebert.training.numerics import deterministic
+from kinebert.training.optim.losses import cross_entropy_sum
+from kinebert.training.optim.schedule import Schedule
+from kinebert.training.recipe.train import TrainRecipe
+
+_NUM_SUMS = 4
+"""Loss times clips, clips that were right, clips, updates that were left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSummary:
+    """What a training came to; the same on every rank."""
+
+    best: dict[str, Any]
+    """The numbers of the best epoch, as in ``history``."""
+    history: list[dict[str, Any]]
+    """One dictionary per epoch, those before a restart included: the keys of the ``epoch`` event."""
+    checkpoint: str
+    """Where the best weights are."""
+    num_parameters: int
+    """Of the recognizer."""
+    notes: list[str]
+    """What is unusual about the data, in sentences."""
+
+
+def train(
+    recipe: TrainRecipe,
+    shards: Shards,
+    worker: WorkerContext,
+    output: str,
+    emit: Callable[[Event], None],
+    pause_after: int | None = None,
+) -> TrainSummary:
+    """Train a recognizer, or go on where an earlier run of the same recipe in ``output`` was ended.
+
+    Every rank calls ``emit`` with the same events at the same points, plain dictionaries with a key ``event``:
+    ``note`` before all where something unusual was found, ``start`` once, ``stage`` when a further one begins, ``step``
+    after every update, ``left_out`` before it where there was none, ``epoch`` after every validation, ``early_stop``
+    when the recipe's patience has ended. The caller decides which rank speaks.
+
+    Args:
+        recipe: Its ``workers`` is taken from ``worker``.
+        shards: The set that the recipe names, opened.
+        worker: This process.
+        output: Folder for ``state.pt`` (to go on), ``best.pt`` (the recognizer with the best validation top-1; of
+            equal ones that with the lower loss) and ``last.pt`` (that of the last epoch, which nothing has chosen).
+            Only rank 0 reads and writes it. Stages before the last one leave ``stage1_best.pt`` and so on.
+        emit: Called between steps; time that it takes is time that training waits.
+        pause_after: Return when so many epochs are done, as if killed then: the same call without it goes on.
+
+    Raises:
+        UserError: If data or recipe cannot be trained on, ``output`` belongs to another training, or the loss is no
+            longer a number.
+    """
+    if is_active() != (worker.world_size > 1):
+        raise AssertionError(f"{worker.world_size} workers, but torch.distributed is {is_active()=}")
+    limit_threads(worker.num_threads)
+    whole, output = pinned(recipe).on(worker.world_size), storage.resolve_uri(output)
+    from_first(lambda: storage.check_writable(output), worker.rank)
+    from_first(lambda: storage.sweep_partials(output), worker.rank)
+    state, problem = from_first(lambda: recover_state(output), worker.rank)
+    if problem:
+        emit({"event": "note", "text": problem})
+    if state is not None:
+        check_continues(state, whole.identity(), about(shards), output)
+    stages = plan_stages(whole, len(check_videos(shards, whole.data, whole.data.train_part)[0]))
+    first = 0 if state is None else state.stage
+    with deterministic(recipe.deterministic), TrainFiles(output, worker.rank == 0, whole.keep_best) as files:
+        best = state.best["epoch"] if state is not None and state.best else None
+        from_first(partial(files.settle, stages[first].file(BEST_FILE), best), worker.rank)
+        for stage in stages[first:]:
+            training = _Training(whole, stage, shards, worker, files, output, emit)
+            summary = training.run(state, stage.number == first, pause_after)
+            if stage.is_last or not training.ended:
+                break
+            state = training.begin_next(stages[stage.number + 1])
+    return summary
+
+
+class _Training:
+    """One stage of a training."""
+
+    def __init__(
+        self,
+        whole: TrainRecipe,
+        stage: Stage,
+        shards: Shards,
+        worker: WorkerContext,
+        files: TrainFiles,
+        output: str,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self.files = files
+        self.whole, self.stage, self.shards, self.worker, self.output = whole, stage, shards, worker, output
+        self.recipe = recipe = stage.recipe
+        self.train_videos, notes = check_videos(shards, recipe.data, recipe.data.train_part)
+        self.val_videos, more = check_videos(shards, recipe.data, recipe.data.val_part)
+        self.notes = [*notes, *more]
+        self.progress = Progress(emit, whole.epochs, stage, worker.world_size)
+        torch.manual_seed(recipe.seed)
+        model, about_weights = initial_recognizer(recipe, shards)
+        self.notes += about_weights
+        self.learner = Learner(recipe, model, worker, [video.video_id for video in self.train_videos])
+        self.schedule = Schedule(
+            recipe.optim, stage.num_steps, recipe.epochs, recipe.optim.scaled_lr(recipe.batch_size)
+        )
+        self.epoch, self.step, self.sums = stage.first_epoch, 0, np.zeros(_NUM_SUMS)
+        self.best: dict[str, Any] | None = None
+        self.history: list[dict[str, Any]] = []
+        self.taken_over = 0
+        self.machine = MachineUse(worker.device)
+        self.saved_at = time.monotonic()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last epoch of the stage is over, or no better one is waited for."""
+        return self.epoch >= self.stage.end_epoch or self._stalled()
+
+    def run(self, state: TrainState | None, is_first: bool, pause_after: int | None) -> TrainSummary:
+        if state is not None:
+            self._go_on(state)
+        if is_first:
+            self.progress.start(
+                resumed=None if state is None else {"epoch": self.epoch, "step": self.step},
+                train_videos=len(self.train_videos),
+                val_videos=len(self.val_videos),
+                num_classes=len(self.shards.classes),
+                num_parameters=self.learner.num_parameters,
+                notes=self.notes,
+            )
+        else:
+            self.progress.next_stage()
+        batches = self._train_batches()
+        val_loader = self._val_loader()
+        while not self.ended and (pause_after is None or self.epoch < pause_after):
+            began = time.monotonic()
+            clips_before = self.sums[2]
+            self._train_epoch(batches)
+            num_clips = self.sums[2] - clips_before
+            self._end_epoch(val_loader, began, num_clips)
+        assert self.best is not None, "there is at least one epoch"
+        if self._stalled():
+            self.progress.early_stop(self.epoch, self.best)
+        if self.ended:
+            self._save_recognizer([LAST_FILE], self.history[-1])
+        return TrainSummary(
+            best=self.best,
+            history=self.history,
+            checkpoint=storage.join(self.output, self.stage.file(BEST_FILE)),
+            num_parameters=self.learner.num_parameters,
+            notes=self.notes,
+        )
+
+    def _stalled(self) -> bool:
+        """Whether the recipe's early stop has come; it follows from what is saved, so a restart stays stopped."""
+        patience = self.recipe.early_stop
+        return patience > 0 and self.best is not None and self.epoch - self.best["epoch"] >= patience
+
+    def _train_batches(self) -> Iterator[Batch]:
+        recipe, worker = self.recipe, self.worker
+        dataset = ClipDataset(self.shards, self.train_videos, recipe.data, seed=recipe.seed, training=True)
+        keys = TrainBatches(
+            len(self.train_videos),
+            recipe.batch_size,
+            recipe.micro_batch,
+            worker.rank,
+            worker.world_size,
+            self.stage.end_epoch,
+            (self.epoch, self.step),
+        )
+        return iter(ClipLoader(dataset, keys, recipe.loader_workers, worker.device))
+
+    def _val_loader(self) -> ClipLoader:
+        recipe, worker = self.recipe, self.worker
+        dataset = ClipDataset(self.shards, self.val_videos, recipe.data)
+        keys = dataset.test_keys(share(len(self.val_videos), worker.rank, worker.world_size))
+        return ClipLoader(dataset, in_batches(keys, recipe.eval_batch), recipe.loader_workers, worker.device)
+
+    def _train_epoch(self, batches: Iterator[Batch]) -> None:
+        self.learner.start_epoch()
+        while self.step < self.stage.num_steps:
+            began = time.monotonic()
+            lr = self.schedule.lr(self.stage.step(self.epoch, self.step))
+            done = self.learner.step(batches, self.epoch, self.step, lr)
+            if done.left_out:
+                self.sums += [0, 0, 0, 1]
+                self.progress.left_out(self.epoch, self.step + 1, done.left_out)
+            else:
+                self.sums += [done.loss * done.num_clips, done.num_right, done.num_clips, 0]
+            self.step += 1
+            self.progress.step(
+                self.epoch,
+                self.step,
+                clips=done.num_clips,
+                seconds=time.monotonic() - began,
+                waited_s=done.waited_s,
+                loss=done.loss,
+                top1=done.num_right / done.num_clips,
+                lr=lr,
+                grad_norm=done.grad_norm,
+                skipped=self.sums[3],
+                **self.worker.memory(),
+                **self.machine(),
+            )
+            due = time.monotonic() - self.saved_at >= self.recipe.save_every_s
+            if due and self.step < self.stage.num_steps:
+                self._save()
+        if self.sums[2] == 0:
+            raise UserError(
+                f"epoch {self.epoch + 1}: every update was left out, since loss or gradient was not finite. Set a "
+                "lower optim.lr, or look at the data. The last saved state is untouched."
+            )
+
+    def _validate(self, loader: ClipLoader) -> MetricSums:
+        model = self.learner.judged.eval()
+        sums = MetricSums(len(self.shards.classes))
+        pulse, end = self.worker.pulse, (self.epoch, self.stage.num_steps)
+        pulse("validating", *end)
+        for logits_NK, batch in score_clips(model, loader, self.worker.device, self.learner.dtype):
+            pulse("validating", *end)
+            loss = float(cross_entropy_sum(logits_NK, batch.labels))
+            sums.add(logits_NK.numpy(), batch.labels.numpy(), loss)
+        pulse("adding up the validation", *end, 1)
+        sums.vector = world_sum(sums.vector, self.worker.device)
+        return sums
+
+    def _end_epoch(self, val_loader: ClipLoader, began: float, num_clips: float) -> None:
+        trained = time.monotonic() - began
+        sums = self._validate(val_loader)
+        metrics = sums.metrics()
+        row: dict[str, Any] = {
+            "epoch": self.epoch + 1,
+            "train_loss": float(self.sums[0] / self.sums[2]),
+            "train_top1": float(self.sums[1] / self.sums[2]),
+            "val_loss": sums.loss,
+            **{f"val_{name}": value for name, value in metrics.as_numbers().items()},
+            "lr": self.schedule.lr(self.stage.step(self.epoch + 1, 0) - 1),
+            **self.learner.facts(),
+            "skipped": int(self.sums[3]),
+            "clips_per_s": float(num_clips / max(trained, 1e-9)),
+            "seconds": time.monotonic() - began,
+        }
+        self.schedule.end_epoch(sums.loss, row["val_top1"])
+        better = self.best is None or rank(row) > rank(self.best)
+        self.history = [*self.history, row]
+        self.epoch, self.step, self.sums = self.epoch + 1, 0, np.zeros(_NUM_SUMS)
+        if better:
+            self.best = row
+        rows = [row for row in self.history if row["epoch"] > max(self.stage.first_epoch, self.taken_over)]
+        self._save_recognizer(self.files.names_of(rows), row)
+        self._save()  # after the best: whoever is killed between the two does this epoch again, with the same result
+        self.files.delete([self.stage.file(name) for name in self.files.retired(rows)])
+        self.progress.epoch(row, row["seconds"] - trained, self.best or row, better, **self.worker.memory())
+
+    def _save_recognizer(self, names: list[str], row: dict[str, Any]) -> None:
+        called = [self.stage.file(name) for name in names]
+        self.files.recognizer(called, self.learner.judged, self.shards, row, {"train": to_plain(self.recipe)})
+
+    def _save(self) -> None:
+        self.saved_at = time.monotonic()
+        self.files.state(
+            self._state(
+                schedule=self.schedule.state_dict(),
+                epoch=self.epoch,
+                step=self.step,
+                sums=self.sums.tolist(),
+                best=self.best,
+                stage=self.stage.number,
+                **self.learner.state(),
+            )
+        )
+
+    def begin_next(self, stage: Stage) -> TrainState:
+        """Save and return the state in which ``stage`` begins: with the weights of this one, and nothing else."""
+        state = self._state(
+            weights=dict(self.learner.judged.state_dict()),
+            optimizer={},
+            schedule={},
+            scaler=None,
+            epoch=stage.first_epoch,
+            step=0,
+            sums=[0.0] * _NUM_SUMS,
+            best=None,
+            stage=stage.number,
+        )
+        self.files.state(state)
+        return state
+
+    def _state(self, **values: Any) -> TrainState:
+        return TrainState(
+            recipe=self.whole.identity(),
+            shards=about(self.shards),
+            history=self.history,
+            taken_over=self.taken_over,
+            **values,
+        )
+
+    def _go_on(self, state: TrainState) -> None:
+        if state.optimizer:
+            self.learner.load(state)
+            self.schedule.load_state_dict(state.schedule)
+        else:
+            self.learner.model.load_state_dict(carry_weights(state.weights, self.learner.model))
+        self.epoch, self.step = state.epoch, state.step
+        self.sums = np.array([*state.sums, *[0.0] * (_NUM_SUMS - len(state.sums))])  # older states have fewer
+        self.best, self.history, self.taken_over = state.best, state.history, state.taken_over

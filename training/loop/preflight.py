@@ -1,0 +1,81 @@
+"""What can be found out about a training before any process of it is started."""
+
+import tomllib
+
+import torch
+
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import differences, to_plain, to_toml
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.checkpoints.state import TrainState, about, check_continues, load_state
+from kinebert.training.data.dataset import Shards, check_videos
+from kinebert.training.loop.initial import initial_recognizer
+from kinebert.training.loop.stages import carry_weights
+from kinebert.training.optim.groups import freeze
+from kinebert.training.recipe.train import TrainRecipe
+
+RECIPE_FILE = "recipe.toml"
+"""In the folder of a training: all of its settings."""
+
+
+def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool = False) -> list[str]:
+    """Look for what would end a training early; return sentences about what is unusual but allowed.
+
+    Args:
+        recipe: Of the training.
+        shards: The set that it names, opened.
+        output: Its folder.
+        new: Whether ``output`` must not hold a training yet.
+
+    Raises:
+        UserError: If the shards hold another modality than the recipe's, a part is empty, the network cannot be built,
+            or ``output`` holds another training, or any with ``new``.
+    """
+    if recipe.data.modality not in ("", shards.modality):
+        raise UserError(
+            f"{shards.uri}: holds {shards.modality}, the recipe's data.modality is {recipe.data.modality}. "
+            f"Give a set of {recipe.data.modality} with data.shards, or a recipe of the {shards.modality} stream."
+        )
+    notes, before = [], None
+    for stage in recipe.in_stages():
+        for part in (stage.data.train_part, stage.data.val_part):
+            notes += check_videos(shards, stage.data, part)[1]
+        with torch.device("meta"):  # shapes only: the real weights are made where they are trained
+            model, about_weights = initial_recognizer(stage, shards)
+            freeze(model, stage.optim.frozen)
+            if before is not None:
+                carry_weights(dict(before.state_dict()), model)
+        notes, before = [*notes, *about_weights], model
+    state = load_state(output)
+    if state is not None:
+        check_continues(state, recipe.identity(), about(shards), output)
+        told = _what_is_there(state, recipe, output)
+        if new:
+            raise UserError(f"{told}. With --new it is left alone: choose another output folder.")
+        notes.append(told)
+    return list(dict.fromkeys(notes))
+
+
+def _what_is_there(state: TrainState, recipe: TrainRecipe, output: str) -> str:
+    """Say that a folder is not new: how far its training has come, and which settings it goes on with are others."""
+    waited = state.epoch - state.best["epoch"] if state.best else 0
+    if state.epoch >= recipe.epochs:
+        told = f"{output}: holds this training, whose {state.epoch} epochs are over; nothing is trained again"
+    elif 0 < recipe.early_stop <= waited and not recipe.stages:
+        told = (
+            f"{output}: holds this training, which early_stop = {recipe.early_stop} has ended after epoch "
+            f"{state.epoch}; nothing is trained again"
+        )
+    else:
+        at = f"epoch {state.epoch + 1} of {recipe.epochs}" + f", after {state.step} steps" * (state.step > 0)
+        told = f"{output}: holds this training, begun earlier; going on in {at}"
+    before = storage.join(output, RECIPE_FILE)
+    if storage.exists(before):
+        try:
+            plain = tomllib.loads(storage.read_bytes(before).decode())
+        except (OSError, ValueError):  # it is there for people
+            return told
+        found = differences(plain, tomllib.loads(to_toml(to_plain(recipe))))
+        if found:
+            told += f", with other settings than before (before != now): {'; '.join(found)}"
+    return told

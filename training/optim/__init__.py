@@ -1,0 +1,1 @@
+"""How weights learn: groups of parameters, rules, rates, losses and averages."""

@@ -1,0 +1,1 @@
+"""What a user writes of a training: TOML files as frozen dataclasses. Knows no torch."""

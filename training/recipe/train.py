@@ -1,0 +1,317 @@
+"""A training as one TOML file: what is read, what is built, how it learns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from kinebert.preprocessing.config import digest
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.clips.ordering import MAX_SEED
+from kinebert.training.clips.sampling import Sampling
+from kinebert.training.models.registry import backbone_options, head_options
+from kinebert.training.recipe.optim import (
+    LATER,
+    GroupRecipe,
+    GroupsRecipe,
+    MixRecipe,
+    OptimRecipe,
+    StageRecipe,
+    at_least,
+    identity_of,
+    later,
+)
+from kinebert.training.recipe.protocol import ProtocolRecipe
+from kinebert.training.recipe.tune import TuneRecipe
+
+__all__ = [
+    "DataRecipe",
+    "GroupRecipe",
+    "GroupsRecipe",
+    "MixRecipe",
+    "ModelRecipe",
+    "OptimRecipe",
+    "ProtocolRecipe",
+    "StageRecipe",
+    "TrainRecipe",
+]
+
+MAY_CHANGE = frozenset(
+    {
+        *("early_stop", "non_finite", "deterministic", "channels_last"),
+        *("data.shards", "data.modality", "model.weights", "model.checkpointing"),
+        *(
+            "test",
+            "tune",
+            "epochs",
+            "workers",
+            "loader_workers",
+            "eval_batch",
+            "save_every_s",
+            "keep_best",
+            "hang_after_s",
+            "min_workers",
+        ),
+    }
+)
+"""Keys that a run may be continued with other values of: they change what is done next, not what was done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecipe:
+    """Which clips are read, and what is done to them on the way."""
+
+    shards: str
+    """Path or URI of a finished shard set of frames or flow."""
+    modality: Literal["", "rgb", "flow", "pose"] = ""
+    """What the shards must hold; empty takes what they hold."""
+    split: str = "split1"
+    """Name of a split in the manifest."""
+    train_part: str = "train"
+    """Part of the split that is learnt from."""
+    val_part: str = "val"
+    """Part that is measured after every epoch and chooses the best weights; say "test" if there is no other."""
+    sampling: Sampling = "dense"
+    """dense: consecutive images of a part of the video; sections: one image of each of as many equal sections."""
+    clip_length: int = 16
+    """Images in a clip (frames or flow fields)."""
+    frame_interval: int = 1
+    """Stored images from one image of a dense clip to the next."""
+    crop_size: int = 112
+    """Height and width of the network's input in pixels."""
+    scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
+    """Sides of training crops, as parts of the picture's shorter side; a crop pairs two neighbours of the list."""
+    multi_scale: bool = True
+    """Draw one of 13 positions and a pair of scales in training; false: the centre crop, as in validation."""
+    eval_scale: float = 0.875
+    """Side of the centre crop in validation and test, as a part of the shorter side (224 of 256 in the papers)."""
+    flip: bool = True
+    """Mirror half of the training clips; turn it off where classes differ by left and right."""
+
+    def __post_init__(self) -> None:
+        for name in ("clip_length", "frame_interval", "crop_size"):
+            at_least(1, f"data.{name}", getattr(self, name))
+        if not self.scales or not all(0 < scale <= 1 for scale in (*self.scales, self.eval_scale)):
+            found = f"{list(self.scales)} and {self.eval_scale}"
+            raise ConfigError(f"data.scales and data.eval_scale must lie above 0 and at most at 1, got {found}.")
+        if list(self.scales) != sorted(self.scales, reverse=True):
+            raise ConfigError(f"data.scales must go from large to small, got {self.scales}.")
+        if self.train_part == self.val_part:
+            raise ConfigError(
+                f"data.train_part and data.val_part are both {self.val_part!r}: what was learnt from measures nothing."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecipe:
+    """The recognizer, from fresh or from published weights."""
+
+    backbone: str = "r2plus1d_18"
+    """Name of the backbone, such as resnext101, r2plus1d_34, i3d, slowfast_50, resnet18."""
+    reduction: str = "none"
+    """Feature reduction: frab (a block appended to the backbone), frmb (its last block replaced), or none."""
+    reduction_width: int = 512
+    """Features that the reduction leaves."""
+    head: str = "bert"
+    """Name of the temporal head, such as tgap, concat_fc, lstm, bert."""
+    width: float = 1.0
+    """Multiplier of the backbone's channels, for small machines."""
+    dropout: float = 0.8
+    """Probability to drop a pooled feature before the classifier (0.8 in the papers, 0.7 for flow without BERT)."""
+    checkpointing: bool = False
+    """Compute the backbone's stages twice in training instead of keeping what they compute: slower, far less memory."""
+    backbone_options: dict[str, Any] = field(default_factory=dict)
+    """Further options of the backbone, by name."""
+    head_options: dict[str, Any] = field(default_factory=dict)
+    """Further options of the head, by name."""
+    weights: str = ""
+    """Path or URI of published weights (`kinebert weights` lists them) or of a checkpoint to start from."""
+    weights_digest: str = ""
+    """SHA-256 of that file; filled in where the training starts, so that a run is never continued from another file."""
+    weights_allow: tuple[str, ...] = ()
+    """Patterns (such as head.*) of parameters that the file may lack, and of its keys that need no place."""
+
+    def __post_init__(self) -> None:
+        if self.width <= 0:
+            raise ConfigError(f"model.width must be positive, got {self.width}.")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"model.dropout must be at least 0 and below 1, got {self.dropout}.")
+        at_least(1, "model.reduction_width", self.reduction_width)
+        _check_options("model.head_options", self.head_options, head_options(self.head, {}))
+        head_options(self.head, self.head_options)
+        _check_options("model.backbone_options", self.backbone_options, backbone_options(self.backbone, {}))
+        backbone_options(self.backbone, self.backbone_options)
+        if self.weights_digest and not self.weights:
+            raise ConfigError("model.weights_digest is given without model.weights. Give the file as well.")
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of ``build_recognizer`` that a recipe decides."""
+        reduction = None if self.reduction == "none" else self.reduction
+        names = ("backbone", "head", "width", "dropout", "reduction_width", "checkpointing")
+        chosen = {name: getattr(self, name) for name in names}
+        return {**self.head_options, **chosen, "reduction": reduction, "backbone_options": dict(self.backbone_options)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRecipe:
+    """A complete training."""
+
+    data: DataRecipe
+    """What is read."""
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    """What is built."""
+    optim: OptimRecipe = field(default_factory=OptimRecipe)
+    """How it learns."""
+    test: ProtocolRecipe = field(default_factory=ProtocolRecipe)
+    """How it is tested afterwards, unless `kinebert evaluate` is told otherwise."""
+    tune: TuneRecipe | None = None
+    """What `kinebert tune` searches; a training does not look at it."""
+    batch_size: int = 128
+    """Clips per update of the weights, over all workers and accumulated micro-batches."""
+    micro_batch: int = 8
+    """Clips that one worker feeds at once; what memory allows, and what batch normalisation sees."""
+    eval_batch: int = 16
+    """Clips that one worker feeds at once in validation."""
+    epochs: int = 60
+    """Passes over the training part; with stages, the sum of theirs, whatever is given here."""
+    stages: tuple[StageRecipe, ...] = later(())
+    """Stages of progressive training, each starting from the last weights of the one before with a fresh optimizer and
+    schedule. The last one is the result: data.clip_length is then its own, whatever is given there."""
+    label_smoothing: float = 0.0
+    """Share of the target that is spread over all classes in the training loss, 0 to 1."""
+    mixing: MixRecipe = field(default=MixRecipe(), metadata=LATER)
+    """Mixup and cutmix."""
+    ema: float = later(0.0)
+    """Share that an average of the weights keeps of its old value at every update, such as 0.999; the average is then
+    what is validated and saved as best.pt and last.pt. 0 saves the weights themselves."""
+    early_stop: int = later(0)
+    """Epochs without a better validation after which training ends; 0 goes on to the last epoch."""
+    non_finite: Literal["stop", "skip"] = later("stop")
+    """What a loss or gradient that is no number does, before it changes a weight: end the training and name the videos,
+    or leave the update out, which is counted."""
+    seed: int = 0
+    """Decides weights, order, clips, crops and dropout."""
+    workers: int = 1
+    """Training processes, each with its own share of every batch."""
+    min_workers: int = later(0)
+    """Fewest processes to go on with where the cluster has no room for all, when nodes are lost, say: as many as there
+    is room for and the batch can be dealt out to. 0 waits for all of them."""
+    loader_workers: int = 0
+    """Processes per worker that read and crop clips; 0 does it in the worker itself."""
+    amp: Literal["auto", "bf16", "fp16", "off", "fp64"] = "auto"
+    """Type of the forward pass; auto is bf16 on CUDA and full precision on a CPU, whose bf16 is for trying out only.
+    off is float32; fp64 computes everything in double precision, to compare runs by."""
+    compile: bool = later(False)
+    """Compile the network (torch.compile): minutes at the start, faster steps on a GPU."""
+    channels_last: bool = later(False)
+    """Lay pictures out with their channels last, which half precision on a GPU is faster with."""
+    sync_norm: bool = later(False)
+    """Batch norms see the micro-batches of all workers at once; needs GPUs, and makes the workers part of the run."""
+    deterministic: bool = later(False)
+    """Take algorithms that give the same bits every time, where torch has them; slower on a GPU."""
+    save_every_s: float = 600.0
+    """Seconds between saved states within an epoch; every epoch's end is saved as well."""
+    hang_after_s: float = later(900.0)
+    """Seconds in which a worker must get on, with a micro-batch, say; else all are ended, their stacks written down,
+    and training goes on from the last saved state. 0 waits for ever."""
+    keep_best: int = later(1)
+    """Epochs whose recognizers are kept: the best one as best.pt, and with 2 or more each as epoch-0007.pt as well."""
+
+    def __post_init__(self) -> None:
+        if self.stages:  # so that whoever asks a recipe for its length or its clips hears of the whole, and of the end
+            object.__setattr__(self, "epochs", sum(stage.epochs for stage in self.stages))
+            object.__setattr__(self, "data", replace(self.data, clip_length=self.stages[-1].clip_length))
+        for name in ("batch_size", "micro_batch", "eval_batch", "epochs", "workers", "keep_best"):
+            at_least(1, name, getattr(self, name))
+        for name in ("loader_workers", "save_every_s", "seed", "hang_after_s"):
+            at_least(0, name, getattr(self, name))
+        if self.min_workers and self.sync_norm:
+            raise ConfigError("sync_norm makes the number of workers a part of the run; leave min_workers out.")
+        if not 0 <= self.min_workers <= self.workers:
+            raise ConfigError(f"min_workers must lie between 0 and workers = {self.workers}, got {self.min_workers}.")
+        self.test.check_sampling(self.data.sampling)
+        if self.seed > MAX_SEED:
+            raise ConfigError(f"seed must be at most {MAX_SEED}, got {self.seed}.")
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(f"label_smoothing must be at least 0 and below 1, got {self.label_smoothing}.")
+        for name in ("ema", "early_stop"):
+            at_least(0, name, getattr(self, name))
+        if self.ema >= 1:
+            raise ConfigError(f"ema must be below 1, got {self.ema}.")
+        if self.mixing.on and self.micro_batch < 2:
+            raise ConfigError("mixing needs two clips in a micro-batch, micro_batch is 1. Take a larger one.")
+        if self.batch_size % (self.micro_batch * self.workers):
+            raise ConfigError(
+                f"batch_size {self.batch_size} cannot be cut into micro-batches of {self.micro_batch} clips on "
+                f"{self.workers} worker{'s' * (self.workers > 1)}: it must be a multiple of {self.micro_batch} x "
+                f"{self.workers} = {self.micro_batch * self.workers}."
+            )
+
+        self.in_stages()
+
+    def in_stages(self) -> "tuple[TrainRecipe, ...]":
+        """Return a recipe for each stage; this one alone if there are none.
+
+        Raises:
+            ConfigError: If a stage's numbers are out of range or do not fit each other.
+        """
+        if not self.stages:
+            return (self,)
+        recipes = []
+        for i, stage in enumerate(self.stages):
+            # weights that a stage gets from the one before are not read from a file
+            model = self.model if i == 0 else replace(self.model, weights="", weights_digest="", weights_allow=())
+            try:
+                recipes.append(
+                    replace(
+                        self,
+                        stages=(),
+                        model=model,
+                        data=replace(self.data, clip_length=stage.clip_length),
+                        epochs=stage.epochs,
+                        batch_size=self.batch_size if stage.batch_size is None else stage.batch_size,
+                        micro_batch=self.micro_batch if stage.micro_batch is None else stage.micro_batch,
+                        optim=self.optim if stage.lr is None else replace(self.optim, lr=stage.lr),
+                    )
+                )
+            except ConfigError as error:
+                raise ConfigError(f"stage {i + 1}: {error}") from None
+        return tuple(recipes)
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches that a worker adds up for one update."""
+        return self.batch_size // (self.micro_batch * self.workers)
+
+    def on(self, num_workers: int) -> "TrainRecipe":
+        """Return the same training on ``num_workers`` processes."""
+        return replace(self, workers=num_workers, min_workers=min(self.min_workers, num_workers))
+
+    def sizes(self) -> list[int]:
+        """Return the numbers of processes that may train together, from ``workers`` down to ``min_workers``."""
+        least = self.min_workers or self.workers
+        every = range(self.workers, least - 1, -1)
+        return [num for num in every if all(one.batch_size % (one.micro_batch * num) == 0 for one in self.in_stages())]
+
+    def identity(self) -> dict[str, Any]:
+        """Return the plain values that decide the weights: all but :data:`MAY_CHANGE`."""
+        plain = identity_of(self)
+        for key in MAY_CHANGE:
+            table, _, name = key.rpartition(".")
+            (plain[table] if table else plain).pop(name, None)
+        if self.sync_norm:
+            plain["workers"] = self.workers  # decides what batch normalisation sees
+        if self.optim.schedule == "cosine":
+            plain["epochs"] = self.epochs  # the whole curve depends on where it ends
+        return plain
+
+    def digest(self) -> str:
+        """Return twelve characters that change with anything that changes the weights."""
+        return digest(self.identity())
+
+
+def _check_options(where: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    for name in options.keys() & defaults.keys():
+        value, default = options[name], defaults[name]
+        fits = type(value) is type(default) or (type(default), type(value)) in ((float, int), (tuple, list))
+        if default is not None and not fits:
+            raise ConfigError(f"{where}.{name} must be a {type(default).__name__}, got {value!r}.")
