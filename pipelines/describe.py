@@ -76,7 +76,7 @@ def main(config: DescribeConfig) -> int:
     """Print the sizes and return the exit status."""
     if config.paper_tables is not None:
         from kinebert.preprocessing.storage import explained
-        from kinebert.training.models.paper_sizes import markdown
+        from kinebert.training.models.sizes.papers import markdown
 
         with explained(config.paper_tables, "write this table"):
             Path(config.paper_tables).write_text(markdown())
@@ -86,7 +86,9 @@ def main(config: DescribeConfig) -> int:
     if given and min(given) < 1:
         raise ConfigError("clips, crops and video_frames must be at least 1.")
     recipe = _recipe(config)
-    from kinebert.training.models.sizes import sizes_of  # a slow import, after the options are known to be right
+    from kinebert.training.models.sizes.measure import (
+        sizes_of,  # a slow import, after the options are known to be right
+    )
 
     network = {
         **recipe.model.arguments(),

@@ -54,9 +54,9 @@ def main(config: WeightsConfig) -> int:
     """Print the list or the report and return the exit status."""
     if config.check is not None:
         return _check(config, config.check)
-    from kinebert.training.models import known as about
-    from kinebert.training.models.keys import layouts
     from kinebert.training.models.registry import find
+    from kinebert.training.models.weights import known as about
+    from kinebert.training.models.weights.keys import layouts
 
     known = {layout.name: layout for layout in layouts()}
     chosen = [find(known, config.layout, "layout of weights")] if config.layout else list(known.values())
@@ -76,8 +76,8 @@ def _check(config: WeightsConfig, file: str) -> int:
     import torch
 
     from kinebert.training.models import build_recognizer
-    from kinebert.training.models.known import identify
-    from kinebert.training.models.published import check_published
+    from kinebert.training.models.weights.known import identify
+    from kinebert.training.models.weights.load import check_published
 
     uri = resolve_uri(file)
     if config.backbone is None:

@@ -26,7 +26,7 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from kinebert.training.models import Recognizer, build_recognizer
-from kinebert.training.models.sizes import sizes_of
+from kinebert.training.models.sizes.measure import sizes_of
 from tests.measuring import print_table, processor
 from tests.plain_networks import plain
 

@@ -21,9 +21,10 @@ from test_recognizers import (  # noqa: F401  each is tried again, with the netw
     test_training_draws_anew,
 )
 
-from kinebert.training.models import Recognizer, build_recognizer, load_published, published
+from kinebert.training.models import Recognizer, build_recognizer, load_published
 from kinebert.training.models.registry import BACKBONE_OPTIONS, BACKBONES, HEADS
-from kinebert.training.models.sizes import sizes_of
+from kinebert.training.models.sizes.measure import sizes_of
+from kinebert.training.models.weights import load
 
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 COMBINATIONS = [
@@ -86,7 +87,7 @@ def test_checkpointed_it_learns_the_same(examples: dict[str, ModuleType]) -> Non
 
 
 def test_published_weights_are_read(examples: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "layouts", lambda: examples["layout"].LAYOUTS)
+    monkeypatch.setattr(load, "layouts", lambda: examples["layout"].LAYOUTS)
     (file,) = examples["layout"].LAYOUTS[0].files
     net = build_recognizer(**{**file.arguments(), "width": 0.125})
     names = {f"backbone.stages.{ours}.0": f"conv{theirs}" for theirs, ours in examples["layout"].NAMES.items()}

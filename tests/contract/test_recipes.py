@@ -13,8 +13,8 @@ from networks import SIZE, Combination
 from kinebert.preprocessing.config import from_mapping, load_config, to_plain
 from kinebert.training.loop.step import train_step
 from kinebert.training.models import build_recognizer
-from kinebert.training.models.paper_sizes import HMDB51_CLASSES, TABLES, Row, printed
-from kinebert.training.models.unallocated import build_unallocated
+from kinebert.training.models.sizes.papers import HMDB51_CLASSES, TABLES, Row, printed
+from kinebert.training.models.sizes.unallocated import build_unallocated
 from kinebert.training.optim.groups import build_optimizer
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.recipe.train import TrainRecipe

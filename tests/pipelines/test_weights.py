@@ -10,8 +10,8 @@ import torch
 
 from kinebert.pipelines import weights
 from kinebert.training.models import build_recognizer
-from kinebert.training.models.keys import layouts
-from kinebert.training.models.known import input_spec, markdown
+from kinebert.training.models.weights.keys import layouts
+from kinebert.training.models.weights.known import input_spec, markdown
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "weights.md"

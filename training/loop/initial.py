@@ -6,7 +6,7 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.data.dataset import Shards
 from kinebert.training.models import Recognizer, build_recognizer, load_published
-from kinebert.training.models.weight_files import file_digest
+from kinebert.training.models.weights.files import file_digest
 from kinebert.training.recipe.train import TrainRecipe
 
 

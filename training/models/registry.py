@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.models.checkpointing import run_checkpointed
+from kinebert.training.models.recompute import run_checkpointed
 
 CHANNELS = {"rgb": 3, "flow": 2, "pose": 3}
 """Channels of an image by modality; those of flow are x (to the right) and y (downwards), poses are drawn in colour."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.models.bert import BertPool, LayerNorm, bert
+from kinebert.training.models.heads.bert import BertPool, LayerNorm, bert
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.models import build_recognizer, load_published
-from kinebert.training.models.caffe2 import read_blobs
+from kinebert.training.models.weights.caffe2 import read_blobs
 
 BLOBS = {
     "conv1_w": np.arange(24, dtype=np.float32).reshape(2, 3, 4),

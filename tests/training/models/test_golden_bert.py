@@ -5,8 +5,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from kinebert.training.models.bert import BertPool, bert
-from kinebert.training.models.keys import artest08
+from kinebert.training.models.heads.bert import BertPool, bert
+from kinebert.training.models.weights.keys import artest08
 
 
 def published_bert(golden: ModuleType, name: str) -> tuple[BertPool, torch.Tensor]:

@@ -14,8 +14,8 @@ import torch
 
 from kinebert.training.models import Recognizer, build_recognizer, load_published
 from kinebert.training.models.heads.non_local import NonLocalBlock
-from kinebert.training.models.keys import artest08
-from kinebert.training.models.sizes import sizes_of
+from kinebert.training.models.sizes.measure import sizes_of
+from kinebert.training.models.weights.keys import artest08
 
 PREFIX = "artest08_rgb_resneXt3D64f101_"
 WHOLE = {"FRMB_lstm": "lstm", "concatenation": "concat_fc", "FRMB_NLB_concatenation": "nonlocal_concat_fc"}

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kinebert.training.models import Recognizer, build_recognizer, load_published
-from kinebert.training.models.sizes import sizes_of
+from kinebert.training.models.sizes.measure import sizes_of
 
 TOLERANCE = 1e-4
 

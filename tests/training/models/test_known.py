@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.models.known import identify
+from kinebert.training.models.weights.known import identify
 
 
 def test_every_golden_file_is_of_a_known_network(golden: Any) -> None:

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.models import Recognizer, build_recognizer, load_published, published
-from kinebert.training.models.keys import Layout, layouts
-from kinebert.training.models.published import WeightsError, check_published
+from kinebert.training.models import Recognizer, build_recognizer, load_published
 from kinebert.training.models.registry import ACTIVITYNET, BYTE_FLOW
-from kinebert.training.models.weight_files import file_digest
+from kinebert.training.models.weights import load
+from kinebert.training.models.weights.files import file_digest
+from kinebert.training.models.weights.keys import Layout, layouts
+from kinebert.training.models.weights.load import WeightsError, check_published
 
 FACTS = {"source": "somebody/somewhere", "paper": "", "licence": "MIT", "url": "https://example.org"}
 LAYOUT = Layout(
@@ -35,7 +36,7 @@ def _toy_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, *known: Layout) -> None:
-    monkeypatch.setattr(published, "layouts", lambda: known)
+    monkeypatch.setattr(load, "layouts", lambda: known)
 
 
 def net(**changes: Any) -> Recognizer:

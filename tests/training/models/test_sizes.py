@@ -13,10 +13,10 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from kinebert.training.models import BACKBONES, HEADS
-from kinebert.training.models.paper_sizes import TABLES, Row, markdown, printed
 from kinebert.training.models.registry import takes_paths
-from kinebert.training.models.sizes import measure, sizes_of
-from kinebert.training.models.unallocated import build_unallocated, shapes_only
+from kinebert.training.models.sizes.measure import measure, sizes_of
+from kinebert.training.models.sizes.papers import TABLES, Row, markdown, printed
+from kinebert.training.models.sizes.unallocated import build_unallocated, shapes_only
 
 PAGE = Path(__file__).parents[3] / "docs" / "sizes.md"
 ROWS = [pytest.param(row, id=f"{title.partition(':')[0]}, {row.name}") for title in TABLES for row in TABLES[title]]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.models.bert import bert
+from kinebert.training.models.heads.bert import bert
 from kinebert.training.models.pathways import fuse
 from kinebert.training.models.registry import Head, HeadBuilder, register_head
 
@@ -86,13 +86,13 @@ def _bert_options(build: HeadBuilder) -> HeadBuilder:
 @register_head
 @_bert_options
 def bert_early(path_features: Sequence[int], path_steps: Sequence[int], **options: Any) -> BertEarly:
-    """Early fusion by BERT. The options are those of :func:`kinebert.training.models.bert.bert`."""
+    """Early fusion by BERT. The options are those of :func:`kinebert.training.models.heads.bert.bert`."""
     return BertEarly(path_features, path_steps, options)
 
 
 @_bert_options
 def bert_late(path_features: Sequence[int], path_steps: Sequence[int], **options: Any) -> BertLate:
-    """Late fusion of two BERTs. The options are those of :func:`kinebert.training.models.bert.bert`."""
+    """Late fusion of two BERTs. The options are those of :func:`kinebert.training.models.heads.bert.bert`."""
     return BertLate(path_features, path_steps, options)
 
 

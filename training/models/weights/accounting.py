@@ -7,9 +7,9 @@ from itertools import groupby
 
 from torch import Tensor
 
-from kinebert.training.models.adapting import Inflation, adapt
-from kinebert.training.models.keys import Layout, Shape
 from kinebert.training.models.recognizer import Recognizer
+from kinebert.training.models.weights.adapting import Inflation, adapt
+from kinebert.training.models.weights.keys import Layout, Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Rules:
     allow: tuple[str, ...]
     """Patterns of our names that may be missing, and of published keys without a place."""
     rescale: bool = True
-    """See :func:`kinebert.training.models.adapting.adapt`."""
+    """See :func:`kinebert.training.models.weights.adapting.adapt`."""
     inflation: Inflation = "divide"
     """Likewise."""
 

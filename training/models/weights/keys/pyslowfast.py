@@ -7,9 +7,9 @@ pathways by kernels of 7 where alpha is 4 (8x8), of 5 where it is 8 (4x16).
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kinebert.training.models.keys import Layout, PublishedFile, Shape
-from kinebert.training.models.keys.kenshohara import known_options
 from kinebert.training.models.registry import SLOWFAST
+from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
+from kinebert.training.models.weights.keys.kenshohara import known_options
 
 _PATHS = {"slow": 0, "fast": 1}
 _ALPHA = {7: 4, 5: 8}

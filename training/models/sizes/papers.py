@@ -12,7 +12,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from functools import cached_property
 from typing import Any, Literal
 
-from kinebert.training.models.sizes import Sizes, sizes_of
+from kinebert.training.models.sizes.measure import Sizes, sizes_of
 
 HMDB51_CLASSES = 51
 Count = Literal["paper_flops", "macs"]

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from kinebert.training.models.recognizer import Recognizer
-from kinebert.training.models.unallocated import LightMode, build_unallocated, shapes_only
+from kinebert.training.models.sizes.unallocated import LightMode, build_unallocated, shapes_only
 
 Shape = tuple[int, ...]
 Shapes = Shape | tuple[Shape, ...]

@@ -10,12 +10,12 @@ import torch
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.storage import resolve_uri
-from kinebert.training.models.accounting import Report, Rules
-from kinebert.training.models.keys import Layout, PublishedFile, Shape
-from kinebert.training.models.published import PREFIXES, check_published, readings
 from kinebert.training.models.recognizer import Recognizer, build_recognizer
 from kinebert.training.models.registry import BACKBONES, InputSpec
-from kinebert.training.models.weight_files import read_content, strip_prefixes, unwrap
+from kinebert.training.models.weights.accounting import Report, Rules
+from kinebert.training.models.weights.files import read_content, strip_prefixes, unwrap
+from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
+from kinebert.training.models.weights.load import PREFIXES, check_published, readings
 
 _ABOUT = """\
 Written by `kinebert weights --table docs/weights.md`. None of these files is part of this repository: get them from

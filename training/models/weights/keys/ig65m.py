@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kinebert.training.models.keys import Layout, PublishedFile, Shape
-from kinebert.training.models.keys.kenshohara import known_options
 from kinebert.training.models.registry import FLOW, KINETICS
+from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
+from kinebert.training.models.weights.keys.kenshohara import known_options
 
 R2PLUS1D = (
     (r"(stem\.[0134]\..+)", r"backbone.\1"),

@@ -6,9 +6,9 @@ A trunk is ``features`` there, a sequence of the children of the network that it
 from collections.abc import Mapping
 from typing import Any
 
-from kinebert.training.models.keys import Layout, PublishedFile, Shape
-from kinebert.training.models.keys.kenshohara import known_options
 from kinebert.training.models.registry import ACTIVITYNET, BYTE_FLOW, FLOW, KINETICS
+from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
+from kinebert.training.models.weights.keys.kenshohara import known_options
 
 SOURCE = "artest08/LateTemporalModeling3DCNN"
 PAPER = "Late temporal modeling in 3D CNN architectures with BERT for action recognition, arXiv:2008.01232"

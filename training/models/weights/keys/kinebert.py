@@ -1,6 +1,6 @@
 """Keys of this program's own checkpoints, so that a training can start from another one's result."""
 
-from kinebert.training.models.keys import Layout
+from kinebert.training.models.weights.keys import Layout
 
 LAYOUTS = (
     Layout(

@@ -7,10 +7,10 @@ two names, in the network and beside it, and the later one counts.
 from collections.abc import Mapping
 from typing import Any
 
-from kinebert.training.models.keys import Layout, Shape
-from kinebert.training.models.keys.artest08 import LICENCE, PAPER, SOURCE, URL, bert_rules, files
-from kinebert.training.models.keys.pyslowfast import shape_options, trunk_rules
 from kinebert.training.models.registry import SLOWFAST
+from kinebert.training.models.weights.keys import Layout, Shape
+from kinebert.training.models.weights.keys.artest08 import LICENCE, PAPER, SOURCE, URL, bert_rules, files
+from kinebert.training.models.weights.keys.pyslowfast import shape_options, trunk_rules
 
 _BLOCK = r"\.((?:conv[1-3]|bn[1-3]|downsample\.[01])\..+)"
 _HEADS = (

@@ -1,0 +1,1 @@
+"""Shapes, parameters and multiply-adds of recognizers, beside the papers' figures."""
