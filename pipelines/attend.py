@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from kinebert.orchestration.options import run
+from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import explained, resolve_uri, write_bytes
@@ -55,8 +55,8 @@ def main(config: AttendConfig) -> int:
     output = resolve_uri(config.output or "attention.png")
     import torch  # slow imports, after the options are known to be right
 
-    from kinebert.orchestration.attention_figure import MOST_CLIPS, draw_attention
-    from kinebert.orchestration.figures import to_png
+    from kinebert.orchestration.reports.attention_figure import MOST_CLIPS, draw_attention
+    from kinebert.orchestration.reports.figures import to_png
     from kinebert.pipelines.evaluate import choose_device
     from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer
     from kinebert.training.evaluation.attention import attend, check_attentive

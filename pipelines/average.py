@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from kinebert.orchestration.options import run
+from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri
 
@@ -43,7 +43,7 @@ def main(config: AverageConfig) -> int:
     """Average, measure, report, and return the exit status."""
     if not config.tables:
         raise ConfigError("give a views.parquet of `kinebert evaluate`.")
-    from kinebert.orchestration import results  # slow imports
+    from kinebert.orchestration.reports import results  # slow imports
     from kinebert.training.evaluation.evaluate import write_scores
 
     tables = [_read(resolve_uri(path), config) for path in config.tables]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from kinebert.orchestration.options import run
+from kinebert.pipelines.options import run
 from kinebert.preprocessing.config import load_config
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.sets.reader import ShardSet

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from kinebert.orchestration.options import run
+from kinebert.pipelines.options import run
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri
 
 if TYPE_CHECKING:
-    from kinebert.orchestration.comparing.recorded import Store
+    from kinebert.orchestration.comparing.from_mlflow import Store
     from kinebert.orchestration.comparing.runs import Run
 
 PAGE = "comparison.html"
@@ -56,14 +56,19 @@ def main(config: CompareConfig) -> int:
         raise ConfigError("give two or more runs, or --experiment NAME for all of one.")
     output = resolve_uri(config.output)
     check_writable(output)
-    from kinebert.orchestration.comparing import page, pictures, tables, verdict  # slow imports
+    from kinebert.orchestration.comparing import (  # slow imports
+        figures,  # slow imports
+        page,
+        tables,
+        verdict,
+    )
     from kinebert.orchestration.comparing.runs import choose_evaluations, name_apart
 
     found, notes = _read(config)
     verdict.check_comparable(found)
     named = _in_order(name_apart(choose_evaluations(found, config.on)), config.baseline)
     judged = verdict.judge(named, config.anyway, notes)
-    shown = pictures.draw_all(judged)
+    shown = figures.draw_all(judged)
     title = f"{config.experiment}: {len(named)} runs" if not config.runs else ", ".join(run.name for run in named)
     storage.make_folder(output)
     for name, text in {**tables.csv_files(judged), PAGE: page.render(title, judged, shown)}.items():
@@ -110,7 +115,7 @@ def _store(config: CompareConfig) -> "Store":
 
 
 def _open(tracking_uri: str) -> "Store":
-    from kinebert.orchestration.comparing.recorded import Store
+    from kinebert.orchestration.comparing.from_mlflow import Store
 
     return Store(tracking_uri)
 

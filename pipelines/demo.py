@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kinebert.orchestration.options import run
 from kinebert.orchestration.progress import ProgressLine, duration
+from kinebert.pipelines.options import run
 from kinebert.preprocessing.datasets.synthetic import (
     DIRECTION_CLASSES,
     ORDER_CLASSES,

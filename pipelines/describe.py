@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from kinebert.orchestration.options import run
+from kinebert.pipelines.options import run
 from kinebert.preprocessing.config import from_mapping, read_toml
 from kinebert.preprocessing.errors import ConfigError
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from kinebert.orchestration.cluster import check_workers, machine_cpus
-from kinebert.orchestration.options import run
 from kinebert.orchestration.progress import ProgressLine
+from kinebert.pipelines.options import run
 from kinebert.pipelines.views import ViewOptions
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import ConfigError
@@ -108,7 +108,7 @@ def main(config: EvaluateConfig) -> int:
     for one, output in zip(trained, outputs, strict=True):
         tables[output] = _evaluate(one, output, config, device)
     if len(tables) > 1:
-        from kinebert.orchestration import results
+        from kinebert.orchestration.reports import results
 
         print("\n".join(results.split_lines(list(tables.values()))))
     tables_given = " ".join(shlex.quote(join(output, "scores.parquet")) for output in outputs)
@@ -135,7 +135,8 @@ def _open(uri: str, config: EvaluateConfig) -> _Trained:
 
 def _evaluate(one: _Trained, output: str, config: EvaluateConfig, device: "torch.device") -> "VideoScores":
     """Score, write, report and print one checkpoint."""
-    from kinebert.orchestration import results, tracking
+    from kinebert.orchestration import tracking
+    from kinebert.orchestration.reports import results
     from kinebert.training.evaluation.evaluate import average, clip_level, write_scores
     from kinebert.training.evaluation.resume import forget
     from kinebert.training.evaluation.view_scores import write_views
@@ -179,7 +180,7 @@ def _score(one: _Trained, output: str, config: EvaluateConfig, device: "torch.de
     """Run the recognizer over every view, in this process or in workers, and go on if that was begun before."""
     from contextlib import nullcontext
 
-    from kinebert.orchestration.scoring import ScoringJob, workers_for
+    from kinebert.orchestration.jobs.scoring import ScoringJob, workers_for
     from kinebert.training.data.dataset import check_videos
     from kinebert.training.evaluation.evaluate import file_digest, score_views
     from kinebert.training.evaluation.resume import keeping

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import tyro
 
-from kinebert.orchestration.options import run
 from kinebert.orchestration.progress import ProgressLine
+from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.sets.export import export_frames
 from kinebert.preprocessing.sets.reader import ShardSet

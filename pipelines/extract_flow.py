@@ -6,8 +6,8 @@ ray job submit --working-dir . -- python pipelines/extract_flow.py --manifest /d
 
 import sys
 
-from kinebert.orchestration.options import run
 from kinebert.pipelines.extraction import FLOW_PRESETS, ExtractFlowConfig, extract
+from kinebert.pipelines.options import run
 
 
 def cli(args: list[str]) -> int:

@@ -6,8 +6,8 @@ ray job submit --working-dir . -- python pipelines/extract_frames.py --manifest 
 
 import sys
 
-from kinebert.orchestration.options import run
 from kinebert.pipelines.extraction import ExtractFramesConfig, extract
+from kinebert.pipelines.options import run
 
 
 def cli(args: list[str]) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from kinebert.orchestration.cluster import check_workers
-from kinebert.orchestration.jobs import ExtractionResult, extract_set
+from kinebert.orchestration.jobs.extraction import ExtractionResult, extract_set
 from kinebert.orchestration.progress import duration
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.datasets.manifest import read_manifest

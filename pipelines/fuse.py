@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from kinebert.orchestration.options import run
+from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri
 
@@ -47,7 +47,8 @@ def main(config: FuseConfig) -> int:
     """Fuse, measure, report, and return the exit status."""
     if config.fit and (config.weights is not None or len(config.fit) != len(config.scores)):
         raise ConfigError(f"--fit takes one table per stream ({len(config.scores)}), and no --weights beside it.")
-    from kinebert.orchestration import results, tracking  # slow imports
+    from kinebert.orchestration import tracking  # slow imports
+    from kinebert.orchestration.reports import results  # slow imports
     from kinebert.training.evaluation.evaluate import read_scores, write_scores
 
     output = resolve_uri(config.output)

@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from kinebert.orchestration.options import run
 from kinebert.orchestration.progress import ProgressLine, duration
+from kinebert.pipelines.options import run
 from kinebert.preprocessing.datasets import READERS
 from kinebert.preprocessing.datasets.indexing import groups_of, manifest_rows, split_table, uneven_splits
 from kinebert.preprocessing.datasets.listing import Finding, Listing

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from kinebert.orchestration.cluster import machine_cpus
-from kinebert.orchestration.options import run
 from kinebert.orchestration.progress import ProgressLine
 from kinebert.pipelines.evaluate import choose_device
+from kinebert.pipelines.options import run
 from kinebert.pipelines.views import ViewOptions
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.listing import VideoFolder
@@ -210,7 +210,7 @@ def _words(best: Sequence[dict[str, Any]]) -> str:
 
 
 def _annotate(path: str, target: str, row: dict[str, Any], said: "Prediction", fps: float) -> None:
-    from kinebert.orchestration.annotate import Window, annotate_video
+    from kinebert.orchestration.reports.annotated_video import Window, annotate_video
 
     windows = [
         Window(

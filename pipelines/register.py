@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from kinebert.orchestration.options import run
+from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.storage import name_of, resolve_uri
 
@@ -39,7 +39,10 @@ def main(config: RegisterConfig) -> int:
     if not config.name or set(config.name) & set("/:'\""):
         raise ConfigError(f"--name {config.name!r}: a model's name is not empty and has no / : or quotes.")
     uri = resolve_uri(config.checkpoint)
-    from kinebert.orchestration import models, tracking  # slow imports
+    from kinebert.orchestration import (
+        mlflow_models,  # slow imports
+        tracking,  # slow imports
+    )
     from kinebert.training.checkpoints.recognizer import load_recognizer
 
     load_recognizer(uri)  # what is no checkpoint is told before MLflow is asked for anything
@@ -52,10 +55,10 @@ def main(config: RegisterConfig) -> int:
         tags = tracking.code_version("register")
         tracker = tracking.Tracker.start(store, config.experiment, name_of(folder), tags)
         with tracking.running(tracker):
-            version, model = models.register(tracker.address, uri, config.name, config.alias)
+            version, model = mlflow_models.register(tracker.address, uri, config.name, config.alias)
         address = tracker.address
     else:
-        version, model = models.register(address, uri, config.name, config.alias)
+        version, model = mlflow_models.register(address, uri, config.name, config.alias)
     print(f"{config.name}, version {version}: {model}" + (f", alias {config.alias}" if config.alias else ""))
     call = f"mlflow.pyfunc.load_model('{model}').predict(" + "pandas.DataFrame({'video': ['VIDEO']}))"
     print(f'next: MLFLOW_TRACKING_URI={address.tracking_uri} python -c "import mlflow, pandas; print({call})"')

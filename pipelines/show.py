@@ -11,7 +11,7 @@ from typing import Annotated
 import cv2
 import tyro
 
-from kinebert.orchestration.options import run
+from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.sets.contact_sheet import contact_sheet
 from kinebert.preprocessing.sets.folder import DATASET_FILE, describe_flow, read_dataset_file

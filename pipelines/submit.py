@@ -9,9 +9,9 @@ from functools import partial
 
 import tyro
 
-from kinebert.orchestration import submission
-from kinebert.orchestration.options import run
+from kinebert.orchestration.jobs.extraction import submission
 from kinebert.pipelines.cli import PROGRAMS
+from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
 
 

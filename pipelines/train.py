@@ -15,8 +15,8 @@ import tyro
 
 from kinebert.orchestration.cluster import check_workers
 from kinebert.orchestration.holding import held
-from kinebert.orchestration.options import run
 from kinebert.orchestration.progress import ProgressLine, duration
+from kinebert.pipelines.options import run
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, load_config, to_plain, to_toml
 from kinebert.preprocessing.sets.reader import ShardSet
@@ -61,7 +61,7 @@ def main(config: TrainConfig) -> int:
     check_workers(recipe.workers, "workers")
     shards = ShardSet.open(recipe.data.shards)
     from kinebert.orchestration import tracking  # slow imports, after the quick refusals
-    from kinebert.orchestration.workers import check_device
+    from kinebert.orchestration.jobs.workers import check_device
     from kinebert.training.loop.initial import pinned
     from kinebert.training.loop.preflight import check_training
 
@@ -84,7 +84,9 @@ def _train(
     output: str,
 ) -> int:
     """Train what was checked, report, and return the exit status."""
-    from kinebert.orchestration import fit, results, tracking
+    from kinebert.orchestration import tracking
+    from kinebert.orchestration.jobs.extraction import training
+    from kinebert.orchestration.reports import results
 
     with tracking.running(tracker):
         tracker.params(flatten(to_plain(recipe)))
@@ -97,7 +99,7 @@ def _train(
         print(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {output}", flush=True)
         facts = {"run": output, "recipe": config.recipe, "part": f"{recipe.data.split}/{recipe.data.val_part}"}
         hearing = _Hearing(tracker, tracker.last_step("step/loss"))
-        result = fit.fit(recipe, output, hearing, config.cpus_per_worker, device=config.device)
+        result = training.fit(recipe, output, hearing, config.cpus_per_worker, device=config.device)
         report = _record(tracker, result, output, shards, facts)
     best, scores = result.summary.best, result.val_scores
     print("\n".join([*results.accuracy_lines({shards.modality: scores}), *results.rejected_lines(scores)]))
@@ -117,7 +119,8 @@ def _open_run(
     config: TrainConfig, store: str, output: str, shards: ShardSet, recipe: TrainRecipe
 ) -> "tracking.Tracker":  # noqa: F821 - imported late
     """Go on with the MLflow run of ``output``, or start one."""
-    from kinebert.orchestration import results, tracking
+    from kinebert.orchestration import tracking
+    from kinebert.orchestration.reports import results
 
     tags = results.training_tags("train", recipe, shards, output)
     return tracking.open_run(output, store, config.experiment, tags)
@@ -131,7 +134,8 @@ def _record(
     facts: dict[str, str],
 ) -> str:
     """Keep what a training came to, in its folder and in MLflow, and return the report's location."""
-    from kinebert.orchestration import models, results
+    from kinebert.orchestration import mlflow_models
+    from kinebert.orchestration.reports import results
 
     results.save_history(output, result.summary.history)
     if tracker.flush():  # else its store is gone, and what waits is all there is to send
@@ -141,7 +145,7 @@ def _record(
                 tracker.metrics(results.epoch_metrics(row), row["epoch"])
     tracker.artifact_of(result.summary.checkpoint)
     tracker.artifact_of(storage.join(output, "last.pt"))
-    models.keep_model(tracker.address, result.summary.checkpoint)
+    mlflow_models.keep_model(tracker.address, result.summary.checkpoint)
     best = result.summary.best
     tracker.metrics({"best_val_top1": best["val_top1"]}, best["epoch"])
     scores = result.val_scores
@@ -208,7 +212,7 @@ class _Hearing:
         )
 
     def _epoch(self, event: Event) -> None:
-        from kinebert.orchestration.results import epoch_metrics
+        from kinebert.orchestration.reports.results import epoch_metrics
 
         self._tracker.metrics(epoch_metrics(event), event["epoch"])
         self._line.close(

@@ -16,8 +16,8 @@ import tyro
 
 from kinebert.orchestration.cluster import check_workers
 from kinebert.orchestration.holding import held
-from kinebert.orchestration.options import run
 from kinebert.orchestration.progress import ProgressLine
+from kinebert.pipelines.options import run
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, load_config, to_plain
 from kinebert.preprocessing.errors import ConfigError
@@ -97,12 +97,12 @@ def main(config: TuneConfig) -> int:
 
 def _search(job: Any, space: Any, shards: ShardSet, parent: Any, resources: Any) -> list[Any]:
     """Search, keep MLflow up to date, and leave pictures; return all trials."""
-    from kinebert.orchestration.search import keeping, recording, records, run
+    from kinebert.orchestration.search import records, run, tidying, to_mlflow
     from kinebert.orchestration.search.report import files
 
     known = records.load_records(job.output)
-    recorder = recording.Recorder(parent, job, shards, known)
-    keeper, shown = keeping.Keeper(job), _Shown(job.base.tune, known)
+    recorder = to_mlflow.Recorder(parent, job, shards, known)
+    keeper, shown = tidying.Keeper(job), _Shown(job.base.tune, known)
 
     def changed(record: Any, live: bool) -> None:
         recorder.changed(record, live)
@@ -115,10 +115,10 @@ def _search(job: Any, space: Any, shards: ShardSet, parent: Any, resources: Any)
     finally:
         whole = recorder.close()
     keeper.tidy(found)
-    best = recording.winner(found, job.base.tune, job.output)
+    best = to_mlflow.winner(found, job.base.tune, job.output)
     if best is not None:
         recorder.crown(best)
-    recording.keep_pictures(parent, job.output, files(found, space, job.base.tune))
+    to_mlflow.keep_pictures(parent, job.output, files(found, space, job.base.tune))
     if not whole:
         print("MLflow lacks a part of the search; run the same command again when it answers", file=sys.stderr)
     return found
@@ -165,10 +165,10 @@ class _Shown:
 def _report(job: Any, found: Sequence[Any], store: str) -> int:
     """Print the best trials and what to do next; return the exit status."""
     from kinebert.orchestration import tracking
-    from kinebert.orchestration.search import keeping, recording
+    from kinebert.orchestration.search import tidying, to_mlflow
     from kinebert.orchestration.search.report import table
 
-    best = recording.winner(found, job.base.tune, job.output)
+    best = to_mlflow.winner(found, job.base.tune, job.output)
     print("\n".join(table(found, job.base.tune, _SHOWN)))
     if best is None:
         print(f"every trial failed; the reasons are in {job.output}/trials/*/error.txt and above")
@@ -180,7 +180,7 @@ def _report(job: Any, found: Sequence[Any], store: str) -> int:
         print(f"its best.pt holds epoch {best.kept['epoch']}, the best in val_top1, with {other}")
     print(f"pictures: {storage.join(job.output, 'parallel.png')}, {storage.join(job.output, 'learning.png')}")
     print(f"next: kinebert evaluate {shlex.quote(best.checkpoint)} --part test")
-    print(f"      kinebert train {shlex.quote(storage.join(best.folder, keeping.RECIPE_FILE))} --output runs/best")
+    print(f"      kinebert train {shlex.quote(storage.join(best.folder, tidying.RECIPE_FILE))} --output runs/best")
     print(f"      {tracking.page_command(store)}")
     return 0
 

@@ -11,8 +11,8 @@ from typing import Annotated
 import tyro
 
 from kinebert.orchestration.cluster import machine_cpus
-from kinebert.orchestration.options import run
 from kinebert.orchestration.progress import ProgressLine
+from kinebert.pipelines.options import run
 from kinebert.preprocessing.sets.folder import describe_flow, read_dataset_file
 from kinebert.preprocessing.sets.verify import verify_set
 from kinebert.preprocessing.storage import resolve_uri

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import tyro
 
-from kinebert.orchestration.options import run
+from kinebert.pipelines.options import run
 from kinebert.preprocessing.storage import explained, resolve_uri
 
 

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from kinebert.orchestration.comparing.pictures import colours
+from kinebert.orchestration.comparing.figures import colours
 from kinebert.orchestration.comparing.tables import verdict_of
 from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes, pair_changes
 from kinebert.training.evaluation.metrics import TOP

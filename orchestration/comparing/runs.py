@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kinebert.orchestration.figures import History
-from kinebert.orchestration.results import load_history
+from kinebert.orchestration.reports.figures import History
+from kinebert.orchestration.reports.results import load_history
 from kinebert.orchestration.tracking import RunAddress
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, from_mapping, to_plain
@@ -31,7 +31,7 @@ class Run:
     facts: Mapping[str, str] = field(default_factory=dict)
     """Further things that may differ: commit, program, state."""
     history: History = ()
-    """One dictionary per epoch, see :data:`kinebert.orchestration.figures.History`."""
+    """One dictionary per epoch, see :data:`kinebert.orchestration.reports.figures.History`."""
     tables: Mapping[str, VideoScores] = field(default_factory=dict)
     """Scores by evaluation, such as ``split1-test-multi``."""
     evaluation: str = ""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kinebert.orchestration.comparing.runs import Run
-from kinebert.orchestration.figures import best_epoch
+from kinebert.orchestration.reports.figures import best_epoch
 from kinebert.preprocessing.config import digest, flatten
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.evaluation.evaluate import VideoScores

@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from kinebert.orchestration.figures import to_png
-from kinebert.orchestration.search.picture import draw_learning, draw_parallel
+from kinebert.orchestration.reports.figures import to_png
+from kinebert.orchestration.search.figures import draw_learning, draw_parallel
 from kinebert.orchestration.search.records import Record, ranking
 from kinebert.orchestration.search.space import Space
 from kinebert.training.recipe.tune import TuneRecipe

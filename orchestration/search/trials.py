@@ -126,7 +126,7 @@ def _train_by_group(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: 
 
     Ray Tune can end this process only: the workers' resources would stay taken, as nobody gave them back.
     """
-    from kinebert.orchestration.fit import (  # seconds that only trials with a worker group have to wait
+    from kinebert.orchestration.jobs.training import (  # seconds that only trials with a worker group have to wait
         StoppedError,
         fit,
     )

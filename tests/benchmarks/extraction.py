@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from kinebert.orchestration.cluster import cluster, machine_cpus
-from kinebert.orchestration.jobs import extract_set
+from kinebert.orchestration.jobs.extraction import extract_set
 from kinebert.pipelines import index_videos
 from kinebert.preprocessing.datasets.manifest import ManifestRow, read_manifest
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver

@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from kinebert.orchestration.fit import fit
+from kinebert.orchestration.jobs.training import fit
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.loop.loop import WorkerContext, train

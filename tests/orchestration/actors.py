@@ -11,7 +11,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from kinebert.orchestration import jobs
+from kinebert.orchestration.jobs.extraction import extraction
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import Limits
@@ -21,7 +21,7 @@ from kinebert.preprocessing.tvl1 import TvL1Params
 from tests.orchestration import faults
 from tests.sets import make_rows
 
-ray = jobs.ray
+ray = extraction.ray
 FLOW = FlowRecipe(resize="none", tvl1=TvL1Params(warps=1, nscales=2))
 OPENCV = FlowSolver(backend="opencv")
 
@@ -32,7 +32,7 @@ def extract(rows: list[ManifestRow], output: Path, gpus: float | None, **options
     build = replace(build, timed=True, **options)
     said: list[str] = []
     try:
-        result = jobs.extract_set(
+        result = extraction.extract_set(
             rows, str(output), build, videos_per_shard=1, gpus_per_task=gpus, say=lambda text: said.append(text)
         )
     except Exception as error:

@@ -7,8 +7,8 @@ import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.image import imread
 
-from kinebert.orchestration.attention_figure import draw_attention
-from kinebert.orchestration.figures import to_png
+from kinebert.orchestration.reports.attention_figure import draw_attention
+from kinebert.orchestration.reports.figures import to_png
 from kinebert.training.evaluation.attention import ClipAttention, Layer
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kinebert.orchestration.comparing.figures import draw_all
 from kinebert.orchestration.comparing.page import render
-from kinebert.orchestration.comparing.pictures import draw_all
 from kinebert.orchestration.comparing.runs import Run, choose_evaluations, name_apart, parse_recipe, read_run
 from kinebert.orchestration.comparing.tables import csv_files, terminal
 from kinebert.orchestration.comparing.verdict import class_changes, differences, judge, obstacles, pair_changes

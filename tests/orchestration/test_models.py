@@ -10,7 +10,7 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
-from kinebert.orchestration.models import keep_model, log_model
+from kinebert.orchestration.mlflow_models import keep_model, log_model
 from kinebert.orchestration.tracking import RunAddress, Tracker
 from kinebert.pipelines import predict, register
 from kinebert.preprocessing.recipe import FrameRecipe

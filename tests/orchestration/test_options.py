@@ -7,8 +7,8 @@ from typing import Literal
 import pytest
 import tyro
 
-from kinebert.orchestration.options import parse
 from kinebert.pipelines.extraction import FLOW_PRESETS, ExtractFlowConfig
+from kinebert.pipelines.options import parse
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.tvl1 import PRESETS
 

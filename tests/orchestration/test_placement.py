@@ -2,7 +2,7 @@
 
 import pytest
 
-from kinebert.orchestration.placement import Placement, place
+from kinebert.orchestration.jobs.placement import Placement, place
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.tvl1 import Backend

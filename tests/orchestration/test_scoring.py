@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kinebert.orchestration import scoring
-from kinebert.orchestration.scoring import ScoringJob, workers_for
+from kinebert.orchestration.jobs.extraction import scoring
+from kinebert.orchestration.jobs.scoring import ScoringJob, workers_for
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kinebert.orchestration import submission
-from kinebert.orchestration.submission import Jobs, environment, packed
+from kinebert.orchestration.jobs.extraction import submission
+from kinebert.orchestration.jobs.submission import Jobs, environment, packed
 from kinebert.pipelines import submit
 from kinebert.preprocessing.errors import ConfigError, UserError
 

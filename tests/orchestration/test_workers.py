@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from kinebert.orchestration import workers
-from kinebert.orchestration.fit import fit
-from kinebert.orchestration.workers import check_device, plan_when_there_is_room, plan_workers
+from kinebert.orchestration.jobs.extraction import workers
+from kinebert.orchestration.jobs.training import fit
+from kinebert.orchestration.jobs.workers import check_device, plan_when_there_is_room, plan_workers
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from kinebert.orchestration import submission
+from kinebert.orchestration.jobs.extraction import submission
 from kinebert.pipelines import bench_data, train
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.recipe.train import TrainRecipe

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from kinebert.orchestration.annotate import Window, annotate_video
+from kinebert.orchestration.reports.annotated_video import Window, annotate_video
 from kinebert.pipelines import predict
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.video_as_set import video_set

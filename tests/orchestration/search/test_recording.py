@@ -10,14 +10,14 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from kinebert.orchestration import tracking
-from kinebert.orchestration.figures import to_png
-from kinebert.orchestration.search import recording
-from kinebert.orchestration.search.keeping import Keeper
-from kinebert.orchestration.search.picture import draw_learning, draw_parallel
-from kinebert.orchestration.search.recording import Recorder, winner
+from kinebert.orchestration.reports.figures import to_png
+from kinebert.orchestration.search import to_mlflow
+from kinebert.orchestration.search.figures import draw_learning, draw_parallel
 from kinebert.orchestration.search.records import Record, TakeOver, save_record, trial_folder
 from kinebert.orchestration.search.report import outcome, table
 from kinebert.orchestration.search.space import read_space
+from kinebert.orchestration.search.tidying import Keeper
+from kinebert.orchestration.search.to_mlflow import Recorder, winner
 from kinebert.orchestration.search.trials import Job
 from kinebert.pipelines.tune import _report
 from kinebert.preprocessing.errors import UserError
@@ -104,7 +104,7 @@ def test_trials_become_children_and_the_best_is_tagged(store: str, tmp_path: Pat
 def test_a_run_that_is_not_closed_is_tried_again_and_told(
     store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
-    monkeypatch.setattr(recording, "_PAUSES_S", (0.0,))
+    monkeypatch.setattr(to_mlflow, "_PAUSES_S", (0.0,))
     monkeypatch.setattr(time, "sleep", lambda _: None)
     run = parent(store, tmp_path)
     recorder = Recorder(run, job(tmp_path), SHARDS, [])

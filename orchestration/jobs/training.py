@@ -19,7 +19,13 @@ import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from kinebert.orchestration.workers import WorkerPlan, free_room, plan_when_there_is_room, plan_workers, remember_room
+from kinebert.orchestration.jobs.workers import (
+    WorkerPlan,
+    free_room,
+    plan_when_there_is_room,
+    plan_workers,
+    remember_room,
+)
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet

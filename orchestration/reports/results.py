@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from kinebert.orchestration.report import Rejected, ReportData, StreamScores, write_report
+from kinebert.orchestration.reports.report import Rejected, ReportData, StreamScores, write_report
 from kinebert.orchestration.tracking import Tracker, code_version
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError

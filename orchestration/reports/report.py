@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinebert.orchestration.figures import History, best_epoch, draw_confusion, draw_curves, draw_per_class, to_png
+from kinebert.orchestration.reports.figures import (
+    History,
+    best_epoch,
+    draw_confusion,
+    draw_curves,
+    draw_per_class,
+    to_png,
+)
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten
 from kinebert.training.evaluation.metrics import TOP, Metrics, measure
@@ -62,7 +69,7 @@ class ReportData:
     streams: Sequence[StreamScores]
     """In the order of the tables; the last one (the fused one) leads the per-class picture."""
     histories: Mapping[str, History] = field(default_factory=dict)
-    """Per trained stream one dictionary per epoch, see :data:`kinebert.orchestration.figures.History`."""
+    """Per trained stream one dictionary per epoch, see :data:`kinebert.orchestration.reports.figures.History`."""
     rejected: Sequence[Rejected] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     """Further lines at the top by name: split, views, command, commit."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinebert.orchestration.results import epoch_metrics, training_tags
-from kinebert.orchestration.search.keeping import RECIPE_FILE
+from kinebert.orchestration.reports.results import epoch_metrics, training_tags
 from kinebert.orchestration.search.records import Record, Row, ranking, trial_folder
+from kinebert.orchestration.search.tidying import RECIPE_FILE
 from kinebert.orchestration.search.trials import Job
 from kinebert.orchestration.tracking import RunAddress, Tracker, end_strays
 from kinebert.preprocessing import storage
@@ -117,7 +117,7 @@ class Recorder:
 
     def crown(self, best: Winner) -> None:
         """Tag the best trial's run, and no other, and keep its weights with it, as a model. After :meth:`close`."""
-        from kinebert.orchestration import models  # seconds
+        from kinebert.orchestration import mlflow_models  # seconds
 
         for number, record in self._latest.items():
             address = self._address(record)
@@ -129,7 +129,7 @@ class Recorder:
             if is_best:
                 child.address.save(best.folder)  # an evaluation of it finds its run
                 child.artifact_of(best.checkpoint)
-                models.keep_model(child.address, best.checkpoint)
+                mlflow_models.keep_model(child.address, best.checkpoint)
                 self._parent.tags({"best_trial": str(number), "best_run": child.address.run_id})
                 child.metrics({"kept_epoch": best.kept["epoch"]}, best.record.epoch)
                 child.flush()

@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from kinebert.orchestration.figures import FAINT, INK, style
+from kinebert.orchestration.reports.figures import FAINT, INK, style
 from kinebert.orchestration.search.records import Record, ranking
 from kinebert.orchestration.search.space import Dimension, Numbers, Options, Space
 from kinebert.training.recipe.tune import TuneRecipe

@@ -21,7 +21,7 @@ from kinebert.orchestration import cluster as _cluster  # first: it says what Ra
 import ray
 import ray.data
 
-from kinebert.orchestration.placement import Placement, place
+from kinebert.orchestration.jobs.placement import Placement, place
 from kinebert.orchestration.progress import ProgressLine, duration
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.manifest import ManifestRow

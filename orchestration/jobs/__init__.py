@@ -1,0 +1,1 @@
+"""Work that a cluster does: extraction, training, evaluation, and programs as submitted jobs."""

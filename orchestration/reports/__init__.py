@@ -1,0 +1,1 @@
+"""What people look at after an evaluation: tables, figures, pages and annotated videos."""
