@@ -37,7 +37,8 @@ check: setup  ## lint, types, and who imports whom
 	@$(BIN)/lint-imports
 
 bench: setup  ## print the tables of tests/benchmarks
-	@for script in tests/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in tests/benchmarks/*.py; do echo "== $$script"; \
+		$(BIN)/python -m tests.benchmarks.$$(basename $$script .py) || exit 1; done
 
 clean:  ## remove .venv and what tools left behind
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info

@@ -60,7 +60,7 @@ def main(config: BenchDataConfig) -> int:
     shards = ShardSet.open(recipe.data.shards)
     shards.select(recipe.data.split, recipe.data.train_part)
     from kinebert.orchestration.cluster import machine_cpus
-    from kinebert.training.data.dataset import loader_bench  # torch, after the quick refusals
+    from kinebert.training.data import loader_bench  # torch, after the quick refusals
 
     cores = machine_cpus()
     numbers = sorted(set(config.loader_workers) or {0, cores, *(2**i for i in range(10) if 2**i <= cores)})

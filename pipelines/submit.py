@@ -9,7 +9,7 @@ from functools import partial
 
 import tyro
 
-from kinebert.orchestration.jobs.extraction import submission
+from kinebert.orchestration.jobs import submission
 from kinebert.pipelines.cli import PROGRAMS
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError

@@ -85,7 +85,7 @@ def _train(
 ) -> int:
     """Train what was checked, report, and return the exit status."""
     from kinebert.orchestration import tracking
-    from kinebert.orchestration.jobs.extraction import training
+    from kinebert.orchestration.jobs import training
     from kinebert.orchestration.reports import results
 
     with tracking.running(tracker):

@@ -1,6 +1,6 @@
 """Extraction end to end: frames and flow of real clips, where the time goes, what Ray adds, and how it compares.
 
-python tests/benchmarks/extraction.py [--videos N] [--sample N] [--workers N] [--backend B] [--preset P]
+python -m tests.benchmarks.extraction [--videos N] [--sample N] [--workers N] [--backend B] [--preset P]
 
 The clips are those of UT-Interaction; without them there is nothing to run. Everything takes about 10 minutes on two
 cores, half of it OpenCV's solver on the sample.
@@ -15,9 +15,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from kinebert.orchestration.cluster import cluster, machine_cpus
 from kinebert.orchestration.jobs.extraction import extract_set
@@ -30,8 +27,9 @@ from kinebert.preprocessing.extraction.timing import StageTime, TaskTiming
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.sets.folder import describe_flow
 from kinebert.preprocessing.tvl1 import PRESETS, Backend
+from tests.helpers.paths import SHARED
 
-LIST = Path(__file__).parents[3] / "shared" / "data" / "ut-interaction" / "labels.csv"
+LIST = SHARED / "data" / "ut-interaction" / "labels.csv"
 STAGES = ("prepare", "decode", "resize", "grey", "solve", "quantise", "encode", "write")
 MOST_RAY = 0.05
 

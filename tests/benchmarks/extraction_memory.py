@@ -1,6 +1,6 @@
 """Does memory grow with the length of a video? Peak memory of a process that extracts a short and a long one.
 
-python tests/benchmarks/extraction_memory.py
+python -m tests.benchmarks.extraction_memory
 """
 
 import resource

@@ -1,6 +1,6 @@
 """What TV-L1 flow costs, and how near each solver is to OpenCV's.
 
-    python tests/benchmarks/flow.py [--quick] [--sizes 340x256] [--presets classic fast] [--json numbers.json]
+    python -m tests.benchmarks.flow [--quick] [--sizes 340x256] [--presets classic fast] [--json numbers.json]
 
 Times are of the processor, for every method in turn on the same core and the same pair; ratios are ratios of sums.
 Pairs come from ../shared/data where it is there, else from generated videos; ``--videos FOLDER`` takes others.
@@ -12,7 +12,6 @@ import functools
 import json
 import multiprocessing
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,25 +23,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from kinebert.preprocessing.datasets.synthetic import write_synthetic_videos  # noqa: E402
-from kinebert.preprocessing.extraction.flow_solver import FlowSolver  # noqa: E402
-from kinebert.preprocessing.extraction.guard import Limits  # noqa: E402
-from kinebert.preprocessing.extraction.task import BuildShard  # noqa: E402
-from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe  # noqa: E402
-from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo  # noqa: E402
-from kinebert.preprocessing.sets.writer import ShardSummary  # noqa: E402
-from kinebert.preprocessing.tvl1 import PRESETS, choose_backend, tvl1_flow  # noqa: E402
-from tests.clips import SIZES, Material, Pair, other_videos, real_clips  # noqa: E402
-from tests.flow_methods import Method, Row, measure, other_methods, our_methods, rows_of  # noqa: E402
-from tests.measuring import cpu_ms, on_cores, peak_growth_bytes, print_table, processor, wall_s  # noqa: E402
+from kinebert.preprocessing.datasets.synthetic import write_synthetic_videos
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.guard import Limits
+from kinebert.preprocessing.extraction.task import BuildShard
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
+from kinebert.preprocessing.sets.writer import ShardSummary
+from kinebert.preprocessing.tvl1 import PRESETS, choose_backend, tvl1_flow
+from tests.helpers.clips import SIZES, Material, Pair, other_videos, real_clips
+from tests.helpers.flow_methods import Method, Row, measure, other_methods, our_methods, rows_of
+from tests.helpers.measuring import cpu_ms, on_cores, peak_growth_bytes, print_table, processor, wall_s
+from tests.helpers.paths import SHARED
 
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
 
-DATA = ROOT.parent / "shared" / "data"
+DATA = SHARED / "data"
 
 
 def print_rows(title: str, rows: Sequence[Row]) -> None:

@@ -1,6 +1,6 @@
 """What TV-L1 flow costs on a GPU, and what bounds the whole job of extraction there.
 
-    python tests/benchmarks/flow_gpu.py [--quick] [--json numbers.json]
+    python -m tests.benchmarks.flow_gpu [--quick] [--json numbers.json]
 
 Where there is no CUDA device it prints what the traffic to memory would allow on one, and says that nothing was run.
 Clips come from ../shared/data where it is there, else they are generated.
@@ -9,7 +9,6 @@ Clips come from ../shared/data where it is there, else they are generated.
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -25,24 +24,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from kinebert.preprocessing.datasets.synthetic import write_synthetic_videos  # noqa: E402
-from kinebert.preprocessing.extraction.flow_solver import FlowSolver  # noqa: E402
-from kinebert.preprocessing.extraction.guard import Limits  # noqa: E402
-from kinebert.preprocessing.extraction.task import BuildShard  # noqa: E402
-from kinebert.preprocessing.extraction.timing import TaskTiming  # noqa: E402
-from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe  # noqa: E402
-from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo  # noqa: E402
-from kinebert.preprocessing.tvl1 import PRESETS, choose_backend, tvl1_flow  # noqa: E402
-from kinebert.preprocessing.video.frames import VideoFrames  # noqa: E402
-from tests.clips import Material, differs_in_8_bits, end_point_error, opencv_references, read_cuts, real_clips  # noqa: E402
-from tests.measuring import print_table, processor  # noqa: E402
+from kinebert.preprocessing.datasets.synthetic import write_synthetic_videos
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.guard import Limits
+from kinebert.preprocessing.extraction.task import BuildShard
+from kinebert.preprocessing.extraction.timing import TaskTiming
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
+from kinebert.preprocessing.tvl1 import PRESETS, choose_backend, tvl1_flow
+from kinebert.preprocessing.video.frames import VideoFrames
+from tests.helpers.clips import Material, differs_in_8_bits, end_point_error, opencv_references, read_cuts, real_clips
+from tests.helpers.measuring import print_table, processor
+from tests.helpers.paths import SHARED
 
 UInt8 = NDArray[np.uint8]
 
-DATA = ROOT.parent / "shared" / "data"
+DATA = SHARED / "data"
 
 # Work of one pair of 340x256 with classic, on average over 24 pairs of moving clips, in pixels
 ITERATED, WARPED, FILTERED = 28.6e6, 1.08e6, 3.07e6
@@ -362,7 +359,7 @@ def material(folder: Path) -> Material:
     """Real clips if they are here, else generated ones in ``folder``."""
     if DATA.exists():
         return real_clips(DATA)
-    from tests.clips import other_videos
+    from tests.helpers.clips import other_videos
 
     print("There are no real clips at ../shared/data: these are generated videos, which say little of real ones.")
     write_synthetic_videos(folder, videos_per_class=2, seed=0, size=(320, 240))

@@ -1,6 +1,6 @@
-"""What the papers' networks cost, beside a plain reading of the same ones (tests/plain_networks.py).
+"""What the papers' networks cost, beside a plain reading of the same ones (tests/helpers/plain_networks.py).
 
-    python tests/benchmarks/models.py [--full] [--gpu] [--json numbers.json]
+    python -m tests.benchmarks.models [--full] [--gpu] [--json numbers.json]
 
 Both hold the same weights and take turns, so that whatever else the machine does meets both alike. Clips are shorter or
 smaller than the papers', unless --full is given: the ratio is what counts. --gpu measures on a CUDA device instead, in
@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,12 +22,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from kinebert.training.models import Recognizer, build_recognizer
 from kinebert.training.models.sizes.measure import sizes_of
-from tests.measuring import print_table, processor
-from tests.plain_networks import plain
+from tests.helpers.measuring import print_table, processor
+from tests.helpers.plain_networks import plain
 
 NUM_CLASSES = 51
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "T4": 65e12}

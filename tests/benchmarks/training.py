@@ -1,6 +1,6 @@
 """Training: what Ray Train costs beside the bare loop, and what a second worker brings.
 
-python tests/benchmarks/training.py [--videos N] [--scaling-videos N] [--rounds R]
+python -m tests.benchmarks.training [--videos N] [--scaling-videos N] [--rounds R]
 
 Each line is the median of interleaved runs over one epoch (clips read, learnt from, and the validation), start-up
 aside; the clips are made on the spot. With the defaults it takes about 25 minutes on two cores.
@@ -17,14 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from kinebert.orchestration.jobs.training import fit
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.loop.loop import WorkerContext, train
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
-from tests.sets import make_rows, make_set
+from tests.helpers.sets import make_rows, make_set
 
 MOST_OVERHEAD = 0.05
 LEAST_EPOCH_S = 120.0

@@ -1,6 +1,6 @@
 """Start-up of trials: seconds from the search's decision to the first step, with and without workers of their own.
 
-python tests/benchmarks/tuning.py [--trials N]
+python -m tests.benchmarks.tuning [--trials N]
 
 Trials of one worker train in the process that Ray Tune gives them, and the next trial takes that process over; trials
 of several workers start a group of Ray Train each. Takes about 3 minutes on two cores.
@@ -13,8 +13,6 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from kinebert.orchestration.cluster import cluster
 from kinebert.orchestration.search.records import Record
 from kinebert.orchestration.search.run import Resources, search
@@ -23,7 +21,7 @@ from kinebert.orchestration.search.trials import Job
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe
-from tests.sets import make_rows, make_set
+from tests.helpers.sets import make_rows, make_set
 
 MOST_S = 5.0
 

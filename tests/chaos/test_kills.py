@@ -11,9 +11,9 @@ import pytest
 
 from kinebert.preprocessing.datasets.manifest import ManifestRow, write_manifest
 from kinebert.preprocessing.recipe import FrameRecipe
-from tests.chaos.processes import Program
-from tests.sets import make_set
-from tests.videos import manifest_rows, moving_texture, write_video
+from tests.helpers.processes import Program
+from tests.helpers.sets import make_set
+from tests.helpers.videos import manifest_rows, moving_texture, write_video
 
 if not Path("/proc/self/environ").exists():
     pytest.skip("needs /proc", allow_module_level=True)

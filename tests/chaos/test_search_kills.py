@@ -13,8 +13,8 @@ import pytest
 
 from kinebert.orchestration.search.records import Record, load_records
 from kinebert.preprocessing.recipe import FrameRecipe
-from tests.chaos.processes import Program
-from tests.sets import make_rows, make_set, small_recipe
+from tests.helpers.processes import Program
+from tests.helpers.sets import make_rows, make_set, small_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 if not Path("/proc/self/environ").exists():

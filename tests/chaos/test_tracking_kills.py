@@ -8,9 +8,9 @@ from mlflow.tracking import MlflowClient
 from kinebert.orchestration.tracking import RunAddress
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.checkpoints.state import load_state
-from tests.chaos.processes import Program
-from tests.mlflow_servers import free_port, mlflow_server
-from tests.sets import make_rows, make_set, small_recipe
+from tests.helpers.mlflow_servers import free_port, mlflow_server
+from tests.helpers.processes import Program
+from tests.helpers.sets import make_rows, make_set, small_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

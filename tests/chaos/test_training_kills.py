@@ -15,8 +15,8 @@ import pytest
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.checkpoints.state import load_state
 from kinebert.training.evaluation.evaluate import read_scores
-from tests.chaos.processes import Program
-from tests.sets import make_rows, make_set, small_recipe
+from tests.helpers.processes import Program
+from tests.helpers.sets import make_rows, make_set, small_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

@@ -1,13 +1,9 @@
-"""Makes networks importable, and gives every test the same draws."""
+"""Gives every test the same draws."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)

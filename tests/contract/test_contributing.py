@@ -4,13 +4,16 @@ import importlib.util
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
-from networks import Combination, clips
-from test_recognizers import (  # noqa: F401  each is tried again, with the networks of this module
+
+from kinebert.training.models import Recognizer, build_recognizer, load_published
+from kinebert.training.models.registry import BACKBONE_OPTIONS, BACKBONES, HEADS
+from kinebert.training.models.sizes.measure import sizes_of
+from kinebert.training.models.weights import load
+from tests.contract.test_recognizers import (  # noqa: F401  each is tried again, with the networks of this module
     test_backbone_says_what_it_leaves,
     test_bf16_is_near_float32,
     test_clips_of_a_batch_do_not_meet_in_eval,
@@ -20,13 +23,10 @@ from test_recognizers import (  # noqa: F401  each is tried again, with the netw
     test_spec_is_complete_and_plain,
     test_training_draws_anew,
 )
+from tests.helpers.networks import Combination, clips
+from tests.helpers.paths import ROOT
 
-from kinebert.training.models import Recognizer, build_recognizer, load_published
-from kinebert.training.models.registry import BACKBONE_OPTIONS, BACKBONES, HEADS
-from kinebert.training.models.sizes.measure import sizes_of
-from kinebert.training.models.weights import load
-
-PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
+PAGE = ROOT / "CONTRIBUTING.md"
 COMBINATIONS = [
     Combination("c3d", "bert"),
     Combination("c3d", "bert", "flow", "frab"),

@@ -14,11 +14,12 @@ from kinebert.pipelines.cli import PROGRAMS
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.training.recipe.train import ProtocolRecipe
+from tests.helpers.paths import ROOT
+from tests.helpers.sets import make_rows, make_set
+from tests.helpers.videos import moving_texture, write_video
 from tests.pipelines.test_evaluation import make_checkpoint
-from tests.sets import make_rows, make_set
-from tests.videos import moving_texture, write_video
 
-DOC = Path(__file__).parents[2] / "docs" / "evaluation.md"
+DOC = ROOT / "docs" / "evaluation.md"
 
 
 def commands() -> list[list[str]]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from networks import Combination, clips, one_of_each
 
 from kinebert.training.models import Recognizer
+from tests.helpers.networks import Combination, clips, one_of_each
 
 MISSING = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
 ONNX_AT_ONCE = [Combination("resnet18", "lstm"), Combination("r2plus1d_18", "bert")]

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from networks import SIZE, Combination
 
 from kinebert.preprocessing.config import from_mapping, load_config, to_plain
 from kinebert.training.loop.step import train_step
@@ -18,8 +17,9 @@ from kinebert.training.models.sizes.unallocated import build_unallocated
 from kinebert.training.optim.groups import build_optimizer
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.recipe.train import TrainRecipe
+from tests.helpers.networks import SIZE, Combination
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "pipelines" / "recipes"
 DOC = ROOT / "docs" / "recipes.md"
 NAMES = sorted(

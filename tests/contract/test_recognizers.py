@@ -7,12 +7,19 @@ from itertools import pairwise
 
 import pytest
 import torch
-from networks import NUM_CLASSES, Combination, backbones_by_modality, clips, heads_by_reduction, reductions
 
 from kinebert.preprocessing.config import from_mapping, to_plain
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import BACKBONES, CHANNELS, HEADS, InputSpec, Recognizer, build_recognizer
 from kinebert.training.models.registry import REDUCTIONS, backbone_options
+from tests.helpers.networks import (
+    NUM_CLASSES,
+    Combination,
+    backbones_by_modality,
+    clips,
+    heads_by_reduction,
+    reductions,
+)
 
 ALL = [*dict.fromkeys([*backbones_by_modality(), *heads_by_reduction()])]
 

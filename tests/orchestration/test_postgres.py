@@ -13,11 +13,11 @@ from mlflow.tracking import MlflowClient
 from kinebert.orchestration.tracking import COMMIT, RunAddress
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
-from tests.mlflow_servers import mlflow_server, postgres
-from tests.sets import make_rows, make_set, small_recipe
+from tests.helpers.mlflow_servers import mlflow_server, postgres
+from tests.helpers.paths import ROOT
+from tests.helpers.sets import make_rows, make_set, small_recipe
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 CHANGES = ("seconds", "clips_per_s", "data_wait", "startup", "memory", "system/")
 """Parts of the names of numbers that are of the machine."""
 

@@ -9,10 +9,10 @@ from kinebert.pipelines import bench_data
 from kinebert.preprocessing.config import load_config
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.data.dataset import loader_bench
+from kinebert.training.data import loader_bench
 from kinebert.training.data.loader_bench import Delivery, workers_needed
 from kinebert.training.recipe.train import TrainRecipe
-from tests.sets import make_rows, make_set
+from tests.helpers.sets import make_rows, make_set
 
 
 @pytest.fixture(scope="module")

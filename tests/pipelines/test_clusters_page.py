@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from kinebert.orchestration.jobs.extraction import submission
+from kinebert.orchestration.jobs import submission
 from kinebert.pipelines import bench_data, train
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.recipe.train import TrainRecipe
-from tests.sets import make_rows, make_set, small_recipe
+from tests.helpers.paths import ROOT
+from tests.helpers.sets import make_rows, make_set, small_recipe
 
-PAGE = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text()
+PAGE = (ROOT / "docs" / "clusters.md").read_text()
 COMMANDS = [
     line for block in re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for line in block.splitlines()
 ]

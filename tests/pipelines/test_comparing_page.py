@@ -14,12 +14,13 @@ from kinebert.pipelines import compare, register
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.evaluation.evaluate import write_scores
 from kinebert.training.recipe.train import ProtocolRecipe
-from tests.compared import MULTI_VIEWS, make_run, make_scores
+from tests.helpers.compared import MULTI_VIEWS, make_run, make_scores
+from tests.helpers.paths import ROOT
+from tests.helpers.sets import make_rows, make_set
+from tests.helpers.videos import moving_texture, write_video
 from tests.pipelines.test_evaluation import make_checkpoint
-from tests.sets import make_rows, make_set
-from tests.videos import moving_texture, write_video
 
-PAGE = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text()
+PAGE = (ROOT / "docs" / "comparing.md").read_text()
 COMMANDS = [line for block in re.findall(r"```\n(kinebert.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 (PROGRAM,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 PROGRAMS = {"compare": compare.cli, "register": register.cli}

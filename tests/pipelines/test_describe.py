@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from kinebert.pipelines import describe
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 NETWORK = ("--backbone", "resnext101", "--reduction", "frmb", "--head", "bert")
 PAPER = (*NETWORK, "--frames", "64", "--size", "112", "--num-classes", "51")
 RECIPE = """

@@ -20,7 +20,7 @@ from kinebert.training.evaluation.evaluate import read_scores
 from kinebert.training.evaluation.view_scores import read_views
 from kinebert.training.models import build_recognizer
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, ProtocolRecipe, TrainRecipe
-from tests.sets import make_rows, make_set
+from tests.helpers.sets import make_rows, make_set
 
 MODEL = ModelRecipe(backbone="resnet18", head="tgap", width=0.125)
 

@@ -23,9 +23,9 @@ from kinebert.training.evaluation.fusion import fuse
 from kinebert.training.evaluation.predict import Stream
 from kinebert.training.evaluation.scorer import Scorer
 from kinebert.training.recipe.train import ProtocolRecipe
+from tests.helpers.sets import make_rows, make_set
+from tests.helpers.videos import moving_texture, write_video
 from tests.pipelines.test_evaluation import make_checkpoint
-from tests.sets import make_rows, make_set
-from tests.videos import moving_texture, write_video
 
 LENGTHS = [9, 14, 5]
 

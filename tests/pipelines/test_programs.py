@@ -28,9 +28,9 @@ from kinebert.pipelines import (
 )
 from kinebert.pipelines import cli as kinebert
 from kinebert.training.evaluation.evaluate import read_scores
-from tests.sets import make_videos, small_recipe
+from tests.helpers.paths import ROOT
+from tests.helpers.sets import make_videos, small_recipe
 
-ROOT = Path(__file__).parents[2]
 RECIPE = f"""
 {small_recipe("{shards}", epochs=1, head="bert")}
 [test]

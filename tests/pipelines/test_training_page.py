@@ -18,9 +18,9 @@ from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.loop.loop import WorkerContext, train
 from kinebert.training.recipe.train import TrainRecipe
-from tests.sets import make_rows, make_set
+from tests.helpers.paths import ROOT
+from tests.helpers.sets import make_rows, make_set
 
-ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "training.md").read_text()
 RECIPES = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line for block in re.findall(r"```\n(kinebert.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]

@@ -23,7 +23,7 @@ from kinebert.training.checkpoints.state import load_state, save_state
 from kinebert.training.checkpoints.takeover import take_over
 from kinebert.training.loop.loop import WorkerContext, train
 from kinebert.training.recipe.train import TrainRecipe
-from tests.sets import make_rows, make_set, small_recipe
+from tests.helpers.sets import make_rows, make_set, small_recipe
 
 OPTIM = """\
 [optim]

@@ -14,10 +14,10 @@ from kinebert.preprocessing.config import from_mapping, load_config, read_toml
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.recipe.train import DataRecipe, TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe
-from tests.sets import make_set, make_videos
-from tests.videos import manifest_rows
+from tests.helpers.paths import ROOT
+from tests.helpers.sets import make_set, make_videos
+from tests.helpers.videos import manifest_rows
 
-ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tuning.md").read_text()
 TABLES = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

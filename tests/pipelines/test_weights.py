@@ -12,8 +12,8 @@ from kinebert.pipelines import weights
 from kinebert.training.models import build_recognizer
 from kinebert.training.models.weights.keys import layouts
 from kinebert.training.models.weights.known import input_spec, markdown
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "weights.md"
 
 

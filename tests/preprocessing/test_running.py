@@ -11,6 +11,7 @@ import pytest
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.running import RUNNING_FILE, only_job
+from tests.helpers.paths import ROOT
 
 HOLD = """
 import sys, time
@@ -24,8 +25,7 @@ with only_job(sys.argv[1]):
 
 def hold(folder: Path) -> "subprocess.Popen[str]":
     """Start a process that holds ``folder`` until it is killed."""
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True, cwd=root)
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     return process

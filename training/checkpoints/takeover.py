@@ -21,7 +21,7 @@ def take_over(state: TrainState, recipe: TrainRecipe) -> TrainState:
 
     Args:
         state: Of another training, at the end of an epoch.
-        recipe: Builds the same network; its ``model.weights`` are pinned, see :func:`kinebert.training.loop.initial.pinned`.
+        recipe: Builds the same network; its ``model.weights`` are pinned, see :func:`.pinned`.
     """
     ours = recipe.identity()
     before, now = flatten(state.recipe), flatten(ours)

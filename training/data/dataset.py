@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.training.checkpoints.recognizer import recognizer
+from kinebert.training.checkpoints import recognizer
 from kinebert.training.clips.ordering import epoch_order, item_at, num_steps, sample_rng, worker_positions
 from kinebert.training.clips.sampling import eval_clips, span, train_clip
 from kinebert.training.data.transforms import UInt8, apply_crop, centre_crop, eval_crops, random_crop

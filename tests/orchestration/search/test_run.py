@@ -24,7 +24,7 @@ from kinebert.training.checkpoints.state import load_state
 from kinebert.training.loop.events import Event
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe
-from tests.sets import make_rows, make_set
+from tests.helpers.sets import make_rows, make_set
 
 TUNE = TuneRecipe(
     space={"optim.lr": {"log_uniform": [1e-4, 1e-2]}}, scheduler="pbt", trials=2, interval=1, quantile=0.5

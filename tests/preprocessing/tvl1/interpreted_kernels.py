@@ -17,10 +17,11 @@ from torch import Tensor
 
 pytestmark = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="needs TRITON_INTERPRET=1")
 
-from kinebert.preprocessing.tvl1 import TvL1Params  # noqa: E402
-from kinebert.preprocessing.tvl1.gpu import fused, kernels, plain, solver  # noqa: E402
-from kinebert.preprocessing.tvl1.gpu.level import LevelParams, all_levels  # noqa: E402
-from kinebert.preprocessing.tvl1.gpu.resample import with_gradients  # noqa: E402
+# ruff: noqa: E402 - the kernels must not be imported without the interpreter
+from kinebert.preprocessing.tvl1 import TvL1Params
+from kinebert.preprocessing.tvl1.gpu import fused, kernels, plain, solver
+from kinebert.preprocessing.tvl1.gpu.level import LevelParams, all_levels
+from kinebert.preprocessing.tvl1.gpu.resample import with_gradients
 
 CPU = torch.device("cpu")
 NEEDS_WARP, NEEDS_MEDIAN, ITERATES, DONE = 0, 1, 2, 3

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kinebert.preprocessing.tvl1 import cache
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 CALLED = """
 from numba import njit
 

@@ -23,6 +23,7 @@ from kinebert.preprocessing.tvl1.cpu.median import filter_medians, scratch_size
 from kinebert.preprocessing.tvl1.cpu.solver import build_pyramid
 from kinebert.preprocessing.tvl1.cpu.vectors import LANES
 from kinebert.preprocessing.tvl1.cpu.workspace import Workspace
+from tests.helpers.paths import ROOT
 
 Float32 = NDArray[np.float32]
 SIZES = [(16, 16), (17, 23), (33, 32), (40, 64), (57, 41)]
@@ -178,8 +179,7 @@ def test_estimates_stay_at_the_noise_floor() -> None:
 ELSEWHERE = """
 import sys
 import numpy as np
-sys.path.insert(0, {folder!r})
-from test_cpu import fingerprint, textures
+from tests.preprocessing.tvl1.test_cpu import fingerprint, textures
 from kinebert.preprocessing.tvl1 import TvL1Params, tvl1_flow
 from kinebert.preprocessing.tvl1.cpu.solver import solve_sequence
 from kinebert.preprocessing.tvl1.cpu.vectors import LANES
@@ -208,10 +208,11 @@ def test_other_cpus_give_the_same_bits_and_nothing_is_read_or_written_out_of_bou
         "NUMBA_CPU_FEATURES": "",
         "NUMBA_BOUNDSCHECK": "1",
         "NUMBA_CACHE_DIR": str(tmp_path),
-        "PYTHONPATH": str(Path(__file__).parents[3]),
+        "PYTHONPATH": str(ROOT),
     }
-    script = ELSEWHERE.format(folder=str(Path(__file__).parent))
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     first, *caught = done.stdout.splitlines()
     assert first == f"8 {fingerprint()}"

@@ -19,6 +19,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from kinebert.preprocessing.tvl1.gpu import fused, kernels
+from tests.helpers.paths import ROOT
 
 
 def test_in_the_interpreter() -> None:
@@ -26,7 +27,7 @@ def test_in_the_interpreter() -> None:
     tests = Path(__file__).with_name("interpreted_kernels.py")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
     ran = subprocess.run(
-        command, env={**os.environ, "TRITON_INTERPRET": "1"}, cwd=Path(__file__).parents[3], capture_output=True,
+        command, env={**os.environ, "TRITON_INTERPRET": "1"}, cwd=ROOT, capture_output=True,
         text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr

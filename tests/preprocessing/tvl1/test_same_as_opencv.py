@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kinebert.preprocessing.tvl1 import PRESETS, Backend, TvL1Params, tvl1_flow
-from tests.clips import (
+from tests.helpers.clips import (
     Pair,
     Reference,
     differs_in_8_bits,

@@ -1,6 +1,6 @@
 """Published weights into our networks, with an account of every one of them.
 
-A file's layout (which source, which names) is recognised from its keys; see :mod:`kinebert.training.models.weights.keys`.
+A file's layout (which source, which names) is recognised from its keys; see :mod:`.keys`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +57,7 @@ def load_published(
         model: A fresh recognizer.
         source: Path or URI of a file, or a state dict; prefixes such as ``module.`` and wrappers such as
             ``{"state_dict": ...}`` are taken off.
-        layout: Name of a layout, see :func:`kinebert.training.models.weights.keys.layouts`; None recognises it from the keys.
+        layout: Name of a layout, see :func:`.layouts`; None recognises it from the keys.
         allow: Patterns (``head.*``) of our names that may be missing, and of published keys without a place.
         rescale: Whether kernels that are averaged over channels grow by the ratio of the numbers of channels, so that
             activations keep their size.

@@ -1,0 +1,116 @@
+"""Checkpoints as MLflow models: what their pages say, and that they load and say what the programs say."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+
+from kinebert.orchestration.mlflow_models import keep_model, log_model
+from kinebert.orchestration.tracking import RunAddress, Tracker
+from kinebert.pipelines import predict, register
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.recipe.train import ProtocolRecipe
+from tests.helpers.sets import make_rows, make_set
+from tests.pipelines.test_evaluation import make_checkpoint
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
+    folder = tmp_path_factory.mktemp("models")
+    rows = make_rows(folder / "videos", [9, 12, 8])
+    return make_set(rows, folder / "sets" / "rgb", FrameRecipe(resize="none"))
+
+
+@pytest.fixture
+def run(shards: ShardSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a training, with its checkpoint and its MLflow run."""
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    make_checkpoint(tmp_path / "run" / "best.pt", shards, ProtocolRecipe(clips="multi"))
+    tracker = Tracker.start(f"sqlite:///{tmp_path}/mlflow.db", "kinebert", "run", {})
+    tracker.address.save(str(tmp_path / "run"))
+    tracker.dataset(shards, {"training": "split1/train", "validation": "split1/val"})
+    tracker.end("FINISHED")
+    return tmp_path / "run"
+
+
+def address_of(run: Path) -> RunAddress:
+    address = RunAddress.load(str(run))
+    assert address is not None
+    return address
+
+
+def test_what_the_pages_show(run: Path, shards: ShardSet) -> None:
+    address = address_of(run)
+    logged = log_model(address, str(run / "best.pt"))
+    assert not log_model(address, str(run / "best.pt")).is_new  # as when a finished training is started again
+    client = MlflowClient(address.tracking_uri)
+    model = client.get_logged_model(logged.model_id)
+    assert str(model.status) == "READY"
+    assert model.params["clips"] == "float32 (N, 3, 4, 32, 32)"
+    assert model.params["test"] == "all clips without overlap x the centre crop, mean of the logits"
+    info = mlflow.models.get_model_info(model.artifact_location.removeprefix("file://"))
+    assert [column["name"] for column in info.signature.outputs.to_dict()] == [
+        *("video", "label", "probability", "probabilities")
+    ]
+    assert info.metadata["labels"] == list(shards.classes)
+    (output,) = client.get_run(address.run_id).outputs.model_outputs
+    assert output.model_id == logged.model_id
+    inputs = {
+        tag.value: given.dataset for given in client.get_run(address.run_id).inputs.dataset_inputs for tag in given.tags
+    }
+    assert set(inputs) == {"training", "validation"}
+    assert {dataset.digest for dataset in inputs.values()} == {shards.content}
+    assert json.loads(inputs["validation"].profile)["videos"] == 1
+    assert json.loads(inputs["training"].source) == {"uri": shards.uri}
+
+
+def test_a_registered_model_says_what_predict_says(
+    run: Path, shards: ShardSet, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = str(run / "best.pt")
+    for _ in range(2):  # the second time it is known
+        assert register.cli([checkpoint, "--name", "gestures", "--alias", "champion"]) == 0
+        assert "gestures, version 1: models:/gestures/1, alias champion" in capsys.readouterr().out
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address_of(run).tracking_uri)
+    mlflow.set_tracking_uri(address_of(run).tracking_uri)
+    videos = sorted(str(path) for path in Path(shards.uri).parents[1].glob("videos/*/*.mp4"))
+    assert predict.cli([*videos, "--checkpoint", checkpoint, "--output", "said"]) == 0
+    said = json.loads(Path("said/predictions.json").read_text())
+    model = mlflow.pyfunc.load_model("models:/gestures@champion")
+    table = model.predict(pd.DataFrame({"video": videos}))
+    said = sorted(said["videos"], key=lambda one: str(one["path"]))
+    assert [one["path"] for one in said] == table["video"].tolist()
+    for row, told in zip(table.to_dict("records"), said, strict=True):
+        assert row["label"] == told["top"][0]["class"]
+        assert row["probability"] == pytest.approx(told["top"][0]["probability"], rel=1e-5)
+        assert sum(row["probabilities"]) == pytest.approx(1)
+
+    network = mlflow.pytorch.load_model("models:/gestures/1")
+    recognizer, _ = load_recognizer(checkpoint)
+    clips = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 3, 4, 32, 32)).astype(np.float32))
+    with torch.inference_mode():
+        torch.testing.assert_close(network(clips), recognizer(clips), rtol=1e-4, atol=1e-5)
+
+
+def test_mistakes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = str(run / "best.pt")
+    (run / "mlflow.json").rename(tmp_path / "kept.json")
+    for args, words in (
+        ([checkpoint, "--name", "a/b"], "has no / : or quotes"),
+        ([str(run / "none.pt"), "--name", "a"], "none.pt"),
+        ([checkpoint, "--name", "a"], "no MLflow run is known here. Say with --tracking-uri"),
+    ):
+        assert register.cli(args) == 2
+        error = capsys.readouterr().err
+        assert words in error
+        assert error.count("\n") == 1
+    keep_model(RunAddress("http://127.0.0.1:9", "kinebert", "0"), checkpoint)
+    assert "MLflow did not take the model: http://127.0.0.1:9" in capsys.readouterr().err

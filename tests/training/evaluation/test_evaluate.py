@@ -1,0 +1,215 @@
+"""Scores of videos and of views, and their tables, against hand-worked numbers."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.training.clips.sampling import multi_clips
+from kinebert.training.data.dataset import check_videos
+from kinebert.training.evaluation.evaluate import (
+    average,
+    clip_level,
+    evaluate,
+    file_digest,
+    read_scores,
+    score_views,
+    write_scores,
+)
+from kinebert.training.evaluation.scorer import Scorer
+from kinebert.training.evaluation.view_scores import ViewScores, is_views, read_views, write_views
+from kinebert.training.models import Recognizer, build_recognizer
+from kinebert.training.recipe.protocol import ProtocolRecipe
+from kinebert.training.recipe.train import DataRecipe
+from tests.helpers.fake_shards import FakeRejected, make_shards
+
+DATA = DataRecipe(shards="/fake/set", clip_length=4, crop_size=16)
+
+
+def recognizer(num_classes: int = 3, modality: str = "rgb") -> Recognizer:
+    torch.manual_seed(0)
+    return build_recognizer(
+        backbone="resnet18",
+        head="tgap",
+        modality=modality,
+        num_classes=num_classes,
+        clip_length=4,
+        size=16,
+        width=0.125,
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 5, 64])
+def test_a_video_s_score_is_the_mean_over_its_clips(batch: int) -> None:
+    shards = make_shards()
+    model = recognizer()
+    result = evaluate(model, shards, DATA, part="val", protocol=ProtocolRecipe(clips="multi"), batch=batch)
+    videos = shards.select("split1", "val")
+    assert result.video_ids == [video.video_id for video in videos]
+    expected_num = [len(multi_clips(video.num_images, 4, 1)) for video in videos]
+    assert result.num_clips.tolist() == expected_num
+    assert max(expected_num) > 1
+    i = int(np.argmax(expected_num))
+    per_clip = []
+    for indices in multi_clips(videos[i].num_images, 4, 1):
+        clip = shards.read_clip(videos[i], indices.tolist())[:, 1:22, 5:26]  # int(24 * .875) = 21, in the middle
+        resized = np.stack([cv2.resize(frame, (16, 16)) for frame in clip])
+        x = torch.from_numpy(resized).permute(3, 0, 1, 2)[None].float() / 255
+        mean, std = (torch.tensor(v).view(1, 3, 1, 1, 1) for v in (model.spec.mean, model.spec.std))
+        with torch.no_grad():
+            per_clip.append(model((x - mean) / std)[0].numpy())
+    np.testing.assert_allclose(result.scores[i], np.mean(per_clip, axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_progress_and_rejected_videos() -> None:
+    shards = make_shards()
+    shards.rejected = [
+        FakeRejected("bad", "no frame decodes", {"split1": "val"}),
+        FakeRejected("other", "too short", {"split1": "train"}),
+    ]
+    seen: list[tuple[int, int]] = []
+    videos, notes = check_videos(shards, DATA, "val")
+    scorer = Scorer(recognizer(), shards, videos, DATA, ProtocolRecipe())
+    settings: dict[str, Any] = {"part": "val", "batch": 4, "notes": notes}
+    views = score_views(
+        shards, videos, DATA, ProtocolRecipe(), scorer, **settings, progress=lambda *done: seen.append(done)
+    )
+    result = average(views)
+    assert seen == [(4, 9), (8, 9), (9, 9)]
+    assert result.rejected == [{"video_id": "bad", "problem": "no frame decodes"}]
+    assert any("1 video" in note and "rejected" in note for note in result.notes)
+    assert (result.about["views"], result.about["num_views"]) == ("single", 9)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(UserError, match="rgb of 3 classes, the recognizer takes rgb of 5 classes"):
+        evaluate(recognizer(5), make_shards(), DATA, part="val")
+    with pytest.raises(UserError, match="takes flow"):
+        evaluate(recognizer(3, "flow"), make_shards(), DATA, part="val")
+    model = recognizer()
+    nn.init.constant_(model.classifier.weight, float("nan"))
+    with pytest.raises(UserError, match="9 of 9 videos have scores that are no numbers, the first is v024"):
+        evaluate(model, make_shards(), DATA, part="val")
+
+
+def test_scores_come_back_from_their_file(tmp_path: Path) -> None:
+    before = evaluate(recognizer(), make_shards(), DATA, part="val")
+    uri = str(tmp_path / "scores.parquet")
+    write_scores(uri, before)
+    after = read_scores(uri)
+    assert (after.video_ids, after.classes, after.about) == (before.video_ids, before.classes, before.about)
+    np.testing.assert_array_equal(after.scores, before.scores)
+    np.testing.assert_array_equal(after.labels, before.labels)
+    np.testing.assert_array_equal(after.num_clips, before.num_clips)
+    assert after.metrics().as_numbers() == before.metrics().as_numbers()
+    first = file_digest(uri)
+    write_scores(uri, evaluate(recognizer(), make_shards(), DATA, part="train"))
+    assert file_digest(uri) != first
+
+
+def all_views(protocol: ProtocolRecipe, data: DataRecipe = DATA, batch: int = 16) -> ViewScores:
+    shards = make_shards()
+    videos = shards.select("split1", "val")
+    scorer = Scorer(recognizer(), shards, videos, data, protocol)
+    return score_views(shards, videos, data, protocol, scorer, part="val", batch=batch)
+
+
+def test_ten_crops_are_averaged_over_clips_and_crops() -> None:
+    views = all_views(ProtocolRecipe(clips="multi", crops=10), batch=7)
+    num_clips = [len(multi_clips(video.num_images, 4, 1)) for video in make_shards().select("split1", "val")]
+    assert np.bincount(views.videos).tolist() == [10 * num for num in num_clips]
+    assert sorted(set(views.crops.tolist())) == list(range(10))
+    whole = average(views)
+    assert whole.num_clips.tolist() == num_clips
+    of_first = views.videos == 0
+    np.testing.assert_allclose(whole.scores[0], views.logits[of_first].mean(axis=0), rtol=1e-5, atol=1e-6)
+    centre = average(views, crops=[0])
+    alone = evaluate(recognizer(), make_shards(), DATA, part="val", protocol=ProtocolRecipe(clips="multi"))
+    np.testing.assert_allclose(centre.scores, alone.scores, rtol=1e-4, atol=1e-6)  # in batches of other views
+    assert centre.about["views"] == "multi-x10-crops0"
+    mirrored = views.logits[of_first & (views.crops == 5)] - views.logits[of_first & (views.crops == 0)]
+    assert abs(mirrored).max() > 1e-4  # the sixth crop is the first one's mirror image: other scores
+
+
+def test_averaging_anew() -> None:
+    views = all_views(ProtocolRecipe(clips=3))
+    assert set(views.starts[views.clips == 0].tolist()) == {0}
+    soft = average(views, "softmax")
+    powers = np.exp(views.logits[views.videos == 2].astype(np.float64))
+    expected = (powers / powers.sum(axis=1, keepdims=True)).mean(axis=0)
+    np.testing.assert_allclose(soft.scores[2], expected, rtol=1e-6)
+    assert (soft.scale, soft.about["protocol"]["average"]) == ("probabilities", "softmax")
+    assert (average(views).scale, average(views).about["views"]) == ("logits", "3")
+    two = average(views, clips=[0, 2])
+    assert two.num_clips.tolist() == [2] * 9
+    rows = (views.videos == 4) & (views.clips != 1)
+    np.testing.assert_allclose(two.scores[4], views.logits[rows].mean(axis=0), rtol=1e-6)
+    with pytest.raises(ConfigError, match="there is no clip 3: clips are numbered from 0 to 2"):
+        average(views, clips=[3])
+    uneven = all_views(ProtocolRecipe(clips="multi"))
+    with pytest.raises(ConfigError, match="videos have none of these clips, the first is v"):
+        average(uneven, clips=[1])
+
+
+def test_clips_by_themselves() -> None:
+    views = ViewScores(
+        video_ids=["a", "b"],
+        labels=np.array([0, 1]),
+        classes=["x", "y"],
+        about={"protocol": {"clips": 2, "crops": 3}},
+        videos=np.array([0, 0, 0, 0, 1, 1]),
+        clips=np.array([0, 0, 1, 1, 0, 1]),
+        crops=np.array([0, 1, 0, 1, 0, 0]),
+        starts=np.zeros(6, np.int64),
+        # a's first clip is right over its two crops, its second is not; b's first is right
+        logits=np.array([[5, 0], [0, 1], [0, 3], [1, 0], [0, 1], [1, 0]], np.float32),
+    )
+    found = clip_level(views)
+    assert (found.num_videos, found.top[1]) == (4, 0.5)
+    assert found.confusion.tolist() == [[1, 1], [1, 1]]
+    assert average(views).metrics().top[1] == 0.5  # a by 3 : 2; b's clips are even, and the first class wins
+
+
+def test_views_come_back_from_their_file(tmp_path: Path) -> None:
+    before = all_views(ProtocolRecipe(clips="multi", crops=3))
+    uri = str(tmp_path / "views.parquet")
+    write_views(uri, before)
+    after = read_views(uri)
+    assert (after.video_ids, after.about, after.notes) == (before.video_ids, before.about, before.notes)
+    for name in ("labels", "videos", "clips", "crops", "starts", "logits"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name), err_msg=name)
+    np.testing.assert_array_equal(average(after).scores, average(before).scores)
+    assert is_views(uri)
+    with pytest.raises(UserError, match="not a table of scores"):
+        read_scores(uri)
+    write_scores(uri, average(after))
+    assert not is_views(uri)
+    with pytest.raises(UserError, match="not a table of scores of views"):
+        read_views(uri)
+
+
+def test_sections_with_offsets_are_scored() -> None:
+    views = all_views(ProtocolRecipe(clips=5, crops=3, scale=1.0, crop_size=24), replace(DATA, sampling="sections"))
+    assert np.bincount(views.videos).tolist() == [15] * 9
+    with pytest.raises(ConfigError, match="data.sampling is sections"):
+        all_views(ProtocolRecipe(clips="eccv2020"), replace(DATA, sampling="sections"))
+
+
+def test_files_that_are_no_scores(tmp_path: Path) -> None:
+    (tmp_path / "rubbish").write_bytes(b"rubbish")
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "other.parquet")
+    for name, words in [
+        ("rubbish", "not a Parquet file"),
+        ("other.parquet", "not a table of scores"),
+        ("no", "no such"),
+    ]:
+        with pytest.raises(UserError, match=words):
+            read_scores(str(tmp_path / name))

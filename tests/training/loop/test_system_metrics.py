@@ -1,0 +1,35 @@
+"""What is measured of a machine, and how often."""
+
+import psutil
+import pytest
+import torch
+
+from kinebert.training.loop import system_metrics
+from kinebert.training.loop.system_metrics import MachineUse
+
+
+def test_a_measurement_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(system_metrics.time, "monotonic", lambda: now[0])
+    use = MachineUse(torch.device("cpu"), every_s=10)
+    assert use() == {}
+    now[0] = 110.0
+    found = use()
+    assert sorted(found) == [
+        "system/cpu_utilization_percentage",
+        "system/system_memory_usage_megabytes",
+        "system/system_memory_usage_percentage",
+    ]
+    assert 0 <= found["system/cpu_utilization_percentage"] <= 100
+    total = psutil.virtual_memory().total / 2**20
+    share = 100 * found["system/system_memory_usage_megabytes"] / total
+    assert share == pytest.approx(found["system/system_memory_usage_percentage"], abs=0.1)
+    assert 0 < share < 100
+    now[0] = 119.0
+    assert use() == {}
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_measured_as_well() -> None:
+    found = MachineUse(torch.device("cuda", 0), every_s=0)()
+    assert 0 < found["system/gpu_0_memory_usage_percentage"] < 100
