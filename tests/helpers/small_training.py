@@ -12,7 +12,8 @@ from torch import Tensor
 
 from kinebert.preprocessing.config import from_mapping
 from kinebert.training.checkpoints.state import load_state
-from kinebert.training.loop.loop import WorkerContext, learner, train
+from kinebert.training.loop import learner
+from kinebert.training.loop.loop import WorkerContext, train
 from kinebert.training.recipe.train import TrainRecipe
 from tests.helpers.fake_shards import FakeShards, FakeVideo, make_shards
 

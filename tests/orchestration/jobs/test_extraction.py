@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kinebert.orchestration.jobs.extraction import ExtractionResult, extract_set, extraction
+from kinebert.orchestration.jobs import extraction
+from kinebert.orchestration.jobs.extraction import ExtractionResult, extract_set
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
