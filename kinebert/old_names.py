@@ -23,10 +23,11 @@ class _Forwarding(MetaPathFinder, Loader):
         return None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return importlib.import_module(MOVED[spec.name]) if spec.name in MOVED else None
+        return None
 
     def exec_module(self, module: ModuleType) -> None:
-        pass
+        if module.__name__ in MOVED:
+            sys.modules[module.__name__] = importlib.import_module(MOVED[module.__name__])
 
 
 def forward() -> None:

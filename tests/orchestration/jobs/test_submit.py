@@ -20,6 +20,7 @@ import pytest
 from kinebert.preprocessing.datasets.manifest import write_manifest
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
+from tests.helpers.foreign import foreign_packages
 from tests.helpers.paths import ROOT
 from tests.helpers.sets import make_rows, make_set
 
@@ -77,7 +78,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     for name in filter(None, tracked.stdout.split("\0")):
         if (ROOT / name).exists():
             (checkout / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, checkout / name)
+            shutil.copy(ROOT / name, checkout / name, follow_symlinks=False)
     (checkout / "demo").mkdir()
     (checkout / "demo" / "large").write_bytes(b"x" * 200_000_000)  # an upload of more than 100 MB is refused
     mark, port, page = uuid.uuid4().hex, free_port(), free_port()
@@ -141,6 +142,27 @@ def test_the_uploaded_copy_runs_and_what_git_ignores_stays_here(submit: Submit) 
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("at ")]
     assert "/working_dir_files/_ray_pkg_" in line
     assert line.endswith("False")
+
+
+def test_a_users_own_packages_in_a_job_do_not_stand_before_ours(
+    cluster: Cluster, kinebert: Submit, tmp_path: Path
+) -> None:
+    """A job from the user's own folder, and one of ours that takes the folder along; the drivers and the tasks run."""
+    _, env = cluster
+    mine = tmp_path / "mine"
+    foreign_packages(mine)
+    rows = make_rows(tmp_path / "videos", [5, 9])
+    manifest = tmp_path / "manifest.parquet"
+    write_manifest(str(manifest), rows)
+    args = ["--manifest", str(manifest), "--resize", "none", "--output"]
+    line = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--working-dir", ".", "--"]
+    line += ["python", "-m", "kinebert.pipelines.extract_frames", *args, str(tmp_path / "first")]
+    installed = {**env, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, env=installed, cwd=mine, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    taken = kinebert("--include", str(mine / "training"), "--", "extract-frames", *args, str(tmp_path / "second"))
+    assert taken.returncode == 0, taken.stdout + taken.stderr
+    assert ShardSet.open(str(tmp_path / "first")).content == ShardSet.open(str(tmp_path / "second")).content
 
 
 def test_extraction_as_a_job(submit: Submit, tmp_path: Path) -> None:
@@ -230,11 +252,11 @@ def test_the_commands_of_the_page(cluster: Cluster, tmp_path: Path) -> None:
         words = shlex.split(line)
         if words[1] not in ("submit", "job"):
             continue
-        for ours, theirs in (
+        for page, here in (
             ("http://head:8265", env["RAY_API_SERVER_ADDRESS"]),
             ("/data/", f"{tmp_path}/"),
         ):
-            words = [word.replace(ours, theirs) for word in words]
+            words = [word.replace(page, here) for word in words]
         ours = [str(ROOT / "pipelines" / "submit.py"), *words[2:]]
         command = ours if words[1] == "submit" else ["-m", "ray.scripts.scripts", *words[1:]]
         done = subprocess.run(

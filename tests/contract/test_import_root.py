@@ -1,0 +1,104 @@
+"""One package, ``kinebert``, whatever else of the folders' names lies about; in a checkout, in a wheel, in a job."""
+
+import importlib
+import os
+import pkgutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import kinebert
+from kinebert import old_names
+from tests.helpers.foreign import FOLDERS, foreign_packages
+from tests.helpers.paths import ROOT
+
+DESCRIBE = ["--backbone", "resnet18", "--json"]
+
+
+def run(command: list[str], folder: Path, path: list[Path]) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
+    return subprocess.run([sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+
+
+def test_the_package_links_to_the_folders_beside_it() -> None:
+    for name in FOLDERS:
+        assert Path(kinebert.__file__).with_name(name).resolve() == ROOT / name
+
+
+@pytest.mark.parametrize("foreign_first", [False, True])
+@pytest.mark.parametrize("command", [["-m", "kinebert.pipelines.describe"], [str(ROOT / "pipelines" / "describe.py")]])
+def test_packages_of_somebody_else_are_left_alone(tmp_path: Path, command: list[str], foreign_first: bool) -> None:
+    """They lie in the working directory, and on PYTHONPATH, before or after our root."""
+    foreign_packages(tmp_path)
+    path = [tmp_path, ROOT] if foreign_first else [ROOT, tmp_path]
+    done = run([*command, *DESCRIBE], tmp_path, path)
+    assert done.returncode == 0, done.stderr
+    assert '"parameters"' in done.stdout
+    control = run(["-c", "import training"], tmp_path, [tmp_path])
+    assert "this is the training of somebody else" in control.stderr
+
+
+def test_nothing_imports_by_the_folders_names() -> None:
+    """Each module is loaded once and under one name: with the four folders' names barred, every module imports."""
+    bar = f"import sys; sys.modules.update(dict.fromkeys({FOLDERS!r}))"
+    names = [module.name for module in pkgutil.walk_packages(kinebert.__path__, "kinebert.") if wanted(module.name)]
+    assert len(names) > 150
+    code = f"{bar}; import importlib; [importlib.import_module(name) for name in {names!r}]"
+    done = run(["-c", code], ROOT, [ROOT])
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def wanted(name: str) -> bool:
+    """Whether a module can be imported here: the kernels of GPUs need a GPU, or an interpreter that is asked for."""
+    return ".tvl1.gpu." not in name
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder on PYTHONPATH that has the package and nothing else, as after an installation."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "kinebert").symlink_to(ROOT / "kinebert")
+    return tmp_path / "site"
+
+
+def test_the_loader_of_models_registered_in_earlier_versions_is_found(site: Path) -> None:
+    code = "import kinebert, importlib; print(importlib.import_module('orchestration.video_model').__name__)"
+    assert run(["-c", code], site, [site]).stdout.strip() == "kinebert.orchestration.video_model"
+
+
+def test_a_users_own_package_goes_before_the_old_names(tmp_path: Path, site: Path) -> None:
+    (tmp_path / "orchestration").mkdir()
+    (tmp_path / "orchestration" / "__init__.py").write_text("MINE = True\n")
+    code = "import kinebert, orchestration, orchestration.video_model; print(orchestration.MINE)"
+    done = run(["-c", code], tmp_path, [site])
+    assert done.stdout.strip() == "True", done.stderr
+
+
+def test_forwarding_is_installed_once() -> None:
+    before = list(sys.meta_path)
+    old_names.forward()
+    importlib.reload(kinebert)
+    assert sys.meta_path == before
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("orchestration.no_such_module")
+
+
+@pytest.mark.slow
+def test_a_wheel_installs_one_package_and_works_outside_a_checkout(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "site")
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"kinebert"}
+    shipped = {f"kinebert/{path.relative_to(ROOT)}" for name in FOLDERS for path in (ROOT / name).rglob("*.py")}
+    assert shipped <= set(names)
+    recipes = {f"kinebert/{path.relative_to(ROOT)}" for path in (ROOT / "pipelines").rglob("*.toml")}
+    assert recipes <= set(names)
+    foreign_packages(tmp_path / "mine")
+    done = run(["-m", "kinebert.pipelines.cli", "describe", *DESCRIBE], tmp_path / "mine", [tmp_path / "site"])
+    assert done.returncode == 0, done.stderr
