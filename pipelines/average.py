@@ -14,6 +14,7 @@ import tyro
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri
+from kinebert.training.run_folder import METRICS_FILE, REPORT_FOLDER, SCORES_FILE
 
 if TYPE_CHECKING:
     from kinebert.training.evaluation.evaluate import VideoScores
@@ -54,13 +55,13 @@ def main(config: AverageConfig) -> int:
     output = resolve_uri(config.output)
     check_writable(output)
     name = str(scores.about.get("modality"))
-    path = join(output, "scores.parquet")
+    path = join(output, SCORES_FILE)
     write_scores(path, scores)
-    results.write_metrics(join(output, results.METRICS_FILE), scores)
+    results.write_metrics(join(output, METRICS_FILE), scores)
     facts = {"views": str(scores.about.get("views")), "part": f"{scores.about['split']}/{scores.about['part']}"}
     title = f"{os.path.basename(output)}: {facts['part']}, {facts['views']}"
     report = results.publish_report(
-        join(output, "report"), results.report_data(title, {name: scores}, facts), None, "report"
+        join(output, REPORT_FOLDER), results.report_data(title, {name: scores}, facts), None, "report"
     )
     print("\n".join([*results.accuracy_lines({name: scores}), *results.rejected_lines(scores)]))
     print(f"views: {facts['views']}, {scores.about['num_views']} of {len(scores.video_ids)} videos")

@@ -21,6 +21,7 @@ from kinebert.preprocessing.datasets.synthetic import (
 )
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.storage import check_writable, is_local, resolve_uri
+from kinebert.training.run_folder import BEST_FILE, SCORES_FILE
 
 RECIPES = Path(__file__).parent / "recipes" / "demo"
 STREAMS = {
@@ -91,9 +92,9 @@ def main(config: DemoConfig) -> int:
             options = [str(RECIPES / f"{name}.toml"), "--set", f"data.shards={shards}", f"seed={config.seed}"]
             options += ["--output", str(runs / name), "--tracking-uri", store, "--experiment", "demo"]
             clock.step(f"train {STREAMS[name]}", train.cli, "train", *options)
-            options = [str(runs / name / "best.pt"), "--views", "multi", "--output", str(folder / "scores" / name)]
+            options = [str(runs / name / BEST_FILE), "--views", "multi", "--output", str(folder / "scores" / name)]
             clock.step(f"evaluate {STREAMS[name]}", evaluate.cli, "evaluate", *options)
-    scores = [str(folder / "scores" / name / "scores.parquet") for name in ("rgb_bert", "flow_bert")]
+    scores = [str(folder / "scores" / name / SCORES_FILE) for name in ("rgb_bert", "flow_bert")]
     options = [*scores, "--output", str(folder / "scores" / "two_stream"), "--tracking-uri", store]
     clock.step("fuse the two streams", fuse.cli, "fuse", *options, "--experiment", "demo")
     return _verdict(folder, store, clock, time.monotonic() - start)
@@ -119,7 +120,7 @@ def _verdict(folder: Path, store: str, clock: _Clock, seconds: float) -> int:
     """Print what was measured on the held-out videos, and whether it is what the demo is to show."""
     from kinebert.orchestration.tracking import page_command
 
-    found = {name: _accuracies(folder / "scores" / name / "scores.parquet") for name in STREAMS}
+    found = {name: _accuracies(folder / "scores" / name / SCORES_FILE) for name in STREAMS}
     print("\n== result: top-1 on the held-out videos, percent")
     width = max(map(len, STREAMS.values()))
     print(f"{'':<{width}}  {'all':>6}  {'direction':>9}  {'order':>6}")

@@ -4,7 +4,6 @@ kinebert evaluate runs/rgb/best.pt --part test --views multi
 """
 
 import math
-import os
 import shlex
 import sys
 from dataclasses import dataclass, replace
@@ -20,6 +19,15 @@ from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import check_writable, join, name_of, resolve_uri
+from kinebert.training.run_folder import (
+    BEST_FILE,
+    LAST_FILE,
+    METRICS_FILE,
+    REPORT_FOLDER,
+    SCORES_FILE,
+    VIEWS_FILE,
+    evaluation_name,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -80,8 +88,7 @@ class _Trained:
 
     def result_name(self, part: str) -> str:
         """What the results are called: split, part, views, and the file if it is not the best one."""
-        stem = os.path.splitext(name_of(self.uri))[0]
-        return f"{self.data.split}-{part}-{self.protocol.name}" + (f"-{stem}" if stem != "best" else "")
+        return evaluation_name(self.data.split, part, self.protocol.name, self.uri)
 
 
 def main(config: EvaluateConfig) -> int:
@@ -111,10 +118,8 @@ def main(config: EvaluateConfig) -> int:
         from kinebert.orchestration.reports import results
 
         print("\n".join(results.split_lines(list(tables.values()))))
-    tables_given = " ".join(shlex.quote(join(output, "scores.parquet")) for output in outputs)
-    print(
-        f"next: kinebert fuse {tables_given} OTHER/scores.parquet" if len(outputs) == 1 else f"scores: {tables_given}"
-    )
+    tables_given = " ".join(shlex.quote(join(output, SCORES_FILE)) for output in outputs)
+    print(f"next: kinebert fuse {tables_given} OTHER/{SCORES_FILE}" if len(outputs) == 1 else f"scores: {tables_given}")
     return 0
 
 
@@ -146,15 +151,15 @@ def _evaluate(one: _Trained, output: str, config: EvaluateConfig, device: "torch
     tracker = tracking.Tracker.attach(address) if address is not None else None
     views = _score(one, output, config, device)
     scores, by_clip = average(views), clip_level(views)
-    table = join(output, "scores.parquet")
-    write_views(join(output, "views.parquet"), views)
+    table = join(output, SCORES_FILE)
+    write_views(join(output, VIEWS_FILE), views)
     write_scores(table, scores)
-    results.write_metrics(join(output, results.METRICS_FILE), scores)
+    results.write_metrics(join(output, METRICS_FILE), scores)
     forget(output)
     facts = {"checkpoint": one.uri, "model": scores.about["model"], "part": f"{one.data.split}/{config.part}"}
     facts["views"] = one.protocol.describe()
     report = results.publish_report(
-        join(output, "report"),
+        join(output, REPORT_FOLDER),
         results.report_data(f"{name_of(one.folder)} on {name}", {one.shards.modality: scores}, facts),
         tracker,
         name,
@@ -260,8 +265,8 @@ def _cautions(one: _Trained, scores: "VideoScores", part: str) -> list[str]:
         cautions.append(
             f"{known} of {len(scores.video_ids)} videos were learnt from ({trained.split}/{trained.train_part})"
         )
-    if (split, part) == (trained.split, trained.val_part) and name_of(one.uri) == "best.pt":
-        cautions.append(f"{split}/{part} chose this checkpoint among the epochs; last.pt was chosen by nothing")
+    if (split, part) == (trained.split, trained.val_part) and name_of(one.uri) == BEST_FILE:
+        cautions.append(f"{split}/{part} chose this checkpoint among the epochs; {LAST_FILE} was chosen by nothing")
     return cautions
 
 

@@ -13,6 +13,7 @@ import tyro
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri
+from kinebert.training.run_folder import METRICS_FILE, REPORT_FOLDER, SCORES_FILE
 
 if TYPE_CHECKING:
     from kinebert.training.evaluation.evaluate import VideoScores
@@ -73,9 +74,9 @@ def main(config: FuseConfig) -> int:
             numbers = scores.metrics().as_numbers()
             plain = name.replace(" + ", " and ")  # MLflow takes no + in a name
             tracker.metrics({f"{plain}/{key}": value for key, value in numbers.items()}, 0)
-        table = join(output, "scores.parquet")
+        table = join(output, SCORES_FILE)
         write_scores(table, fusion.scores)
-        results.write_metrics(join(output, results.METRICS_FILE), fusion.scores)
+        results.write_metrics(join(output, METRICS_FILE), fusion.scores)
         tracker.artifact_of(table)
         facts = {
             name: f"{scores.about.get('model', 'fusion')}, {scores.about.get('views', 'fused')}, weight {weight:g}"
@@ -86,7 +87,7 @@ def main(config: FuseConfig) -> int:
         data = results.report_data(
             f"Fusion of {len(streams)} streams", named, facts, {**singles, **parts, "fused": fusion.scores}
         )
-        report = results.publish_report(join(output, "report"), data, tracker, "report")
+        report = results.publish_report(join(output, REPORT_FOLDER), data, tracker, "report")
     print("\n".join(results.accuracy_lines({**singles, **parts, "fused": fusion.scores})))
     given = ", ".join(f"{name} {weight:g}" for name, weight in zip(singles, weights, strict=True))
     print(f"{_about(config)}; weights: {given}")

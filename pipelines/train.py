@@ -23,6 +23,7 @@ from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.loop.events import Event
 from kinebert.training.recipe.train import ProtocolRecipe, TrainRecipe
+from kinebert.training.run_folder import LAST_FILE, RECIPE_FILE, REPORT_FOLDER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ def _train(
 
     with tracking.running(tracker):
         tracker.params(flatten(to_plain(recipe)))
-        effective = storage.join(output, "recipe.toml")
+        effective = storage.join(output, RECIPE_FILE)
         with storage.explained(output, "write the recipe"):
             storage.write_bytes(effective, to_toml(to_plain(recipe)).encode())
         tracker.artifact_of(effective)
@@ -108,7 +109,7 @@ def _train(
     )
     print(f"report: {report}")
     chosen_on_test = recipe.data.val_part == "test"
-    checkpoint = storage.join(output, "last.pt") if chosen_on_test else result.summary.checkpoint
+    checkpoint = storage.join(output, LAST_FILE) if chosen_on_test else result.summary.checkpoint
     views = " --views multi" if recipe.test == ProtocolRecipe() else ""
     print(f"next: kinebert evaluate {shlex.quote(checkpoint)} --part test{views}")
     print(f"      {tracking.page_command(tracker.address.tracking_uri)}")
@@ -144,7 +145,7 @@ def _record(
             if row["epoch"] > sent:
                 tracker.metrics(results.epoch_metrics(row), row["epoch"])
     tracker.artifact_of(result.summary.checkpoint)
-    tracker.artifact_of(storage.join(output, "last.pt"))
+    tracker.artifact_of(storage.join(output, LAST_FILE))
     mlflow_models.keep_model(tracker.address, result.summary.checkpoint)
     best = result.summary.best
     tracker.metrics({"best_val_top1": best["val_top1"]}, best["epoch"])
@@ -152,7 +153,7 @@ def _record(
     scores.about.update(run_folder=output, recipe=shards.recipe)
     facts = {**facts, "views": "one centre clip per video", "best epoch": str(best["epoch"])}
     return results.publish_report(
-        storage.join(output, "report"),
+        storage.join(output, REPORT_FOLDER),
         results.report_data(f"Training {storage.name_of(output)}", {shards.modality: scores}, facts),
         tracker,
         "report",

@@ -25,6 +25,7 @@ from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe
+from kinebert.training.run_folder import BEST_FILE, RECIPE_FILE
 
 _SHOWN = 10
 
@@ -165,7 +166,7 @@ class _Shown:
 def _report(job: Any, found: Sequence[Any], store: str) -> int:
     """Print the best trials and what to do next; return the exit status."""
     from kinebert.orchestration import tracking
-    from kinebert.orchestration.search import tidying, to_mlflow
+    from kinebert.orchestration.search import to_mlflow
     from kinebert.orchestration.search.report import table
 
     best = to_mlflow.winner(found, job.base.tune, job.output)
@@ -177,10 +178,10 @@ def _report(job: Any, found: Sequence[Any], store: str) -> int:
     print(f"best: trial {best.record.number}, {job.base.tune.metric} {value:.4g} after epoch {best.row['epoch']}")
     if best.kept is not best.row:
         other = f"{job.base.tune.metric} {best.kept[job.base.tune.metric]:.4g}"
-        print(f"its best.pt holds epoch {best.kept['epoch']}, the best in val_top1, with {other}")
+        print(f"its {BEST_FILE} holds epoch {best.kept['epoch']}, the best in val_top1, with {other}")
     print(f"pictures: {storage.join(job.output, 'parallel.png')}, {storage.join(job.output, 'learning.png')}")
     print(f"next: kinebert evaluate {shlex.quote(best.checkpoint)} --part test")
-    print(f"      kinebert train {shlex.quote(storage.join(best.folder, tidying.RECIPE_FILE))} --output runs/best")
+    print(f"      kinebert train {shlex.quote(storage.join(best.folder, RECIPE_FILE))} --output runs/best")
     print(f"      {tracking.page_command(store)}")
     return 0
 

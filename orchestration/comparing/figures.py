@@ -14,8 +14,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes
-from kinebert.orchestration.reports.figures import FAINT, INK, LONGEST, MANY, History, best_epoch, style, to_png
+from kinebert.orchestration.reports.figures import FAINT, INK, LONGEST, MANY, History, style, to_png
 from kinebert.training.evaluation.per_class import normalised_confusion
+from kinebert.training.run_folder import best_epoch
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333", "#8c6d31")
 """Okabe and Ito's colours, by place of the run; further runs begin again, with another line."""

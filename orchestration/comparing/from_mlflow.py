@@ -10,8 +10,6 @@ from mlflow.tracking import MlflowClient
 
 from kinebert.orchestration import tracking
 from kinebert.orchestration.comparing.runs import (
-    RECIPE_FILE,
-    SCORES_FILE,
     Run,
     evaluation_of,
     fusion_recipe,
@@ -20,6 +18,7 @@ from kinebert.orchestration.comparing.runs import (
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.evaluation.evaluate import VideoScores, read_scores
+from kinebert.training.run_folder import RECIPE_FILE, SCORES_FILE
 
 _PAGE = 1000
 _ID = re.compile("[0-9a-f]{32}")

@@ -13,9 +13,7 @@ from kinebert.preprocessing.config import flatten, from_mapping, to_plain
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.evaluation.evaluate import VideoScores, read_scores
 from kinebert.training.recipe.train import TrainRecipe
-
-SCORES_FILE = "scores.parquet"
-RECIPE_FILE = "recipe.toml"
+from kinebert.training.run_folder import RECIPE_FILE, SCORES_FILE, evaluation_name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,7 +70,7 @@ def address_of(run: Run) -> RunAddress | None:
 def _of_table(uri: str) -> Run:
     scores = read_scores(uri)
     folder = str(scores.about.get("run_folder") or "")
-    parent, tables = uri.rpartition("/")[0], {evaluation_of(scores): scores}
+    parent, tables = uri.rpartition("/")[0], {evaluation_of(scores, uri): scores}
     if "weights" in scores.about:
         return Run(name=storage.name_of(parent), where=uri, recipe=fusion_recipe(scores), tables=tables)
     known = bool(folder) and storage.exists(folder)
@@ -120,9 +118,15 @@ def parse_recipe(toml: bytes, where: str) -> dict[str, Any]:
     return flatten(values)
 
 
-def evaluation_of(scores: VideoScores) -> str:
-    """What `kinebert evaluate` calls the results: split, part and views."""
-    return f"{scores.about.get('split')}-{scores.about.get('part')}-{scores.views}"
+def evaluation_of(scores: VideoScores, uri: str = "") -> str:
+    """Return what `kinebert evaluate` calls the results in a table read from ``uri``.
+
+    A table does not say which file of the training it is of; the folder that `kinebert evaluate` chose for it does
+    (``split1-test-multi-last``). In a folder of another name it counts as one of the best epoch.
+    """
+    name = evaluation_name(str(scores.about.get("split")), str(scores.about.get("part")), scores.views)
+    folder = uri.rpartition("/")[0].rpartition("/")[2]
+    return folder if folder.startswith(f"{name}-") else name
 
 
 def choose_evaluations(runs: Sequence[Run], wanted: str | None) -> list[Run]:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from kinebert.orchestration.comparing.runs import Run
-from kinebert.orchestration.reports.figures import best_epoch
 from kinebert.preprocessing.config import digest, flatten
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.evaluation.evaluate import VideoScores
@@ -25,6 +24,7 @@ from kinebert.training.evaluation.significance import (
     mcnemar,
     on_same_videos,
 )
+from kinebert.training.run_folder import best_epoch
 
 SHARED = 0.99
 """Share of the videos of any run that all runs must have scored, or they are not ranked."""

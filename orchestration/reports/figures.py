@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from kinebert.training.evaluation.per_class import normalised_confusion
+from kinebert.training.run_folder import best_epoch
 
 History = Sequence[Mapping[str, Any]]
 """One dictionary per epoch: ``epoch`` and any of ``train_loss``, ``val_loss``, ``train_top1``, ``val_top1``, ``lr``."""
@@ -43,12 +44,6 @@ def to_png(figure: Figure) -> bytes:
             buffer, format="png", dpi=figure.dpi, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None}
         )
     return buffer.getvalue()
-
-
-def best_epoch(history: History) -> Mapping[str, Any] | None:
-    """Return the epoch whose weights training keeps: highest validation top-1, then lowest loss, then the first."""
-    scored = [epoch for epoch in history if epoch.get("val_top1") is not None]
-    return max(scored, key=lambda epoch: (epoch["val_top1"], -epoch.get("val_loss", 0.0)), default=None)
 
 
 def draw_curves(histories: Mapping[str, History]) -> Figure:

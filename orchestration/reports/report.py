@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from kinebert.orchestration.reports.figures import (
     History,
-    best_epoch,
     draw_confusion,
     draw_curves,
     draw_per_class,
@@ -23,6 +22,7 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten
 from kinebert.training.evaluation.metrics import TOP, Metrics, measure
 from kinebert.training.evaluation.per_class import class_table, most_confused
+from kinebert.training.run_folder import best_epoch
 
 REPORT_FILE = "report.md"
 MOST_PAIRS = 10

@@ -18,12 +18,7 @@ from kinebert.training.evaluation.metrics import TOP
 from kinebert.training.evaluation.per_class import class_table
 from kinebert.training.evaluation.significance import Interval, intervals, mean_over
 from kinebert.training.recipe.train import TrainRecipe
-
-METRICS_FILE = "metrics.json"
-"""Beside a table of scores: what was measured, and how."""
-HISTORY_FILE = "history.json"
-"""In the output folder of a training: one dictionary per epoch."""
-
+from kinebert.training.run_folder import HISTORY_FILE
 
 _known: WeakKeyDictionary[VideoScores, dict[str, Interval]] = WeakKeyDictionary()
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import differences
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.checkpoints.writer import rank
+from kinebert.training.run_folder import rank
 
 SEARCH_FILE, TRIAL_FILE, TRIALS = "search.json", "trial.json", "trials"
 _FAR = 1e30

@@ -7,10 +7,8 @@ from kinebert.orchestration.search.records import Record, ranking, trial_folder
 from kinebert.orchestration.search.trials import Job
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import to_plain, to_toml
-from kinebert.training.checkpoints.state import STATE_FILES
-from kinebert.training.loop.loop import BEST_FILE, LAST_FILE
+from kinebert.training.run_folder import BEST_FILE, LAST_FILE, RECIPE_FILE, STATE_FILES
 
-RECIPE_FILE = "recipe.toml"
 _SCRATCH = ".ray"
 
 

@@ -15,16 +15,15 @@ from typing import Any
 
 from kinebert.orchestration.reports.results import epoch_metrics, training_tags
 from kinebert.orchestration.search.records import Record, Row, ranking, trial_folder
-from kinebert.orchestration.search.tidying import RECIPE_FILE
 from kinebert.orchestration.search.trials import Job
 from kinebert.orchestration.tracking import RunAddress, Tracker, end_strays
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain, to_toml
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.loop.loop import BEST_FILE
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe
+from kinebert.training.run_folder import BEST_FILE, RECIPE_FILE
 
 BEST = "best"
 """Tag of the best trial's run: "true"."""

@@ -11,13 +11,8 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.training.checkpoints.recognizer import DamagedError, load_plain, save_plain
 from kinebert.training.data.dataset import Shards
 from kinebert.training.recipe.train import MAY_CHANGE
+from kinebert.training.run_folder import BEFORE_FILE, DAMAGED_FILE, STATE_FILE
 
-STATE_FILE = "state.pt"
-BEFORE_FILE = "state-before.pt"
-"""The state that was saved before the last one."""
-DAMAGED_FILE = "state-damaged.pt"
-"""What could not be read, put aside for whoever wants to know."""
-STATE_FILES = (STATE_FILE, BEFORE_FILE, DAMAGED_FILE)
 _KIND, _FORMAT = "kinebert training state", 1
 
 

@@ -19,17 +19,9 @@ from kinebert.training.checkpoints.recognizer import (
 )
 from kinebert.training.checkpoints.state import TrainState, content_of, save_content
 from kinebert.training.models import Recognizer
-
-BEST_FILE = "best.pt"
-LAST_FILE = "last.pt"
-_EPOCH_FILE = "epoch-{:04d}.pt"
+from kinebert.training.run_folder import BEST_FILE, epoch_file, rank
 
 Row = Mapping[str, Any]
-
-
-def rank(row: Row) -> tuple[float, float]:
-    """What makes one epoch better than another: a higher top-1 in validation, and of equal ones a lower loss."""
-    return row["val_top1"], -row["val_loss"]
 
 
 @dataclass
@@ -142,11 +134,11 @@ class TrainFiles:
     def names_of(self, rows: Sequence[Row]) -> list[str]:
         """Names under which the recognizer of the last epoch of ``rows`` should be kept; empty if not at all."""
         names = [BEST_FILE] if rows[-1] is max(rows, key=rank) else []
-        return names + ([_name(rows[-1])] if self._keep > 1 and rows[-1] in self._best(rows) else [])
+        return names + ([epoch_file(rows[-1]["epoch"])] if self._keep > 1 and rows[-1] in self._best(rows) else [])
 
     def retired(self, rows: Sequence[Row]) -> list[str]:
         """Names of the recognizers of epochs that are no longer among the best ones of ``rows``."""
-        return [_name(row) for row in rows if row not in self._best(rows)] if self._keep > 1 else []
+        return [epoch_file(row["epoch"]) for row in rows if row not in self._best(rows)] if self._keep > 1 else []
 
     def delete(self, names: Sequence[str]) -> None:
         """Remove files, after all that was given before is written."""
@@ -191,7 +183,3 @@ class TrainFiles:
 def _next(name: str) -> str:
     """Under which a best recognizer waits for the state that says so."""
     return name.removesuffix(".pt") + "-next.pt"
-
-
-def _name(row: Row) -> str:
-    return _EPOCH_FILE.format(row["epoch"])

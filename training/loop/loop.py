@@ -16,9 +16,7 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.checkpoints.state import TrainState, about, check_continues, recover_state
-from kinebert.training.checkpoints.writer import BEST_FILE as BEST_FILE
-from kinebert.training.checkpoints.writer import LAST_FILE as LAST_FILE
-from kinebert.training.checkpoints.writer import TrainFiles, rank
+from kinebert.training.checkpoints.writer import TrainFiles
 from kinebert.training.clips.ordering import share
 from kinebert.training.data.dataset import (
     Batch,
@@ -43,6 +41,7 @@ from kinebert.training.numerics import deterministic
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.optim.schedule import Schedule
 from kinebert.training.recipe.train import TrainRecipe
+from kinebert.training.run_folder import BEST_FILE, LAST_FILE, rank
 
 _NUM_SUMS = 4
 """Loss times clips, clips that were right, clips, updates that were left out."""

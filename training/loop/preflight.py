@@ -13,9 +13,7 @@ from kinebert.training.loop.initial import initial_recognizer
 from kinebert.training.loop.stages import carry_weights
 from kinebert.training.optim.groups import freeze
 from kinebert.training.recipe.train import TrainRecipe
-
-RECIPE_FILE = "recipe.toml"
-"""In the folder of a training: all of its settings."""
+from kinebert.training.run_folder import RECIPE_FILE
 
 
 def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool = False) -> list[str]:

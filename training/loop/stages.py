@@ -13,6 +13,7 @@ from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.clips.ordering import num_steps
 from kinebert.training.models import Recognizer
 from kinebert.training.recipe.train import TrainRecipe
+from kinebert.training.run_folder import stage_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class Stage:
 
     def file(self, name: str) -> str:
         """Return what a file is called that every stage writes: the last stage's has the plain name."""
-        return name if self.is_last else f"stage{self.number + 1}_{name}"
+        return name if self.is_last else stage_file(name, self.number)
 
 
 def plan_stages(recipe: TrainRecipe, num_videos: int) -> list[Stage]:

@@ -155,6 +155,22 @@ def test_which_evaluation_is_compared(three: list[Run]) -> None:
     assert [one.name for one in name_apart([three[0], three[0]])] == ["a (1)", "a (2)"]
 
 
+def test_a_table_of_the_last_epoch_is_compared_with_the_last_epoch_of_others(tmp_path: Path) -> None:
+    """Given by itself, a table of ``last.pt`` is not taken for one of ``best.pt``."""
+    last = f"{MULTI}-last"
+    one = make_run(tmp_path / "one", {MULTI: make_scores(0.9), last: make_scores(0.6)})
+    other = make_run(tmp_path / "other", {MULTI: make_scores(0.8), last: make_scores(0.7)})
+    tables = [read_run(str(one)), read_run(str(other / last / "scores.parquet"))]
+    assert list(tables[1].tables) == [last]
+    chosen = choose_evaluations(tables, None)
+    assert [run.evaluation for run in chosen] == [last, last]
+    assert list(read_run(str(other / MULTI / "scores.parquet")).tables) == [MULTI]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    write_scores(str(elsewhere / "scores.parquet"), make_scores(0.6))
+    assert list(read_run(str(elsewhere)).tables) == [MULTI]
+
+
 def test_tables_of_scores_and_fusions_are_runs_too(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "rgb", {MULTI: make_scores(0.6)}, HEAD)
     alone = read_run(str(folder / MULTI / "scores.parquet"))

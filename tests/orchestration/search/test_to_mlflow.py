@@ -21,9 +21,9 @@ from kinebert.orchestration.search.to_mlflow import Recorder, winner
 from kinebert.orchestration.search.trials import Job
 from kinebert.pipelines.tune import _report
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.checkpoints.writer import rank
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe, TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe
+from kinebert.training.run_folder import rank
 from tests.helpers.fake_shards import make_shards
 from tests.pipelines.test_evaluation import make_checkpoint
 

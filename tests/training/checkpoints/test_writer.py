@@ -14,17 +14,10 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.training.checkpoints import state as training_state
 from kinebert.training.checkpoints import writer as training_files
 from kinebert.training.checkpoints.recognizer import load_recognizer, snapshot
-from kinebert.training.checkpoints.state import (
-    BEFORE_FILE,
-    DAMAGED_FILE,
-    STATE_FILE,
-    TrainState,
-    find_state,
-    load_state,
-    save_state,
-)
+from kinebert.training.checkpoints.state import TrainState, find_state, load_state, save_state
 from kinebert.training.checkpoints.writer import TrainFiles
 from kinebert.training.loop.initial import initial_recognizer
+from kinebert.training.run_folder import BEFORE_FILE, DAMAGED_FILE, STATE_FILE
 from tests.helpers.fake_shards import make_shards
 from tests.helpers.small_training import Killed, numbers, recipe_with, run, weights_of
 

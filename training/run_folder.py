@@ -1,0 +1,63 @@
+"""What lies in the folder of a training: the names of its files, of its evaluations, and which epoch is its best."""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+BEST_FILE = "best.pt"
+"""The recognizer of the best epoch."""
+LAST_FILE = "last.pt"
+"""The recognizer of the last epoch, which no measurement has chosen."""
+STATE_FILE = "state.pt"
+"""What a restart goes on from."""
+BEFORE_FILE = "state-before.pt"
+"""The state that was saved before the last one."""
+DAMAGED_FILE = "state-damaged.pt"
+"""A state that could not be read, put aside for whoever wants to know."""
+STATE_FILES = (STATE_FILE, BEFORE_FILE, DAMAGED_FILE)
+RECIPE_FILE = "recipe.toml"
+"""All settings of the training, defaults included."""
+HISTORY_FILE = "history.json"
+"""One dictionary per epoch."""
+SCORES_FILE = "scores.parquet"
+"""In the folder of an evaluation: scores of videos."""
+VIEWS_FILE = "views.parquet"
+"""In the folder of an evaluation: scores of every view."""
+METRICS_FILE = "metrics.json"
+"""In the folder of an evaluation: what was measured, and how."""
+REPORT_FOLDER = "report"
+"""In the folder of a training or an evaluation: figures and tables for people."""
+
+
+def epoch_file(epoch: int) -> str:
+    """Return the name under which the recognizer of one of the best epochs (from 1) is kept."""
+    return f"epoch-{epoch:04d}.pt"
+
+
+def stage_file(name: str, number: int) -> str:
+    """Return the name under which a stage before the last one (``number`` from 0) keeps its file ``name``."""
+    return f"stage{number + 1}_{name}"
+
+
+def evaluation_name(split: str, part: str, views: str, checkpoint: str = BEST_FILE) -> str:
+    """Return what an evaluation is called, and its folder: ``split1-test-multi``, ``split1-test-multi-last``.
+
+    Args:
+        split: Name of the split.
+        part: ``train``, ``val`` or ``test``.
+        views: :attr:`.ProtocolRecipe.name` of what was scored.
+        checkpoint: File (or its path or URI) that was evaluated; its stem is told unless it is the best one's.
+    """
+    stem = os.path.splitext(checkpoint.rpartition("/")[2])[0]
+    name = f"{split}-{part}-{views}"
+    return name if stem == os.path.splitext(BEST_FILE)[0] else f"{name}-{stem}"
+
+
+def rank(row: Mapping[str, Any]) -> tuple[float, float]:
+    """Return a key that is larger for the better of two epochs: a higher validation top-1, then a lower loss."""
+    return row["val_top1"], -row.get("val_loss", 0.0)
+
+
+def best_epoch(history: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the epoch whose weights training keeps, the first of equal ones; None if none was validated."""
+    return max((row for row in history if row.get("val_top1") is not None), key=rank, default=None)
