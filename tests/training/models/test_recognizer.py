@@ -5,7 +5,7 @@ import torch
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import InputSpec, build_recognizer
-from kinebert.training.models.heads import tgap
+from kinebert.training.models.heads.average import tgap
 from kinebert.training.models.registry import register_backbone, register_head, scaled
 
 

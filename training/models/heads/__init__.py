@@ -1,9 +1,9 @@
 """Temporal heads: what becomes of the time steps that a backbone leaves. One file per family.
 
-BERT pooling is in :mod:`kinebert.training.models.heads.bert`.
+Every module here is found by itself, and registers what it has. BERT pooling is in
+:mod:`kinebert.training.models.heads.bert`.
 """
 
-from kinebert.training.models.heads import bert_paths, concatenation, conv_gru, lstm, non_local  # noqa: F401  each registers its heads
-from kinebert.training.models.heads.average import none, tgap
+from kinebert.preprocessing.discovery import modules_of
 
-__all__ = ["none", "tgap"]
+modules_of(__name__)

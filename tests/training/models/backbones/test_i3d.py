@@ -8,7 +8,7 @@ from torch.nn import functional
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import Recognizer, build_recognizer
 from kinebert.training.models.backbones.i3d import Branches, I3d, SameConv3d, SamePool3d, reduced
-from kinebert.training.models.heads import tgap
+from kinebert.training.models.heads.average import tgap
 from tests.helpers.published_paths import same
 
 

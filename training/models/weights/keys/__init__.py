@@ -1,13 +1,12 @@
 """Published weights, read under our parameter names. One file per source; every key is accounted for."""
 
-import importlib
-import pkgutil
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from kinebert.preprocessing.discovery import modules_of
 from kinebert.training.models.registry import Normalization
 
 Shape = tuple[int, ...]
@@ -114,10 +113,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 @cache
 def layouts() -> tuple[Layout, ...]:
     """Return every layout of the modules in this folder, in the order of their names: each has its ``LAYOUTS``."""
-    modules = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    found = [
-        layout for name in modules for layout in getattr(importlib.import_module(f"{__name__}.{name}"), "LAYOUTS", ())
-    ]
+    found = [layout for module in modules_of(__name__) for layout in getattr(module, "LAYOUTS", ())]
     names = [layout.name for layout in found]
     if len(set(names)) < len(names):
         raise ValueError(f"two layouts have one name: {sorted(name for name in names if names.count(name) > 1)}")

@@ -1,0 +1,36 @@
+"""Networks by name: where they come from."""
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from kinebert.preprocessing.discovery import modules_of
+from kinebert.training.models import BACKBONES, HEADS, backbones, build_recognizer, heads
+
+HALVED = """
+from kinebert.training.models.backbones.resnet import resnet18
+from kinebert.training.models.registry import KINETICS, register_backbone
+
+@register_backbone(rgb=KINETICS)
+def halved(channels_in: int = 3, width: float = 1.0):
+    return resnet18(channels_in, width / 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "builders"), [(backbones, [entry.build for entry in BACKBONES.values()]), (heads, HEADS.values())]
+)
+def test_every_file_of_the_folder_registers_something(package: ModuleType, builders: list[object]) -> None:
+    files = {path.stem for path in Path(package.__path__[0]).glob("*.py")} - {"__init__"}
+    assert files
+    assert {builder.__module__ for builder in builders} == {f"{package.__name__}.{name}" for name in files}
+
+
+def test_a_file_put_beside_them_is_all_that_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "halved.py").write_text(HALVED)
+    monkeypatch.setattr(backbones, "__path__", [*backbones.__path__, str(tmp_path)])
+    monkeypatch.setitem(BACKBONES, "halved", None)  # so that it is gone afterwards
+    del BACKBONES["halved"]
+    modules_of(backbones.__name__)
+    assert build_recognizer(backbone="halved", num_classes=2, width=0.5).backbone.num_features == 128
