@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from kinebert.orchestration.cluster import check_workers
-from kinebert.orchestration.holding import held
 from kinebert.orchestration.progress import ProgressLine, duration
 from kinebert.pipelines.options import run
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, load_config, to_plain, to_toml
+from kinebert.preprocessing.folder_lock import held
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.loop.events import Event

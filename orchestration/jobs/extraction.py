@@ -28,8 +28,8 @@ from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.guard import sweep
 from kinebert.preprocessing.extraction.task import BuildShard
+from kinebert.preprocessing.folder_lock import EXTRACTION, held
 from kinebert.preprocessing.recipe import FlowRecipe
-from kinebert.preprocessing.running import only_job
 from kinebert.preprocessing.sets.folder import DATASET_FILE, claim_output, finish_set, is_finished, read_dataset_file
 from kinebert.preprocessing.sets.plan import PlannedShard, plan_shards
 from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
@@ -79,7 +79,7 @@ def extract_set(
     """
     start = time.monotonic()
     storage.check_writable(output)
-    with only_job(output):
+    with held(output, EXTRACTION):
         shards = claim_output(output, build.recipe, plan_shards(rows, videos_per_shard))
         if is_finished(output, rows, shards) and not build.retry_rejected:
             dataset = read_dataset_file(output)

@@ -1,0 +1,231 @@
+"""One program at a time works in a folder: two would sweep away each other's unfinished files.
+
+The holder's mark is a file, :data:`RUNNING_FILE`, that it writes anew every 20 s. Whoever reads, judges and writes that
+file is alone: on a disk by ``flock``, on object storage, which has no locks, by claims (:func:`_alone_on_store`).
+"""
+
+import errno
+import fcntl
+import json
+import os
+import random
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
+
+RUNNING_FILE = ".running.json"
+EXTRACTION = "extract"
+_DISK_LOCK, _CLAIM = ".running.lock", ".claim-"
+_BEAT_S, _DEAD_AFTER_S = 20.0, 120.0
+_POLL_S = 0.05
+_NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+def _started(pid: int) -> str | None:
+    """When a process was started, in the kernel's ticks; None if there is none, or no /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else fields[19]  # killed, and nobody has asked how it ended
+    except (OSError, IndexError):
+        return None
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """What a program writes down about itself."""
+
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    started: str | None = field(default_factory=lambda: _started(os.getpid()))
+    time: float = field(default_factory=time.time)
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    program: str = EXTRACTION
+
+    def alive(self) -> bool:
+        """Whether that program still runs; one of another machine does if it gave a sign of life lately."""
+        if self.host == socket.gethostname() and self.started is not None:
+            if self.pid == os.getpid():
+                return self.token in _ours
+            return _started(self.pid) == self.started
+        return self.age_s() < _DEAD_AFTER_S
+
+    def age_s(self) -> float:
+        """Seconds since its last sign of life."""
+        return time.time() - self.time
+
+    def write(self, path: str) -> None:
+        """Write it to ``path``, with the time of now."""
+        storage.write_bytes(path, json.dumps(asdict(replace(self, time=time.time()))).encode())
+
+
+_ours: set[str] = set()
+"""Tokens of what this process holds or claims."""
+
+
+def _read(path: str) -> _Mark | None:
+    """The mark at ``path``, or None where there is none, or a damaged one."""
+    try:
+        found = json.loads(storage.read_bytes(path))
+        return _Mark(**{"token": "", **found, "time": float(found["time"]), "pid": int(found["pid"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+@contextmanager
+def held(output: str, program: str) -> Iterator[None]:
+    """Keep the folder ``output``, on a disk or on object storage, for this process and this block.
+
+    A killed program holds nothing: on its own machine as soon as its process is gone, for others 2 minutes after its
+    last sign of life.
+
+    Args:
+        output: An existing folder.
+        program: Name of the program, for whoever is refused; :data:`EXTRACTION` of whatever fills a set.
+
+    Raises:
+        UserError: If a living program holds it, or the folder cannot be written.
+    """
+    path = storage.join(output, RUNNING_FILE)
+    mark = _Mark(program=program)
+    _ours.add(mark.token)
+    try:
+        with storage.explained(output, "write to this folder"), _alone(output):
+            other = _read(path)
+            if other is not None and other.alive():
+                raise UserError(_refusal(output, other))
+            mark.write(path)
+        with _beating(output, mark):
+            yield
+    finally:
+        _ours.discard(mark.token)
+
+
+def _refusal(output: str, other: _Mark) -> str:
+    if other.program == EXTRACTION:
+        text = f"another job (process {other.pid} on {other.host}) is filling this folder. Wait for it, or stop it."
+    else:
+        text = f"another kinebert {other.program} works here. Wait for its end, or end it."
+    if other.host != socket.gethostname():
+        text += (
+            f" It runs on {other.host} and gave its last sign of life {max(other.age_s(), 0.0):.0f} s ago; after "
+            f"{_DEAD_AFTER_S:.0f} s without one it counts as ended."
+        )
+    return f"{output}: {text}"
+
+
+@contextmanager
+def _beating(output: str, mark: _Mark) -> Iterator[None]:
+    """Give signs of life during the block, and remove the mark afterwards.
+
+    A process that was suspended for long may find that another one holds the folder: that one's mark is left alone.
+    """
+    path = storage.join(output, RUNNING_FILE)
+    done = threading.Event()
+
+    def still_ours() -> bool:
+        there = _read(path)
+        return there is not None and there.token == mark.token
+
+    def beat() -> None:
+        while not done.wait(_BEAT_S):
+            with suppress(OSError, UserError), _alone(output):  # a store that fails for a moment is no reason to stop
+                if still_ours():
+                    mark.write(path)
+
+    thread = threading.Thread(target=beat, name="folder lock", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        with suppress(OSError, UserError), _alone(output):
+            if still_ours():
+                storage.delete_file(path)
+
+
+@contextmanager
+def _alone(output: str) -> Iterator[None]:
+    """Be the only one, of all processes and threads everywhere, in such a block of this folder."""
+    lock = _disk_lock(os.path.join(output, _DISK_LOCK)) if storage.is_local(output) else None
+    if lock is None:
+        with _alone_on_store(output):
+            yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(output, _DISK_LOCK))  # while it is still held
+        os.close(lock)
+
+
+def _disk_lock(path: str) -> int | None:
+    """Open and lock the file ``path``; None if this filesystem has no such locks (some shared ones)."""
+    while True:
+        lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            here, there = os.fstat(lock), os.stat(path)
+            if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+                return lock
+        except FileNotFoundError:
+            pass  # whoever held it has removed it
+        except OSError as error:
+            os.close(lock)
+            if error.errno in _NO_FLOCK:
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+                return None
+            raise
+        os.close(lock)
+
+
+@contextmanager
+def _alone_on_store(output: str) -> Iterator[None]:
+    """Be alone where files can only be written, read and listed.
+
+    Each lays down a claim, a file of its own, and goes in once a listing made after that shows no other living claim.
+    Of two, the one that listed last has seen the other's: never are both in. Where several see each other, all but
+    the first by name take theirs back for a moment.
+    """
+    mark = _Mark()
+    mine = _CLAIM + mark.token
+    path = storage.join(output, mine)
+    give_up = time.monotonic() + 2 * _DEAD_AFTER_S
+    _ours.add(mark.token)
+    try:
+        while True:
+            mark.write(path)  # anew each time: it is a sign of life too
+            others = [name for name in storage.list_files(output) if name.startswith(_CLAIM) and name != mine]
+            living = [name for name in others if _claims(storage.join(output, name))]
+            if not living:
+                break
+            if time.monotonic() > give_up:
+                raise UserError(f"{output}: {', '.join(living)} keep others out. Remove them if nothing works here.")
+            if min(living) < mine:
+                storage.delete_file(path)
+            time.sleep(_POLL_S * (0.5 + random.random()))
+        yield
+    finally:
+        _ours.discard(mark.token)
+        with suppress(OSError):
+            storage.delete_file(path)
+
+
+def _claims(path: str) -> bool:
+    """Whether a claim is that of a living process; what a killed one left is removed."""
+    mark = _read(path)
+    if mark is None:
+        return storage.exists(path)  # taken back meanwhile, or unreadable: then somebody may stand behind it
+    if not mark.alive():
+        storage.delete_file(path)
+    return mark.alive()

@@ -1,0 +1,264 @@
+"""One program at a time works in a folder, on a disk and where there are no locks."""
+
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+
+from kinebert.preprocessing import folder_lock, storage
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.folder_lock import EXTRACTION, RUNNING_FILE, held
+from tests.helpers.paths import ROOT
+
+HOLD = """
+import sys, time
+from kinebert.preprocessing.folder_lock import held
+
+with held(sys.argv[1], sys.argv[2]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+PAIRS = 30
+
+
+def hold(folder: Path, program: str = EXTRACTION) -> subprocess.Popen[str]:
+    """Start a process that holds ``folder`` until it is killed."""
+    arguments = [sys.executable, "-c", HOLD, str(folder), program]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def refusal(folder: str | Path, program: str = EXTRACTION) -> str:
+    """What whoever asks for a folder that is held is told."""
+    with pytest.raises(UserError) as error, held(str(folder), program):
+        raise AssertionError("two at once")
+    return str(error.value)
+
+
+@pytest.fixture(params=["disk", "disk without flock", "store"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A folder on a disk, on one that knows no locks, and on pyarrow's filesystem in memory."""
+    if request.param == "disk without flock":
+        monkeypatch.setattr("fcntl.flock", no_flock)
+    uri = f"mock:///{tmp_path.name}" if request.param == "store" else str(tmp_path)
+    storage.make_folder(uri)
+    return uri
+
+
+def no_flock(descriptor: int, operation: int) -> None:
+    """Fail as it does on a shared filesystem that was mounted without locks."""
+    raise OSError(errno.ENOSYS, "Function not implemented")
+
+
+def test_a_second_job_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    other = hold(tmp_path)
+    with pytest.raises(UserError, match=rf"another job \(process {other.pid} on .*\) is filling this folder"):
+        held(str(tmp_path), EXTRACTION).__enter__()
+    other.kill()
+    other.wait()
+    with held(str(tmp_path), EXTRACTION):
+        assert json.loads((tmp_path / RUNNING_FILE).read_text())["pid"] == os.getpid()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("age_s", "refused"), [(10.0, True), (3600.0, False)])
+def test_a_job_elsewhere_counts_while_it_gives_signs_of_life(tmp_path: Path, age_s: float, refused: bool) -> None:
+    sign = {"host": "elsewhere", "pid": 1, "started": "1", "time": time.time() - age_s}
+    (tmp_path / RUNNING_FILE).write_text(json.dumps(sign))
+    if refused:
+        with pytest.raises(UserError, match="process 1 on elsewhere"):
+            held(str(tmp_path), EXTRACTION).__enter__()
+        assert "gave its last sign of life 10 s ago; after 120 s without one it counts as ended" in refusal(tmp_path)
+    else:
+        with held(str(tmp_path), EXTRACTION):
+            pass
+
+
+def test_a_damaged_mark_holds_nothing(root: str) -> None:
+    storage.write_bytes(storage.join(root, RUNNING_FILE), b"{")
+    with held(root, EXTRACTION):
+        pass
+
+
+def test_a_second_program_is_refused_and_the_next_one_is_not(root: str) -> None:
+    for _ in range(2):
+        with held(root, "train"):
+            assert refusal(root, "train").endswith("another kinebert train works here. Wait for its end, or end it.")
+            assert "another kinebert train works here" in refusal(root, "tune"), "it names whoever is there"
+            assert "another kinebert train works here" in refusal(root, EXTRACTION)
+        assert storage.list_files(root) == []
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="absent: cannot write to this folder"), held(f"{tmp_path}/absent", "train"):
+        raise AssertionError("nowhere")
+
+
+def test_an_error_inside_frees_the_folder_and_passes(root: str) -> None:
+    with pytest.raises(KeyError, match="bug"), held(root, "train"):
+        raise KeyError("bug")
+    with held(root, "train"):
+        pass
+
+
+def _ask(folder: str, barrier: Barrier, decided: Barrier, inside: "multiprocessing.Queue[bool]") -> None:
+    for pair in range(PAIRS):
+        place = f"{folder}/{pair}"
+        barrier.wait(60)
+        try:
+            with held(place, "train"):
+                inside.put(True)
+                decided.wait(60)
+        except UserError:
+            inside.put(False)
+            decided.wait(60)
+
+
+@pytest.mark.parametrize("left", ["nothing", "the mark of a killed one"])
+def test_of_two_processes_that_start_at_once_one_gets_in(tmp_path: Path, left: str) -> None:
+    """Each pair decides before either of them ends."""
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    for pair in range(PAIRS):
+        (tmp_path / str(pair)).mkdir()
+        if left != "nothing":
+            mark = folder_lock._Mark(pid=killed.pid, started="1")
+            mark.write(str(tmp_path / str(pair) / RUNNING_FILE))
+    spawn = multiprocessing.get_context("spawn")
+    barrier, decided, inside = spawn.Barrier(2), spawn.Barrier(2), spawn.Queue()
+    both = [spawn.Process(target=_ask, args=(str(tmp_path), barrier, decided, inside)) for _ in range(2)]
+    for process in both:
+        process.start()
+    answers = [inside.get(timeout=120) for _ in range(2 * PAIRS)]
+    for process in both:
+        process.join(60)
+    pairs = list(zip(answers[::2], answers[1::2], strict=True))  # no pair starts before the last one has decided
+    assert [sum(pair) for pair in pairs] == [1] * PAIRS
+
+
+def race(folder: str, threads: int) -> list[bool]:
+    """Let ``threads`` ask for a folder at once, and wait inside until all were answered."""
+    barrier, decided = threading.Barrier(threads), threading.Barrier(threads)
+    inside: list[bool] = []
+
+    def ask() -> None:
+        barrier.wait(60)
+        try:
+            with held(folder, "train"):
+                inside.append(True)
+                decided.wait(60)
+        except UserError:
+            inside.append(False)
+            decided.wait(60)
+
+    everybody = [threading.Thread(target=ask) for _ in range(threads)]
+    for thread in everybody:
+        thread.start()
+    for thread in everybody:
+        thread.join(60)
+    return inside
+
+
+def test_of_two_threads_that_start_at_once_one_gets_in(root: str) -> None:
+    for pair in range(PAIRS):
+        folder = storage.join(root, str(pair))
+        storage.make_folder(folder)
+        assert sorted(race(folder, 2)) == [False, True]
+
+
+def test_of_many_that_start_at_once_one_gets_in(root: str) -> None:
+    assert sorted(race(root, 6)) == [False] * 5 + [True]
+
+
+def test_a_slow_store_lets_nobody_else_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every request takes a while of its own: what one has read is old when it acts on it."""
+    root = f"mock:///{tmp_path.name}-slow"
+    for name in ("write_bytes", "read_bytes", "list_files"):
+        plain: Callable[..., object] = getattr(storage, name)
+
+        def late(*arguments: object, plain: Callable[..., object] = plain) -> object:
+            time.sleep(hash(threading.get_ident() ^ time.monotonic_ns()) % 20 / 1000)
+            result = plain(*arguments)
+            time.sleep(hash(threading.get_ident() ^ time.monotonic_ns()) % 20 / 1000)
+            return result
+
+        monkeypatch.setattr(storage, name, late)
+    for pair in range(10):
+        storage.make_folder(f"{root}/{pair}")
+        assert sorted(race(f"{root}/{pair}", 2)) == [False, True]
+
+
+def test_what_was_killed_while_it_asked_stops_nobody(tmp_path: Path) -> None:
+    root = f"mock:///{tmp_path.name}"
+    storage.make_folder(root)
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    for name, mark in (
+        ("here", folder_lock._Mark(pid=killed.pid, started="1")),
+        ("lost", folder_lock._Mark(token="no longer claimed")),
+    ):
+        mark.write(storage.join(root, f".claim-{name}"))
+    with held(root, "train"):
+        assert storage.list_files(root) == [RUNNING_FILE]
+
+
+def test_a_claim_that_stays_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_lock, "_DEAD_AFTER_S", 0.1)
+    root = f"mock:///{tmp_path.name}"
+    storage.make_folder(root)
+    storage.write_bytes(storage.join(root, ".claim-0"), b"{")
+    with pytest.raises(UserError, match=r"\.claim-0 keep others out\. Remove them if nothing works here"):
+        held(root, "train").__enter__()
+    assert storage.list_files(root) == [".claim-0"]
+
+
+def test_it_gives_signs_of_life(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_lock, "_BEAT_S", 0.02)
+    path = storage.join(root, RUNNING_FILE)
+
+    def sign() -> float:
+        return float(json.loads(storage.read_bytes(path))["time"])
+
+    with held(root, "train"):
+        first, deadline = sign(), time.monotonic() + 30
+        while sign() <= first:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_whoever_was_thought_dead_leaves_the_next_ones_mark_alone(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_lock, "_BEAT_S", 0.02)
+    path = storage.join(root, RUNNING_FILE)
+    other = json.dumps({"host": "elsewhere", "pid": 1, "started": "1", "time": time.time(), "token": "theirs"})
+    with held(root, "train"):
+        with folder_lock._alone(root):
+            storage.write_bytes(path, other.encode())
+        time.sleep(0.2)
+        assert storage.read_bytes(path).decode() == other
+    assert storage.read_bytes(path).decode() == other
+
+
+def test_a_stopped_process_still_holds(tmp_path: Path) -> None:
+    other = hold(tmp_path, "train")
+    try:
+        other.send_signal(signal.SIGSTOP)
+        assert "another kinebert train works here" in refusal(tmp_path, "train")
+    finally:
+        with suppress(ProcessLookupError):
+            other.kill()
+        other.wait()
+    with held(str(tmp_path), "train"):
+        pass
