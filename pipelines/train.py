@@ -86,7 +86,7 @@ def _train(
 ) -> int:
     """Train what was checked, report, and return the exit status."""
     from kinebert.orchestration import tracking
-    from kinebert.orchestration.jobs import training
+    from kinebert.orchestration.jobs import fit
     from kinebert.orchestration.reports import results
 
     with tracking.running(tracker):
@@ -100,7 +100,7 @@ def _train(
         print(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {output}", flush=True)
         facts = {"run": output, "recipe": config.recipe, "part": f"{recipe.data.split}/{recipe.data.val_part}"}
         hearing = _Hearing(tracker, tracker.last_step("step/loss"))
-        result = training.fit(recipe, output, hearing, config.cpus_per_worker, device=config.device)
+        result = fit.fit(recipe, output, hearing, config.cpus_per_worker, device=config.device)
         report = _record(tracker, result, output, shards, facts)
     best, scores = result.summary.best, result.val_scores
     print("\n".join([*results.accuracy_lines({shards.modality: scores}), *results.rejected_lines(scores)]))

@@ -40,7 +40,7 @@ def plan_workers(
 
     Args:
         recipe: Says how many are wanted, and may say how few will do.
-        cpus_per_worker: As for :func:`kinebert.orchestration.jobs.training.fit`.
+        cpus_per_worker: As for :func:`kinebert.orchestration.jobs.fit.fit`.
         device: Likewise.
         free_only: Leave out what other programs hold; if that is too little for the fewest, it is taken for free.
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kinebert.orchestration.jobs.training import fit
+from kinebert.orchestration.jobs.fit import fit
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.loop.loop import WorkerContext, train

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kinebert.orchestration.jobs import workers
-from kinebert.orchestration.jobs.training import fit
+from kinebert.orchestration.jobs.fit import fit
 from kinebert.orchestration.jobs.workers import check_device, plan_when_there_is_room, plan_workers
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe

@@ -2,12 +2,10 @@
 
 import logging
 import signal
-import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +17,7 @@ import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from kinebert.orchestration.jobs.hearing import Ear, Listener
 from kinebert.orchestration.jobs.workers import (
     WorkerPlan,
     free_room,
@@ -42,7 +41,6 @@ MAX_RESTARTS = 3
 """Times that training goes on from its last saved state without getting any further than the time before."""
 _FAIL_AT_ONCE: Any = ray.train.FailureConfig(controller_failure_limit=0)  # type: ignore[call-arg]
 """Ray would try for ever to start as many workers as before, though a node of theirs is gone."""
-_POLL_S = 0.5
 _ANSWER_S = 10.0
 _RAY_FOLDER = ".ray"
 
@@ -54,47 +52,6 @@ class FitResult:
     summary: TrainSummary
     val_scores: VideoScores
     """Of the best checkpoint on the validation part, one centre clip per video."""
-
-
-class StoppedError(UserError):
-    """Raised by whoever hears a training, to end it; :func:`fit` raises it when the workers are gone."""
-
-
-class _Ear:
-    """An actor that keeps what rank 0 says until the driver asks. It holds no CPU."""
-
-    def __init__(self) -> None:
-        self._events: list[Event] = []
-        self._speaker: Any = None
-        self._refusal: UserError | None = None
-        self._standstills: dict[int, Standstill] = {}
-
-    def hear(self, event: Event) -> None:
-        self._events.append(event)
-
-    def speaks(self, worker: Any) -> None:
-        self._speaker = worker
-
-    def stop(self, error: UserError) -> None:
-        self.refuse(error)
-        if self._speaker is not None:
-            ray.kill(self._speaker)  # and Ray Train ends the others; it has no way to be asked for that
-
-    def refuse(self, error: UserError) -> None:
-        self._refusal = self._refusal or error
-
-    def refusal(self) -> UserError | None:
-        return self._refusal
-
-    def stand_still(self, found: Standstill) -> None:
-        self._standstills[found.rank] = found
-
-    def standstills(self) -> dict[int, Standstill]:
-        return self._standstills
-
-    def take(self) -> list[Event]:
-        events, self._events = self._events, []
-        return events
 
 
 def fit(
@@ -124,7 +81,7 @@ def fit(
         plan = plan_workers(recipe, cpus_per_worker, device)
         device = "cuda" if plan.use_gpu else "cpu"  # whatever nodes are lost later
         logging.getLogger("ray.train").setLevel(logging.ERROR)
-        listener, losses, furthest = _Listener(hear), 0, -1
+        listener, losses, furthest = Listener(hear), 0, -1
         while True:
             try:
                 if plan.recipe.workers < recipe.workers:
@@ -155,9 +112,9 @@ def fit(
                 plan = plan_when_there_is_room(recipe, cpus_per_worker, device, listener.note)
 
 
-def _fit_once(plan: WorkerPlan, output: str, listener: "_Listener", pause_after: int | None) -> FitResult:
+def _fit_once(plan: WorkerPlan, output: str, listener: "Listener", pause_after: int | None) -> FitResult:
     recipe, cpus, use_gpu = plan.recipe, plan.cpus, plan.use_gpu
-    ear: Any = ray.remote(num_cpus=0)(_Ear).options(**_cluster.beside_us()).remote()
+    ear: Any = ray.remote(num_cpus=0)(Ear).options(**_cluster.beside_us()).remote()
     resources = {"CPU": cpus, **({"GPU": 1.0} if use_gpu else {})}
     scratch = storage.join(output, _RAY_FOLDER)
     free_room(scratch)
@@ -231,68 +188,6 @@ def _hang(reports: dict[int, Standstill], num_workers: int, output: str) -> str:
     except (OSError, UserError) as error:
         return f"{sentence}; the stacks could not be written: {error}"
     return f"{sentence}; stacks of all: {path}"
-
-
-class _Listener:
-    """Calls ``hear`` with the events of an ear, from a thread of its own.
-
-    Whoever hears may fail (a terminal that was closed, say); training goes on, and the failure is said once.
-    """
-
-    def __init__(self, hear: Callable[[Event], None]) -> None:
-        self._hear = hear
-        self._failed = False
-        self._stopped: StoppedError | None = None
-        self._said: set[str] = set()
-        self.furthest = -1
-        """Largest step that was heard of."""
-
-    @contextmanager
-    def to(self, ear: Any) -> Iterator[None]:
-        """Listen to ``ear`` until the block ends."""
-        done = threading.Event()
-
-        def run() -> None:
-            while not done.wait(_POLL_S):
-                self._drain(ear)
-            self._drain(ear)
-
-        thread = threading.Thread(target=run, name="events", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-
-    def note(self, text: str, once: bool = False) -> None:
-        """Say a sentence, and ``once`` not again."""
-        if not (once and text in self._said):
-            self.tell({"event": "note", "text": text})
-        self._said.add(text)
-
-    def tell(self, event: Event) -> None:
-        """Pass one event on."""
-        self.furthest = max(self.furthest, event.get("global_step", -1))
-        try:
-            self._hear(event)
-        except StoppedError as error:
-            self._stopped = error
-        except Exception as error:  # a training is worth more than what is said about it
-            if not self._failed:
-                self._failed = True
-                with suppress(OSError):
-                    print(f"progress is no longer shown or recorded in full: {error!r}", file=sys.stderr)
-
-    def _drain(self, ear: Any) -> None:
-        try:
-            events = ray.get(ear.take.remote())
-        except ray.exceptions.RayError:  # the cluster is going; fit() will say so
-            return
-        for event in events:
-            self.tell(event)
-        if self._stopped is not None:
-            ear.stop.remote(self._stopped)
 
 
 def _worker(config: dict[str, Any]) -> FitResult | None:

@@ -1,0 +1,129 @@
+"""How the driver of a training hears what rank 0 says: an actor that keeps events, and a thread that passes them on."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from kinebert.orchestration import cluster as _cluster  # noqa: F401 - first: it says what Ray reads at its import
+
+# isort: split
+import ray
+
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.distributed.watchdog import Standstill
+from kinebert.training.loop.events import Event
+
+_POLL_S = 0.5
+
+
+class StoppedError(UserError):
+    """Raised by whoever hears a training, to end it; ``fit`` raises it when the workers are gone."""
+
+
+class Ear:
+    """An actor that keeps what rank 0 says until the driver asks. It holds no CPU."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._speaker: Any = None
+        self._refusal: UserError | None = None
+        self._standstills: dict[int, Standstill] = {}
+
+    def hear(self, event: Event) -> None:
+        """Keep an event."""
+        self._events.append(event)
+
+    def speaks(self, worker: Any) -> None:
+        """Take note of the actor that is rank 0."""
+        self._speaker = worker
+
+    def stop(self, error: UserError) -> None:
+        """End the training with ``error``: kill rank 0."""
+        self.refuse(error)
+        if self._speaker is not None:
+            ray.kill(self._speaker)  # and Ray Train ends the others; it has no way to be asked for that
+
+    def refuse(self, error: UserError) -> None:
+        """Keep the first reason for which a worker will not train."""
+        self._refusal = self._refusal or error
+
+    def refusal(self) -> UserError | None:
+        """That reason, if there is one."""
+        return self._refusal
+
+    def stand_still(self, found: Standstill) -> None:
+        """Keep what the watchdog of a rank has found."""
+        self._standstills[found.rank] = found
+
+    def standstills(self) -> dict[int, Standstill]:
+        """What watchdogs have found, by rank."""
+        return self._standstills
+
+    def take(self) -> list[Event]:
+        """Hand over the events that came since the last call."""
+        events, self._events = self._events, []
+        return events
+
+
+class Listener:
+    """Calls ``hear`` with the events of an ear, from a thread of its own.
+
+    Whoever hears may fail (a terminal that was closed, say); training goes on, and the failure is said once.
+    """
+
+    def __init__(self, hear: Callable[[Event], None]) -> None:
+        self._hear = hear
+        self._failed = False
+        self._stopped: StoppedError | None = None
+        self._said: set[str] = set()
+        self.furthest = -1
+        """Largest step that was heard of."""
+
+    @contextmanager
+    def to(self, ear: Any) -> Iterator[None]:
+        """Listen to ``ear`` until the block ends."""
+        done = threading.Event()
+
+        def run() -> None:
+            while not done.wait(_POLL_S):
+                self._drain(ear)
+            self._drain(ear)
+
+        thread = threading.Thread(target=run, name="events", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def note(self, text: str, once: bool = False) -> None:
+        """Say a sentence, and ``once`` not again."""
+        if not (once and text in self._said):
+            self.tell({"event": "note", "text": text})
+        self._said.add(text)
+
+    def tell(self, event: Event) -> None:
+        """Pass one event on."""
+        self.furthest = max(self.furthest, event.get("global_step", -1))
+        try:
+            self._hear(event)
+        except StoppedError as error:
+            self._stopped = error
+        except Exception as error:  # a training is worth more than what is said about it
+            if not self._failed:
+                self._failed = True
+                with suppress(OSError):
+                    print(f"progress is no longer shown or recorded in full: {error!r}", file=sys.stderr)
+
+    def _drain(self, ear: Any) -> None:
+        try:
+            events = ray.get(ear.take.remote())
+        except ray.exceptions.RayError:  # the cluster is going; fit() will say so
+            return
+        for event in events:
+            self.tell(event)
+        if self._stopped is not None:
+            ear.stop.remote(self._stopped)
