@@ -85,7 +85,7 @@ def made(before: Version, tmp_path_factory: pytest.TempPathFactory) -> Path:
     before.run(folder, "index", "folder", "videos", "--output", "manifest.parquet")
     extract = ["--manifest", "manifest.parquet", "--resize", "none", "--videos-per-shard", "3", "--output"]
     before.run(folder, "extract-frames", *extract, "sets/rgb")
-    before.run(folder, "extract-flow", *extract, "sets/flow", "--backend", "opencv", "--tvl1.warps", "1")
+    before.run(folder, "extract-flow", *extract, "sets/flow", "--backend", "opencv")
     recipe = small_recipe("sets/rgb", epochs=8, head="bert").replace("batch_size", "save_every_s = 0\nbatch_size", 1)
     (folder / "small.toml").write_text(recipe)
     before.run(folder, "train", "small.toml", "--output", "runs/whole")
@@ -100,7 +100,7 @@ def made(before: Version, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_extraction_finds_its_work_done(made: Path) -> None:
-    for modality, options in (("frames", []), ("flow", ["--backend", "opencv", "--tvl1.warps", "1"])):
+    for modality, options in (("frames", []), ("flow", ["--backend", "opencv"])):
         output = made / "sets" / ("rgb" if modality == "frames" else "flow")
         files = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in output.glob("*")}
         again = ["--manifest", "manifest.parquet", "--resize", "none", "--videos-per-shard", "3", *options]
