@@ -27,7 +27,8 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from kinebert.orchestration.tracking import RunAddress, connect, explained
+from kinebert.orchestration.tracking import RunAddress
+from kinebert.orchestration.tracking_store import connect, explained
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.checkpoints.recognizer import CheckpointInfo, load_recognizer

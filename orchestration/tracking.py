@@ -1,41 +1,24 @@
-"""MLflow, written by one process: the driver. A store that fails for a while loses nothing and stops nobody."""
+"""A run in MLflow, written by one process, the driver. A store that fails for a while loses nothing, stops nobody."""
 
-import fcntl
-import getpass
 import json
-import logging
 import os
-import shlex
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # ours keeps what failed and tries again later
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")  # of a server that is there and does not answer
-
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from sqlalchemy.exc import SQLAlchemyError
 
+from kinebert.orchestration.tracking_store import connect, experiment_id, explained, reason_of
 from kinebert.preprocessing import storage
-from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
 
-for _name in ("mlflow", "alembic"):
-    logging.getLogger(_name).setLevel(logging.WARNING)  # migrations of a fresh store are nobody's news
-
-COMMIT = "KINEBERT_COMMIT"
-"""Environment variable that names the git commit where there is no checkout, as in a submitted job."""
 RUN_FILE = "mlflow.json"
 """In the output folder of a training: which MLflow run it is."""
 _PAGE = 1000
@@ -69,29 +52,6 @@ class RunAddress:
             raise UserError(f"{path}: not the address of an MLflow run. Delete it to start a new run.") from None
 
 
-def choose_store(tracking_uri: str | None, folder: str) -> str:
-    """Return the tracking URI to use: the one given, MLFLOW_TRACKING_URI, or a SQLite file beside the run's folder.
-
-    Raises:
-        ConfigError: If none is given and ``folder`` is not a local one, where SQLite cannot live.
-    """
-    chosen = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if chosen:
-        if chosen.startswith("sqlite:///"):
-            return f"sqlite:///{storage.resolve_uri(chosen.removeprefix('sqlite:///'))}"
-        return chosen if "://" in chosen else f"sqlite:///{storage.resolve_uri(chosen)}"
-    if not storage.is_local(folder):
-        raise ConfigError(f"{folder}: runs kept there need an MLflow server; give it with --tracking-uri.")
-    return f"sqlite:///{os.path.join(os.path.dirname(folder), 'mlflow.db')}"
-
-
-def page_command(tracking_uri: str) -> str:
-    """What opens the MLflow page of a store, or where it is."""
-    if tracking_uri.startswith("sqlite:"):
-        return f"mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}"
-    return tracking_uri
-
-
 class Tracker:
     """One run. Metrics are collected and sent in batches; what cannot be sent is kept and sent later."""
 
@@ -110,7 +70,7 @@ class Tracker:
         """
         client = connect(tracking_uri)
         with explained(tracking_uri):
-            run = client.create_run(_experiment(client, tracking_uri, experiment), run_name=run_name, tags=dict(tags))
+            run = client.create_run(experiment_id(client, tracking_uri, experiment), run_name=run_name, tags=dict(tags))
         return Tracker(client, RunAddress(tracking_uri, experiment, run.info.run_id))
 
     @staticmethod
@@ -173,8 +133,9 @@ class Tracker:
         except Exception as error:  # whatever the store's trouble is, training goes on
             if not self._told:
                 self._told = True
-                reason = str(error).splitlines()[0][:200]
-                print(f"MLflow is out of reach; its numbers are kept and sent later: {reason}", file=sys.stderr)
+                print(
+                    f"MLflow is out of reach; its numbers are kept and sent later: {reason_of(error)}", file=sys.stderr
+                )
             self._next_flush = time.monotonic() + _PATIENCE_S
             return False
         self._next_flush = time.monotonic() + _FLUSH_S
@@ -195,7 +156,7 @@ class Tracker:
             for key, value in values.items():
                 self._client.set_tag(self.address.run_id, key, value)
         except Exception as error:  # a tag is worth less than the work that it is about
-            print(f"MLflow did not take the tags {', '.join(values)}: {_reason(error)}", file=sys.stderr)
+            print(f"MLflow did not take the tags {', '.join(values)}: {reason_of(error)}", file=sys.stderr)
 
     def dataset(self, shards: ShardSet, parts: Mapping[str, str]) -> None:
         """Say which shard set is used for what. Says so if the store is out of reach.
@@ -231,7 +192,7 @@ class Tracker:
                 if pause_s is not None:
                     time.sleep(pause_s)
                     continue
-                print(f"MLflow did not take the record of {given.dataset.name}: {_reason(error)}", file=sys.stderr)
+                print(f"MLflow did not take the record of {given.dataset.name}: {reason_of(error)}", file=sys.stderr)
             return
 
     def is_open(self) -> bool:
@@ -247,7 +208,7 @@ class Tracker:
             else:
                 self._client.log_artifact(self.address.run_id, str(path), folder)
         except Exception as error:  # the file is still where it was
-            print(f"MLflow did not take {path.name}: {str(error).splitlines()[0][:200]}", file=sys.stderr)
+            print(f"MLflow did not take {path.name}: {reason_of(error)}", file=sys.stderr)
 
     def artifact_of(self, uri: str, folder: str | None = None) -> None:
         """Keep a file of any storage with the run."""
@@ -265,7 +226,7 @@ class Tracker:
         try:
             self._client.set_terminated(self.address.run_id, status)
         except Exception as error:  # nothing is left to do for a run whose store is gone
-            print(f"MLflow did not close the run: {str(error).splitlines()[0][:200]}", file=sys.stderr)
+            print(f"MLflow did not close the run: {reason_of(error)}", file=sys.stderr)
             return False
         return sent
 
@@ -307,87 +268,3 @@ def end_strays(parent: RunAddress, known: Sequence[str]) -> None:
         for run in client.search_runs([experiment], query, max_results=_PAGE):
             if run.info.run_id not in known:
                 client.set_terminated(run.info.run_id, "KILLED")
-
-
-def code_version(program: str) -> dict[str, str]:
-    """Tags that say which program ran: its name, and the git commit and whether it was changed since, if known."""
-    name = {"mlflow.source.name": f"kinebert {program}", "mlflow.source.type": "LOCAL"}
-    with suppress(OSError, KeyError, ImportError):  # in a container there may be no such user
-        name["mlflow.user"] = getpass.getuser()
-    root = Path(__file__).parents[1]
-
-    if COMMIT in os.environ:  # a submitted job has no .git; whoever submits may say what it is
-        return {**name, "mlflow.source.git.commit": os.environ[COMMIT]}
-
-    def git(*args: str) -> str:
-        command = ["git", "-C", str(root), *args]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-    try:
-        commit, changed = git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.SubprocessError):
-        return {**name, "mlflow.source.git.commit": "unknown"}
-    return {**name, "mlflow.source.git.commit": commit, "git_changed": str(changed).lower()}
-
-
-def connect(tracking_uri: str) -> MlflowClient:
-    """Open a store; a server that does not answer is found out here, and not after hours.
-
-    Raises:
-        UserError: If it cannot be reached, or is none.
-    """
-    if tracking_uri.startswith("sqlite:///"):
-        folder = os.path.dirname(tracking_uri.removeprefix("sqlite:///"))
-        storage.check_writable(folder)
-    if tracking_uri.startswith(("http://", "https://")):
-        try:
-            urllib.request.urlopen(tracking_uri.rstrip("/") + "/health", timeout=10).close()
-        except urllib.error.HTTPError:
-            pass  # somebody answers; whether it is MLflow, the first request will tell
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise UserError(
-                f"{tracking_uri}: the tracking server does not answer ({reason}). Start it, correct --tracking-uri, "
-                "or leave it out to use a local SQLite file."
-            ) from None
-    with explained(tracking_uri), _one_at_a_time(tracking_uri):
-        client = MlflowClient(tracking_uri)
-        client.search_experiments(max_results=1)
-        return client
-
-
-def _experiment(client: MlflowClient, tracking_uri: str, name: str) -> str:
-    with _one_at_a_time(tracking_uri):
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
-        artifacts = None
-        if tracking_uri.startswith("sqlite:///"):  # MLflow's own default is the present folder, wherever that is
-            artifacts = Path(tracking_uri.removeprefix("sqlite:///")).with_name("mlartifacts").as_uri()
-        training = {"mlflow.experimentKind": "custom_model_development"}  # or the page is one of language models
-        return str(client.create_experiment(name, artifact_location=artifacts, tags=training))
-
-
-def _reason(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
-
-
-@contextmanager
-def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
-    """Let one process of this machine at a time set up a SQLite store: several at once break its migration."""
-    if not tracking_uri.startswith("sqlite:///"):
-        yield
-        return
-    with open(tracking_uri.removeprefix("sqlite:///") + ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def explained(tracking_uri: str) -> Iterator[None]:
-    """Raise what MLflow and its store say as a UserError of one line."""
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = str(error).splitlines()[0][:300]
-        raise UserError(f"{tracking_uri}: MLflow says: {reason}") from None

@@ -44,12 +44,12 @@ def main(config: AverageConfig) -> int:
     """Average, measure, report, and return the exit status."""
     if not config.tables:
         raise ConfigError("give a views.parquet of `kinebert evaluate`.")
-    from kinebert.orchestration.reports import results  # slow imports
+    from kinebert.orchestration.reports import accuracies, metrics_file, publishing  # slow imports
     from kinebert.training.evaluation.evaluate import write_scores
 
     tables = [_read(resolve_uri(path), config) for path in config.tables]
     if len(tables) > 1:
-        print("\n".join(results.split_lines(tables)))
+        print("\n".join(accuracies.split_lines(tables)))
         return 0
     (scores,) = tables
     output = resolve_uri(config.output)
@@ -57,13 +57,13 @@ def main(config: AverageConfig) -> int:
     name = str(scores.about.get("modality"))
     path = join(output, SCORES_FILE)
     write_scores(path, scores)
-    results.write_metrics(join(output, METRICS_FILE), scores)
+    metrics_file.write_metrics(join(output, METRICS_FILE), scores)
     facts = {"views": str(scores.about.get("views")), "part": f"{scores.about['split']}/{scores.about['part']}"}
     title = f"{os.path.basename(output)}: {facts['part']}, {facts['views']}"
-    report = results.publish_report(
-        join(output, REPORT_FOLDER), results.report_data(title, {name: scores}, facts), None, "report"
+    report = publishing.publish_report(
+        join(output, REPORT_FOLDER), publishing.report_data(title, {name: scores}, facts), None, "report"
     )
-    print("\n".join([*results.accuracy_lines({name: scores}), *results.rejected_lines(scores)]))
+    print("\n".join([*accuracies.accuracy_lines({name: scores}), *accuracies.rejected_lines(scores)]))
     print(f"views: {facts['views']}, {scores.about['num_views']} of {len(scores.video_ids)} videos")
     print(f"scores: {path}")
     print(f"report: {report}")

@@ -108,7 +108,7 @@ def _is_location(text: str) -> bool:
 
 
 def _store(config: CompareConfig) -> "Store":
-    from kinebert.orchestration.tracking import choose_store
+    from kinebert.orchestration.tracking_store import choose_store
 
     is_said = bool(config.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"))
     return _open(choose_store(config.tracking_uri, "" if is_said else resolve_uri("runs/any")))

@@ -115,9 +115,9 @@ def main(config: EvaluateConfig) -> int:
     for one, output in zip(trained, outputs, strict=True):
         tables[output] = _evaluate(one, output, config, device)
     if len(tables) > 1:
-        from kinebert.orchestration.reports import results
+        from kinebert.orchestration.reports import accuracies
 
-        print("\n".join(results.split_lines(list(tables.values()))))
+        print("\n".join(accuracies.split_lines(list(tables.values()))))
     tables_given = " ".join(shlex.quote(join(output, SCORES_FILE)) for output in outputs)
     print(f"next: kinebert fuse {tables_given} OTHER/{SCORES_FILE}" if len(outputs) == 1 else f"scores: {tables_given}")
     return 0
@@ -141,7 +141,7 @@ def _open(uri: str, config: EvaluateConfig) -> _Trained:
 def _evaluate(one: _Trained, output: str, config: EvaluateConfig, device: "torch.device") -> "VideoScores":
     """Score, write, report and print one checkpoint."""
     from kinebert.orchestration import tracking
-    from kinebert.orchestration.reports import results
+    from kinebert.orchestration.reports import accuracies, metrics_file, publishing
     from kinebert.training.evaluation.evaluate import average, clip_level, write_scores
     from kinebert.training.evaluation.resume import forget
     from kinebert.training.evaluation.view_scores import write_views
@@ -154,13 +154,13 @@ def _evaluate(one: _Trained, output: str, config: EvaluateConfig, device: "torch
     table = join(output, SCORES_FILE)
     write_views(join(output, VIEWS_FILE), views)
     write_scores(table, scores)
-    results.write_metrics(join(output, METRICS_FILE), scores)
+    metrics_file.write_metrics(join(output, METRICS_FILE), scores)
     forget(output)
     facts = {"checkpoint": one.uri, "model": scores.about["model"], "part": f"{one.data.split}/{config.part}"}
     facts["views"] = one.protocol.describe()
-    report = results.publish_report(
+    report = publishing.publish_report(
         join(output, REPORT_FOLDER),
-        results.report_data(f"{name_of(one.folder)} on {name}", {one.shards.modality: scores}, facts),
+        publishing.report_data(f"{name_of(one.folder)} on {name}", {one.shards.modality: scores}, facts),
         tracker,
         name,
     )
@@ -170,7 +170,7 @@ def _evaluate(one: _Trained, output: str, config: EvaluateConfig, device: "torch
         tracker.artifact_of(table, name)
         tracker.dataset(one.shards, {"evaluation": f"{one.data.split}/{config.part}"})
         tracker.deliver()
-    print("\n".join([*results.accuracy_lines({one.shards.modality: scores}), *results.rejected_lines(scores)]))
+    print("\n".join([*accuracies.accuracy_lines({one.shards.modality: scores}), *accuracies.rejected_lines(scores)]))
     print(f"views: {one.protocol.describe()}")
     if by_clip.num_videos > len(scores.video_ids):
         print(f"each clip by itself: top-1 {by_clip.top[1]:.1%} of {by_clip.num_videos} clips")

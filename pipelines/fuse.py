@@ -48,8 +48,8 @@ def main(config: FuseConfig) -> int:
     """Fuse, measure, report, and return the exit status."""
     if config.fit and (config.weights is not None or len(config.fit) != len(config.scores)):
         raise ConfigError(f"--fit takes one table per stream ({len(config.scores)}), and no --weights beside it.")
-    from kinebert.orchestration import tracking  # slow imports
-    from kinebert.orchestration.reports import results  # slow imports
+    from kinebert.orchestration import run_tags, tracking, tracking_store  # slow imports
+    from kinebert.orchestration.reports import accuracies, metrics_file, publishing
     from kinebert.training.evaluation.evaluate import read_scores, write_scores
 
     output = resolve_uri(config.output)
@@ -61,8 +61,8 @@ def main(config: FuseConfig) -> int:
     known = tracking.RunAddress.load(str(streams[0].about.get("run_folder", "")))
     beside = tracking.Tracker.attach(known) if known and not config.tracking_uri else None
     store = beside.address.tracking_uri if beside else config.tracking_uri
-    tags = {**tracking.code_version("fuse"), "modality": str(fusion.scores.about["modality"]), "run_folder": output}
-    tracker = tracking.Tracker.start(tracking.choose_store(store, output), config.experiment, "fused", tags)
+    tags = {**run_tags.code_version("fuse"), "modality": str(fusion.scores.about["modality"]), "run_folder": output}
+    tracker = tracking.Tracker.start(tracking_store.choose_store(store, output), config.experiment, "fused", tags)
     with tracking.running(tracker):
         singles = {_name(i, stream.about.get("modality"), streams): stream for i, stream in enumerate(streams)}
         named, weights = {**singles, "fused": fusion.scores}, fusion.scores.about["weights"]
@@ -76,7 +76,7 @@ def main(config: FuseConfig) -> int:
             tracker.metrics({f"{plain}/{key}": value for key, value in numbers.items()}, 0)
         table = join(output, SCORES_FILE)
         write_scores(table, fusion.scores)
-        results.write_metrics(join(output, METRICS_FILE), fusion.scores)
+        metrics_file.write_metrics(join(output, METRICS_FILE), fusion.scores)
         tracker.artifact_of(table)
         facts = {
             name: f"{scores.about.get('model', 'fusion')}, {scores.about.get('views', 'fused')}, weight {weight:g}"
@@ -84,17 +84,17 @@ def main(config: FuseConfig) -> int:
         }
         facts["fusion"] = _about(config)
         facts["part"] = f"{fusion.scores.about.get('split')}/{fusion.scores.about.get('part')}"
-        data = results.report_data(
+        data = publishing.report_data(
             f"Fusion of {len(streams)} streams", named, facts, {**singles, **parts, "fused": fusion.scores}
         )
-        report = results.publish_report(join(output, REPORT_FOLDER), data, tracker, "report")
-    print("\n".join(results.accuracy_lines({**singles, **parts, "fused": fusion.scores})))
+        report = publishing.publish_report(join(output, REPORT_FOLDER), data, tracker, "report")
+    print("\n".join(accuracies.accuracy_lines({**singles, **parts, "fused": fusion.scores})))
     given = ", ".join(f"{name} {weight:g}" for name, weight in zip(singles, weights, strict=True))
     print(f"{_about(config)}; weights: {given}")
-    print("\n".join([_gain(singles, fusion.scores), *fusion.notes(), *results.rejected_lines(fusion.scores)]))
+    print("\n".join([_gain(singles, fusion.scores), *fusion.notes(), *accuracies.rejected_lines(fusion.scores)]))
     print(f"scores: {table}")
     print(f"report: {report}")
-    print(f"next: {tracking.page_command(tracker.address.tracking_uri)}")
+    print(f"next: {tracking_store.page_command(tracker.address.tracking_uri)}")
     return 0
 
 

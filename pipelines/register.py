@@ -39,10 +39,7 @@ def main(config: RegisterConfig) -> int:
     if not config.name or set(config.name) & set("/:'\""):
         raise ConfigError(f"--name {config.name!r}: a model's name is not empty and has no / : or quotes.")
     uri = resolve_uri(config.checkpoint)
-    from kinebert.orchestration import (
-        mlflow_models,  # slow imports
-        tracking,  # slow imports
-    )
+    from kinebert.orchestration import mlflow_models, run_tags, tracking, tracking_store  # slow imports
     from kinebert.training.checkpoints.recognizer import load_recognizer
 
     load_recognizer(uri)  # what is no checkpoint is told before MLflow is asked for anything
@@ -51,8 +48,8 @@ def main(config: RegisterConfig) -> int:
     if address is None:
         if config.tracking_uri is None:
             raise ConfigError(f"{folder}: no MLflow run is known here. Say with --tracking-uri where to make one.")
-        store = tracking.choose_store(config.tracking_uri, folder)
-        tags = tracking.code_version("register")
+        store = tracking_store.choose_store(config.tracking_uri, folder)
+        tags = run_tags.code_version("register")
         tracker = tracking.Tracker.start(store, config.experiment, name_of(folder), tags)
         with tracking.running(tracker):
             version, model = mlflow_models.register(tracker.address, uri, config.name, config.alias)

@@ -71,9 +71,9 @@ def _stop(jobs: submission.Jobs, job: str) -> str:
 
 def _commit() -> dict[str, str]:
     """The commit of this checkout, since the job's copy does not know it."""
-    from kinebert.orchestration import tracking
+    from kinebert.orchestration import run_tags
 
-    return {tracking.COMMIT: tracking.code_version("submit")["mlflow.source.git.commit"]}
+    return {run_tags.COMMIT: run_tags.code_version("submit")["mlflow.source.git.commit"]}
 
 
 def cli(args: list[str]) -> int:

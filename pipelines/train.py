@@ -61,7 +61,7 @@ def main(config: TrainConfig) -> int:
     output = resolve_uri(config.output or f"runs/{Path(config.recipe).stem}")
     check_workers(recipe.workers, "workers")
     shards = ShardSet.open(recipe.data.shards)
-    from kinebert.orchestration import tracking  # slow imports, after the quick refusals
+    from kinebert.orchestration import tracking_store  # slow imports, after the quick refusals
     from kinebert.orchestration.jobs.workers import check_device
     from kinebert.training.loop.initial import pinned
     from kinebert.training.loop.preflight import check_training
@@ -70,7 +70,7 @@ def main(config: TrainConfig) -> int:
     check_device(recipe, config.device)
     for note in check_training(recipe, shards, output, config.new):
         print(f"note: {note}")
-    store = tracking.choose_store(config.tracking_uri, output)
+    store = tracking_store.choose_store(config.tracking_uri, output)
     storage.check_writable(output)
     tracker = _open_run(config, store, output, shards, recipe)
     with held(output, "train"):
@@ -85,9 +85,9 @@ def _train(
     output: str,
 ) -> int:
     """Train what was checked, report, and return the exit status."""
-    from kinebert.orchestration import tracking
+    from kinebert.orchestration import tracking, tracking_store
     from kinebert.orchestration.jobs import fit
-    from kinebert.orchestration.reports import results
+    from kinebert.orchestration.reports import accuracies
 
     with tracking.running(tracker):
         tracker.params(flatten(to_plain(recipe)))
@@ -103,7 +103,7 @@ def _train(
         result = fit.fit(recipe, output, hearing, config.cpus_per_worker, device=config.device)
         report = _record(tracker, result, output, shards, facts)
     best, scores = result.summary.best, result.val_scores
-    print("\n".join([*results.accuracy_lines({shards.modality: scores}), *results.rejected_lines(scores)]))
+    print("\n".join([*accuracies.accuracy_lines({shards.modality: scores}), *accuracies.rejected_lines(scores)]))
     print(
         f"best of {len(result.summary.history)} epochs: epoch {best['epoch']}, validation top-1 {best['val_top1']:.1%}"
     )
@@ -112,7 +112,7 @@ def _train(
     checkpoint = storage.join(output, LAST_FILE) if chosen_on_test else result.summary.checkpoint
     views = " --views multi" if recipe.test == ProtocolRecipe() else ""
     print(f"next: kinebert evaluate {shlex.quote(checkpoint)} --part test{views}")
-    print(f"      {tracking.page_command(tracker.address.tracking_uri)}")
+    print(f"      {tracking_store.page_command(tracker.address.tracking_uri)}")
     return 0
 
 
@@ -120,10 +120,9 @@ def _open_run(
     config: TrainConfig, store: str, output: str, shards: ShardSet, recipe: TrainRecipe
 ) -> "tracking.Tracker":  # noqa: F821 - imported late
     """Go on with the MLflow run of ``output``, or start one."""
-    from kinebert.orchestration import tracking
-    from kinebert.orchestration.reports import results
+    from kinebert.orchestration import run_tags, tracking
 
-    tags = results.training_tags("train", recipe, shards, output)
+    tags = run_tags.training_tags("train", recipe, shards, output)
     return tracking.open_run(output, store, config.experiment, tags)
 
 
@@ -136,14 +135,14 @@ def _record(
 ) -> str:
     """Keep what a training came to, in its folder and in MLflow, and return the report's location."""
     from kinebert.orchestration import mlflow_models
-    from kinebert.orchestration.reports import results
+    from kinebert.orchestration.reports import history, publishing
 
-    results.save_history(output, result.summary.history)
+    history.save_history(output, result.summary.history)
     if tracker.flush():  # else its store is gone, and what waits is all there is to send
         sent = tracker.last_step("epoch/val_loss")
         for row in result.summary.history:  # those that a killed driver could not send
             if row["epoch"] > sent:
-                tracker.metrics(results.epoch_metrics(row), row["epoch"])
+                tracker.metrics(history.epoch_metrics(row), row["epoch"])
     tracker.artifact_of(result.summary.checkpoint)
     tracker.artifact_of(storage.join(output, LAST_FILE))
     mlflow_models.keep_model(tracker.address, result.summary.checkpoint)
@@ -152,9 +151,9 @@ def _record(
     scores = result.val_scores
     scores.about.update(run_folder=output, recipe=shards.recipe)
     facts = {**facts, "views": "one centre clip per video", "best epoch": str(best["epoch"])}
-    return results.publish_report(
+    return publishing.publish_report(
         storage.join(output, REPORT_FOLDER),
-        results.report_data(f"Training {storage.name_of(output)}", {shards.modality: scores}, facts),
+        publishing.report_data(f"Training {storage.name_of(output)}", {shards.modality: scores}, facts),
         tracker,
         "report",
     )
@@ -213,7 +212,7 @@ class _Hearing:
         )
 
     def _epoch(self, event: Event) -> None:
-        from kinebert.orchestration.reports.results import epoch_metrics
+        from kinebert.orchestration.reports.history import epoch_metrics
 
         self._tracker.metrics(epoch_metrics(event), event["epoch"])
         self._line.close(

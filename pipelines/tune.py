@@ -71,7 +71,7 @@ def main(config: TuneConfig) -> int:
         if (value := getattr(config, name)) is not None and value < 0:
             raise ConfigError(f"{name} must not be negative, got {value}.")
     shards = ShardSet.open(base.data.shards)
-    from kinebert.orchestration import tracking  # slow imports, after the quick refusals
+    from kinebert.orchestration import run_tags, tracking, tracking_store  # slow imports, after the quick refusals
     from kinebert.orchestration.search import records, run, trials
     from kinebert.orchestration.search.checks import about, check_trials
     from kinebert.training.loop.initial import pinned
@@ -82,10 +82,10 @@ def main(config: TuneConfig) -> int:
         print(f"note: {note}")
     description = about(base, shards)
     records.check_same(output, description)
-    store = tracking.choose_store(config.tracking_uri, output)
+    store = tracking_store.choose_store(config.tracking_uri, output)
     storage.check_writable(output)
     with held(output, "tune"):
-        tags = {**tracking.code_version("tune"), "shards_digest": shards.digest, "run_folder": output}
+        tags = {**run_tags.code_version("tune"), "shards_digest": shards.digest, "run_folder": output}
         parent = tracking.open_run(output, store, config.experiment, tags)
         with tracking.running(parent):
             records.claim(output, description)
@@ -165,7 +165,7 @@ class _Shown:
 
 def _report(job: Any, found: Sequence[Any], store: str) -> int:
     """Print the best trials and what to do next; return the exit status."""
-    from kinebert.orchestration import tracking
+    from kinebert.orchestration import tracking_store
     from kinebert.orchestration.search import to_mlflow
     from kinebert.orchestration.search.report import table
 
@@ -182,7 +182,7 @@ def _report(job: Any, found: Sequence[Any], store: str) -> int:
     print(f"pictures: {storage.join(job.output, 'parallel.png')}, {storage.join(job.output, 'learning.png')}")
     print(f"next: kinebert evaluate {shlex.quote(best.checkpoint)} --part test")
     print(f"      kinebert train {shlex.quote(storage.join(best.folder, RECIPE_FILE))} --output runs/best")
-    print(f"      {tracking.page_command(store)}")
+    print(f"      {tracking_store.page_command(store)}")
     return 0
 
 

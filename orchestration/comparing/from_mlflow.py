@@ -8,13 +8,13 @@ from typing import Any
 from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
-from kinebert.orchestration import tracking
 from kinebert.orchestration.comparing.runs import (
     Run,
     evaluation_of,
     fusion_recipe,
     parse_recipe,
 )
+from kinebert.orchestration.tracking_store import connect, explained
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.evaluation.evaluate import VideoScores, read_scores
@@ -40,7 +40,7 @@ class Store:
         path = tracking_uri.removeprefix("sqlite:///")
         if path != tracking_uri and not storage.exists(path):
             raise UserError(f"{path}: there is no such MLflow store. Say which with --tracking-uri.")
-        self.tracking_uri, self._client = tracking_uri, tracking.connect(tracking_uri)
+        self.tracking_uri, self._client = tracking_uri, connect(tracking_uri)
 
     def find(self, text: str, experiment: str | None) -> Run:
         """Return the run of an id, or of a name that is that of one run.
@@ -48,7 +48,7 @@ class Store:
         Raises:
             UserError: If there is none, or more than one.
         """
-        with tracking.explained(self.tracking_uri):
+        with explained(self.tracking_uri):
             if _ID.fullmatch(text):
                 return self._read(self._client.get_run(text))
             quoted = text.replace("'", "")
@@ -68,7 +68,7 @@ class Store:
         Raises:
             UserError: If there is no such experiment, or no finished run in it.
         """
-        with tracking.explained(self.tracking_uri):
+        with explained(self.tracking_uri):
             runs = self._search(name, "")
         parents = {run.data.tags.get("mlflow.parentRunId") for run in runs}
         single = [run for run in runs if run.info.run_id not in parents]
@@ -81,7 +81,7 @@ class Store:
 
     def tables(self, run_id: str) -> dict[str, VideoScores]:
         """Return the scores that are kept with a run, by evaluation."""
-        with tracking.explained(self.tracking_uri):
+        with explained(self.tracking_uri):
             return self._tables(run_id)
 
     def _search(self, experiment: str | None, query: str) -> list[MlflowRun]:
@@ -103,7 +103,7 @@ class Store:
 
     def _read(self, run: MlflowRun) -> Run:
         run_id = run.info.run_id
-        with tracking.explained(self.tracking_uri):
+        with explained(self.tracking_uri):
             tables = self._tables(run_id)
             recipe = self._recipe(run, tables)
             history = _history(self._client, run)

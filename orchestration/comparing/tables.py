@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes, pair_changes
-from kinebert.orchestration.reports.results import metric_lines
+from kinebert.orchestration.reports.accuracies import metric_lines
 from kinebert.training.evaluation.significance import ALPHA, Comparison
 
 METRICS = ("top1", "top3", "top5", "mean_class", "ece")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kinebert.orchestration.reports.results import save_history
+from kinebert.orchestration.reports.history import save_history
 from kinebert.orchestration.search.records import Record, ranking, trial_folder
 from kinebert.orchestration.search.trials import Job
 from kinebert.preprocessing import storage

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinebert.orchestration.reports.results import epoch_metrics, training_tags
+from kinebert.orchestration.reports.history import epoch_metrics
+from kinebert.orchestration.run_tags import training_tags
 from kinebert.orchestration.search.records import Record, Row, ranking, trial_folder
 from kinebert.orchestration.search.trials import Job
 from kinebert.orchestration.tracking import RunAddress, Tracker, end_strays

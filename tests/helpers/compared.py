@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kinebert.orchestration.reports.results import save_history
+from kinebert.orchestration.reports.history import save_history
 from kinebert.preprocessing.config import from_mapping, to_plain, to_toml
 from kinebert.training.evaluation.evaluate import VideoScores, write_scores
 from kinebert.training.recipe.train import ProtocolRecipe, TrainRecipe

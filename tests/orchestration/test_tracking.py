@@ -14,7 +14,8 @@ from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
 from kinebert.orchestration import tracking
-from kinebert.orchestration.tracking import RunAddress, Tracker, choose_store, page_command, running
+from kinebert.orchestration.tracking import RunAddress, Tracker, running
+from kinebert.orchestration.tracking_store import choose_store, page_command
 from kinebert.preprocessing.errors import ConfigError, UserError
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kinebert.orchestration.reports.results import split_lines
+from kinebert.orchestration.reports.accuracies import split_lines
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.evaluation.evaluate import VideoScores
 from kinebert.training.evaluation.fusion import fuse

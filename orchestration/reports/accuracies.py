@@ -1,0 +1,85 @@
+"""Accuracies as programs print them, in percent."""
+
+from collections.abc import Mapping, Sequence
+
+from kinebert.orchestration.reports.intervals import known_intervals
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.evaluation.evaluate import VideoScores
+from kinebert.training.evaluation.metrics import TOP
+from kinebert.training.evaluation.significance import Interval, mean_over
+
+
+def accuracy_lines(streams: Mapping[str, VideoScores]) -> list[str]:
+    """Return the table of accuracies that programs print, in percent, one line per stream."""
+    rows = []
+    for name, scores in streams.items():
+        metrics = scores.metrics()
+        rows.append((name, str(metrics.num_videos), metrics.as_numbers(), known_intervals(scores)))
+    return metric_lines("stream", rows)
+
+
+Numbers = Mapping[str, float]
+Row = tuple[str, str, Numbers, Mapping[str, Interval]]
+"""Name, how many videos, the metrics by name, and their intervals."""
+
+
+def metric_lines(what: str, rows: Sequence[Row]) -> list[str]:
+    """Return a table of metrics in percent, top-1 with its 95 % interval; ``what`` stands over the names."""
+    width = max(len(what), *(len(row[0]) for row in rows))
+    rest = [*(f"top{k}" for k in TOP[1:]), "mean_class", "ece"]
+    header = ["videos", "top-1", "95 %", *(f"top-{k}" for k in TOP[1:]), "mean class", "ECE"]
+    lines = [f"{what:<{width}}  " + "  ".join(f"{name:>{_width(name)}}" for name in header)]
+    for name, videos, numbers, between in rows:
+        top1 = between["top1"]
+        cells = [videos, _percent(numbers["top1"]), f"{_percent(top1.low)} to {_percent(top1.high)}"]
+        cells += [_percent(numbers[key]) if key in numbers else "–" for key in rest]
+        row = "  ".join(f"{cell:>{_width(title)}}" for cell, title in zip(cells, header, strict=True))
+        lines.append(f"{name:<{width}}  {row}")
+    return lines
+
+
+def split_lines(tables: Sequence[VideoScores]) -> list[str]:
+    """Return a table with one line per split and their mean, in percent.
+
+    Raises:
+        ConfigError: If two tables are of the same part of the same split, or they were tested in different ways.
+    """
+    names = [f"{scores.about.get('split')}/{scores.about.get('part')}" for scores in tables]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{twice[0]} was given twice; a mean over splits takes one table per split.")
+    ways = {
+        "views": [scores.views for scores in tables],
+        "modality": [str(scores.about.get("modality")) for scores in tables],
+        "method of fusion": [str(scores.about.get("method")) for scores in tables],
+    }
+    for key, values in ways.items():
+        found = sorted(set(values))
+        if len(found) > 1:
+            raise ConfigError(f"the tables differ in {key} ({', '.join(found)}); their mean would say nothing.")
+    rows: list[Row] = [
+        (name, str(len(scores.video_ids)), scores.metrics().as_numbers(), known_intervals(scores))
+        for name, scores in zip(names, tables, strict=True)
+    ]
+    mean = mean_over(tables)
+    numbers = {name: value for name, (value, _) in mean.items()}
+    between = {name: interval for name, (_, interval) in mean.items()}
+    total = str(sum(len(scores.video_ids) for scores in tables))
+    return metric_lines("split", [*rows, ("mean", total, numbers, between)])
+
+
+def _width(title: str) -> int:
+    return 14 if title == "95 %" else max(6, len(title))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def rejected_lines(scores: VideoScores) -> list[str]:
+    """Say how many videos of the part were left out at extraction, and name the first of them."""
+    if not scores.rejected:
+        return []
+    total = len(scores.video_ids) + len(scores.rejected)
+    first = "; ".join(f"{video['video_id']} ({video['problem']})" for video in scores.rejected[:3])
+    return [f"{len(scores.rejected)} of {total} videos were rejected at extraction and count in no number: {first}"]
