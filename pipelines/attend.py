@@ -53,16 +53,14 @@ def main(config: AttendConfig) -> int:
         raise ConfigError("give --video VIDEO_ID, or --videos with a number of at least 1, not both.")
     checkpoint = resolve_uri(config.checkpoint)
     output = resolve_uri(config.output or "attention.png")
-    import torch  # slow imports, after the options are known to be right
-
-    from kinebert.orchestration.reports.attention_figure import MOST_CLIPS, draw_attention
+    from kinebert.orchestration.reports.attention_figure import MOST_CLIPS, draw_attention  # slow imports
     from kinebert.orchestration.reports.figures import to_png
-    from kinebert.pipelines.evaluate import choose_device
     from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer
     from kinebert.training.evaluation.attention import attend, check_attentive
     from kinebert.training.evaluation.evaluate import recipe_of
+    from kinebert.training.numerics import choose_device
 
-    device = choose_device(config.device, torch.cuda.is_available())
+    device = choose_device(config.device)
     recognizer, info = load_recognizer(checkpoint)
     check_attentive(recognizer)
     data = recipe_of(checkpoint, info).data

@@ -104,9 +104,9 @@ def main(config: EvaluateConfig) -> int:
     check_workers(config.workers, "workers")
     if config.workers > 1 and config.device not in ("auto", "cpu"):
         raise ConfigError("workers choose their own GPUs: with --workers, device is auto or cpu.")
-    import torch  # slow imports, after the options are known to be right
+    from kinebert.training.numerics import choose_device  # slow imports, after the options are known to be right
 
-    device = choose_device(config.device, torch.cuda.is_available())
+    device = choose_device(config.device)
     trained = [_open(resolve_uri(path), config) for path in config.checkpoints]  # all mistakes before the first score
     outputs = [resolve_uri(config.output or join(one.folder, one.result_name(config.part))) for one in trained]
     for output in outputs:
@@ -213,7 +213,7 @@ def _score(one: _Trained, output: str, config: EvaluateConfig, device: "torch.de
             one.protocol,
             device=device,
             loader_workers=config.loader_workers,
-            amp="off" if device.type == "cpu" else one.recipe.amp,
+            amp=one.recipe.amp,
             num_threads=machine_cpus(),
         )
         scoring = nullcontext(scorer)
@@ -268,21 +268,6 @@ def _cautions(one: _Trained, scores: "VideoScores", part: str) -> list[str]:
     if (split, part) == (trained.split, trained.val_part) and name_of(one.uri) == BEST_FILE:
         cautions.append(f"{split}/{part} chose this checkpoint among the epochs; {LAST_FILE} was chosen by nothing")
     return cautions
-
-
-def choose_device(name: str, has_gpu: bool) -> "torch.device":
-    """Return the device that ``--device`` names; ``auto`` is a GPU if there is one."""
-    import torch
-
-    try:
-        device = torch.device(("cuda" if has_gpu else "cpu") if name == "auto" else name)
-    except RuntimeError:
-        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}.") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {name!r}: there are {torch.cuda.device_count()} CUDA devices here.")
-    return device
 
 
 def cli(args: list[str]) -> int:

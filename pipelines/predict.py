@@ -17,7 +17,6 @@ import tyro
 
 from kinebert.orchestration.cluster import machine_cpus
 from kinebert.orchestration.progress import ProgressLine
-from kinebert.pipelines.evaluate import choose_device
 from kinebert.pipelines.options import run
 from kinebert.pipelines.views import ViewOptions
 from kinebert.preprocessing import storage
@@ -78,11 +77,10 @@ def main(config: PredictConfig) -> int:
     if config.weights is not None and len(config.weights) != len(config.checkpoint):
         raise ConfigError(f"--weights takes one number per checkpoint ({len(config.checkpoint)}).")
     videos, output = _named(config.videos), resolve_uri(config.output)
-    import torch  # slow imports, after the options are known to be right
+    from kinebert.training.evaluation.predict import Stream, check_streams  # slow imports, after the quick refusals
+    from kinebert.training.numerics import choose_device
 
-    from kinebert.training.evaluation.predict import Stream, check_streams
-
-    device = choose_device(config.device, torch.cuda.is_available())
+    device = choose_device(config.device)
     streams = [Stream.load(resolve_uri(path), config.over) for path in config.checkpoint]
     check_streams(streams)
     _check_modalities(streams)

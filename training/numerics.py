@@ -1,4 +1,4 @@
-"""How the same computation is run: precision, memory layout, compilation, synchronisation, determinism."""
+"""How the same computation is run: device, precision, memory layout, synchronisation, determinism."""
 
 import os
 from collections.abc import Iterator
@@ -11,6 +11,48 @@ from torch import Tensor, nn
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import Recognizer
 from kinebert.training.recipe.train import TrainRecipe
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        ConfigError: If the name is another one, or there is no such device.
+    """
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    except RuntimeError:
+        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device {name!r}: there are {torch.cuda.device_count()} CUDA devices here.")
+    return device
+
+
+def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
+    """Return the type of the forward pass in training; None for full precision.
+
+    Args:
+        amp: That of a recipe: ``auto``, ``bf16``, ``fp16``, ``off`` or ``fp64``.
+        device: Where the network is trained.
+
+    Raises:
+        ConfigError: If the device does not compute in that type.
+    """
+    if amp == "fp16" and device.type != "cuda":
+        raise ConfigError('amp = "fp16" needs a CUDA device. Take "auto", "bf16" or "off".')
+    if amp == "auto":
+        return torch.bfloat16 if device.type == "cuda" else None
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "off": None, "fp64": None}[amp]
+
+
+def scoring_dtype(amp: str, device: torch.device) -> torch.dtype | None:
+    """Return the type of the forward pass where nothing is trained: that of training, but full precision on a CPU.
+
+    Half precision is no faster there, and so all scores made on CPUs can be compared.
+    """
+    return None if device.type == "cpu" else autocast_dtype(amp, device)
 
 
 def prepare(model: Recognizer, recipe: TrainRecipe, device: torch.device, world_size: int) -> Recognizer:

@@ -45,7 +45,7 @@ class ScoringJob:
     part: str
     protocol: ProtocolRecipe
     amp: str
-    """As in a recipe; a CPU computes in full precision."""
+    """As in a recipe."""
     use_gpu: bool = False
     """Whether workers compute on the GPUs that they are given."""
     loader_workers: int = 0
@@ -83,7 +83,7 @@ class _Worker:
             job.protocol,
             device=torch.device("cuda" if job.use_gpu else "cpu"),  # Ray leaves a worker without one all that it sees
             loader_workers=job.loader_workers,
-            amp=job.amp if job.use_gpu else "off",
+            amp=job.amp,
             num_threads=self._num_threads,
         )
 

@@ -134,9 +134,8 @@ def predict_video(
             shards = video_set(path, folder, stream.extraction, stream.classes, solver or FlowSolver(), beat)
             entry = shards.videos[0]
             settings: dict[str, Any] = {"device": device, "num_threads": num_threads}
-            on_cpu = (device or next(stream.recognizer.parameters()).device).type == "cpu"
-            amp = "off" if on_cpu else stream.amp
-            scorer = Scorer(stream.recognizer, shards, shards.videos, stream.data, stream.protocol, amp=amp, **settings)
+            settings["amp"] = stream.amp
+            scorer = Scorer(stream.recognizer, shards, shards.videos, stream.data, stream.protocol, **settings)
             views = score_views(
                 shards,
                 shards.videos,

@@ -18,8 +18,8 @@ from kinebert.training.data.transforms import to_device_batch
 from kinebert.training.distributed.collective import world_sum
 from kinebert.training.distributed.watchdog import AFTER_TRAINING
 from kinebert.training.distributed.worker import WorkerContext
-from kinebert.training.loop.step import autocast_dtype
 from kinebert.training.models import Recognizer
+from kinebert.training.numerics import scoring_dtype
 from kinebert.training.recipe.protocol import ProtocolRecipe
 from kinebert.training.recipe.train import DataRecipe
 
@@ -38,7 +38,7 @@ class Scorer:
         protocol: Which views.
         device: Where the network runs; None for where it is.
         loader_workers: Processes that read clips.
-        amp: As in a recipe.
+        amp: As in a recipe; a CPU computes in full precision all the same.
         num_threads: Threads that torch may use; None leaves them as they are.
 
     Raises:
@@ -68,7 +68,7 @@ class Scorer:
         self._device = device or next(recognizer.parameters()).device
         self._recognizer = recognizer.to(self._device).eval()
         self._dataset = ClipDataset(shards, videos, data, protocol=protocol)
-        self._loader_workers, self._dtype = loader_workers, autocast_dtype(amp, self._device)
+        self._loader_workers, self._dtype = loader_workers, scoring_dtype(amp, self._device)
 
     def __call__(self, batches: Sequence[list[Key]]) -> Iterator[NDArray[np.float32]]:
         """Yield the logits ``(N, K)`` of each batch of views."""

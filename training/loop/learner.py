@@ -25,9 +25,9 @@ from kinebert.training.distributed.batch_norms import RunningStatistics
 from kinebert.training.distributed.collective import from_all, world_sum
 from kinebert.training.distributed.worker import WorkerContext
 from kinebert.training.loop.step import Batch as DeviceBatch
-from kinebert.training.loop.step import Gradients, accumulate, autocast_dtype, update
+from kinebert.training.loop.step import Gradients, accumulate, update
 from kinebert.training.models import Recognizer
-from kinebert.training.numerics import prepare
+from kinebert.training.numerics import autocast_dtype, prepare
 from kinebert.training.optim.ema import WeightAverage
 from kinebert.training.optim.groups import build_optimizer, freeze, parameter_groups, set_lr
 from kinebert.training.optim.losses import cross_entropy_sum

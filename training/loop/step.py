@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.optim.losses import LossSum
 
 Batch = tuple[Tensor, Tensor]
@@ -162,12 +161,3 @@ def update(
     else:
         optimizer.step()
     return grad_norm
-
-
-def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
-    """Return the type of the forward pass that a recipe's ``amp`` means on ``device``; None for full precision."""
-    if amp == "fp16" and device.type != "cuda":
-        raise ConfigError('amp = "fp16" needs a CUDA device. Take "auto", "bf16" or "off".')
-    if amp == "auto":
-        return torch.bfloat16 if device.type == "cuda" else None
-    return {"bf16": torch.bfloat16, "fp16": torch.float16, "off": None, "fp64": None}[amp]

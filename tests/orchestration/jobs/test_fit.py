@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from kinebert.orchestration.jobs.fit import fit
+from kinebert.pipelines import evaluate as evaluate_program
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.checkpoints.state import load_state
-from kinebert.training.evaluation.evaluate import evaluate
+from kinebert.training.evaluation.evaluate import evaluate, read_scores
 from kinebert.training.loop.loop import TrainSummary, WorkerContext, train
 from kinebert.training.out_of_memory import out_of_memory
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
@@ -87,6 +88,20 @@ def test_several_workers_train_like_one_and_the_driver_hears_all(
     assert result.val_scores.scores == pytest.approx(again.scores, rel=1e-4, abs=1e-5)
     assert result.val_scores.metrics().top[1] == pytest.approx(result.summary.best["val_top1"])
     assert not (tmp_path / "two" / ".ray").exists()
+
+
+def test_the_validation_report_says_what_an_evaluation_of_the_checkpoint_says(
+    ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path
+) -> None:
+    """Also where a CPU trains in half precision: it scores in full precision, here and there."""
+    recipe = replace(recipe, amp="bf16", epochs=1, data=replace(recipe.data, crop_size=64))
+    result = fit(recipe, str(tmp_path), lambda _: None, cpus_per_worker=1, device="cpu")
+    options = ["--part", "val", "--views", "single", "--device", "cpu"]
+    assert evaluate_program.cli([result.summary.checkpoint, *options]) == 0
+    scores = read_scores(str(tmp_path / "split1-val-single" / "scores.parquet"))
+    assert scores.video_ids == result.val_scores.video_ids
+    # threads may add up in another order; half precision is off by 1e-2
+    assert result.val_scores.scores == pytest.approx(scores.scores, rel=1e-5, abs=1e-6)
 
 
 def test_a_killed_worker_goes_on_to_the_same_bits(

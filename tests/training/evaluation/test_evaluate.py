@@ -69,6 +69,17 @@ def test_a_video_s_score_is_the_mean_over_its_clips(batch: int) -> None:
     np.testing.assert_allclose(result.scores[i], np.mean(per_clip, axis=0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("amp", ["auto", "bf16", "fp16", "fp64"])
+def test_a_cpu_scores_in_full_precision_whatever_the_recipe_says(amp: str) -> None:
+    """So the validation report of a training and a later evaluation of its checkpoint say the same."""
+    model, shards = recognizer(), make_shards()
+    full = evaluate(model, shards, DATA, part="val", amp="off").scores
+    np.testing.assert_array_equal(evaluate(model, shards, DATA, part="val", amp=amp).scores, full)
+    videos = shards.select("split1", "val")
+    (logits,) = Scorer(model, shards, videos, DATA, ProtocolRecipe(), amp=amp)([[(v, 0) for v in range(len(videos))]])
+    np.testing.assert_array_equal(logits, full)
+
+
 def test_progress_and_rejected_videos() -> None:
     shards = make_shards()
     shards.rejected = [

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.loop.step import StepResult, autocast_dtype, train_step
+from kinebert.training.loop.step import StepResult, train_step
 from kinebert.training.optim.groups import build_optimizer, set_lr
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.optim.schedule import Schedule
@@ -157,11 +156,3 @@ def test_a_scaler_leaves_an_overflowing_step_out_and_lowers_its_scale() -> None:
     expected = step(reference, [4])
     torch.testing.assert_close(list(model.parameters()), list(reference.parameters()))
     torch.testing.assert_close(result.grad_norm, expected.grad_norm)  # of the gradients, not of the scaled ones
-
-
-def test_which_type_a_recipe_means() -> None:
-    cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert [autocast_dtype(amp, cpu) for amp in ("auto", "off", "bf16")] == [None, None, torch.bfloat16]
-    assert [autocast_dtype(amp, cuda) for amp in ("auto", "off", "fp16")] == [torch.bfloat16, None, torch.float16]
-    with pytest.raises(ConfigError, match="needs a CUDA device"):
-        autocast_dtype("fp16", cpu)
