@@ -45,6 +45,7 @@ import ray  # noqa: E402 - after the settings that its import reads
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
 from kinebert.preprocessing.errors import ConfigError, UserError  # noqa: E402
+from kinebert.preprocessing.machine import available_cores  # noqa: E402
 
 _STORE_BYTES = 256 * 2**20  # pixels never enter the object store
 _QUIET = logging.ERROR
@@ -123,7 +124,7 @@ def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
             with _same_reaction_to_sigterm():
                 ray.init(
                     address="local",
-                    num_cpus=num_cpus or machine_cpus(),
+                    num_cpus=num_cpus or available_cores(),
                     object_store_memory=_STORE_BYTES,
                     include_dashboard=False,
                     log_to_driver=False,
@@ -213,11 +214,6 @@ def beside_us() -> dict[str, Any]:
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
-def machine_cpus() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def check_workers(workers: int, what: str) -> None:
     """Refuse, before anything is started, more workers than a private cluster would have cores.
 
@@ -226,8 +222,8 @@ def check_workers(workers: int, what: str) -> None:
     """
     if workers < 1:
         raise ConfigError(f"{what} must be at least 1, got {workers}.")
-    if os.environ.get(GIVEN, "local") == "local" and not ray.is_initialized() and workers > machine_cpus():
+    if os.environ.get(GIVEN, "local") == "local" and not ray.is_initialized() and workers > available_cores():
         raise ConfigError(
-            f"{what} = {workers}, but this machine has {machine_cpus()} cores. Ask for fewer, or give a cluster "
+            f"{what} = {workers}, but this machine has {available_cores()} cores. Ask for fewer, or give a cluster "
             f"({GIVEN}, ray job submit)."
         )

@@ -32,8 +32,9 @@ from kinebert.orchestration.tracking_store import connect, explained
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.checkpoints.recognizer import CheckpointInfo, load_recognizer
-from kinebert.training.evaluation.evaluate import file_digest, recipe_of
+from kinebert.training.evaluation.evaluate import recipe_of
 from kinebert.training.models import Recognizer
+from kinebert.training.run_folder import checkpoint_digest
 
 NAME = "model"
 CHECKPOINT = "checkpoint.pt"
@@ -65,7 +66,7 @@ def log_model(address: RunAddress, checkpoint: str, *, with_network: bool = Fals
         UserError: If it is no checkpoint, or MLflow refuses.
     """
     recognizer, info = load_recognizer(checkpoint)
-    client, digest = connect(address.tracking_uri), file_digest(checkpoint)
+    client, digest = connect(address.tracking_uri), checkpoint_digest(checkpoint)
     tags = {"checkpoint": digest, "flavors": "pyfunc + pytorch" if with_network else "pyfunc"}
     with explained(address.tracking_uri):
         run = client.get_run(address.run_id)

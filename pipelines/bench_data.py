@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +16,8 @@ import tyro
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.config import load_config
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.recipe.train import TrainRecipe
 
 if TYPE_CHECKING:
@@ -56,13 +56,12 @@ def main(config: BenchDataConfig) -> int:
     if any(number < 0 for number in config.loader_workers):
         raise ConfigError(f"--loader-workers must be 0 or more, got {min(config.loader_workers)}.")
     recipe = load_config(TrainRecipe, config.recipe, list(chain.from_iterable(config.overrides)))
-    recipe = replace(recipe, data=replace(recipe.data, shards=resolve_uri(recipe.data.shards)))
+    recipe = recipe.with_absolute_shards()
     shards = ShardSet.open(recipe.data.shards)
     shards.select(recipe.data.split, recipe.data.train_part)
-    from kinebert.orchestration.cluster import machine_cpus
     from kinebert.training.data import loader_bench  # torch, after the quick refusals
 
-    cores = machine_cpus()
+    cores = available_cores()
     numbers = sorted(set(config.loader_workers) or {0, cores, *(2**i for i in range(10) if 2**i <= cores)})
     cost = loader_bench.clip_cost(recipe, shards, config.seconds)
     measured = [loader_bench.delivery(recipe, shards, number, config.seconds) for number in numbers]

@@ -20,6 +20,7 @@ from kinebert.preprocessing.datasets.synthetic import (
     write_synthetic_videos,
 )
 from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.storage import check_writable, is_local, resolve_uri
 from kinebert.training.run_folder import BEST_FILE, SCORES_FILE
 
@@ -72,11 +73,11 @@ def main(config: DemoConfig) -> int:
     if not is_local(output):
         raise ConfigError(f"{output}: the demo works in a local folder.")
     check_writable(output)
-    from kinebert.orchestration.cluster import cluster, machine_cpus  # slow imports
+    from kinebert.orchestration.cluster import cluster  # slow imports
     from kinebert.pipelines import evaluate, extract_flow, extract_frames, fuse, index_videos, train
 
     start, clock, folder = time.monotonic(), _Clock(), Path(output)
-    print(f"the whole job on {machine_cpus()} cores, in {folder}")
+    print(f"the whole job on {available_cores()} cores, in {folder}")
     _generate(config, folder, clock)
     manifest, sets, runs = str(folder / "manifest.parquet"), folder / "sets", folder / "runs"
     store = f"sqlite:///{folder / 'mlflow.db'}"

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from kinebert.orchestration.cluster import check_workers, machine_cpus
+from kinebert.orchestration.cluster import check_workers
 from kinebert.orchestration.progress import ProgressLine
 from kinebert.pipelines.options import run
 from kinebert.pipelines.views import ViewOptions
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import check_writable, join, name_of, resolve_uri
 from kinebert.training.run_folder import (
@@ -26,6 +27,7 @@ from kinebert.training.run_folder import (
     REPORT_FOLDER,
     SCORES_FILE,
     VIEWS_FILE,
+    checkpoint_digest,
     evaluation_name,
 )
 
@@ -187,7 +189,7 @@ def _score(one: _Trained, output: str, config: EvaluateConfig, device: "torch.de
 
     from kinebert.orchestration.jobs.scoring import ScoringJob, workers_for
     from kinebert.training.data.dataset import check_videos
-    from kinebert.training.evaluation.evaluate import file_digest, score_views
+    from kinebert.training.evaluation.evaluate import score_views
     from kinebert.training.evaluation.resume import keeping
     from kinebert.training.evaluation.scorer import Scorer
     from kinebert.training.out_of_memory import LOWER_BATCH, memory_explained
@@ -214,11 +216,11 @@ def _score(one: _Trained, output: str, config: EvaluateConfig, device: "torch.de
             device=device,
             loader_workers=config.loader_workers,
             amp=one.recipe.amp,
-            num_threads=machine_cpus(),
+            num_threads=available_cores(),
         )
         scoring = nullcontext(scorer)
     line = ProgressLine()
-    checkpoint = file_digest(one.uri)
+    checkpoint = checkpoint_digest(one.uri)
     identity = {
         "checkpoint": checkpoint,
         "shards": [one.shards.digest, one.shards.content],

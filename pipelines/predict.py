@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from kinebert.orchestration.cluster import machine_cpus
 from kinebert.orchestration.progress import ProgressLine
 from kinebert.pipelines.options import run
 from kinebert.pipelines.views import ViewOptions
@@ -23,6 +22,7 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.listing import VideoFolder
 from kinebert.preprocessing.errors import ConfigError, VideoError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri
 from kinebert.preprocessing.tvl1 import Backend
 from kinebert.preprocessing.video.probe import probe_video
@@ -117,8 +117,8 @@ def _look(
                 method=config.method,
                 batch=config.batch,
                 device=device,
-                solver=FlowSolver(backend=config.backend, num_threads=machine_cpus()),
-                num_threads=machine_cpus(),
+                solver=FlowSolver(backend=config.backend, num_threads=available_cores()),
+                num_threads=available_cores(),
                 progress=_shown_on(line, here),
             )
     except VideoError as error:

@@ -6,7 +6,7 @@ ray job submit --working-dir . -- python pipelines/train.py pipelines/recipes/r.
 
 import shlex
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -57,7 +57,7 @@ class TrainConfig:
 def main(config: TrainConfig) -> int:
     """Check everything that can be checked, train, report, and return the exit status."""
     recipe = load_config(TrainRecipe, config.recipe, list(chain.from_iterable(config.overrides)))
-    recipe = replace(recipe, data=replace(recipe.data, shards=resolve_uri(recipe.data.shards)))
+    recipe = recipe.with_absolute_shards()
     output = resolve_uri(config.output or f"runs/{Path(config.recipe).stem}")
     check_workers(recipe.workers, "workers")
     shards = ShardSet.open(recipe.data.shards)

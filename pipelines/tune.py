@@ -63,7 +63,7 @@ def main(config: TuneConfig) -> int:
     base = load_config(TrainRecipe, config.recipe, list(chain.from_iterable(config.overrides)))
     if base.tune is None:
         raise ConfigError(f"{config.recipe}: there is no table [tune] that says what to search. See docs/tuning.md.")
-    base = replace(base, data=replace(base.data, shards=resolve_uri(base.data.shards)))
+    base = base.with_absolute_shards()
     output = resolve_uri(config.output or f"searches/{Path(config.recipe).stem}")
     space = read_space(base.tune, base, config.recipe)
     check_workers(base.workers, "workers")

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import tyro
 
-from kinebert.orchestration.cluster import machine_cpus
 from kinebert.orchestration.progress import ProgressLine
 from kinebert.pipelines.options import run
+from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.sets.folder import describe_flow, read_dataset_file
 from kinebert.preprocessing.sets.verify import verify_set
 from kinebert.preprocessing.storage import resolve_uri
@@ -39,7 +39,7 @@ def main(config: VerifyConfig) -> int:
     verdict = verify_set(
         uri,
         decode=not config.quick,
-        threads=config.threads or machine_cpus(),
+        threads=config.threads or available_cores(),
         on_shard=lambda done, total: line.show(lambda: f"{done}/{total} shards"),
     )
     line.close(f"{verdict.num_shards}/{verdict.num_shards} shards")

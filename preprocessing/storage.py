@@ -5,6 +5,7 @@ A location is an absolute local path or a URI with a scheme, as :func:`resolve_u
 
 import errno
 import functools
+import hashlib
 import os
 import tempfile
 import urllib.parse
@@ -151,6 +152,15 @@ def read_bytes(uri: str) -> bytes:
     with open_input(uri) as file:
         data: bytes = file.read()
     return data
+
+
+def file_digest(uri: str) -> str:
+    """SHA-256 of a file, 64 characters, read in blocks. Raises FileNotFoundError if there is none."""
+    state = hashlib.sha256()
+    with open_input(uri) as file:
+        while block := file.read(1 << 22):
+            state.update(block)
+    return state.hexdigest()
 
 
 def list_files(uri: str) -> list[str]:

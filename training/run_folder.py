@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kinebert.preprocessing import storage
+
 BEST_FILE = "best.pt"
 """The recognizer of the best epoch."""
 LAST_FILE = "last.pt"
@@ -23,10 +25,22 @@ SCORES_FILE = "scores.parquet"
 """In the folder of an evaluation: scores of videos."""
 VIEWS_FILE = "views.parquet"
 """In the folder of an evaluation: scores of every view."""
+SCRATCH_FOLDER = ".ray"
+"""What Ray writes, which nobody needs afterwards."""
 METRICS_FILE = "metrics.json"
 """In the folder of an evaluation: what was measured, and how."""
 REPORT_FOLDER = "report"
 """In the folder of a training or an evaluation: figures and tables for people."""
+
+
+def checkpoint_digest(uri: str) -> str:
+    """Return twelve characters that change with any byte of the checkpoint at ``uri``; evaluations are known by them.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    with storage.explained(uri, "read this file"):
+        return storage.file_digest(uri)[:12]
 
 
 def epoch_file(epoch: int) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kinebert.orchestration import cluster as _cluster  # first: it says what Ray reads at its import
+from kinebert.preprocessing.machine import available_cores
+from kinebert.training.run_folder import SCRATCH_FOLDER
 
 # isort: split
 import ray
@@ -42,7 +44,6 @@ MAX_RESTARTS = 3
 _FAIL_AT_ONCE: Any = ray.train.FailureConfig(controller_failure_limit=0)  # type: ignore[call-arg]
 """Ray would try for ever to start as many workers as before, though a node of theirs is gone."""
 _ANSWER_S = 10.0
-_RAY_FOLDER = ".ray"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def fit(
             than MAX_RESTARTS times without any progress in between.
         RuntimeError: If they broke off in another way so many times.
     """
-    with _cluster.cluster(max(_cluster.machine_cpus(), recipe.workers)):
+    with _cluster.cluster(max(available_cores(), recipe.workers)):
         plan = plan_workers(recipe, cpus_per_worker, device)
         device = "cuda" if plan.use_gpu else "cpu"  # whatever nodes are lost later
         logging.getLogger("ray.train").setLevel(logging.ERROR)
@@ -116,7 +117,7 @@ def _fit_once(plan: WorkerPlan, output: str, listener: "Listener", pause_after: 
     recipe, cpus, use_gpu = plan.recipe, plan.cpus, plan.use_gpu
     ear: Any = ray.remote(num_cpus=0)(Ear).options(**_cluster.beside_us()).remote()
     resources = {"CPU": cpus, **({"GPU": 1.0} if use_gpu else {})}
-    scratch = storage.join(output, _RAY_FOLDER)
+    scratch = storage.join(output, SCRATCH_FOLDER)
     free_room(scratch)
     loop: Any = _worker
     trainer = TorchTrainer(
@@ -205,7 +206,7 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
         ear.speaks.remote(ray.get_runtime_context().current_actor)
     try:
         if rank == 0:
-            remember_room(storage.join(config["output"], _RAY_FOLDER))
+            remember_room(storage.join(config["output"], SCRATCH_FOLDER))
         worker = WorkerContext(
             rank=rank, world_size=context.get_world_size(), device=device, num_threads=config["threads"]
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kinebert.orchestration import cluster as _cluster  # first: it says what Ray reads at its import
+from kinebert.preprocessing.machine import available_cores
 
 # isort: split
 import numpy as np
@@ -96,12 +97,12 @@ def workers_for(job: ScoringJob, workers: int, use_gpus: bool = True) -> Iterato
         UserError: If the cluster has no room for so many; while scoring, what a worker was refused, or if one after
             the other was lost at the same piece of work.
     """
-    with _cluster.cluster(max(_cluster.machine_cpus(), workers)) as found:
+    with _cluster.cluster(max(available_cores(), workers)) as found:
         gpus = found.num_gpus if use_gpus else 0
         room, what = (gpus, "GPUs and a worker takes one") if gpus else (found.num_cpus, "CPUs and a worker takes one")
         if workers > room:
             raise UserError(f"workers = {workers}, but the cluster has {room} {what}. Ask for fewer workers.")
-        threads = max(1, _cluster.machine_cpus() // workers) if found.private else 1
+        threads = max(1, available_cores() // workers) if found.private else 1
         make: Any = ray.remote(_Worker).options(num_cpus=1, num_gpus=int(gpus > 0))
         job = replace(job, use_gpu=gpus > 0)
         crew = _Crew(lambda: make.remote(job, threads), workers)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kinebert.orchestration import cluster as _cluster  # first: it says what Ray reads at its import
+from kinebert.preprocessing.machine import available_cores
+from kinebert.training.run_folder import SCRATCH_FOLDER
 
 # isort: split
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # what they would write is in our own files
@@ -38,7 +40,6 @@ from kinebert.training.recipe.train import TrainRecipe
 
 MAX_LOSSES = 2
 """Times that a leg whose process was lost is begun again, from its last saved state."""
-_RAY_FOLDER = ".ray"
 _NO_REASON = "no reason is known"
 
 
@@ -67,7 +68,7 @@ def search(
     Raises:
         UserError: If the cluster has no room for a single trial.
     """
-    with _cluster.cluster(max(_cluster.machine_cpus(), job.base.workers)) as found:
+    with _cluster.cluster(max(available_cores(), job.base.workers)) as found:
         cpus, gpus, most = room(job.base, resources, found)
         planner = Planner(job.base, space, records, job.output, most, _exchange(job), changed)
         if planner.done:
@@ -278,7 +279,7 @@ def _last_error(trial: Any) -> str:
 def _scratch(output: str) -> Iterator[str]:
     """A folder for what Ray Tune writes, which nobody needs afterwards."""
     if storage.is_local(output):
-        folder = storage.join(output, _RAY_FOLDER)
+        folder = storage.join(output, SCRATCH_FOLDER)
         storage.delete_folder(folder)
         storage.make_folder(folder)
         try:

@@ -7,9 +7,7 @@ from kinebert.orchestration.search.records import Record, ranking, trial_folder
 from kinebert.orchestration.search.trials import Job
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import to_plain, to_toml
-from kinebert.training.run_folder import BEST_FILE, LAST_FILE, RECIPE_FILE, STATE_FILES
-
-_SCRATCH = ".ray"
+from kinebert.training.run_folder import BEST_FILE, LAST_FILE, RECIPE_FILE, SCRATCH_FOLDER, STATE_FILES
 
 
 class Keeper:
@@ -57,7 +55,7 @@ class Keeper:
     def _empty(self, record: Record, weights: bool) -> None:
         for generation in range(record.generation + 1):
             folder = trial_folder(self._job.output, record.number, generation)
-            storage.delete_folder(storage.join(folder, _SCRATCH))  # of workers whose trial was stopped
+            storage.delete_folder(storage.join(folder, SCRATCH_FOLDER))  # of workers whose trial was stopped
             for name in (*STATE_FILES, *((BEST_FILE, LAST_FILE) if weights else ())):
                 storage.delete_file(storage.join(folder, name))
         if weights:

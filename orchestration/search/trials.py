@@ -6,7 +6,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from kinebert.orchestration import cluster  # noqa: F401 - first: it says what Ray reads at its import
@@ -53,7 +53,7 @@ class Job:
     def recipe(self, values: Mapping[str, Any], seed: int) -> TrainRecipe:
         """The recipe of a trial."""
         recipe = recipe_with(self.base, {"seed": seed, **values}, self.where)
-        return replace(recipe, data=replace(recipe.data, shards=storage.resolve_uri(recipe.data.shards)))
+        return recipe.with_absolute_shards()
 
 
 def packed(leg: Leg) -> dict[str, str]:

@@ -16,7 +16,7 @@ from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe
 from kinebert.preprocessing.schema import FORMAT_VERSION
 from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
 from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry
-from kinebert.preprocessing.sets.writer import file_digest, open_shard
+from kinebert.preprocessing.sets.writer import open_shard
 from kinebert.preprocessing.video.frames import VideoFrames
 
 _SHARD = "shard-00000-of-00001.parquet"
@@ -96,7 +96,7 @@ def video_set(
         "modality": recipe.modality,
         "recipe": recipe.plain(),
         "digest": recipe.digest(),
-        "content": file_digest(uri)[1],
+        "content": storage.file_digest(uri),
         "classes": list(classes),
         "rejected": [],
     }

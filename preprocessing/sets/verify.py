@@ -15,7 +15,7 @@ from kinebert.preprocessing.extraction.guard import ATTEMPTS_FOLDER
 from kinebert.preprocessing.schema import SEGMENT_LENGTH, SEGMENTS
 from kinebert.preprocessing.sets.folder import CLAIM, DATASET_FILE, INDEX_FILE, content_digest, read_dataset_file
 from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry
-from kinebert.preprocessing.sets.writer import file_digest, read_footer
+from kinebert.preprocessing.sets.writer import read_footer
 from kinebert.preprocessing.video.images import decode_flow, decode_frames
 
 
@@ -110,7 +110,7 @@ def _shard(found: ShardSet, shard: dict[str, Any], entries: list[VideoEntry], de
     uri = storage.join(found.uri, name)
     if not storage.exists(uri):
         return  # said among the leftovers
-    num_bytes, sha256 = file_digest(uri)
+    num_bytes, sha256 = storage.file_size(uri), storage.file_digest(uri)
     if num_bytes != shard["bytes"] or sha256 != shard["sha256"]:
         yield f"{name}: {num_bytes} bytes that are not the {shard['bytes']} that were written; delete it, extract again"
         return

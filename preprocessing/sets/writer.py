@@ -1,11 +1,9 @@
 """Parquet shards: one row group is one row is one segment of a video, so that a reader fetches what a clip touches."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -113,19 +111,11 @@ def summarize(uri: str) -> ShardSummary:
     """Read the summary of a finished shard."""
     footer = read_footer(uri)
     videos = tuple(VideoSummary(**video) for video in json.loads(footer["kinebert.videos"]))
-    num_bytes, sha256 = file_digest(uri)
-    solver = footer.get("kinebert.solver")
-    return ShardSummary(storage.name_of(uri), num_bytes, sha256, footer["kinebert.files"], videos, solver)
-
-
-def file_digest(uri: str) -> tuple[int, str]:
-    """Size in bytes and SHA-256 of a file."""
-    if storage.is_local(uri):
-        with open(uri, "rb") as file:
-            return Path(uri).stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
-    state, size = hashlib.sha256(), 0
-    with storage.open_input(uri) as file:
-        while block := file.read(1 << 22):
-            state.update(block)
-            size += len(block)
-    return size, state.hexdigest()
+    return ShardSummary(
+        name=storage.name_of(uri),
+        num_bytes=storage.file_size(uri),
+        sha256=storage.file_digest(uri),
+        files=footer["kinebert.files"],
+        videos=videos,
+        solver=footer.get("kinebert.solver"),
+    )

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 
 import av
 
+from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.storage import file_size, is_local, open_input
 from kinebert.preprocessing.video.frames import in_words
 
@@ -151,11 +152,6 @@ def probe_videos(
                 thread.join()
             worker.end()
     return [fact for fact in facts if fact is not None]
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Worker:

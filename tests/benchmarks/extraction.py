@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from kinebert.orchestration.cluster import cluster, machine_cpus
+from kinebert.orchestration.cluster import cluster
 from kinebert.orchestration.jobs.extraction import extract_set
 from kinebert.pipelines import index_videos
 from kinebert.preprocessing.datasets.manifest import ManifestRow, read_manifest
@@ -24,6 +24,7 @@ from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import Limits
 from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.extraction.timing import StageTime, TaskTiming
+from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.sets.folder import describe_flow
 from kinebert.preprocessing.tvl1 import PRESETS, Backend
@@ -142,7 +143,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--videos", type=int, default=120, help="so many, evenly spaced")
     parser.add_argument("--sample", type=int, default=4, help="videos that OpenCV's solver is given as well")
-    parser.add_argument("--workers", type=int, default=machine_cpus())
+    parser.add_argument("--workers", type=int, default=available_cores())
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--preset", default="classic", choices=list(PRESETS))
     parser.add_argument("--videos-per-shard", type=int, default=16)

@@ -1,6 +1,7 @@
 """Files whole or not at all, on the local disk and on a filesystem that is not; paths as people type them."""
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 
@@ -44,6 +45,16 @@ def test_the_life_of_a_file(root: str) -> None:
     storage.delete_folder(storage.join(root, "a"))
     storage.delete_folder(storage.join(root, "a"))
     assert not storage.exists(folder)
+
+
+def test_the_digest_is_that_of_sha256sum(root: str) -> None:
+    uri = storage.join(root, "file")
+    storage.write_bytes(uri, b"abc")
+    assert storage.file_digest(uri) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    storage.write_bytes(uri, bytes(9 << 20))  # more than one block
+    assert storage.file_digest(uri) == hashlib.sha256(bytes(9 << 20)).hexdigest()
+    with pytest.raises(FileNotFoundError):
+        storage.file_digest(storage.join(root, "absent"))
 
 
 @pytest.mark.parametrize("name", NAMES)

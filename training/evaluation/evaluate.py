@@ -6,7 +6,6 @@ score is the mean over its views: of the raw logits, as published, or of their s
 Axes: N views, V videos, K classes.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import from_mapping, to_plain
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.checkpoints.recognizer import CheckpointInfo
@@ -264,12 +262,6 @@ def recipe_of(uri: str, info: CheckpointInfo) -> TrainRecipe:
             f"{uri}: this checkpoint does not say how it was trained. Give one that `kinebert train` wrote."
         )
     return from_mapping(TrainRecipe, info.extra["train"], uri)
-
-
-def file_digest(uri: str) -> str:
-    """Return twelve characters that change with any byte of a file."""
-    with storage.explained(uri, "read this file"):
-        return hashlib.sha256(storage.read_bytes(uri)).hexdigest()[:12]
 
 
 def write_scores(uri: str, scores: VideoScores) -> None:

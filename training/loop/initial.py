@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.storage import resolve_uri
+from kinebert.preprocessing.storage import explained, file_digest, resolve_uri
 from kinebert.training.data.dataset import Shards
 from kinebert.training.models import Recognizer, build_recognizer, load_published
-from kinebert.training.models.weights.files import file_digest
 from kinebert.training.recipe.train import TrainRecipe
 
 
@@ -20,7 +19,8 @@ def pinned(recipe: TrainRecipe) -> TrainRecipe:
     if not model.weights:
         return recipe
     uri = resolve_uri(model.weights)
-    digest = file_digest(uri)
+    with explained(uri, "read the weights"):
+        digest = file_digest(uri)
     if model.weights_digest not in ("", digest):
         raise UserError(
             f"{uri}: the digest of these weights is {digest}, the recipe's model.weights_digest is "

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from kinebert.preprocessing.config import digest
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.clips.ordering import MAX_SEED
 from kinebert.training.clips.sampling import Sampling
 from kinebert.training.models.registry import backbone_options, head_options
@@ -247,6 +248,14 @@ class TrainRecipe:
             )
 
         self.in_stages()
+
+    def with_absolute_shards(self) -> "TrainRecipe":
+        """Return the recipe with the location of its shard set absolute, for workers that start in another folder.
+
+        Raises:
+            ConfigError: If it is relative in a submitted job.
+        """
+        return replace(self, data=replace(self.data, shards=resolve_uri(self.data.shards)))
 
     def in_stages(self) -> "tuple[TrainRecipe, ...]":
         """Return a recipe for each stage; this one alone if there are none.

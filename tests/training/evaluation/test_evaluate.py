@@ -19,7 +19,6 @@ from kinebert.training.evaluation.evaluate import (
     average,
     clip_level,
     evaluate,
-    file_digest,
     read_scores,
     score_views,
     write_scores,
@@ -29,6 +28,7 @@ from kinebert.training.evaluation.view_scores import ViewScores, is_views, read_
 from kinebert.training.models import Recognizer, build_recognizer
 from kinebert.training.recipe.protocol import ProtocolRecipe
 from kinebert.training.recipe.train import DataRecipe
+from kinebert.training.run_folder import checkpoint_digest
 from tests.helpers.fake_shards import FakeRejected, make_shards
 
 DATA = DataRecipe(shards="/fake/set", clip_length=4, crop_size=16)
@@ -121,9 +121,9 @@ def test_scores_come_back_from_their_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(after.labels, before.labels)
     np.testing.assert_array_equal(after.num_clips, before.num_clips)
     assert after.metrics().as_numbers() == before.metrics().as_numbers()
-    first = file_digest(uri)
+    first = checkpoint_digest(uri)
     write_scores(uri, evaluate(recognizer(), make_shards(), DATA, part="train"))
-    assert file_digest(uri) != first
+    assert checkpoint_digest(uri) != first
 
 
 def all_views(protocol: ProtocolRecipe, data: DataRecipe = DATA, batch: int = 16) -> ViewScores:

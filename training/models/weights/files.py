@@ -2,7 +2,6 @@
 
 import argparse
 import codecs
-import hashlib
 import io
 import pickle
 import re
@@ -54,19 +53,6 @@ def read_content(uri: str) -> Any:
                 "Give another file."
             ) from error
     return _load_torch(uri, data)
-
-
-def file_digest(uri: str) -> str:
-    """Return the SHA-256 of a file.
-
-    Raises:
-        UserError: If it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with storage.explained(uri, "read the weights"), storage.open_input(uri) as file:
-        while chunk := file.read(1 << 24):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def unwrap(content: Any, where: str) -> dict[str, Tensor]:
