@@ -54,7 +54,7 @@ def main(config: AttendConfig) -> int:
     checkpoint = resolve_uri(config.checkpoint)
     output = resolve_uri(config.output or "attention.png")
     from kinebert.orchestration.reports.attention_figure import MOST_CLIPS, draw_attention  # slow imports
-    from kinebert.orchestration.reports.figures import to_png
+    from kinebert.orchestration.reports.drawing import to_png
     from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer
     from kinebert.training.evaluation.attention import attend, check_attentive
     from kinebert.training.evaluation.evaluate import recipe_of

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes
-from kinebert.orchestration.reports.figures import FAINT, INK, LONGEST, MANY, History, style, to_png
+from kinebert.orchestration.reports.drawing import FAINT, INK, MANY, class_name, new_figure, style, to_png
+from kinebert.orchestration.reports.figures import History
+from kinebert.orchestration.reports.formatting import whole_points
 from kinebert.training.evaluation.per_class import normalised_confusion
 from kinebert.training.run_folder import best_epoch
 
@@ -47,13 +48,13 @@ def draw_accuracy(verdict: Verdict, places: Mapping[str, int]) -> Figure:
     columns = 2 if verdict.others else 1
     rows = list(verdict.standings)
     with style():
-        figure = _figure(8.5 if columns == 2 else 6, 1.1 + 0.34 * len(rows))
+        figure = new_figure(8.5 if columns == 2 else 6, 1.1 + 0.34 * len(rows))
         axes_1C = figure.subplots(1, columns, squeeze=False, sharey=True)
         left: Axes = axes_1C[0, 0]
         for y, standing in enumerate(rows):
             between = standing.intervals["top1"]
             _interval(left, y, standing.metrics.top[1], between.low, between.high, _colour(places[standing.run.name]))
-        left.set_yticks(range(len(rows)), [_short(standing.run.name) for standing in rows])
+        left.set_yticks(range(len(rows)), [class_name(standing.run.name) for standing in rows])
         left.set_ylim(len(rows) - 0.4, -0.6)
         left.set_title("top-1 with its 95 % interval", loc="left", fontsize=10)
         left.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -66,7 +67,7 @@ def draw_accuracy(verdict: Verdict, places: Mapping[str, int]) -> Figure:
                     top1 = verdict.pairs[base, standing.run.name].differences["top1"]
                     ends = top1.interval.low, top1.interval.high
                     _interval(right, y, top1.second - top1.first, *ends, _colour(places[standing.run.name]))
-            right.set_title(f"difference to {_short(base)}, in points", loc="left", fontsize=10)
+            right.set_title(f"difference to {class_name(base)}, in points", loc="left", fontsize=10)
             right.xaxis.set_major_formatter(FuncFormatter(_points))
         for axes in axes_1C[0]:
             axes.grid(axis="x", color=FAINT, linewidth=0.6)
@@ -79,7 +80,7 @@ def draw_accuracy(verdict: Verdict, places: Mapping[str, int]) -> Figure:
 def draw_curves(histories: Mapping[str, History], places: Mapping[str, int]) -> Figure:
     """Draw validation loss and top-1 of every run by epoch; a ring is the epoch whose weights were kept."""
     with style():
-        figure = _figure(9, 3.3)
+        figure = new_figure(9, 3.3)
         loss, top1 = figure.subplots(1, 2)
         for name, history in histories.items():
             place, best = places[name], best_epoch(history)
@@ -88,7 +89,7 @@ def draw_curves(histories: Mapping[str, History], places: Mapping[str, int]) -> 
                 points = [(row["epoch"], row[key]) for row in history if row.get(key) is not None]
                 if points:
                     marker = "o" if len(points) == 1 else None
-                    axes.plot(*zip(*points, strict=True), label=_short(name), linewidth=1.6, marker=marker, **look)
+                    axes.plot(*zip(*points, strict=True), label=class_name(name), linewidth=1.6, marker=marker, **look)
             if best is not None:
                 top1.plot(best["epoch"], best["val_top1"], "o", color=look["color"], mfc="white", markersize=6)
         loss.set_title("validation loss", loc="left", fontsize=10)
@@ -110,21 +111,21 @@ def draw_class_changes(before: Standing, after: Standing) -> Figure:
         changes = sorted(changes, key=lambda row: -abs(row.change))[:MOST_CLASSES]
     changes.sort(key=lambda row: (-row.change, row.name))
     with style():
-        figure = _figure(8, 1.2 + 0.21 * len(changes))
+        figure = new_figure(8, 1.2 + 0.21 * len(changes))
         axes = figure.subplots()
         for y, row in enumerate(changes):
             colour = BETTER if row.change > 0 else WORSE
             axes.plot([row.before, row.after], [y, y], "-", color=colour, linewidth=2, alpha=0.7, zorder=1)
             axes.plot(row.before, y, "o", color="white", markeredgecolor="#777777", markersize=5, zorder=2)
             axes.plot(row.after, y, "o", color=colour, markersize=5.5, zorder=3, clip_on=False)
-            axes.text(
-                1.02, y, f"{100 * row.change:+.0f}", transform=axes.get_yaxis_transform(), va="center", fontsize=8
-            )
-        axes.set_yticks(range(len(changes)), [_short(row.name) for row in changes], fontsize=8)
+            axes.text(1.02, y, whole_points(row.change), transform=axes.get_yaxis_transform(), va="center", fontsize=8)
+        axes.set_yticks(range(len(changes)), [class_name(row.name) for row in changes], fontsize=8)
         axes.set_ylim(len(changes) - 0.4, -0.6)
         axes.set_xlim(-0.02, 1.02)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.set_xlabel(f"accuracy within the class: white {_short(before.run.name)}, full {_short(after.run.name)}")
+        axes.set_xlabel(
+            f"accuracy within the class: white {class_name(before.run.name)}, full {class_name(after.run.name)}"
+        )
         axes.grid(axis="x", color=FAINT, linewidth=0.6)
         axes.tick_params(length=0)
         if hidden > 0:
@@ -145,12 +146,12 @@ def draw_confusion_change(before: Standing, after: Standing) -> Figure:
     most = max(0.01, float(np.abs(change_KK).max()))
     cell = (0.6 if num <= 12 else 0.42) if few else max(0.06, 7.5 / num)
     font = 8 if few else max(4.0, 62 * cell)
-    side = num * cell + 0.6 + 0.011 * font * max(len(_short(name)) for name in classes)
+    side = num * cell + 0.6 + 0.011 * font * max(len(class_name(name)) for name in classes)
     with style():
-        figure = _figure(max(side + 0.9, 4.5), max(side + 0.4, 3.6), dpi=110 if few else 130)
+        figure = new_figure(max(side + 0.9, 4.5), max(side + 0.4, 3.6), dpi=110 if few else 130)
         axes = figure.subplots()
         picture = axes.imshow(good_KK, cmap="PiYG", norm=TwoSlopeNorm(0, -most, most), aspect="equal", alpha=0.9)
-        names = [_short(name) for name in classes]
+        names = [class_name(name) for name in classes]
         axes.set_xticks(range(num), names, rotation=90 if num > 4 else 0, fontsize=font)
         axes.set_yticks(range(num), names, fontsize=font)
         axes.tick_params(length=0)
@@ -172,7 +173,7 @@ def draw_confusion_change(before: Standing, after: Standing) -> Figure:
 def _write_cells(axes: Axes, change_KK: NDArray[np.float64], font: float) -> None:
     for (i, j), change in np.ndenumerate(change_KK):
         if change:
-            axes.text(j, i, f"{100 * change:+.0f}", ha="center", va="center", color=INK, fontsize=font)
+            axes.text(j, i, whole_points(change), ha="center", va="center", color=INK, fontsize=font)
 
 
 def _interval(axes: Axes, y: float, value: float, low: float, high: float, colour: str) -> None:
@@ -185,18 +186,8 @@ def _points(share: float, _: object = None) -> str:
     return f"{100 * share:+.3g}" if share else "0"
 
 
-def _figure(width: float, height: float, dpi: int = 110) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _colour(place: int) -> str:
     return PALETTE[place % len(PALETTE)]
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:

@@ -7,13 +7,22 @@ from html import escape
 from kinebert.orchestration.comparing.figures import colours
 from kinebert.orchestration.comparing.tables import verdict_of
 from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes, pair_changes
+from kinebert.orchestration.reports.formatting import (
+    UNKNOWN,
+    between_points,
+    cut_middle,
+    p_text,
+    percent,
+    percents,
+    points,
+)
 from kinebert.training.evaluation.metrics import TOP
-from kinebert.training.evaluation.significance import ALPHA, Interval
+from kinebert.training.evaluation.significance import ALPHA
 
 MOST_PAIRS = 12
 MOST_IN_MATRIX = 12
 """Runs up to which the p-values of all pairs are shown."""
-_LONGEST = 80
+_LONGEST = 84
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; color: #222; background: #fff;
@@ -77,7 +86,7 @@ def _banner(verdict: Verdict) -> str:
     best, base = verdict.standings[0], verdict.baseline
     leaders = [one.run.name for one in verdict.standings if one.metrics.top[1] == best.metrics.top[1]]
     has = "has" if len(leaders) == 1 else "share"
-    words = [f"<b>{escape(_listed(leaders))}</b> {has} the highest top-1, {_percent(best.metrics.top[1])} %."]
+    words = [f"<b>{escape(_listed(leaders))}</b> {has} the highest top-1, {percent(best.metrics.top[1])} %."]
     equal = [
         standing.run.name
         for standing in verdict.standings[len(leaders) :]
@@ -101,13 +110,13 @@ def _accuracies(verdict: Verdict) -> str:
     head += ["difference", "95 %", "p"] if verdict.ranked else []
     rows = []
     for standing in verdict.standings:
-        name, numbers = standing.run.name, standing.metrics.as_numbers()
+        name, numbers, interval = standing.run.name, standing.metrics.as_numbers(), standing.intervals["top1"]
         chip = f'<span class="chip" style="background:{colour[name]}"></span>'
         words = f"{chip}{escape(name)}", escape(standing.run.evaluation)
         cells = [f'<td class="name">{word}</td>' for word in words]
         shares = [numbers[f"top{k}"] for k in TOP[1:]] + [numbers["mean_class"]]
-        values = [str(standing.metrics.num_videos), _percent(numbers["top1"]), _between(standing.intervals["top1"])]
-        values += [*map(_percent, shares), _percent(numbers["ece"]) if "ece" in numbers else "–"]
+        values = [str(standing.metrics.num_videos), percent(numbers["top1"]), percents((interval.low, interval.high))]
+        values += [*map(percent, shares), percent(numbers["ece"]) if "ece" in numbers else UNKNOWN]
         cells += [_number(value) for value in values]
         if verdict.ranked:
             cells += _to_baseline(verdict, name) if name != base else ['<td class="n" colspan="3">baseline</td>']
@@ -128,12 +137,12 @@ def _accuracies(verdict: Verdict) -> str:
 def _to_baseline(verdict: Verdict, name: str) -> list[str]:
     found = verdict.pairs[verdict.baseline.run.name, name].differences["top1"]
     p_value = verdict.p_values[verdict.baseline.run.name, name]
-    ends = f"{_points(found.interval.low)} to {_points(found.interval.high)}"
+    ends = between_points((found.interval.low, found.interval.high))
     sure = " sure" if p_value < ALPHA else ""
     return [
         f'<td class="n{sure}">{_signed(found.second - found.first)}</td>',
         _number(ends),
-        f'<td class="n{sure}" title="{verdict_of(p_value)}">{p_value:.2g}</td>',
+        f'<td class="n{sure}" title="{verdict_of(p_value)}">{p_text(p_value)}</td>',
     ]
 
 
@@ -149,7 +158,9 @@ def _matrix(verdict: Verdict) -> str:
             p_value = _p_value(verdict, one, other)
             sure = " sure" if p_value < ALPHA else ""
             ahead, behind = _only(verdict, one, other)
-            cells.append(f'<td class="n{sure}">{ahead} : {behind}<br><span class="faint">p {p_value:.2g}</span></td>')
+            cells.append(
+                f'<td class="n{sure}">{ahead} : {behind}<br><span class="faint">p {p_text(p_value)}</span></td>'
+            )
         rows.append(f"<tr>{''.join(cells)}</tr>")
     told = (
         "Videos that only the run of the row has right : only the run of the column; below it the p-value. Bold: "
@@ -161,7 +172,7 @@ def _matrix(verdict: Verdict) -> str:
 def _differences(verdict: Verdict) -> str:
     rows = [
         f"<tr><td>{line.kind}</td><td>{escape(line.name)}</td>"
-        + "".join(f'<td class="value">{escape(_short(value))}</td>' for value in line.values)
+        + "".join(f'<td class="value">{escape(cut_middle(value, _LONGEST))}</td>' for value in line.values)
         + "</tr>"
         for line in verdict.differences
     ]
@@ -197,13 +208,13 @@ def _class_table(before: Standing, after: Standing) -> str:
     rows = []
     for row in sorted(class_changes(before, after), key=lambda row: (-abs(row.change), row.name)):
         sure = " sure" if row.p_value < ALPHA else ""
-        values = [str(row.num_videos), _percent(row.before), _percent(row.after)]
+        values = [str(row.num_videos), percent(row.before), percent(row.after)]
         cells = [
             f"<td>{escape(row.name)}</td>",
             *map(_number, values),
             f'<td class="n{sure}">{_signed(row.change)}</td>',
         ]
-        cells += [_number(f"{row.only_before} : {row.only_after}"), _number(f"{row.p_value:.2g}")]
+        cells += [_number(f"{row.only_before} : {row.only_after}"), _number(p_text(row.p_value))]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     names = [before.run.name, after.run.name]
     return _table(["class", "videos", *names, "change", "only one right", "p"], rows, text=1)
@@ -260,22 +271,6 @@ def _number(text: str) -> str:
     return f'<td class="n">{escape(text)}</td>'
 
 
-def _between(interval: Interval) -> str:
-    return f"{_percent(interval.low)} to {_percent(interval.high)}"
-
-
 def _signed(share: float) -> str:
     sign = "more" if share > 0 else "less" if share < 0 else ""
-    return f'<span class="{sign}">{_points(share)}</span>'
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+    return f'<span class="{sign}">{points(share)}</span>'

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes, pair_changes
 from kinebert.orchestration.reports.accuracies import metric_lines
+from kinebert.orchestration.reports.formatting import between_points, cut_middle, p_text, points
 from kinebert.training.evaluation.significance import ALPHA, Comparison
 
 METRICS = ("top1", "top3", "top5", "mean_class", "ece")
@@ -43,10 +44,10 @@ def sentence(verdict: Verdict, other: Standing) -> str:
     first, second = verdict.baseline.run.name, other.run.name
     found = verdict.pairs[first, second]
     top1, p_value = found.differences["top1"], verdict.p_values[first, second]
-    points, low, high = (100 * x for x in (top1.second - top1.first, top1.interval.low, top1.interval.high))
+    difference, between = points(top1.second - top1.first), between_points((top1.interval.low, top1.interval.high))
     return (
-        f"{second} - {first}: {points:+.1f} points of top-1 (95 %: {low:+.1f} to {high:+.1f}); only {second} is right "
-        f"in {found.only_second}, only {first} in {found.only_first}: p = {p_value:.2g}, {verdict_of(p_value)}"
+        f"{second} - {first}: {difference} points of top-1 (95 %: {between}); only {second} is right "
+        f"in {found.only_second}, only {first} in {found.only_first}: p = {p_text(p_value)}, {verdict_of(p_value)}"
     )
 
 
@@ -59,7 +60,7 @@ def changed_most(before: Standing, after: Standing, most: int = 3) -> str:
     """Name the classes with the largest changes of either sign."""
     changes = [change for change in class_changes(before, after) if change.change]
     changes.sort(key=lambda change: -abs(change.change))
-    return ", ".join(f"{change.name} {100 * change.change:+.1f}" for change in changes[:most])
+    return ", ".join(f"{change.name} {points(change.change)}" for change in changes[:most])
 
 
 def csv_files(verdict: Verdict) -> dict[str, str]:
@@ -164,4 +165,4 @@ def _counted(values: Sequence[str]) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST // 2 - 2] + " … " + text[-LONGEST // 2 :]
+    return cut_middle(text, LONGEST)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from kinebert.orchestration.reports.formatting import UNKNOWN, percent, percents
 from kinebert.orchestration.reports.intervals import known_intervals
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.evaluation.evaluate import VideoScores
@@ -31,8 +32,8 @@ def metric_lines(what: str, rows: Sequence[Row]) -> list[str]:
     lines = [f"{what:<{width}}  " + "  ".join(f"{name:>{_width(name)}}" for name in header)]
     for name, videos, numbers, between in rows:
         top1 = between["top1"]
-        cells = [videos, _percent(numbers["top1"]), f"{_percent(top1.low)} to {_percent(top1.high)}"]
-        cells += [_percent(numbers[key]) if key in numbers else "–" for key in rest]
+        cells = [videos, percent(numbers["top1"]), percents((top1.low, top1.high))]
+        cells += [percent(numbers[key]) if key in numbers else UNKNOWN for key in rest]
         row = "  ".join(f"{cell:>{_width(title)}}" for cell, title in zip(cells, header, strict=True))
         lines.append(f"{name:<{width}}  {row}")
     return lines
@@ -70,10 +71,6 @@ def split_lines(tables: Sequence[VideoScores]) -> list[str]:
 
 def _width(title: str) -> int:
     return 14 if title == "95 %" else max(6, len(title))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
 
 
 def rejected_lines(scores: VideoScores) -> list[str]:

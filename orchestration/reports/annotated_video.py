@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from kinebert.orchestration.reports.figures import FAINT, INK, style
+from kinebert.orchestration.reports.drawing import FAINT, INK, style
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.video.frames import VideoFrames

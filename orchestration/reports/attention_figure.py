@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from kinebert.orchestration.reports.figures import COLOURS, FAINT, INK, style
+from kinebert.orchestration.reports.drawing import COLOURS, FAINT, INK, style
 from kinebert.preprocessing.sets.contact_sheet import flow_to_colour
 from kinebert.preprocessing.video.images import dequantize_flow
 from kinebert.training.evaluation.attention import ClipAttention, Layer, step_edges

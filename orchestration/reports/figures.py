@@ -1,55 +1,30 @@
 """Figures of a report: curves of training, confusion, accuracy per class.
 
-They are drawn on figures of their own, without pyplot, so that no display is needed, no global state is touched and no
-window stays open. The same values give the same bytes.
-
 Axes: K classes.
 """
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from kinebert.orchestration.reports.drawing import COLOURS, FAINT, INK, MANY, OTHERS, class_name, new_figure, style
 from kinebert.training.evaluation.per_class import normalised_confusion
 from kinebert.training.run_folder import best_epoch
 
 History = Sequence[Mapping[str, Any]]
 """One dictionary per epoch: ``epoch`` and any of ``train_loss``, ``val_loss``, ``train_top1``, ``val_top1``, ``lr``."""
 
-COLOURS = {"rgb": "#0072B2", "flow": "#D55E00", "fused": "#333333"}
-OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # with COLOURS: Okabe and Ito's, told apart by the colour-blind
-INK, FAINT = "#222222", "#d9d9d9"
-MANY = 25
-"""From this many classes on a figure shows rows of dots and bare cells, not bars and numbers."""
-LONGEST = 28
-"""Characters of a class name that are shown."""
-
-
-def to_png(figure: Figure) -> bytes:
-    """Draw a figure."""
-    buffer = io.BytesIO()
-    with style():
-        # without the version of matplotlib in the metadata the same values give the same bytes
-        figure.savefig(
-            buffer, format="png", dpi=figure.dpi, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None}
-        )
-    return buffer.getvalue()
-
 
 def draw_curves(histories: Mapping[str, History]) -> Figure:
     """Draw loss and top-1 by epoch, training dashed and validation solid, one row per stream."""
     with style():
-        figure = _figure(9, 0.5 + 2.8 * len(histories))
+        figure = new_figure(9, 0.5 + 2.8 * len(histories))
         axes_SP = figure.subplots(len(histories), 2, squeeze=False)
         for row, (name, history) in zip(axes_SP, histories.items(), strict=True):
             _draw_curve(row[0], name, history, "loss")
@@ -99,14 +74,14 @@ def draw_confusion(confusion_KK: NDArray[np.integer], classes: Sequence[str], ti
     few = num < MANY
     cell = (0.72 if num <= 12 else 0.5) if few else 0.17
     font = 9 if num <= 12 else 7.5 if few else 7
-    margin = 0.6 + 0.011 * font * max(len(_short(name)) for name in classes)
+    margin = 0.6 + 0.011 * font * max(len(class_name(name)) for name in classes)
     side = num * cell + margin
     with style():
-        figure = _figure(max(side + 0.9, 4.5), max(side + 0.4, 3.6), dpi=110 if few else 130)
+        figure = new_figure(max(side + 0.9, 4.5), max(side + 0.4, 3.6), dpi=110 if few else 130)
         axes = figure.subplots()
         share_KK = normalised_confusion(confusion_KK)
         picture = axes.imshow(share_KK, cmap="Blues", norm=PowerNorm(1 if few else 0.5, 0, 1), aspect="equal")
-        names = [_short(name) for name in classes]
+        names = [class_name(name) for name in classes]
         axes.set_xticks(range(num), names, rotation=90 if num > 4 else 0, fontsize=font)
         axes.set_yticks(range(num), names, fontsize=font)
         axes.tick_params(length=0)
@@ -144,7 +119,7 @@ def draw_per_class(accuracies: Mapping[str, NDArray[np.float64]], classes: Seque
     few = len(classes) < MANY
     with style():
         height = len(order) * (0.16 * len(accuracies) + 0.16 if few else 0.16)
-        figure = _figure(8, height + 1.3)
+        figure = new_figure(8, height + 1.3)
         axes = figure.subplots()
         thick = 0.8 / len(accuracies)
         for i, (name, accuracy_K) in enumerate(accuracies.items()):
@@ -156,7 +131,7 @@ def draw_per_class(accuracies: Mapping[str, NDArray[np.float64]], classes: Seque
                 axes.plot(values * 0, y, "|", color=colour, markersize=4)  # a class of which none is right is no gap
             else:
                 axes.plot(values, rows, "o", color=colour, label=mean, markersize=5, alpha=0.85, clip_on=False)
-        axes.set_yticks(rows, [_short(classes[k]) for k in order], fontsize=9 if few else 7)
+        axes.set_yticks(rows, [class_name(classes[k]) for k in order], fontsize=9 if few else 7)
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -168,31 +143,5 @@ def draw_per_class(accuracies: Mapping[str, NDArray[np.float64]], classes: Seque
     return figure
 
 
-@contextmanager
-def style() -> Iterator[None]:
-    """Draw class names as they are written ($ starts no formula), and little beside the data."""
-    settings: dict[str, Any] = {
-        "text.parse_math": False,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": "#888888",
-        "text.color": INK,
-        "axes.labelcolor": INK,
-        "font.size": 9,
-    }
-    with mpl.rc_context(settings):  # type: ignore[arg-type,unused-ignore]  # its keys are literals in newer versions
-        yield
-
-
-def _figure(width: float, height: float, dpi: int = 110) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _colour(name: str, position: int) -> str:
     return COLOURS.get(name, OTHERS[position % len(OTHERS)])
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"

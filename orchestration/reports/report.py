@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinebert.orchestration.reports.drawing import to_png
 from kinebert.orchestration.reports.figures import (
     History,
     draw_confusion,
     draw_curves,
     draw_per_class,
-    to_png,
 )
+from kinebert.orchestration.reports.formatting import UNKNOWN, percent, percents
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten
 from kinebert.training.evaluation.metrics import TOP, Metrics, measure
@@ -136,7 +137,7 @@ def _accuracy_table(data: ReportData, measured: Mapping[str, Metrics]) -> str:
     note = f"\n\nWith {num} classes {' and '.join(trivial)} cannot be missed." if trivial else ""
     chance = (
         f"\n\nAll in percent; 95 %: where top-1 lies if other videos of the same kind were drawn (bootstrap); ECE: "
-        f"expected calibration error. Guessing gives {_percent(1 / num)} top-1."
+        f"expected calibration error. Guessing gives {percent(1 / num)} top-1."
     )
     return _table(_ACCURACIES, rows, text=1) + chance + note
 
@@ -151,8 +152,8 @@ _ACCURACIES = ("stream", "videos", "top-1", "95 %", *(f"top-{k}" for k in TOP[1:
 
 def _accuracies(stream: StreamScores, metrics: Metrics) -> list[str]:
     shares = [*(metrics.top[k] for k in TOP[1:]), metrics.mean_class, metrics.ece]
-    between = "–" if stream.interval is None else " to ".join(map(_percent, stream.interval))
-    return [stream.name, str(metrics.num_videos), _percent(metrics.top[1]), between, *map(_percent, shares)]
+    between = UNKNOWN if stream.interval is None else percents(stream.interval)
+    return [stream.name, str(metrics.num_videos), percent(metrics.top[1]), between, *map(percent, shares)]
 
 
 def _curves(data: ReportData) -> list[str]:
@@ -162,7 +163,7 @@ def _curves(data: ReportData) -> list[str]:
     lines = []
     for name, history in histories.items():
         best = best_epoch(history)
-        said = f", best validation top-1 {_percent(best['val_top1'])} % in epoch {best['epoch']}" if best else ""
+        said = f", best validation top-1 {percent(best['val_top1'])} % in epoch {best['epoch']}" if best else ""
         lines.append(f"- {_cell(name)}: {len(history)} epochs{said}")
     return ["## Training", "![loss and accuracy by epoch](curves.png)", "\n".join(lines)]
 
@@ -176,7 +177,7 @@ def _class_table(data: ReportData, measured: Mapping[str, Metrics]) -> str:
     rows = [
         [
             name,
-            *(f"{_percent(rows[k].accuracy)} ({rows[k].num_right}/{rows[k].num_videos})" for rows in tables.values()),
+            *(f"{percent(rows[k].accuracy)} ({rows[k].num_right}/{rows[k].num_videos})" for rows in tables.values()),
         ]
         for k, name in enumerate(data.classes)
     ]
@@ -187,7 +188,7 @@ def _pairs(data: ReportData, metrics: Metrics) -> str:
     pairs = most_confused(metrics.confusion, data.classes, MOST_PAIRS)
     if not pairs:
         return "No video was taken for another class."
-    rows = [[pair.name, pair.taken_for, pair.num, _percent(pair.share)] for pair in pairs]
+    rows = [[pair.name, pair.taken_for, pair.num, percent(pair.share)] for pair in pairs]
     return _table(["class", "taken for", "videos", "% of the class"], rows, text=2)
 
 
@@ -235,7 +236,3 @@ def _cell(value: str) -> str:
 
 def _confusion_file(name: str) -> str:
     return f"confusion-{re.sub('[^A-Za-z0-9]+', '-', name)}.png"
-
-
-def _percent(share: float) -> str:
-    return "–" if np.isnan(share) else f"{100 * share:.1f}"

@@ -9,12 +9,12 @@ from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from kinebert.orchestration.reports.figures import FAINT, INK, style
+from kinebert.orchestration.reports.drawing import FAINT, INK, new_figure, style
+from kinebert.orchestration.reports.formatting import cut_end, value_text
 from kinebert.orchestration.search.records import Record, ranking
 from kinebert.orchestration.search.space import Dimension, Numbers, Options, Space
 from kinebert.training.recipe.tune import TuneRecipe
@@ -34,7 +34,7 @@ def draw_parallel(records: Sequence[Record], space: Space, tune: TuneRecipe) -> 
     low, high = min(scores.values(), default=0.0), max(scores.values(), default=1.0)
     norm = Normalize(low, high if high > low else low + 1e-6)
     with style():
-        figure = _figure(2.0 + 1.6 * (len(space) + 1), 4.6)
+        figure = new_figure(2.0 + 1.6 * (len(space) + 1), 4.6)
         axes = figure.subplots()
         for x, (field, dimension) in enumerate(space.items()):
             _draw_axis(axes, x, field, dimension)
@@ -73,7 +73,7 @@ def draw_learning(records: Sequence[Record], tune: TuneRecipe) -> Figure:
     place = {record.number: i for i, record in enumerate(ranked)}
     ends = {"stopped": "o", "failed": "X", "running": ">", "finished": ""}
     with style():
-        figure = _figure(8.5, 4.6)
+        figure = new_figure(8.5, 4.6)
         axes = figure.subplots()
         for record in sorted(records, key=lambda record: -place.get(record.number, len(records))):
             if not record.rows:
@@ -158,15 +158,8 @@ def _part(dimension: Numbers, value: float) -> float:
 
 
 def _text(value: Any) -> str:
-    text = f"{value:.3g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 16 else text[:15] + "…"
+    return cut_end(value_text(value, digits=3), 16)
 
 
 def _number(tune: TuneRecipe, value: float) -> str:
     return f"{value:.3g}" if tune.metric == "val_loss" else f"{value:.1%}"
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure

@@ -3,9 +3,9 @@
 import csv
 import io
 from collections.abc import Sequence
-from typing import Any
 
-from kinebert.orchestration.reports.figures import to_png
+from kinebert.orchestration.reports.drawing import to_png
+from kinebert.orchestration.reports.formatting import value_text
 from kinebert.orchestration.search.figures import draw_learning, draw_parallel
 from kinebert.orchestration.search.records import Record, ranking
 from kinebert.orchestration.search.space import Space
@@ -15,9 +15,9 @@ from kinebert.training.recipe.tune import TuneRecipe
 def outcome(record: Record, tune: TuneRecipe) -> str:
     """One line about a trial that has ended."""
     best = record.best(tune.metric, tune.sign)
-    values = ", ".join(f"{field} = {_text(value)}" for field, value in record.present_values.items())
+    values = ", ".join(f"{field} = {value_text(value)}" for field, value in record.present_values.items())
     came_to = (
-        f"{tune.metric} {_text(best[tune.metric])} after epoch {best['epoch']}" if best is not None else "no epoch"
+        f"{tune.metric} {value_text(best[tune.metric])} after epoch {best['epoch']}" if best is not None else "no epoch"
     )
     reason = f": {record.reason}" if record.state == "failed" else ""
     return f"trial {record.number} {record.state} at epoch {record.epoch}, {came_to}; {values}{reason}"
@@ -30,8 +30,8 @@ def table(records: Sequence[Record], tune: TuneRecipe, most: int) -> list[str]:
     for record in sound[:most]:
         best = record.best(tune.metric, tune.sign)
         assert best is not None, "only trials with epochs are ranked"
-        cells = [str(record.number), record.state, str(record.epoch), _text(best[tune.metric])]
-        rows.append([*cells, *map(_text, record.values_at(int(best["generation"])).values())])
+        cells = [str(record.number), record.state, str(record.epoch), value_text(best[tune.metric])]
+        rows.append([*cells, *map(value_text, record.values_at(int(best["generation"])).values())])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     failed = [record for record in records if record.state == "failed"]
@@ -63,7 +63,3 @@ def _csv(records: Sequence[Record], tune: TuneRecipe) -> str:
         values = record.present_values.values()
         writer.writerow([record.number, record.state, record.epoch, *numbers, *values, record.reason])
     return text.getvalue()
-
-
-def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -8,7 +8,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.image import imread
 
 from kinebert.orchestration.reports.attention_figure import draw_attention
-from kinebert.orchestration.reports.figures import to_png
+from kinebert.orchestration.reports.drawing import to_png
 from kinebert.training.evaluation.attention import ClipAttention, Layer
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kinebert.orchestration.reports.figures import draw_confusion, draw_curves, draw_per_class, to_png
+from kinebert.orchestration.reports.drawing import to_png
+from kinebert.orchestration.reports.figures import draw_confusion, draw_curves, draw_per_class
 from kinebert.orchestration.reports.report import Rejected, ReportData, StreamScores, render_report, write_report
 from kinebert.preprocessing.errors import UserError
 from tests.helpers.paths import ROOT

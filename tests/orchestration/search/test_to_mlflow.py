@@ -10,7 +10,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from kinebert.orchestration import tracking
-from kinebert.orchestration.reports.figures import to_png
+from kinebert.orchestration.reports.drawing import to_png
 from kinebert.orchestration.search import to_mlflow
 from kinebert.orchestration.search.figures import draw_learning, draw_parallel
 from kinebert.orchestration.search.records import Record, TakeOver, save_record, trial_folder
