@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from kinebert.orchestration.jobs.requests import Views
 from kinebert.orchestration.progress import ProgressLine
 from kinebert.pipelines.options import run
-from kinebert.pipelines.views import ViewOptions
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.listing import VideoFolder
 from kinebert.preprocessing.errors import ConfigError, VideoError
@@ -38,7 +38,7 @@ _WRITE_EVERY_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig(ViewOptions):
+class PredictConfig(Views):
     """Say what happens in new videos, over the whole of each and clip by clip.
 
     Frames are resized and flow is computed as for the checkpoints' training sets, so a video's scores are those that

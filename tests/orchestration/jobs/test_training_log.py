@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from kinebert.pipelines import train
+from kinebert.orchestration.audience import Terminal
+from kinebert.orchestration.jobs.training_log import TrainingLog
 
 STEP: dict[str, Any] = {
     **{"event": "step", "epoch": 1, "step": 3, "num_epochs": 2, "steps_per_epoch": 9, "global_step": 3},
@@ -35,8 +36,8 @@ def test_speed_waiting_and_memory_are_shown_and_recorded(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kinebert.orchestration.progress.LOG_INTERVAL_S", -1.0)
-    tracker = Tracker()
-    hear = train._Hearing(tracker, -1)
+    tracker: Any = Tracker()
+    hear = TrainingLog(tracker, Terminal(), -1)
     for event in (STEP, {**STEP, "global_step": 4, "gpu_gib": 12.34, CPU: 99.5}, EPOCH):
         hear(event)
     first, second, epoch = capsys.readouterr().err.splitlines()
@@ -52,7 +53,8 @@ def test_speed_waiting_and_memory_are_shown_and_recorded(
 
 
 def test_what_was_unusual_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    hear = train._Hearing(Tracker(), -1)
+    tracker: Any = Tracker()
+    hear = TrainingLog(tracker, Terminal(), -1)
     hear({"event": "note", "text": "the last saved state is damaged"})
     hear({"event": "restart", "reason": "rank 1 no longer answers; stacks of all: s.txt", "hung": True})
     hear({"event": "restart", "reason": "worker 0: killed", "hung": False})

@@ -1,0 +1,117 @@
+"""What can be asked of each job, as plain values. A program's options are one of these; so are a Python caller's."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.clips.sampling import Clips
+from kinebert.training.recipe.protocol import ProtocolRecipe
+from kinebert.training.recipe.train import TrainRecipe
+
+_WORDS: tuple[Literal["single", "multi", "eccv2020"], ...] = ("single", "multi", "eccv2020")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """A training that is to be done, or to be gone on with."""
+
+    recipe: TrainRecipe
+    """The whole training. ``data.shards`` may be relative to the present folder."""
+    source: str = "a recipe in Python"
+    """Where the recipe is from, for the report."""
+    output: str
+    """Folder (path or URI) of the run."""
+    experiment: str = "kinebert"
+    """MLflow experiment that the run belongs to."""
+    tracking_uri: str | None = None
+    """MLflow server, or file of a SQLite store; by default MLFLOW_TRACKING_URI, else mlflow.db beside the folder."""
+    cpus_per_worker: float | None = None
+    """Logical CPUs that a worker holds; by default an equal share of this machine, or 1 on a cluster."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes a GPU per worker where there are some; cuda refuses to train without."""
+    new: bool = False
+    """Refuse to go on with a training that the folder holds already."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """What to take instead of the ``[test]`` of the training's recipe."""
+
+    views: str | None = None
+    """Clips of each video. single: the centre one; multi: all that fit without overlap; eccv2020: those of the BERT
+    paper's program; or a number of clips. By default what the training's recipe says in test.clips."""
+    crops: Literal[1, 3, 10] | None = None
+    """Crops of each clip: the centre; and both ends of the longer side; or the centre and corners with their mirror
+    images. By default the recipe's test.crops."""
+    average: Literal["logits", "softmax"] | None = None
+    """What a video's score is the mean of; by default the recipe's test.average."""
+    step: int | None = None
+    """Images from the start of one clip to the next: a sliding window, instead of the recipe's clips. 0: no overlap."""
+    scale: float | None = None
+    """Side of the crops as a part of the picture's shorter side; by default the recipe's test.scale, 0: that of the
+    validation."""
+    crop_size: int | None = None
+    """Height and width of the network's input in pixels; by default the recipe's test.crop_size, 0: as in training."""
+
+    def over(self, protocol: ProtocolRecipe) -> ProtocolRecipe:
+        """Return ``protocol`` with what was given here.
+
+        Raises:
+            ConfigError: If the values do not fit each other.
+        """
+        names = ("crops", "average", "step", "scale", "crop_size")
+        given: dict[str, Any] = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if self.views is not None:
+            given = {"step": 0, **given, "clips": _clips(self.views)}
+        elif self.step:
+            given["clips"] = "multi"
+        return replace(protocol, **given)
+
+
+def _clips(text: str) -> Clips:
+    if text.isdecimal():
+        return int(text)
+    for word in _WORDS:
+        if text == word:
+            return word
+    raise ConfigError(f"views must be {', '.join(_WORDS)} or a number of clips, got {text!r}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRequest(Views):
+    """Checkpoints whose scores are wanted on one part of a split."""
+
+    checkpoints: tuple[str, ...]
+    """best.pt of a training (path or URI), or of one training per split."""
+    part: str = "test"
+    """Part of the split to score: train, val or test."""
+    split: str | None = None
+    """Name of the split; by default that of the training."""
+    shards: str | None = None
+    """Shard set (path or URI); by default that of the training."""
+    output: str | None = None
+    """Folder for the scores and the report, of one checkpoint; by default one beside the checkpoint, named after split,
+    part and views."""
+    batch: int = 16
+    """Views that are fed at once."""
+    device: str = "auto"
+    """auto takes a GPU if there is one; or cpu, cuda, cuda:1."""
+    workers: int = 1
+    """Processes that score, placed by Ray, with a GPU each where there are some; 1 scores in this one."""
+    loader_workers: int = 0
+    """Processes per worker that read clips; 0 reads them in the worker."""
+    save_every_s: float = 60.0
+    """Seconds between saves of what was scored; the same command goes on from the last one."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ConfigError(f"batch must be at least 1, got {self.batch}.")
+        if not 0 <= self.save_every_s < math.inf:
+            raise ConfigError(f"save_every_s must be a number of seconds from 0, got {self.save_every_s}.")
+        if not self.checkpoints:
+            raise ConfigError("give the checkpoint of a training, such as runs/rgb/best.pt.")
+        if self.output is not None and len(self.checkpoints) > 1:
+            raise ConfigError("--output is for one checkpoint; several keep their scores beside themselves.")
+        if self.workers > 1 and self.device not in ("auto", "cpu"):
+            raise ConfigError("workers choose their own GPUs: with --workers, device is auto or cpu.")

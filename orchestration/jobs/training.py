@@ -1,0 +1,151 @@
+"""A training as a job: check all that can be checked, train on the cluster, keep what comes of it, and tell MLflow."""
+
+from dataclasses import dataclass
+
+from kinebert.orchestration.cluster import check_workers
+
+# isort: split
+from kinebert.orchestration import mlflow_models, tracking
+from kinebert.orchestration.audience import NOBODY, Audience
+from kinebert.orchestration.jobs.fit import FitResult, fit
+from kinebert.orchestration.jobs.requests import TrainingRequest
+from kinebert.orchestration.jobs.training_log import TrainingLog
+from kinebert.orchestration.jobs.workers import check_device
+from kinebert.orchestration.reports.history import epoch_metrics, save_history
+from kinebert.orchestration.reports.publishing import publish_report, report_data
+from kinebert.orchestration.run_tags import training_tags
+from kinebert.orchestration.tracking_store import choose_store
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import flatten, to_plain, to_toml
+from kinebert.preprocessing.folder_lock import held
+from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.evaluation.evaluate import VideoScores
+from kinebert.training.loop.initial import pinned
+from kinebert.training.loop.loop import TrainSummary
+from kinebert.training.loop.preflight import check_training
+from kinebert.training.recipe.train import TrainRecipe
+from kinebert.training.run_folder import LAST_FILE, RECIPE_FILE, REPORT_FOLDER
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """What came of a training."""
+
+    folder: str
+    """The run's folder."""
+    recipe: TrainRecipe
+    """The recipe with everything in it settled: absolute locations, the bytes of the initial weights."""
+    modality: str
+    """Of the pictures that were trained on."""
+    summary: TrainSummary
+    """Every epoch's numbers, and the best one's checkpoint."""
+    scores: VideoScores
+    """Of the best checkpoint on the validation part, one centre clip per video."""
+    report: str
+    """Path or URI of the report."""
+    tracking_uri: str
+    """MLflow store that holds the run."""
+    run_id: str
+    """The run's id there."""
+
+    @property
+    def checkpoint(self) -> str:
+        """Path or URI to evaluate: the best epoch's, or the last one's where the test part chose the best."""
+        chosen_on_test = self.recipe.data.val_part == "test"
+        return storage.join(self.folder, LAST_FILE) if chosen_on_test else self.summary.checkpoint
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A training that nothing speaks against."""
+
+    request: TrainingRequest
+    recipe: TrainRecipe
+    shards: ShardSet
+    folder: str
+
+
+def train(request: TrainingRequest, audience: Audience = NOBODY) -> TrainingResult:
+    """Train, or go on with what the folder holds; a training that has ended gives its result again.
+
+    Raises:
+        UserError: If the training is refused (nothing has been written then), another program works in the folder, or
+            workers hung or were killed again and again.
+        RuntimeError: If they broke off in another way again and again.
+    """
+    checked = _check(request, audience)
+    store = choose_store(request.tracking_uri, checked.folder)
+    storage.check_writable(checked.folder)
+    tags = training_tags("train", checked.recipe, checked.shards, checked.folder)
+    tracker = tracking.open_run(checked.folder, store, request.experiment, tags)
+    with held(checked.folder, "train"):
+        return _train(checked, tracker, audience)
+
+
+def _check(request: TrainingRequest, audience: Audience) -> _Checked:
+    recipe = request.recipe.with_absolute_shards()
+    folder = storage.resolve_uri(request.output)
+    check_workers(recipe.workers, "workers")
+    shards = ShardSet.open(recipe.data.shards)
+    recipe = pinned(recipe)
+    check_device(recipe, request.device)
+    for note in check_training(recipe, shards, folder, request.new):
+        audience.say(f"note: {note}")
+    return _Checked(request, recipe, shards, folder)
+
+
+def _train(checked: _Checked, tracker: tracking.Tracker, audience: Audience) -> TrainingResult:
+    recipe, shards, folder = checked.recipe, checked.shards, checked.folder
+    with tracking.running(tracker):
+        _describe(checked, tracker)
+        audience.say(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {folder}")
+        log = TrainingLog(tracker, audience, tracker.last_step("step/loss"))
+        result = fit(recipe, folder, log, checked.request.cpus_per_worker, device=checked.request.device)
+        _keep(checked, result, tracker)
+        report = _report(checked, result, tracker)
+    return TrainingResult(
+        folder=folder,
+        recipe=recipe,
+        modality=shards.modality,
+        summary=result.summary,
+        scores=result.val_scores,
+        report=report,
+        tracking_uri=tracker.address.tracking_uri,
+        run_id=tracker.address.run_id,
+    )
+
+
+def _describe(checked: _Checked, tracker: tracking.Tracker) -> None:
+    """Write down what is trained, in the folder and in MLflow."""
+    recipe = checked.recipe
+    tracker.params(flatten(to_plain(recipe)))
+    effective = storage.join(checked.folder, RECIPE_FILE)
+    with storage.explained(checked.folder, "write the recipe"):
+        storage.write_bytes(effective, to_toml(to_plain(recipe)).encode())
+    tracker.artifact_of(effective)
+    parts = {"training": recipe.data.train_part, "validation": recipe.data.val_part}
+    tracker.dataset(checked.shards, {context: f"{recipe.data.split}/{part}" for context, part in parts.items()})
+
+
+def _keep(checked: _Checked, result: FitResult, tracker: tracking.Tracker) -> None:
+    """Keep what a training came to, in its folder and in MLflow."""
+    save_history(checked.folder, result.summary.history)
+    if tracker.flush():  # else its store is gone, and what waits is all there is to send
+        sent = tracker.last_step("epoch/val_loss")
+        for row in result.summary.history:  # those that a killed driver could not send
+            if row["epoch"] > sent:
+                tracker.metrics(epoch_metrics(row), row["epoch"])
+    tracker.artifact_of(result.summary.checkpoint)
+    tracker.artifact_of(storage.join(checked.folder, LAST_FILE))
+    mlflow_models.keep_model(tracker.address, result.summary.checkpoint)
+    best = result.summary.best
+    tracker.metrics({"best_val_top1": best["val_top1"]}, best["epoch"])
+
+
+def _report(checked: _Checked, result: FitResult, tracker: tracking.Tracker) -> str:
+    data, scores, folder = checked.recipe.data, result.val_scores, checked.folder
+    scores.about.update(run_folder=folder, recipe=checked.shards.recipe)
+    facts = {"run": folder, "recipe": checked.request.source, "part": f"{data.split}/{data.val_part}"}
+    facts |= {"views": "one centre clip per video", "best epoch": str(result.summary.best["epoch"])}
+    told = report_data(f"Training {storage.name_of(folder)}", {checked.shards.modality: scores}, facts)
+    return publish_report(storage.join(folder, REPORT_FOLDER), told, tracker, "report")
