@@ -54,7 +54,7 @@ def main(config: WeightsConfig) -> int:
     """Print the list or the report and return the exit status."""
     if config.check is not None:
         return _check(config, config.check)
-    from kinebert.training.models.registry import find
+    from kinebert.preprocessing.lookup import find
     from kinebert.training.models.weights import known as about
     from kinebert.training.models.weights.keys import layouts
 

@@ -11,7 +11,8 @@ import torch
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import BACKBONES, CHANNELS, HEADS, Recognizer, build_recognizer
-from kinebert.training.models.registry import REDUCTIONS, Backbone, takes_paths
+from kinebert.training.models.interfaces import Backbone
+from kinebert.training.models.registry import REDUCTIONS, takes_paths
 
 NUM_CLASSES, SIZE = 5, 32
 MAP_HEADS = [head for head in sorted(HEADS) if not takes_paths(head)]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kinebert.training.models.registry import scaled
+from kinebert.training.models.arguments import scaled
 
 NUM_CLASSES = 5
 Shapes = dict[str, tuple[int, ...]]

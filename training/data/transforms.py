@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kinebert.training.models.registry import InputSpec
+from kinebert.training.models.inputs import InputSpec
 
 UInt8 = NDArray[np.uint8]
 

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.models.registry import Backbone, find, positive
+from kinebert.preprocessing.lookup import find
+from kinebert.training.models.arguments import positive
+from kinebert.training.models.interfaces import Backbone
 
 Size = tuple[int, ...]
 _CONVOLUTIONS: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}

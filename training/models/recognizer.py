@@ -11,21 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.models.registry import (
-    BACKBONES,
-    HEADS,
-    REDUCTIONS,
-    Backbone,
-    Head,
-    InputSpec,
-    find,
-    head_options,
-    joint_options,
-    num_channels,
-    positive,
-    scaled,
-    takes_paths,
-)
+from kinebert.preprocessing.lookup import find
+from kinebert.training.models.arguments import positive, scaled
+from kinebert.training.models.inputs import InputSpec, num_channels
+from kinebert.training.models.interfaces import Backbone, Head
+from kinebert.training.models.registry import BACKBONES, HEADS, REDUCTIONS, head_options, joint_options, takes_paths
 
 
 class Recognizer(nn.Module):

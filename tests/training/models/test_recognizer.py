@@ -5,8 +5,9 @@ import torch
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import InputSpec, build_recognizer
+from kinebert.training.models.arguments import scaled
 from kinebert.training.models.heads.average import tgap
-from kinebert.training.models.registry import register_backbone, register_head, scaled
+from kinebert.training.models.registry import register_backbone, register_head
 
 
 def test_tgap_is_the_mean_and_blind_to_order() -> None:

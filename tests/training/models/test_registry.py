@@ -10,7 +10,8 @@ from kinebert.training.models import BACKBONES, HEADS, backbones, build_recogniz
 
 HALVED = """
 from kinebert.training.models.backbones.resnet import resnet18
-from kinebert.training.models.registry import KINETICS, register_backbone
+from kinebert.training.models.inputs import KINETICS
+from kinebert.training.models.registry import register_backbone
 
 @register_backbone(rgb=KINETICS)
 def halved(channels_in: int = 3, width: float = 1.0):

@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models.arguments import positive, scaled
 from kinebert.training.models.blocks import draw_convolutions
-from kinebert.training.models.registry import CENTERED, CENTERED_FLOW, Backbone, positive, register_backbone, scaled
+from kinebert.training.models.inputs import CENTERED, CENTERED_FLOW
+from kinebert.training.models.interfaces import Backbone
+from kinebert.training.models.registry import register_backbone
 
 
 class Branches(NamedTuple):

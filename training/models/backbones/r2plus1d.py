@@ -15,8 +15,11 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from kinebert.preprocessing.lookup import find
+from kinebert.training.models.arguments import positive, scaled
 from kinebert.training.models.blocks import Residual, ResidualTrunk, convolution, projection
-from kinebert.training.models.registry import FLOW, HARA, KINETICS, find, positive, register_backbone, scaled
+from kinebert.training.models.inputs import FLOW, HARA, KINETICS
+from kinebert.training.models.registry import register_backbone
 
 Norm = Callable[[int], nn.Module]
 

@@ -13,8 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kinebert.preprocessing.lookup import find
+from kinebert.training.models.arguments import positive, scaled
 from kinebert.training.models.blocks import BasicBlock, Bottleneck, ResidualTrunk, reducing, stem
-from kinebert.training.models.registry import FLOW, IMAGENET, find, positive, register_backbone, scaled
+from kinebert.training.models.inputs import FLOW, IMAGENET
+from kinebert.training.models.registry import register_backbone
 
 FUSIONS = {"none": 1, "dual": 2, "triple": 3, "quadruple": 4}
 """How many of the last stages are joined to features."""

@@ -15,8 +15,11 @@ from functools import partial
 
 from torch import nn
 
+from kinebert.preprocessing.lookup import find
+from kinebert.training.models.arguments import positive, scaled
 from kinebert.training.models.blocks import BasicBlock, Bottleneck, ResidualTrunk, reducing, stem
-from kinebert.training.models.registry import FLOW, HARA, find, positive, register_backbone, scaled
+from kinebert.training.models.inputs import FLOW, HARA
+from kinebert.training.models.registry import register_backbone
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ from functools import partial
 
 from torch import nn
 
+from kinebert.training.models.arguments import positive, scaled
 from kinebert.training.models.blocks import Bottleneck, ResidualTrunk, stem
-from kinebert.training.models.registry import ACTIVITYNET, BYTE_FLOW, positive, register_backbone, scaled
+from kinebert.training.models.inputs import ACTIVITYNET, BYTE_FLOW
+from kinebert.training.models.registry import register_backbone
 
 
 class ResNeXt3d(ResidualTrunk):

@@ -12,17 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.lookup import find
+from kinebert.training.models.arguments import positive, scaled
 from kinebert.training.models.blocks import Bottleneck, convolution, draw_convolutions, reducing, stem
+from kinebert.training.models.inputs import SLOWFAST, SLOWFAST_FLOW
+from kinebert.training.models.interfaces import Backbone
 from kinebert.training.models.pathways import fuse
-from kinebert.training.models.registry import (
-    SLOWFAST,
-    SLOWFAST_FLOW,
-    Backbone,
-    find,
-    positive,
-    register_backbone,
-    scaled,
-)
+from kinebert.training.models.registry import register_backbone
 
 STAGES = ("stem", "res2", "res3", "res4", "res5")
 SLOW_TIMES = (1, 1, 1, 3, 3)

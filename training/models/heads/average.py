@@ -7,7 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.models.registry import Head, positive, register_head
+from kinebert.training.models.arguments import positive
+from kinebert.training.models.interfaces import Head
+from kinebert.training.models.registry import register_head
 
 
 class Tgap(Head):

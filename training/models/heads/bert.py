@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.models.registry import Head, register_head
+from kinebert.training.models.interfaces import Head
+from kinebert.training.models.registry import register_head
 
 Initialization = Literal["bert5", "bert2"]
 Readout = Literal["token", "mean"]

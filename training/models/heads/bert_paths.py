@@ -15,8 +15,9 @@ from torch import Tensor
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models.heads.bert import bert
+from kinebert.training.models.interfaces import Head
 from kinebert.training.models.pathways import fuse
-from kinebert.training.models.registry import Head, HeadBuilder, register_head
+from kinebert.training.models.registry import HeadBuilder, register_head
 
 
 class BertEarly(Head):

@@ -9,7 +9,9 @@ Axes: N batch, F features, T time steps left by the backbone, H height, W width;
 import torch
 from torch import Tensor, nn
 
-from kinebert.training.models.registry import Head, positive, register_head
+from kinebert.training.models.arguments import positive
+from kinebert.training.models.interfaces import Head
+from kinebert.training.models.registry import register_head
 
 
 class ConvGruPool(Head):

@@ -8,7 +8,9 @@ Axes: N batch, F features, T time steps left by the backbone, H height, W width.
 
 from torch import Tensor, nn
 
-from kinebert.training.models.registry import Head, positive, register_head
+from kinebert.training.models.arguments import positive
+from kinebert.training.models.interfaces import Head
+from kinebert.training.models.registry import register_head
 
 
 class LstmPool(Head):

@@ -11,9 +11,10 @@ features.
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kinebert.training.models.arguments import positive
 from kinebert.training.models.heads.average import Tgap
 from kinebert.training.models.heads.concatenation import Concat, ConcatFc
-from kinebert.training.models.registry import positive, register_head
+from kinebert.training.models.registry import register_head
 
 
 class NonLocalBlock(nn.Module):

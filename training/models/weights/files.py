@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.models.registry import Normalization, num_channels
+from kinebert.training.models.inputs import Normalization, num_channels
 from kinebert.training.models.weights.caffe2 import read_blobs
 
 WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "net")

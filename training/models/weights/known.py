@@ -10,8 +10,9 @@ import torch
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.storage import resolve_uri
+from kinebert.training.models.inputs import InputSpec
 from kinebert.training.models.recognizer import Recognizer, build_recognizer
-from kinebert.training.models.registry import BACKBONES, InputSpec
+from kinebert.training.models.registry import BACKBONES
 from kinebert.training.models.weights.accounting import Report, Rules
 from kinebert.training.models.weights.files import read_content, strip_prefixes, unwrap
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.lookup import find
 from kinebert.preprocessing.storage import resolve_uri
+from kinebert.training.models.inputs import InputSpec, Normalization
 from kinebert.training.models.recognizer import Recognizer, build_recognizer
-from kinebert.training.models.registry import InputSpec, Normalization, find
 from kinebert.training.models.weights.accounting import Draft, Report, Rules, Target
 from kinebert.training.models.weights.adapting import Inflation
 from kinebert.training.models.weights.files import own_normalization, read_content, strip_prefixes, unwrap

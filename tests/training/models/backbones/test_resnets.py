@@ -13,7 +13,7 @@ from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import BACKBONES, Recognizer, build_recognizer
 from kinebert.training.models.backbones.resnet import FrameResNet
 from kinebert.training.models.blocks import BasicBlock, ResidualTrunk, ZeroPadding
-from kinebert.training.models.registry import Backbone
+from kinebert.training.models.interfaces import Backbone
 from kinebert.training.models.sizes.measure import sizes_of
 
 SMALL = ["resnet18", "resnet50", "resnet3d_18", "resnet3d_50", "resnext50", "r2plus1d_18", "r2plus1d_50"]

@@ -13,7 +13,8 @@ from kinebert.training.models.heads.concatenation import concat, concat_fc
 from kinebert.training.models.heads.conv_gru import conv_gru
 from kinebert.training.models.heads.lstm import lstm
 from kinebert.training.models.heads.non_local import NonLocalBlock, nonlocal_concat, nonlocal_concat_fc, nonlocal_tgap
-from kinebert.training.models.registry import Head, takes_paths
+from kinebert.training.models.interfaces import Head
+from kinebert.training.models.registry import takes_paths
 
 ONE_PATH = [name for name in sorted(HEADS) if not takes_paths(name)]
 SHAPES_FTHW = [(8, 1, 1, 1), (24, 3, 2, 5), (16, 8, 7, 7)]

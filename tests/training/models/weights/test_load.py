@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.models import Recognizer, build_recognizer, load_published
-from kinebert.training.models.registry import ACTIVITYNET, BYTE_FLOW
+from kinebert.training.models.inputs import ACTIVITYNET, BYTE_FLOW
 from kinebert.training.models.weights import load
 from kinebert.training.models.weights.keys import Layout, layouts
 from kinebert.training.models.weights.load import WeightsError, check_published

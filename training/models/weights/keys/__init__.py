@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from kinebert.preprocessing.discovery import modules_of
-from kinebert.training.models.registry import Normalization
+from kinebert.training.models.inputs import Normalization
 
 Shape = tuple[int, ...]
 

@@ -6,7 +6,7 @@ A trunk is ``features`` there, a sequence of the children of the network that it
 from collections.abc import Mapping
 from typing import Any
 
-from kinebert.training.models.registry import ACTIVITYNET, BYTE_FLOW, FLOW, KINETICS
+from kinebert.training.models.inputs import ACTIVITYNET, BYTE_FLOW, FLOW, KINETICS
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
 from kinebert.training.models.weights.keys.kenshohara import known_options
 

@@ -3,7 +3,7 @@
 The trunk is ``features`` there, numbered with its pools; FRMB's block lies in it under the number of the last one.
 """
 
-from kinebert.training.models.registry import CENTERED, CENTERED_FLOW
+from kinebert.training.models.inputs import CENTERED, CENTERED_FLOW
 from kinebert.training.models.weights.keys import Layout
 from kinebert.training.models.weights.keys.artest08 import HEADS, LICENCE, PAPER, SOURCE, URL, files
 from kinebert.training.models.weights.keys.pytorch_i3d import MIXED, STEM, mixed_rules, unit_rules

@@ -7,7 +7,7 @@ two names, in the network and beside it, and the later one counts.
 from collections.abc import Mapping
 from typing import Any
 
-from kinebert.training.models.registry import SLOWFAST
+from kinebert.training.models.inputs import SLOWFAST
 from kinebert.training.models.weights.keys import Layout, Shape
 from kinebert.training.models.weights.keys.artest08 import LICENCE, PAPER, SOURCE, URL, bert_rules, files
 from kinebert.training.models.weights.keys.pyslowfast import shape_options, trunk_rules

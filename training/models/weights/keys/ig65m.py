@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kinebert.training.models.registry import FLOW, KINETICS
+from kinebert.training.models.inputs import FLOW, KINETICS
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
 from kinebert.training.models.weights.keys.kenshohara import known_options
 

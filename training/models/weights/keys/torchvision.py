@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kinebert.training.models.registry import FLOW, IMAGENET, KINETICS
+from kinebert.training.models.inputs import FLOW, IMAGENET, KINETICS
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
 from kinebert.training.models.weights.keys.ig65m import R2PLUS1D, one_middle
 from kinebert.training.models.weights.keys.kenshohara import TRUNK, known_options

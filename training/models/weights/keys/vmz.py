@@ -6,7 +6,7 @@ Caffe2 numbers the residual blocks through all stages (``comp_0``, ``comp_1``, .
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kinebert.training.models.registry import FLOW, KINETICS
+from kinebert.training.models.inputs import FLOW, KINETICS
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
 from kinebert.training.models.weights.keys.kenshohara import known_options
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.models import Recognizer, build_recognizer, load_published
-from kinebert.training.models.registry import ACTIVITYNET, BYTE_FLOW, HARA, backbone_options
+from kinebert.training.models.inputs import ACTIVITYNET, BYTE_FLOW, HARA
+from kinebert.training.models.registry import backbone_options
 from kinebert.training.models.weights.keys import Layout, layouts
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kinebert.training.models import build_recognizer, load_published
-from kinebert.training.models.registry import IMAGENET, KINETICS
+from kinebert.training.models.inputs import IMAGENET, KINETICS
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -1,0 +1,94 @@
+"""What the input of a network must look like: data beside the model, never read from its name."""
+
+from dataclasses import dataclass
+
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.lookup import find
+from kinebert.training.models.arguments import positive
+
+CHANNELS = {"rgb": 3, "flow": 2, "pose": 3}
+"""Channels of an image by modality; those of flow are x (to the right) and y (downwards), poses are drawn in colour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalization:
+    """How stored bytes become a network's input: 0..255 is mapped onto ``value_range``, then ``(x - mean) / std``."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    value_range: tuple[float, float] = (0.0, 1.0)
+
+    def stacked(self, count: int) -> "Normalization":
+        """Return that of ``count`` images stacked in the channels: every channel of the first, then of the second."""
+        return Normalization(mean=self.mean * count, std=self.std * count, value_range=self.value_range)
+
+
+IMAGENET = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+"""RGB as torchvision's networks for pictures expect it."""
+KINETICS = Normalization(mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989))
+"""RGB as torchvision's networks for videos expect it."""
+FLOW = Normalization(mean=(0.5, 0.5), std=(0.226, 0.226))
+"""Flow as TSM's networks expect it: around no motion, over the mean of ImageNet's three standard deviations."""
+ACTIVITYNET = Normalization(mean=(114.7748, 107.7354, 99.4750), std=(1.0, 1.0, 1.0), value_range=(0.0, 255.0))
+"""RGB as 3D ResNet and ResNeXt up to 2018, MARS, and the BERT papers' ResNeXt expect it."""
+BYTE_FLOW = Normalization(mean=(127.5, 127.5), std=(1.0, 1.0), value_range=(0.0, 255.0))
+"""Flow as 3D ResNet and ResNeXt up to 2018, MARS, and the BERT papers' ResNeXt expect it."""
+HARA = Normalization(mean=(0.4345, 0.4051, 0.3775), std=(0.2768, 0.2713, 0.2737))
+"""RGB as the 3D ResNets published in 2020 expect it."""
+CENTERED = Normalization(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+"""RGB as I3D expects it: from -1 to 1."""
+CENTERED_FLOW = Normalization(mean=(0.5, 0.5), std=(0.5, 0.5))
+"""Flow as I3D expects it: 20 pixels become 1."""
+SLOWFAST = Normalization(mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225))
+"""RGB as PySlowFast's networks expect it."""
+SLOWFAST_FLOW = Normalization(mean=(0.5, 0.5), std=(0.225, 0.225))
+"""Flow for SlowFast, of no published weights: PySlowFast's deviation around the grey that is no motion."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What a set of weights is trained on. The input pipeline is built from this, never from the model's name."""
+
+    modality: str
+    """``rgb``, ``flow`` or ``pose``."""
+    num_frames: int
+    """Images in a clip."""
+    crop_size: int
+    """Height and width of the network's input, pixels."""
+    mean: tuple[float, ...]
+    """Per channel, on the scale of ``value_range``."""
+    std: tuple[float, ...]
+    """Per channel, on the scale of ``value_range``."""
+    value_range: tuple[float, float] = (0.0, 1.0)
+    """Where stored 0 and 255 lie before ``mean`` is subtracted."""
+    frame_interval: int = 1
+    """Stored images from one image of a clip to the next."""
+    size: tuple[int, int] | None = None
+    """Width and height of the frame that crops are taken from, pixels; None for frames as they are stored."""
+    flow_stack: int = 1
+    """Flow fields in the channels of one image of a clip: x and y of the first, x and y of the second, and so on."""
+
+    def __post_init__(self) -> None:
+        channels = num_channels(self.modality, self.flow_stack)
+        if len(self.mean) != channels or len(self.std) != channels:
+            raise ConfigError(
+                f"{self.modality} has {channels} channels, got {len(self.mean)} means and {len(self.std)} deviations."
+            )
+        positive(num_frames=self.num_frames, crop_size=self.crop_size, frame_interval=self.frame_interval)
+        if min(self.std) <= 0:
+            raise ConfigError(f"std must be positive, got {self.std}.")
+        if self.size is not None and min(self.size) < 1:
+            raise ConfigError(f"size must be a width and a height in pixels, got {self.size}.")
+
+
+def num_channels(modality: str, flow_stack: int = 1) -> int:
+    """Return the channels of a clip of ``modality``.
+
+    Raises:
+        ConfigError: For an unknown modality, or for a stack of anything but flow.
+    """
+    channels = find(CHANNELS, modality, "modality")
+    positive(flow_stack=flow_stack)
+    if flow_stack > 1 and modality != "flow":
+        raise ConfigError(f"flow_stack is {flow_stack}, but only flow is stacked, and this is {modality}.")
+    return channels * flow_stack
