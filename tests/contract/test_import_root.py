@@ -99,6 +99,8 @@ def test_a_wheel_installs_one_package_and_works_outside_a_checkout(tmp_path: Pat
     assert shipped <= set(names)
     recipes = {f"kinebert/{path.relative_to(ROOT)}" for path in (ROOT / "pipelines").rglob("*.toml")}
     assert recipes <= set(names)
+    templates = (ROOT / "orchestration" / "comparing" / "templates").iterdir()
+    assert {f"kinebert/{path.relative_to(ROOT)}" for path in templates} <= set(names)
     foreign_packages(tmp_path / "mine")
     done = run(["-m", "kinebert.pipelines.cli", "describe", *DESCRIBE], tmp_path / "mine", [tmp_path / "site"])
     assert done.returncode == 0, done.stderr

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kinebert.orchestration.comparing.runs import Run
 from kinebert.orchestration.reports.history import save_history
 from kinebert.preprocessing.config import from_mapping, to_plain, to_toml
 from kinebert.training.evaluation.evaluate import VideoScores, write_scores
@@ -18,7 +19,9 @@ PLAIN: dict[str, Any] = {
 }
 
 
+HEAD = {"model": {"backbone": "resnet18", "head": "tgap", "width": 0.125}}
 MULTI_VIEWS = ProtocolRecipe(clips="multi")
+MULTI = "split1-test-multi"
 
 
 def make_scores(
@@ -73,3 +76,10 @@ def make_run(folder: Path, scores: Mapping[str, VideoScores], values: Mapping[st
         table.about["run_folder"] = str(folder)
         write_scores(str(folder / name / "scores.parquet"), table)
     return folder
+
+
+def side(name: str, scores: VideoScores | None, **recipe: object) -> Run:
+    """A run that is compared: its scores are those of :data:`MULTI`, its recipe's values have ``__`` for a dot."""
+    tables = {} if scores is None else {MULTI: scores}
+    values = {key.replace("__", "."): value for key, value in recipe.items()}
+    return Run(name=name, where=f"/runs/{name}", recipe=values, tables=tables, evaluation=MULTI if tables else "")
