@@ -12,6 +12,7 @@ import tyro
 
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import explained, resolve_uri, write_bytes
 
@@ -68,7 +69,7 @@ def main(config: AttendConfig) -> int:
     check_shards(checkpoint, info, shards)
     videos = _choose(config, shards, data)
     clips = attend(recognizer, shards, videos, data, views=config.views, device=device, most=MOST_CLIPS)
-    bound = float(shards.recipe["bound"]) if shards.modality == "flow" else None
+    bound = float(shards.recipe["bound"]) if modality_of(shards.modality).motion else None
     with explained(output, "write this picture"):
         write_bytes(output, to_png(draw_attention(clips, bound)))
     if config.json:

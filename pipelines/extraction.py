@@ -2,7 +2,7 @@
 
 import shlex
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -15,10 +15,16 @@ from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import Limits
 from kinebert.preprocessing.extraction.task import BuildShard
+from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe, describe_tvl1
 from kinebert.preprocessing.sets.folder import describe_flow
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.preprocessing.tvl1 import PRESETS, Backend, TvL1Params
+
+if TYPE_CHECKING:
+    FramesOf = str
+else:  # whatever is made from frames one by one; flow has a program of its own
+    FramesOf = tyro.extras.literal_type_from_choices([name for name in RECIPES if RECIPES[name] is not FlowRecipe])
 
 _ABOUT_PRESETS = (
     "Parameters of the solver; single ones, given here or in the recipe file, go over it. classic: OpenCV's defaults, "
@@ -69,7 +75,7 @@ class ExtractFramesConfig(ExtractionConfig):
 
     recipe: tyro.conf.OmitArgPrefixes[FrameRecipe] = field(default_factory=FrameRecipe)
     """How frames are taken and stored."""
-    modality: Literal["rgb", "pose"] = "rgb"
+    modality: FramesOf = "rgb"
     """What the videos show: rgb, or drawn poses (rendered by a pose estimator of your choice), a stream of its own."""
 
 
@@ -145,7 +151,7 @@ def extract(config: ExtractFramesConfig | ExtractFlowConfig) -> int:
 def _verdict(result: ExtractionResult, output: str, max_rejected: float) -> int:
     """Print the summary of a set and return the exit status."""
     counts, rejected = result.dataset["counts"], result.dataset["rejected"]
-    what = "flow fields" if result.dataset["modality"] == "flow" else "frames"
+    what = modality_of(result.dataset["modality"]).words
     state = "nothing to do, the set was complete" if not result.new_videos else f"done in {duration(result.seconds)}"
     print(f"{state}: {output}")
     print(

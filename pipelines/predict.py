@@ -23,6 +23,7 @@ from kinebert.preprocessing.datasets.listing import VideoFolder
 from kinebert.preprocessing.errors import ConfigError, VideoError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.machine import available_cores
+from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri
 from kinebert.preprocessing.tvl1 import Backend
 from kinebert.preprocessing.video.probe import probe_video
@@ -160,7 +161,7 @@ def _named(paths: Sequence[str]) -> dict[str, str]:
 
 def _check_modalities(streams: Sequence["Stream"]) -> None:
     for stream in streams:
-        if stream.modality not in ("rgb", "flow"):
+        if not modality_of(stream.modality).from_video:
             raise ConfigError(
                 f"{stream.uri}: takes {stream.modality}, which cannot be made from a video here. Extract it, and use "
                 "`kinebert evaluate`."

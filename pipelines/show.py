@@ -13,6 +13,7 @@ import tyro
 
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.sets.contact_sheet import contact_sheet
 from kinebert.preprocessing.sets.folder import DATASET_FILE, describe_flow, read_dataset_file
 from kinebert.preprocessing.sets.reader import ShardSet
@@ -45,13 +46,17 @@ def main(config: ShowConfig) -> int:
     sets = {found.modality: found for found in (second, first) if found is not None}
     if second is not None and len(sets) == 1:
         raise ConfigError(f"{first.uri} and {second.uri} both hold {first.modality}; --with takes the other kind.")
-    sheet = contact_sheet(config.video_id, sets.get("rgb"), sets.get("flow"), config.images)
+    flow, frames = (
+        next((found for name, found in reversed(sets.items()) if modality_of(name).motion is motion), None)
+        for motion in (True, False)
+    )
+    sheet = contact_sheet(config.video_id, frames, flow, config.images)
     output = resolve_uri(config.output or f"{config.video_id.replace('/', '_')}.png")
     with explained(output, "write this picture"):
         write_bytes(output, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
     print(f"{' and '.join(sorted(found.uri for found in sets.values()))}: {config.video_id} drawn to {output}")
-    if "flow" in sets and (flow := describe_flow(read_dataset_file(sets["flow"].uri) or {})) is not None:
-        print(f"  {flow}")
+    if flow is not None and (line := describe_flow(read_dataset_file(flow.uri) or {})) is not None:
+        print(f"  {line}")
     return 0
 
 

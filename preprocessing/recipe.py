@@ -1,14 +1,20 @@
 """Recipes of extraction: everything that changes the pixels of a shard set, and so its digest."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kinebert.preprocessing.config import differences, digest, to_plain
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.modalities import FLOW, POSE, RGB, modality_of
 from kinebert.preprocessing.schema import FORMAT_VERSION
 from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params
 from kinebert.preprocessing.tvl1.pyramid import MIN_SIDE
 
+UInt8 = NDArray[np.uint8]
 _IDLE = {
     "fixed": {"short_side", "square_pixels"},
     "short_side": {"width", "height"},
@@ -42,7 +48,7 @@ class FrameRecipe:
     min_frames: int = 2
     """Videos with fewer frames are left out."""
 
-    modality = "rgb"
+    modality: ClassVar[str] = RGB.name
 
     def __post_init__(self) -> None:
         for name in ("width", "height", "short_side"):
@@ -52,9 +58,18 @@ class FrameRecipe:
             raise ConfigError(f"frame_step must be at least 1, got {self.frame_step}.")
         if not 1 <= self.jpeg_quality <= 100:
             raise ConfigError(f"jpeg_quality must lie between 1 and 100, got {self.jpeg_quality}.")
-        least = 2 if self.modality == "flow" else 1
+        least = 1 + modality_of(self.modality).fewer
         if self.min_frames < least:
             raise ConfigError(f"min_frames must be at least {least}, got {self.min_frames}.")
+
+    def pictures(self, frames: Iterable[UInt8]) -> Iterator[tuple[UInt8, ...]]:
+        """Yield what is stored of a video: for every image a BGR ``(H, W, 3)`` or grey ``(H, W)`` picture per column.
+
+        Args:
+            frames: BGR ``(H, W, 3)``, one after the other, upright and resized.
+        """
+        for frame_HW3 in frames:
+            yield (frame_HW3,)
 
     def plain(self) -> dict[str, Any]:
         """Everything that the digest covers, as plain values: what does not touch a pixel here is left out."""
@@ -66,13 +81,33 @@ class FrameRecipe:
         return digest(self.plain())
 
 
+RECIPES: dict[str, type[FrameRecipe]] = {FrameRecipe.modality: FrameRecipe}
+"""Kind of recipe by the modality of the set that it makes."""
+Kind = TypeVar("Kind", bound=type[FrameRecipe])
+
+
+def register_recipe(kind: Kind) -> Kind:
+    """Let sets of ``kind.modality`` be made by ``kind``.
+
+    Raises:
+        ConfigError: If there is no such modality, or it has a recipe.
+    """
+    name = modality_of(kind.modality).name
+    if name in RECIPES:
+        raise ConfigError(f"{kind.__name__}: {RECIPES[name].__name__} makes {name} already. Give it another modality.")
+    RECIPES[name] = kind
+    return kind
+
+
+@register_recipe
 @dataclass(frozen=True, kw_only=True)
 class PoseRecipe(FrameRecipe):
     """How frames are taken from videos that show drawn poses: a stream of its own, which RGB networks refuse."""
 
-    modality = "pose"
+    modality = POSE.name
 
 
+@register_recipe
 @dataclass(frozen=True, kw_only=True)
 class FlowRecipe(FrameRecipe):
     """How flow is computed between the frames that a :class:`FrameRecipe` takes, and stored."""
@@ -82,16 +117,12 @@ class FlowRecipe(FrameRecipe):
     tvl1: TvL1Params = field(default_factory=TvL1Params)
     """Parameters of the solver."""
 
-    modality = "flow"
+    modality = FLOW.name
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.bound <= 0:
             raise ConfigError(f"bound must be positive (pixels per frame step), got {self.bound}.")
-
-
-RECIPES: dict[str, type[FrameRecipe]] = {kind.modality: kind for kind in (FrameRecipe, PoseRecipe, FlowRecipe)}
-"""Kind of recipe by the modality of the set that it makes."""
 
 
 def preset_of(params: TvL1Params) -> str | None:

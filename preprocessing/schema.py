@@ -1,6 +1,10 @@
 """Columns of the tables on disk, with their units, and the words their metadata uses."""
 
+import functools
+
 import pyarrow as pa
+
+from kinebert.preprocessing.modalities import modality_of
 
 FORMAT_VERSION = 1
 """Changes whenever old shards cannot be read, or would be made with other bytes, by this code."""
@@ -42,16 +46,6 @@ _SEGMENT = [
     _field("height", pa.int32(), "pixels"),
 ]
 
-FRAMES = pa.schema([*_SEGMENT, _field("frames", pa.list_(pa.binary()), "one colour JPEG per frame, upright")])
-
-FLOW = pa.schema(
-    [
-        *_SEGMENT,
-        _field("flow_x", pa.list_(pa.binary()), "one grey JPEG per field: rightward pixels per frame step, see bound"),
-        _field("flow_y", pa.list_(pa.binary()), "one grey JPEG per field: downward pixels per frame step, see bound"),
-    ]
-)
-
 INDEX = pa.schema(
     [
         _field("video_id", pa.string(), "as in the manifest"),
@@ -70,5 +64,9 @@ INDEX = pa.schema(
     ]
 )
 
-SEGMENTS = {"rgb": FRAMES, "pose": FRAMES, "flow": FLOW}
-"""Schema of a shard by modality."""
+
+@functools.lru_cache
+def segment_schema(modality: str) -> pa.Schema:
+    """Columns of a shard of that modality: where a segment belongs, and a list of JPEGs per kind of picture."""
+    pictures = [_field(column.name, pa.list_(pa.binary()), column.about) for column in modality_of(modality).columns]
+    return pa.schema([*_SEGMENT, *pictures])

@@ -19,8 +19,9 @@ from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import TimeIsUp
 from kinebert.preprocessing.extraction.prefetch import prefetch
 from kinebert.preprocessing.extraction.timing import OFF, NoTiming
+from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
-from kinebert.preprocessing.schema import SEGMENT_LENGTH, SEGMENTS
+from kinebert.preprocessing.schema import SEGMENT_LENGTH, segment_schema
 from kinebert.preprocessing.sets.plan import PlannedVideo
 from kinebert.preprocessing.sets.writer import VideoSummary
 from kinebert.preprocessing.video.frames import in_words
@@ -48,7 +49,7 @@ class Spool:
 
     def __init__(self, modality: str) -> None:
         self._file = tempfile.TemporaryFile(prefix="kinebert-")  # noqa: SIM115 - it outlives this function
-        self._writer = pa.ipc.new_stream(self._file, SEGMENTS[modality])
+        self._writer = pa.ipc.new_stream(self._file, segment_schema(modality))
         self.num_segments = 0
 
     def append(self, row: pa.RecordBatch) -> None:
@@ -77,7 +78,7 @@ def extract_video(
 
     Args:
         video: Which file.
-        recipe: A :class:`FlowRecipe` stores flow between the frames, any other the frames themselves.
+        recipe: A :class:`FlowRecipe` stores flow between the frames, any other what its ``pictures`` yields.
         open_video: Gives the frames; :class:`kinebert.preprocessing.video.frames.VideoFrames` outside tests.
         beat: Called for every image; may raise TimeIsUp.
         solver: Who solves the flow; ready for use.
@@ -87,11 +88,10 @@ def extract_video(
         VideoError: If the video has to be left out.
     """
     frames = _Counted(open_video(video.path, recipe, timing))
-    flow = isinstance(recipe, FlowRecipe)
     if isinstance(recipe, FlowRecipe):
         images = _Flow(video.video_id, recipe, solver, timing).images(frames)
     else:
-        images = _encode_frames(frames, recipe, timing)
+        images = _encode(frames, recipe, timing)
     spool = Spool(recipe.modality)
     batch: list[tuple[bytes, ...]] = []
     num_images = 0
@@ -113,7 +113,7 @@ def extract_video(
     if batch:
         spool.append(_segment(video.video_id, batch, spool.num_segments, frames, recipe))
     _check(video.video_id, frames, recipe)
-    if num_images != frames.count - flow:
+    if num_images != frames.count - modality_of(recipe.modality).fewer:
         raise RuntimeError(f"{video.video_id}: {num_images} images of {frames.count} frames; the shard is not written")
     summary = VideoSummary(
         video_id=video.video_id,
@@ -154,10 +154,10 @@ def _check(video_id: str, frames: _Counted, recipe: FrameRecipe) -> None:
         raise VideoError(video_id, "decode", f"broke off after {frames.count} frames{said} (on_decode_error = reject)")
 
 
-def _encode_frames(frames: Iterable[UInt8], recipe: FrameRecipe, timing: NoTiming) -> Iterator[tuple[bytes, ...]]:
-    for frame_HW3 in prefetch(frames, _FRAMES_AHEAD):
+def _encode(frames: Iterable[UInt8], recipe: FrameRecipe, timing: NoTiming) -> Iterator[tuple[bytes, ...]]:
+    for pictures in recipe.pictures(prefetch(frames, _FRAMES_AHEAD)):
         with timing.stage("encode"):
-            image = (encode_jpeg(frame_HW3, recipe.jpeg_quality),)
+            image = tuple(encode_jpeg(picture, recipe.jpeg_quality) for picture in pictures)
         yield image
 
 
@@ -214,5 +214,5 @@ def _segment(
     columns = [list(column) for column in zip(*images, strict=True)]
     start = segment * SEGMENT_LENGTH
     values = [video_id, segment, start, len(images), frames.width, frames.height, *columns]
-    schema = SEGMENTS[recipe.modality]
+    schema = segment_schema(recipe.modality)
     return pa.record_batch([pa.array([value], field.type) for value, field in zip(values, schema, strict=True)], schema)

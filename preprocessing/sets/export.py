@@ -6,10 +6,9 @@ from pathlib import Path
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.schema import SEGMENT_LENGTH
 from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry
-
-PATTERNS = {"rgb": ("img_{:05d}.jpg",), "pose": ("img_{:05d}.jpg",), "flow": ("flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg")}
 
 
 def export_frames(
@@ -44,12 +43,12 @@ def export_frames(
 
 
 def _export_video(found: ShardSet, entry: VideoEntry, folder: Path) -> int:
-    written = 0
+    written, columns = 0, modality_of(found.modality).columns
     for start in range(0, entry.num_images, SEGMENT_LENGTH):
         indices = range(start, min(start + SEGMENT_LENGTH, entry.num_images))
         for index, jpegs in zip(indices, found.read_jpegs(entry, indices), strict=True):
-            for pattern, jpeg in zip(PATTERNS[found.modality], jpegs, strict=True):
-                path = folder / pattern.format(index + 1)
+            for column, jpeg in zip(columns, jpegs, strict=True):
+                path = folder / column.file.format(index + 1)
                 if path.exists() and path.stat().st_size == len(jpeg):
                     continue
                 partial = path.with_name(f".{path.name}{storage.PARTIAL}")

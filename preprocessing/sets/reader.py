@@ -1,6 +1,6 @@
 """Read a finished shard set: who is in it, and the images of a clip without touching anything else.
 
-Axes: T images, H height, W width, 3 colours (RGB), 2 flow components (x, y).
+Axes: T images, H height, W width, C channels (RGB, or flow x and y).
 """
 
 from collections import OrderedDict
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.schema import SEGMENT_LENGTH
 from kinebert.preprocessing.sets.folder import INDEX_FILE, read_dataset_file
-from kinebert.preprocessing.video.images import decode_flow, decode_frames
+from kinebert.preprocessing.video.images import decode_images
 
 UInt8 = NDArray[np.uint8]
 _OPEN_SHARDS = 64
@@ -139,7 +140,7 @@ class ShardSet:
         Raises:
             IndexError: If an index lies outside ``0 .. num_images - 1``.
         """
-        columns = ["flow_x", "flow_y"] if self.modality == "flow" else ["frames"]
+        columns = [column.name for column in modality_of(self.modality).columns]
         groups: dict[int, list[Any]] = {}
         images = []
         for index in indices:
@@ -153,7 +154,7 @@ class ShardSet:
         return images
 
     def read_clip(self, entry: VideoEntry, indices: Sequence[int]) -> UInt8:
-        """Images of ``entry`` at ``indices``: RGB frames ``(T, H, W, 3)`` or 8-bit flow ``(T, H, W, 2)``.
+        """Images of ``entry`` at ``indices``, ``(T, H, W, C)``: RGB frames of 3 channels, or 8-bit flow of 2.
 
         Raises:
             IndexError: If an index lies outside ``0 .. num_images - 1``.
@@ -162,10 +163,7 @@ class ShardSet:
         wanted, back = np.unique(np.asarray(indices, np.int64), return_inverse=True)
         jpegs = self.read_jpegs(entry, wanted.tolist())
         try:
-            if self.modality == "flow":
-                images = decode_flow([x for x, _ in jpegs], [y for _, y in jpegs])
-            else:
-                images = decode_frames([frame for (frame,) in jpegs])
+            images = decode_images(jpegs, modality_of(self.modality))
         except ValueError as error:
             raise ValueError(f"{storage.join(self.uri, entry.shard)}: {entry.video_id}: {error}") from None
         return images if len(wanted) == len(back) and (np.diff(back) == 1).all() else images[back]

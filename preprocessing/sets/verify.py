@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.guard import ATTEMPTS_FOLDER
-from kinebert.preprocessing.schema import SEGMENT_LENGTH, SEGMENTS
+from kinebert.preprocessing.modalities import Modality, modality_of
+from kinebert.preprocessing.schema import SEGMENT_LENGTH, segment_schema
 from kinebert.preprocessing.sets.folder import CLAIM, DATASET_FILE, INDEX_FILE, content_digest, read_dataset_file
 from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry
 from kinebert.preprocessing.sets.writer import read_footer
-from kinebert.preprocessing.video.images import decode_flow, decode_frames
+from kinebert.preprocessing.video.images import decode_images
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _totals(found: ShardSet, plain: dict[str, object]) -> Iterator[str]:
         if said.get(name) != count:
             yield f"{DATASET_FILE}: says {said.get(name)} {name}, {INDEX_FILE} has {count}"
     for entry in found.videos:
-        expected = entry.num_frames - (found.modality == "flow")
+        expected = entry.num_frames - modality_of(found.modality).fewer
         if entry.num_images != expected:
             yield f"{entry.video_id}: {entry.num_images} images for {entry.num_frames} frames, expected {expected}"
 
@@ -125,14 +126,15 @@ def _shard(found: ShardSet, shard: dict[str, Any], entries: list[VideoEntry], de
         return
     with storage.open_input(uri) as source:
         file = pq.ParquetFile(source)
-        if file.schema_arrow.names != SEGMENTS[found.modality].names:
-            yield f"{name}: columns {file.schema_arrow.names}, expected {SEGMENTS[found.modality].names}"
+        expected = segment_schema(found.modality).names
+        if file.schema_arrow.names != expected:
+            yield f"{name}: columns {file.schema_arrow.names}, expected {expected}"
             return
         for entry in entries:
-            yield from _video(file, entry, found.modality, decode)
+            yield from _video(file, entry, modality_of(found.modality), decode)
 
 
-def _video(file: pq.ParquetFile, entry: VideoEntry, modality: str, decode: bool) -> Iterator[str]:
+def _video(file: pq.ParquetFile, entry: VideoEntry, modality: Modality, decode: bool) -> Iterator[str]:
     where, counted = f"{entry.shard}: {entry.video_id}", 0
     for segment in range(entry.num_row_groups):
         row = file.read_row_group(entry.first_row_group + segment)
@@ -146,7 +148,7 @@ def _video(file: pq.ParquetFile, entry: VideoEntry, modality: str, decode: bool)
         if decode:
             try:
                 jpegs = [[value.as_buffer() for value in column] for column in columns]
-                images = decode_flow(*jpegs) if modality == "flow" else decode_frames(*jpegs)
+                images = decode_images(list(zip(*jpegs, strict=True)), modality)
             except ValueError as error:
                 yield f"{where}: an image of segment {segment} does not decode: {error}"
                 continue

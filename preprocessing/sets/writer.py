@@ -12,7 +12,7 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.timing import TaskTiming
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.schema import FORMAT_VERSION, SEGMENTS
+from kinebert.preprocessing.schema import FORMAT_VERSION, segment_schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class ShardWriter:
     """Appends segments to one open shard. Made by :func:`open_shard`."""
 
     def __init__(self, writer: pq.ParquetWriter, modality: str) -> None:
-        self._writer, self._schema = writer, SEGMENTS[modality]
+        self._writer, self._schema = writer, segment_schema(modality)
         self.num_row_groups = 0
 
     def append(self, row: pa.RecordBatch) -> None:
@@ -86,7 +86,7 @@ def open_shard(uri: str, recipe: FrameRecipe, files_digest: str, solver: str | N
         footer["kinebert.solver"] = solver
     with storage.explained(uri, "write this shard"), storage.whole_file(uri) as path:
         options = {"compression": "none", "use_dictionary": False, "write_statistics": False}  # JPEG is compressed
-        with pq.ParquetWriter(path, SEGMENTS[recipe.modality].with_metadata(footer), **options) as writer:
+        with pq.ParquetWriter(path, segment_schema(recipe.modality).with_metadata(footer), **options) as writer:
             yield ShardWriter(writer, recipe.modality)
 
 

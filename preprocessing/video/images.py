@@ -1,6 +1,6 @@
 """Images to bytes and back: JPEG, and flow as 8-bit pictures.
 
-Axes: T frames or fields, H height, W width, 3 colours (BGR in the encoder's hands, RGB in a reader's), 2 flow (x, y).
+Axes: T frames or fields, H height, W width, C channels (BGR in the encoder's hands, RGB in a reader's; flow x, y).
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,8 @@ from typing import Any, cast
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from kinebert.preprocessing.modalities import Modality
 
 UInt8 = NDArray[np.uint8]
 
@@ -25,23 +27,26 @@ def encode_jpeg(image: UInt8, quality: int) -> bytes:
     return data.tobytes()
 
 
-def decode_frames(jpegs: Sequence[Any]) -> UInt8:
-    """Decode colour JPEGs (bytes or buffers) of one size to RGB ``(T, H, W, 3)``.
+def decode_images(jpegs: Sequence[Sequence[Any]], modality: Modality) -> UInt8:
+    """Decode images of one size to ``(T, H, W, C)``, C as the modality's columns lie beside each other.
+
+    Args:
+        jpegs: For each image, the JPEG (bytes or a buffer) of every column.
+        modality: What they show. Colours come as RGB.
 
     Raises:
         ValueError: If one of them is not a picture.
     """
-    return np.stack([cv2.cvtColor(_decode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB) for jpeg in jpegs])
+    return np.stack([_image(one, modality) for one in jpegs])
 
 
-def decode_flow(jpegs_x: Sequence[Any], jpegs_y: Sequence[Any]) -> UInt8:
-    """Decode pairs of grey JPEGs (bytes or buffers) of one size to ``(T, H, W, 2)``, x first.
-
-    Raises:
-        ValueError: If one of them is not a picture.
-    """
-    pairs = zip(jpegs_x, jpegs_y, strict=True)
-    return np.stack([cv2.merge([_decode(x, cv2.IMREAD_GRAYSCALE), _decode(y, cv2.IMREAD_GRAYSCALE)]) for x, y in pairs])
+def _image(jpegs: Sequence[Any], modality: Modality) -> UInt8:
+    parts = []
+    for jpeg, column in zip(jpegs, modality.columns, strict=True):
+        part = _decode(jpeg, cv2.IMREAD_COLOR if column.colour else cv2.IMREAD_GRAYSCALE)
+        parts.append(cast(UInt8, cv2.cvtColor(part, cv2.COLOR_BGR2RGB)) if column.colour else part)
+    image = parts[0] if len(parts) == 1 else cast(UInt8, cv2.merge(parts))
+    return image if image.ndim == 3 else image[..., None]
 
 
 def _decode(jpeg: Any, mode: int) -> UInt8:

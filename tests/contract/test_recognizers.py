@@ -10,7 +10,8 @@ import torch
 
 from kinebert.preprocessing.config import from_mapping, to_plain
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.models import BACKBONES, CHANNELS, HEADS, InputSpec, Recognizer, build_recognizer
+from kinebert.preprocessing.modalities import MODALITIES
+from kinebert.training.models import BACKBONES, HEADS, InputSpec, Recognizer, build_recognizer
 from kinebert.training.models.registry import REDUCTIONS, backbone_options
 from tests.helpers.networks import (
     NUM_CLASSES,
@@ -122,7 +123,7 @@ def test_backbone_says_what_it_leaves(net: Recognizer) -> None:
 
 def test_spec_is_complete_and_plain(net: Recognizer) -> None:
     spec = net.spec
-    assert len(spec.mean) == len(spec.std) == CHANNELS[spec.modality]
+    assert len(spec.mean) == len(spec.std) == MODALITIES[spec.modality].channels
     assert spec.value_range[0] <= min(spec.mean) <= max(spec.mean) <= spec.value_range[1]
     assert from_mapping(InputSpec, json.loads(json.dumps(to_plain(spec))), "spec") == spec
     net.config["head"] = "other"
@@ -224,7 +225,7 @@ def test_pairs_of_parts_are_all_met() -> None:
     assert {combination.backbone for combination in ALL} == set(BACKBONES)
     assert {combination.head for combination in ALL} == set(HEADS)
     met = {(combination.backbone, combination.modality) for combination in ALL}
-    assert met >= {(backbone, modality) for backbone in BACKBONES for modality in CHANNELS}
+    assert met >= {(backbone, modality) for backbone in BACKBONES for modality in MODALITIES}
     met_heads = {(combination.head, combination.reduction) for combination in ALL}
     assert met_heads >= {(head, kind) for head in HEADS for kind in (None, *REDUCTIONS)}
     assert all(first != second for first, second in pairwise(ALL))

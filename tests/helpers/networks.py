@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.models import BACKBONES, CHANNELS, HEADS, Recognizer, build_recognizer
+from kinebert.preprocessing.modalities import MODALITIES
+from kinebert.training.models import BACKBONES, HEADS, Recognizer, build_recognizer
 from kinebert.training.models.interfaces import Backbone
 from kinebert.training.models.registry import REDUCTIONS, takes_paths
 
@@ -84,7 +85,7 @@ def backbones_by_modality() -> list[Combination]:
     found = []
     for backbone in sorted(BACKBONES):
         kinds = itertools.cycle(reductions(backbone))
-        found += [Combination(backbone, next(heads), modality, next(kinds)) for modality in sorted(CHANNELS)]
+        found += [Combination(backbone, next(heads), modality, next(kinds)) for modality in sorted(MODALITIES)]
     return found
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.modalities import modality_of
 from kinebert.training.checkpoints import recognizer
 from kinebert.training.clips.ordering import epoch_order, item_at, num_steps, sample_rng, worker_positions
 from kinebert.training.clips.sampling import eval_clips, span, train_clip
@@ -147,7 +148,7 @@ class ClipDataset(Dataset[tuple[UInt8, int, int]]):
 
     @property
     def _is_flow(self) -> bool:
-        return self._shards.modality == "flow"
+        return modality_of(self._shards.modality).motion
 
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
         if self._order is None or self._order[0] != epoch:

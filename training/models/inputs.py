@@ -3,11 +3,8 @@
 from dataclasses import dataclass
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.lookup import find
+from kinebert.preprocessing.modalities import modality_of
 from kinebert.training.models.arguments import positive
-
-CHANNELS = {"rgb": 3, "flow": 2, "pose": 3}
-"""Channels of an image by modality; those of flow are x (to the right) and y (downwards), poses are drawn in colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +84,8 @@ def num_channels(modality: str, flow_stack: int = 1) -> int:
     Raises:
         ConfigError: For an unknown modality, or for a stack of anything but flow.
     """
-    channels = find(CHANNELS, modality, "modality")
+    channels = modality_of(modality).channels
     positive(flow_stack=flow_stack)
-    if flow_stack > 1 and modality != "flow":
+    if flow_stack > 1 and not modality_of(modality).motion:
         raise ConfigError(f"flow_stack is {flow_stack}, but only flow is stacked, and this is {modality}.")
     return channels * flow_stack

@@ -15,7 +15,15 @@ from kinebert.preprocessing.lookup import find
 from kinebert.training.models.arguments import positive, scaled
 from kinebert.training.models.inputs import InputSpec, num_channels
 from kinebert.training.models.interfaces import Backbone, Head
-from kinebert.training.models.registry import BACKBONES, HEADS, REDUCTIONS, head_options, joint_options, takes_paths
+from kinebert.training.models.registry import (
+    BACKBONES,
+    HEADS,
+    REDUCTIONS,
+    head_options,
+    joint_options,
+    normalization_of,
+    takes_paths,
+)
 
 
 class Recognizer(nn.Module):
@@ -183,11 +191,8 @@ def build_recognizer(
 
 def _input_spec(config: Mapping[str, Any]) -> InputSpec:
     backbone, modality, stack = config["backbone"], config["modality"], config["flow_stack"]
-    known = find(BACKBONES, backbone, "backbone").normalization
     num_channels(modality, stack)
-    if modality not in known:
-        raise ConfigError(f"The backbone {backbone!r} does not take {modality}, only {', '.join(known)}.")
-    normalization = known[modality].stacked(stack)
+    normalization = normalization_of(backbone, modality).stacked(stack)
     frame_size = config["frame_size"]
     return InputSpec(
         modality=modality,

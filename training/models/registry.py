@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.lookup import find, suggest
+from kinebert.preprocessing.modalities import modality_of
 from kinebert.training.models.inputs import Normalization
 from kinebert.training.models.interfaces import Backbone, Head
 
@@ -99,6 +100,20 @@ def joint_options(
     for_backbone = {name: value for name, value in BACKBONE_OPTIONS[head].items() if name in own_backbone}
     for_head = {name: value for name, value in BACKBONES[backbone].head_options.items() if name in own_head}
     return backbone_options(backbone, {**for_backbone, **of_backbone}), head_options(head, {**for_head, **of_head})
+
+
+def normalization_of(backbone: str, modality: str) -> Normalization:
+    """Return how a backbone wants the bytes of a modality: in its own way, or, if it names none, as the modality says.
+
+    Raises:
+        ConfigError: If neither says anything.
+    """
+    known, own = find(BACKBONES, backbone, "backbone").normalization, modality_of(modality)
+    if modality in known:
+        return known[modality]
+    if own.mean is None or own.std is None:
+        raise ConfigError(f"The backbone {backbone!r} does not take {modality}, only {', '.join(known)}.")
+    return Normalization(mean=own.mean, std=own.std)
 
 
 def takes_paths(head: str) -> bool:

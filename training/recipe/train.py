@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from kinebert.preprocessing.config import digest
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.clips.ordering import MAX_SEED
 from kinebert.training.clips.sampling import Sampling
@@ -63,8 +64,8 @@ class DataRecipe:
 
     shards: str
     """Path or URI of a finished shard set of frames or flow."""
-    modality: Literal["", "rgb", "flow", "pose"] = ""
-    """What the shards must hold; empty takes what they hold."""
+    modality: str = ""
+    """What the shards must hold, such as rgb, flow or pose; empty takes what they hold."""
     split: str = "split1"
     """Name of a split in the manifest."""
     train_part: str = "train"
@@ -89,6 +90,8 @@ class DataRecipe:
     """Mirror half of the training clips; turn it off where classes differ by left and right."""
 
     def __post_init__(self) -> None:
+        if self.modality:
+            modality_of(self.modality)
         for name in ("clip_length", "frame_interval", "crop_size"):
             at_least(1, f"data.{name}", getattr(self, name))
         if not self.scales or not all(0 < scale <= 1 for scale in (*self.scales, self.eval_scale)):

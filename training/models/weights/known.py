@@ -12,7 +12,7 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.models.inputs import InputSpec
 from kinebert.training.models.recognizer import Recognizer, build_recognizer
-from kinebert.training.models.registry import BACKBONES
+from kinebert.training.models.registry import BACKBONES, normalization_of
 from kinebert.training.models.weights.accounting import Report, Rules
 from kinebert.training.models.weights.files import read_content, strip_prefixes, unwrap
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
@@ -27,7 +27,7 @@ their authors, under their licence, and give one to a recipe as `model.weights`,
 def input_spec(layout: Layout, file: PublishedFile) -> InputSpec:
     """Return what the weights in a file expect of their input."""
     known = layout.normalization or BACKBONES[file.backbone].normalization
-    normalization = known.get(file.modality) or BACKBONES[file.backbone].normalization[file.modality]
+    normalization = known.get(file.modality) or normalization_of(file.backbone, file.modality)
     return InputSpec(
         modality=file.modality,
         num_frames=file.num_frames,
