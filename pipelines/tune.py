@@ -24,7 +24,7 @@ from kinebert.preprocessing.folder_lock import held
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.recipe.train import TrainRecipe
-from kinebert.training.recipe.tune import TuneRecipe
+from kinebert.training.recipe.tune import Metric, TuneRecipe
 from kinebert.training.run_folder import BEST_FILE, RECIPE_FILE
 
 _SHOWN = 10
@@ -174,10 +174,11 @@ def _report(job: Any, found: Sequence[Any], store: str) -> int:
     if best is None:
         print(f"every trial failed; the reasons are in {job.output}/trials/*/error.txt and above")
         return 1
-    value = best.row[job.base.tune.metric]
-    print(f"best: trial {best.record.number}, {job.base.tune.metric} {value:.4g} after epoch {best.row['epoch']}")
+    metric: Metric = job.base.tune.metric
+    value = best.row[metric]
+    print(f"best: trial {best.record.number}, {metric} {value:.4g} after epoch {best.row['epoch']}")
     if best.kept is not best.row:
-        other = f"{job.base.tune.metric} {best.kept[job.base.tune.metric]:.4g}"
+        other = f"{metric} {best.kept[metric]:.4g}"
         print(f"its {BEST_FILE} holds epoch {best.kept['epoch']}, the best in val_top1, with {other}")
     print(f"pictures: {storage.join(job.output, 'parallel.png')}, {storage.join(job.output, 'learning.png')}")
     print(f"next: kinebert evaluate {shlex.quote(best.checkpoint)} --part test")

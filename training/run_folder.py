@@ -1,8 +1,8 @@
 """What lies in the folder of a training: the names of its files, of its evaluations, and which epoch is its best."""
 
 import os
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Required, TypedDict, TypeVar
 
 from kinebert.preprocessing import storage
 
@@ -31,6 +31,40 @@ METRICS_FILE = "metrics.json"
 """In the folder of an evaluation: what was measured, and how."""
 REPORT_FOLDER = "report"
 """In the folder of a training or an evaluation: figures and tables for people."""
+
+
+class EpochRow(TypedDict, total=False):
+    """Numbers of an epoch, as ``history.json``, saved states and MLflow keep them; old ones lack some.
+
+    An optimizer may add numbers of its own, under further names.
+    """
+
+    epoch: Required[int]
+    """From 1."""
+    train_loss: float
+    """Mean over the clips that were learnt from, each before the update that it had a part in."""
+    train_top1: float
+    """Share of these clips that were right, 0 to 1, as all accuracies."""
+    val_loss: float
+    """Mean over the validation's videos."""
+    val_top1: float
+    val_top3: float
+    val_top5: float
+    val_mean_class: float
+    """Mean over classes of the share that is right."""
+    val_ece: float
+    """Expected calibration error, 0 to 1."""
+    lr: float
+    """Learning rate of the last update."""
+    skipped: int
+    """Updates that were left out."""
+    clips_per_s: float
+    """In training, over all workers."""
+    seconds: float
+    """With validation."""
+
+
+Row = TypeVar("Row", bound=EpochRow)
 
 
 def checkpoint_digest(uri: str) -> str:
@@ -67,11 +101,17 @@ def evaluation_name(split: str, part: str, views: str, checkpoint: str = BEST_FI
     return name if stem == os.path.splitext(BEST_FILE)[0] else f"{name}-{stem}"
 
 
-def rank(row: Mapping[str, Any]) -> tuple[float, float]:
+def rank(row: EpochRow) -> tuple[float, float]:
     """Return a key that is larger for the better of two epochs: a higher validation top-1, then a lower loss."""
     return row["val_top1"], -row.get("val_loss", 0.0)
 
 
-def best_epoch(history: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def best_epoch(history: Iterable[Row]) -> Row | None:
     """Return the epoch whose weights training keeps, the first of equal ones; None if none was validated."""
     return max((row for row in history if row.get("val_top1") is not None), key=rank, default=None)
+
+
+def number_of(row: EpochRow, name: str) -> float | None:
+    """Return a number of an epoch by its name; None if it is not known."""
+    value = row.get(name)
+    return float(value) if isinstance(value, (int, float)) else None

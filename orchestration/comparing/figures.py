@@ -17,7 +17,7 @@ from kinebert.orchestration.reports.drawing import FAINT, INK, MANY, class_name,
 from kinebert.orchestration.reports.figures import History
 from kinebert.orchestration.reports.formatting import whole_points
 from kinebert.training.evaluation.per_class import normalised_confusion
-from kinebert.training.run_folder import best_epoch
+from kinebert.training.run_folder import best_epoch, number_of
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333", "#8c6d31")
 """Okabe and Ito's colours, by place of the run; further runs begin again, with another line."""
@@ -86,7 +86,7 @@ def draw_curves(histories: Mapping[str, History], places: Mapping[str, int]) -> 
             place, best = places[name], best_epoch(history)
             look = {"color": _colour(place), "linestyle": ("-", "--", ":")[place // len(PALETTE) % 3]}
             for axes, key in ((loss, "val_loss"), (top1, "val_top1")):
-                points = [(row["epoch"], row[key]) for row in history if row.get(key) is not None]
+                points = [(row["epoch"], y) for row in history if (y := number_of(row, key)) is not None]
                 if points:
                     marker = "o" if len(points) == 1 else None
                     axes.plot(*zip(*points, strict=True), label=class_name(name), linewidth=1.6, marker=marker, **look)

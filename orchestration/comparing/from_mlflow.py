@@ -3,7 +3,7 @@
 import re
 import tempfile
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
@@ -18,7 +18,7 @@ from kinebert.orchestration.tracking_store import connect, explained
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.evaluation.evaluate import VideoScores, read_scores
-from kinebert.training.run_folder import RECIPE_FILE, SCORES_FILE
+from kinebert.training.run_folder import RECIPE_FILE, SCORES_FILE, EpochRow
 
 _PAGE = 1000
 _ID = re.compile("[0-9a-f]{32}")
@@ -134,11 +134,11 @@ class Store:
         return dict(run.data.params)
 
 
-def _history(client: MlflowClient, run: MlflowRun) -> list[dict[str, Any]]:
+def _history(client: MlflowClient, run: MlflowRun) -> list[EpochRow]:
     """Put the numbers of the epochs back together."""
     rows: dict[int, dict[str, Any]] = {}
     names: Sequence[str] = [name for name in run.data.metrics if name.startswith(_EPOCH)]
     for name in names:
         for metric in client.get_metric_history(run.info.run_id, name):
             rows.setdefault(metric.step, {"epoch": metric.step})[name.removeprefix(_EPOCH)] = metric.value
-    return [rows[step] for step in sorted(rows)]
+    return [cast(EpochRow, rows[step]) for step in sorted(rows)]

@@ -34,7 +34,7 @@ from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.distributed.collective import from_first
 from kinebert.training.distributed.watchdog import Standstill, Watchdog, who_is_stuck
 from kinebert.training.evaluation.evaluate import VideoScores, evaluate
-from kinebert.training.loop.events import Event
+from kinebert.training.loop.events import Ended, Event, Restarted
 from kinebert.training.loop.loop import TrainSummary, WorkerContext, train
 from kinebert.training.out_of_memory import memory_explained, out_of_memory
 from kinebert.training.recipe.train import TrainRecipe
@@ -109,7 +109,7 @@ def fit(
                     raise RuntimeError(f"training broke off {losses} times at the same step: {error}") from error
                 hung = isinstance(error, _HangError)
                 reason = str(error) if hung else _first_failure(error)
-                listener.tell({"event": "restart", "reason": reason, "left": MAX_RESTARTS - losses + 1, "hung": hung})
+                listener.tell(Restarted(reason=reason, left=MAX_RESTARTS - losses + 1, hung=hung))
                 plan = plan_when_there_is_room(recipe, cpus_per_worker, device, listener.note)
 
 
@@ -237,7 +237,7 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
     except UserError as error:
         ray.get(ear.refuse.remote(error))
         raise
-    ray.get(ear.hear.remote({"event": "end", "best_epoch": info.epoch}))  # waits: all events before it have arrived
+    ray.get(ear.hear.remote(Ended(best_epoch=info.epoch)))  # waits: all events before it have arrived
     return FitResult(summary, scores)
 
 

@@ -13,7 +13,7 @@ import ray
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.distributed.watchdog import Standstill
-from kinebert.training.loop.events import Event
+from kinebert.training.loop.events import Event, Note, StepDone
 
 _POLL_S = 0.5
 
@@ -102,12 +102,13 @@ class Listener:
     def note(self, text: str, once: bool = False) -> None:
         """Say a sentence, and ``once`` not again."""
         if not (once and text in self._said):
-            self.tell({"event": "note", "text": text})
+            self.tell(Note(text=text))
         self._said.add(text)
 
     def tell(self, event: Event) -> None:
         """Pass one event on."""
-        self.furthest = max(self.furthest, event.get("global_step", -1))
+        if isinstance(event, StepDone):
+            self.furthest = max(self.furthest, event.global_step)
         try:
             self._hear(event)
         except StoppedError as error:

@@ -4,7 +4,6 @@ Axes: K classes.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,10 +14,10 @@ from numpy.typing import NDArray
 
 from kinebert.orchestration.reports.drawing import COLOURS, FAINT, INK, MANY, OTHERS, class_name, new_figure, style
 from kinebert.training.evaluation.per_class import normalised_confusion
-from kinebert.training.run_folder import best_epoch
+from kinebert.training.run_folder import EpochRow, best_epoch, number_of
 
-History = Sequence[Mapping[str, Any]]
-"""One dictionary per epoch: ``epoch`` and any of ``train_loss``, ``val_loss``, ``train_top1``, ``val_top1``, ``lr``."""
+History = Sequence[EpochRow]
+"""Epochs of a training; what is not known of one is not in it."""
 
 
 def draw_curves(histories: Mapping[str, History]) -> Figure:
@@ -37,7 +36,7 @@ def _draw_curve(axes: Axes, name: str, history: History, value: str) -> None:
     epochs = [epoch["epoch"] for epoch in history]
     for part, line in (("train", "--"), ("val", "-")):
         key = f"{part}_{value}"
-        points = [(epoch["epoch"], epoch[key]) for epoch in history if epoch.get(key) is not None]
+        points = [(epoch["epoch"], found) for epoch in history if (found := number_of(epoch, key)) is not None]
         if not points:
             continue
         x, y = zip(*points, strict=True)
@@ -47,8 +46,10 @@ def _draw_curve(axes: Axes, name: str, history: History, value: str) -> None:
         if key == "val_top1":
             best = best_epoch(history)
             assert best is not None, "there are points"
-            axes.plot(best["epoch"], best[key], "o", color=colour, markersize=7, mfc="white", markeredgewidth=1.8)
-            note = f" (best {best[key]:.1%}, epoch {best['epoch']})"
+            axes.plot(
+                best["epoch"], best["val_top1"], "o", color=colour, markersize=7, mfc="white", markeredgewidth=1.8
+            )
+            note = f" (best {best['val_top1']:.1%}, epoch {best['epoch']})"
         axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
     axes.set_title(f"{name}: {'loss' if value == 'loss' else 'top-1 accuracy'}{note}", loc="left", fontsize=10)
     axes.set_xlabel("epoch")

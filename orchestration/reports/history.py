@@ -5,20 +5,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kinebert.preprocessing import storage
-from kinebert.training.run_folder import HISTORY_FILE
+from kinebert.training.run_folder import HISTORY_FILE, EpochRow
 
 
-def save_history(folder: str, history: Sequence[Mapping[str, Any]]) -> None:
+def save_history(folder: str, history: Sequence[EpochRow]) -> None:
     """Keep the numbers of a training's epochs beside its checkpoint."""
     storage.write_bytes(storage.join(folder, HISTORY_FILE), (json.dumps(list(history), indent=1) + "\n").encode())
 
 
-def load_history(folder: str) -> list[dict[str, Any]]:
+def load_history(folder: str) -> list[EpochRow]:
     """Read the numbers of a training's epochs; empty if they were not kept."""
     path = storage.join(folder, HISTORY_FILE)
     if not folder or not storage.exists(path):
         return []
-    history: list[dict[str, Any]] = json.loads(storage.read_bytes(path))
+    history: list[EpochRow] = json.loads(storage.read_bytes(path))
     return history
 
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from kinebert.orchestration.reports.drawing import FAINT, INK, new_figure, style
 from kinebert.orchestration.reports.formatting import cut_end, value_text
-from kinebert.orchestration.search.records import Record, ranking
+from kinebert.orchestration.search.records import Record, TrialEpoch, ranking
 from kinebert.orchestration.search.space import Dimension, Numbers, Options, Space
 from kinebert.training.recipe.tune import TuneRecipe
 
@@ -104,7 +104,7 @@ def draw_learning(records: Sequence[Record], tune: TuneRecipe) -> Figure:
     return figure
 
 
-def _taken(record: Record, row: dict[str, Any]) -> bool:
+def _taken(record: Record, row: TrialEpoch) -> bool:
     return any(takeover.epoch == row["epoch"] for takeover in record.takeovers)
 
 

@@ -9,7 +9,7 @@ comparison of the population to the next.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from kinebert.orchestration import cluster  # noqa: F401 - first: it says what Ray reads at its import
 
@@ -17,7 +17,7 @@ from kinebert.orchestration import cluster  # noqa: F401 - first: it says what R
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from kinebert.orchestration.search.population import Exchange, exchanges, is_at_stop, next_stop, waits
-from kinebert.orchestration.search.records import Record, Row, TakeOver, in_order, save_record, score
+from kinebert.orchestration.search.records import Record, TakeOver, TrialEpoch, in_order, save_record, score
 from kinebert.orchestration.search.space import Space, trial_seed
 from kinebert.orchestration.search.suggest import num_trials, suggest
 from kinebert.training.recipe.train import TrainRecipe
@@ -123,7 +123,8 @@ class Planner:
             record.startup_s = startup_s
         if record.ended or row[EPOCH] <= record.epoch:
             return record.ended
-        record.rows.append({**row, "order": self._order, "generation": record.generation})
+        known = {**row, "order": self._order, "generation": record.generation}
+        record.rows.append(cast(TrialEpoch, known))
         self._order += 1
         if self._stops(record, record.rows[-1]) and record.epoch < self.epochs(record.values):
             self._end(record, "stopped", f"{self._tune.scheduler}: behind the others after epoch {record.epoch}")
@@ -180,14 +181,14 @@ class Planner:
             self._write(item.taker)
         return True
 
-    def _stops(self, record: Record, row: Row) -> bool:
+    def _stops(self, record: Record, row: TrialEpoch) -> bool:
         """Ask the rule about an epoch; one that was stopped stays stopped, and the rule must not hear of it again.
 
         Nor is it told of a trial's end: it would count the last epoch twice.
         """
         if record.number not in self._stopped:
             value = self._tune.sign * score(row, self._tune.metric, self._tune.sign)
-            told = {EPOCH: row[EPOCH], self._tune.metric: value}
+            told = {EPOCH: row["epoch"], self._tune.metric: value}
             if self._rule.on_trial_result(None, _alias(record), told) == TrialScheduler.STOP:
                 self._stopped.add(record.number)
         return record.number in self._stopped

@@ -9,20 +9,28 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Required
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import differences
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.run_folder import rank
+from kinebert.training.recipe.tune import Metric
+from kinebert.training.run_folder import EpochRow, rank
 
 SEARCH_FILE, TRIAL_FILE, TRIALS = "search.json", "trial.json", "trials"
 _FAR = 1e30
 """Finite, since the stopping rules interpolate between scores."""
 
 State = Literal["running", "finished", "stopped", "failed"]
-Row = dict[str, Any]
-"""Numbers of an epoch of a trial, with ``order`` and ``generation``."""
+
+
+class TrialEpoch(EpochRow, total=False):
+    """Numbers of an epoch of a trial, with its place in the search."""
+
+    order: Required[int]
+    """Epochs of all trials that the search had heard of before."""
+    generation: Required[int]
+    """Times that the trial had taken another's weights over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +59,7 @@ class Record:
     """running: to go on; finished: trained to its last epoch; stopped: ended early; failed: see ``reason``."""
     reason: str = ""
     """Why it was stopped, or failed."""
-    rows: list[Row] = field(default_factory=list)
+    rows: list[TrialEpoch] = field(default_factory=list)
     """Its epochs."""
     settled: int = 0
     """Epoch at which its last leg had ended, its state written; an epoch is heard of before that."""
@@ -84,20 +92,20 @@ class Record:
         """What it trained with after so many take-overs."""
         return self.takeovers[generation - 1].values if generation else self.values
 
-    def best(self, metric: str, sign: float) -> Row | None:
+    def best(self, metric: Metric, sign: float) -> TrialEpoch | None:
         """The epoch with the best ``metric``, of equal ones the one that a training keeps; None before there is one."""
         return max(self.rows, key=lambda row: (score(row, metric, sign), rank(row)), default=None)
 
-    def kept(self, generation: int) -> Row:
+    def kept(self, generation: int) -> TrialEpoch:
         """The epoch whose weights a generation's folder has as the best: trainings choose it by top-1, then loss."""
         return max((row for row in self.rows if row["generation"] == generation), key=rank)
 
-    def at(self, epoch: int) -> Row | None:
+    def at(self, epoch: int) -> TrialEpoch | None:
         """The numbers of one epoch."""
         return next((row for row in self.rows if row["epoch"] == epoch), None)
 
 
-def score(row: Row, metric: str, sign: float) -> float:
+def score(row: TrialEpoch, metric: Metric, sign: float) -> float:
     """How good an epoch is, more being better; one whose metric is no number is worse than all that are."""
     value = sign * float(row[metric])
     return value if math.isfinite(value) else -_FAR
@@ -145,13 +153,13 @@ def load_record(output: str, number: int) -> Record:
         raise UserError(f"{path}: not the record of a trial. Start the search in another folder.") from None
 
 
-def in_order(records: Sequence[Record]) -> list[tuple[Record, Row]]:
+def in_order(records: Sequence[Record]) -> list[tuple[Record, TrialEpoch]]:
     """Every epoch of every trial in the order in which the search heard of it."""
     pairs = [(record, row) for record in records for row in record.rows]
     return sorted(pairs, key=lambda pair: int(pair[1]["order"]))
 
 
-def ranking(records: Sequence[Record], metric: str, sign: float) -> list[Record]:
+def ranking(records: Sequence[Record], metric: Metric, sign: float) -> list[Record]:
     """Trials that came to something, the best first; of equal ones that with the lower number."""
     scored = [
         (score(row, metric, sign), record) for record in records if (row := record.best(metric, sign)) is not None

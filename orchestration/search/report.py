@@ -58,8 +58,9 @@ def _csv(records: Sequence[Record], tune: TuneRecipe) -> str:
     fields = list(records[0].values) if records else []
     writer.writerow(["trial", "state", "epochs", tune.metric, "best_epoch", "startup_s", "seed", *fields, "reason"])
     for record in records:
-        best = record.best(tune.metric, tune.sign) or {}
-        numbers = [best.get(tune.metric, ""), best.get("epoch", ""), record.startup_s or "", record.seed]
+        best = record.best(tune.metric, tune.sign)
+        reached = ["", ""] if best is None else [best[tune.metric], best["epoch"]]
+        numbers = [*reached, record.startup_s or "", record.seed]
         values = record.present_values.values()
         writer.writerow([record.number, record.state, record.epoch, *numbers, *values, record.reason])
     return text.getvalue()

@@ -15,7 +15,7 @@ from typing import Any
 
 from kinebert.orchestration.reports.history import epoch_metrics
 from kinebert.orchestration.run_tags import training_tags
-from kinebert.orchestration.search.records import Record, Row, ranking, trial_folder
+from kinebert.orchestration.search.records import Record, TrialEpoch, ranking, trial_folder
 from kinebert.orchestration.search.trials import Job
 from kinebert.orchestration.tracking import RunAddress, Tracker, end_strays
 from kinebert.preprocessing import storage
@@ -38,9 +38,9 @@ class Winner:
     """The best trial of a search."""
 
     record: Record
-    row: Row
+    row: TrialEpoch
     """Its best epoch."""
-    kept: Row
+    kept: TrialEpoch
     """The epoch that its weights are of: the best in top-1, which is another one where the search looks at another
     number."""
     folder: str

@@ -22,7 +22,7 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.state import load_state
-from kinebert.training.loop.events import Event
+from kinebert.training.loop.events import EpochDone, Event, Started
 from kinebert.training.loop.loop import WorkerContext, train
 from kinebert.training.out_of_memory import memory_explained, out_of_memory
 from kinebert.training.recipe.train import TrainRecipe
@@ -31,8 +31,6 @@ ERROR_FILE = "error.txt"
 _LET_GO_S = 600
 """Seconds in which a trial that was stopped has written its files and ended its loaders; Ray would wait for 2."""
 LEG, ROW, END = "leg", "row", "end"
-_OF_THE_RUN = ("num_epochs", "best_top1", "best_epoch")
-"""What an event says besides its epoch; rows that are read from a saved state have none of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +79,10 @@ def run_leg(job: Job, config: Mapping[str, str]) -> None:
 
     def emit(event: Event) -> None:
         nonlocal startup_s
-        if event["event"] == "start" and startup_s is None:
+        if isinstance(event, Started) and startup_s is None:
             startup_s = time.time() - leg.asked_at
-        elif event["event"] == "epoch":
-            _report_row(event, startup_s)
+        elif isinstance(event, EpochDone):
+            _report_row(event.numbers(), startup_s)
 
     try:
         recipe = job.recipe(leg.values, leg.seed)
@@ -131,7 +129,7 @@ def _train_by_group(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: 
 
     def hear(event: Event) -> None:
         emit(event)
-        if event["event"] == "epoch" and _is_over(job, leg):  # the search has decided before a report returns
+        if isinstance(event, EpochDone) and _is_over(job, leg):  # the search has decided before a report returns
             raise StoppedError(f"trial {leg.number} was stopped")
 
     with contextlib.suppress(StoppedError):
@@ -144,12 +142,7 @@ def _is_over(job: Job, leg: Leg) -> bool:
 
 
 def _report_row(row: Mapping[str, Any], startup_s: float | None) -> None:
-    numbers = {
-        key: value
-        for key, value in row.items()
-        if isinstance(value, (int, float)) and type(value) is not bool and key not in _OF_THE_RUN
-    }
-    tune.report({ROW: json.dumps([numbers, startup_s])})  # as text, or Tune would flatten it
+    tune.report({ROW: json.dumps([dict(row), startup_s])})  # as text, or Tune would flatten it
 
 
 def _report_end(complete: bool, failure: str | None) -> None:

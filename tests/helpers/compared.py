@@ -11,6 +11,7 @@ from kinebert.orchestration.reports.history import save_history
 from kinebert.preprocessing.config import from_mapping, to_plain, to_toml
 from kinebert.training.evaluation.evaluate import VideoScores, write_scores
 from kinebert.training.recipe.train import ProtocolRecipe, TrainRecipe
+from kinebert.training.run_folder import EpochRow
 
 PLAIN: dict[str, Any] = {
     "data": {"shards": "/sets/rgb"},
@@ -60,7 +61,7 @@ def make_run(folder: Path, scores: Mapping[str, VideoScores], values: Mapping[st
     folder.mkdir(parents=True, exist_ok=True)
     recipe = from_mapping(TrainRecipe, {**PLAIN, **(values or {})}, "test")
     (folder / "recipe.toml").write_text(to_toml(to_plain(recipe)))
-    history = [
+    history: list[EpochRow] = [
         {
             "epoch": epoch,
             "train_loss": 2 / epoch,

@@ -17,6 +17,7 @@ import pytest
 import torch.distributed as dist
 
 from kinebert.preprocessing.errors import UserError
+from kinebert.training.loop.events import LeftOut
 from kinebert.training.loop.loop import WorkerContext
 from tests.helpers.paths import ROOT
 from tests.helpers.small_training import numbers, poison, recipe_with, run
@@ -48,7 +49,7 @@ def train_one(rank: int, num: int, output: Path, changes: dict[str, Any], poison
             summary, events = run(recipe_with(**changes), output / "run", shards, worker=worker)
         except UserError as error:
             return {"refused": str(error)}
-    reasons = [event["reason"] for event in events if event["event"] == "left_out"]
+    reasons = [event.reason for event in events if isinstance(event, LeftOut)]
     return {"history": numbers(summary.history), "left_out": reasons}
 
 

@@ -1,5 +1,6 @@
 """A training of seconds on fake clips, on one worker or as one of several, and ways to end it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from torch import Tensor
 from kinebert.preprocessing.config import from_mapping
 from kinebert.training.checkpoints.state import load_state
 from kinebert.training.loop import learner
-from kinebert.training.loop.loop import WorkerContext, train
+from kinebert.training.loop.events import Event
+from kinebert.training.loop.loop import TrainSummary, WorkerContext, train
 from kinebert.training.recipe.train import TrainRecipe
+from kinebert.training.run_folder import EpochRow
 from tests.helpers.fake_shards import FakeShards, FakeVideo, make_shards
 
 PLAIN: dict[str, Any] = {
@@ -46,11 +49,11 @@ def run(
     shards: FakeShards | None = None,
     die_at: int | None = None,
     worker: WorkerContext | None = None,
-) -> Any:
+) -> tuple[TrainSummary, list[Any]]:
     """Train; die without a goodbye at event number ``die_at``. Returns the summary and the events."""
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
 
-    def emit(event: dict[str, Any]) -> None:
+    def emit(event: Event) -> None:
         events.append(event)
         if len(events) - 1 == die_at:
             raise Killed
@@ -65,7 +68,12 @@ def weights_of(output: Path) -> dict[str, torch.Tensor]:
     return state.weights
 
 
-def numbers(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def kinds(events: Sequence[Event]) -> list[str]:
+    """The classes of events, by name."""
+    return [type(event).__name__ for event in events]
+
+
+def numbers(history: Sequence[EpochRow]) -> list[dict[str, Any]]:
     """Rows of a history without what a clock measures."""
     return [{key: value for key, value in row.items() if key not in ("seconds", "clips_per_s")} for row in history]
 

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from kinebert.preprocessing.config import from_mapping
+from kinebert.training.loop.events import Event, Started, StepDone
 from kinebert.training.loop.loop import WorkerContext, train
 from kinebert.training.recipe.train import TrainRecipe
 from tests.helpers.fake_shards import FakeShards, FakeVideo, make_shards
@@ -48,14 +49,14 @@ class Recorder(FakeShards):
 def run(rank: int, world_size: int, output: str, die_at: int | None = None) -> dict[str, Any]:
     """Train; return what was read for each step, and what was reported."""
     steps: list[list[Any]] = []
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     plain = make_shards()
     shards = Recorder(**{field.name: getattr(plain, field.name) for field in fields(plain)})
     shards.read = []
 
-    def emit(event: dict[str, Any]) -> None:
+    def emit(event: Event) -> None:
         events.append(event)
-        if event["event"] == "step":
+        if isinstance(event, StepDone):
             steps.append(shards.read)
         shards.read = []
         if len(events) - 1 == die_at:
@@ -63,7 +64,8 @@ def run(rank: int, world_size: int, output: str, die_at: int | None = None) -> d
 
     worker = WorkerContext(rank=rank, world_size=world_size, num_threads=1)
     summary = train(RECIPE, shards, worker, output, emit)
-    return {"steps": steps, "history": summary.history, "start": events[0]}
+    assert isinstance(events[0], Started)
+    return {"steps": steps, "history": summary.history, "resumed": events[0].resumed}
 
 
 def main(rank: int, rendezvous: str, output: str) -> None:

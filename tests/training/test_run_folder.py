@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kinebert.training import run_folder
-from kinebert.training.run_folder import best_epoch, evaluation_name, rank
+from kinebert.training.run_folder import EpochRow, best_epoch, evaluation_name, number_of, rank
 from tests.helpers.paths import ROOT
 
 
@@ -35,7 +35,7 @@ def test_the_names_that_folders_of_older_trainings_have() -> None:
 
 def test_the_best_epoch() -> None:
     """Higher top-1, then the lower loss, then the first; epochs without validation are passed over."""
-    rows = [
+    rows: list[EpochRow] = [
         {"epoch": 1, "train_loss": 3.0},
         {"epoch": 2, "val_top1": 0.5, "val_loss": 2.0},
         {"epoch": 3, "val_top1": 0.5, "val_loss": 1.0},
@@ -44,8 +44,15 @@ def test_the_best_epoch() -> None:
     ]
     assert best_epoch(rows) == rows[2]
     assert rank(rows[2]) > rank(rows[1]) > rank(rows[4])
-    assert best_epoch([{"epoch": 1, "val_top1": 0.1}, {"epoch": 2, "val_top1": 0.2}]) == {"epoch": 2, "val_top1": 0.2}
+    without_loss: list[EpochRow] = [{"epoch": 1, "val_top1": 0.1}, {"epoch": 2, "val_top1": 0.2}]
+    assert best_epoch(without_loss) == without_loss[1]
     assert best_epoch(rows[:1]) is best_epoch([]) is None
+    assert [number_of(rows[0], name) for name in ("epoch", "train_loss", "val_loss", "lr_sgd")] == [
+        1.0,
+        3.0,
+        None,
+        None,
+    ]
 
 
 def test_nothing_else_spells_a_name_out() -> None:

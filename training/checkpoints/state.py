@@ -11,7 +11,7 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.training.checkpoints.recognizer import DamagedError, load_plain, save_plain
 from kinebert.training.data.dataset import Shards
 from kinebert.training.recipe.train import MAY_CHANGE
-from kinebert.training.run_folder import BEFORE_FILE, DAMAGED_FILE, STATE_FILE
+from kinebert.training.run_folder import BEFORE_FILE, DAMAGED_FILE, STATE_FILE, EpochRow
 
 _KIND, _FORMAT = "kinebert training state", 1
 
@@ -41,9 +41,9 @@ class TrainState:
     """Steps of that epoch that are done."""
     sums: list[float]
     """Of those steps: loss times clips, clips that were right, clips, updates that were left out."""
-    best: dict[str, Any] | None
+    best: EpochRow | None
     """The epoch with the best validation so far, as in ``history``."""
-    history: list[dict[str, Any]]
+    history: list[EpochRow]
     """Numbers of the finished epochs."""
     stage: int = 0
     """Stage that is under way, from 0."""

@@ -19,9 +19,7 @@ from kinebert.training.checkpoints.recognizer import (
 )
 from kinebert.training.checkpoints.state import TrainState, content_of, save_content
 from kinebert.training.models import Recognizer
-from kinebert.training.run_folder import BEST_FILE, epoch_file, rank
-
-Row = Mapping[str, Any]
+from kinebert.training.run_folder import BEST_FILE, EpochRow, epoch_file, rank
 
 
 @dataclass
@@ -107,7 +105,7 @@ class TrainFiles:
         self._put(job)
 
     def recognizer(
-        self, names: Sequence[str], model: Recognizer, shards: Shards, row: Row, extra: Mapping[str, Any]
+        self, names: Sequence[str], model: Recognizer, shards: Shards, row: EpochRow, extra: Mapping[str, Any]
     ) -> None:
         """Keep the network as it is now, under every one of ``names``.
 
@@ -121,7 +119,8 @@ class TrainFiles:
         if self._thread is None or not names:
             return
         self._complain()
-        metrics = {name: float(value) for name, value in row.items() if name != "epoch"}
+        numbers: Mapping[str, Any] = row
+        metrics = {name: float(value) for name, value in numbers.items() if name != "epoch"}
         content = snapshot(recognizer_content(model, shards, epoch=row["epoch"], metrics=metrics, extra=extra))
         for name in names:
             first = name
@@ -131,12 +130,12 @@ class TrainFiles:
             uri = storage.join(self._output, first)
             self._put(_Job(partial(save_plain, uri, content, KIND, FORMAT_VERSION), first))
 
-    def names_of(self, rows: Sequence[Row]) -> list[str]:
+    def names_of(self, rows: Sequence[EpochRow]) -> list[str]:
         """Names under which the recognizer of the last epoch of ``rows`` should be kept; empty if not at all."""
         names = [BEST_FILE] if rows[-1] is max(rows, key=rank) else []
         return names + ([epoch_file(rows[-1]["epoch"])] if self._keep > 1 and rows[-1] in self._best(rows) else [])
 
-    def retired(self, rows: Sequence[Row]) -> list[str]:
+    def retired(self, rows: Sequence[EpochRow]) -> list[str]:
         """Names of the recognizers of epochs that are no longer among the best ones of ``rows``."""
         return [epoch_file(row["epoch"]) for row in rows if row not in self._best(rows)] if self._keep > 1 else []
 
@@ -152,7 +151,7 @@ class TrainFiles:
             self._jobs.join()
             self._complain()
 
-    def _best(self, history: Sequence[Row]) -> list[Row]:
+    def _best(self, history: Sequence[EpochRow]) -> list[EpochRow]:
         return sorted(history, key=rank, reverse=True)[: self._keep]
 
     def _put(self, job: _Job) -> None:

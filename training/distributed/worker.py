@@ -22,8 +22,8 @@ class WorkerContext:
     pulse: Pulse = field(default_factory=Pulse, compare=False)
     """Told where this process stands, for whoever watches it."""
 
-    def memory(self) -> dict[str, float]:
-        """Return as ``gpu_gib`` the most GPU memory that this process has held, in GiB; nothing without a GPU."""
+    def gpu_gib(self) -> float | None:
+        """Return the most GPU memory that this process has held, in GiB; None without a GPU."""
         if self.device.type != "cuda":
-            return {}
-        return {"gpu_gib": torch.cuda.max_memory_reserved(self.device) / 2**30}
+            return None
+        return torch.cuda.max_memory_reserved(self.device) / 2**30

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from kinebert.training.distributed.collective import from_first, is_active, worl
 from kinebert.training.distributed.worker import WorkerContext as WorkerContext
 from kinebert.training.evaluation.metrics import MetricSums
 from kinebert.training.evaluation.scorer import score_clips
-from kinebert.training.loop.events import Event, Progress
+from kinebert.training.loop.events import Event, Note, Progress
 from kinebert.training.loop.initial import initial_recognizer, pinned
 from kinebert.training.loop.learner import Learner
 from kinebert.training.loop.stages import Stage, carry_weights, plan_stages
@@ -41,7 +41,7 @@ from kinebert.training.numerics import deterministic
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.optim.schedule import Schedule
 from kinebert.training.recipe.train import TrainRecipe
-from kinebert.training.run_folder import BEST_FILE, LAST_FILE, rank
+from kinebert.training.run_folder import BEST_FILE, LAST_FILE, EpochRow, rank
 
 _NUM_SUMS = 4
 """Loss times clips, clips that were right, clips, updates that were left out."""
@@ -51,10 +51,10 @@ _NUM_SUMS = 4
 class TrainSummary:
     """What a training came to; the same on every rank."""
 
-    best: dict[str, Any]
+    best: EpochRow
     """The numbers of the best epoch, as in ``history``."""
-    history: list[dict[str, Any]]
-    """One dictionary per epoch, those before a restart included: the keys of the ``epoch`` event."""
+    history: list[EpochRow]
+    """Numbers of every epoch, those before a restart included."""
     checkpoint: str
     """Where the best weights are."""
     num_parameters: int
@@ -73,10 +73,10 @@ def train(
 ) -> TrainSummary:
     """Train a recognizer, or go on where an earlier run of the same recipe in ``output`` was ended.
 
-    Every rank calls ``emit`` with the same events at the same points, plain dictionaries with a key ``event``:
-    ``note`` before all where something unusual was found, ``start`` once, ``stage`` when a further one begins, ``step``
-    after every update, ``left_out`` before it where there was none, ``epoch`` after every validation, ``early_stop``
-    when the recipe's patience has ended. The caller decides which rank speaks.
+    Every rank calls ``emit`` with the same events (see :mod:`.events`) at the same points: :class:`.Note` before all
+    where something unusual was found, :class:`.Started` once, :class:`.StageBegan` when a further one begins,
+    :class:`.StepDone` after every update, :class:`.LeftOut` before it where there was none, :class:`.EpochDone` after
+    every validation, :class:`.StoppedEarly` when the recipe's patience has ended. The caller decides which rank speaks.
 
     Args:
         recipe: Its ``workers`` is taken from ``worker``.
@@ -100,7 +100,7 @@ def train(
     from_first(lambda: storage.sweep_partials(output), worker.rank)
     state, problem = from_first(lambda: recover_state(output), worker.rank)
     if problem:
-        emit({"event": "note", "text": problem})
+        emit(Note(text=problem))
     if state is not None:
         check_continues(state, whole.identity(), about(shards), output)
     stages = plan_stages(whole, len(check_videos(shards, whole.data, whole.data.train_part)[0]))
@@ -145,8 +145,8 @@ class _Training:
             recipe.optim, stage.num_steps, recipe.epochs, recipe.optim.scaled_lr(recipe.batch_size)
         )
         self.epoch, self.step, self.sums = stage.first_epoch, 0, np.zeros(_NUM_SUMS)
-        self.best: dict[str, Any] | None = None
-        self.history: list[dict[str, Any]] = []
+        self.best: EpochRow | None = None
+        self.history: list[EpochRow] = []
         self.taken_over = 0
         self.machine = MachineUse(worker.device)
         self.saved_at = time.monotonic()
@@ -161,7 +161,7 @@ class _Training:
             self._go_on(state)
         if is_first:
             self.progress.start(
-                resumed=None if state is None else {"epoch": self.epoch, "step": self.step},
+                resumed=None if state is None else (self.epoch, self.step),
                 train_videos=len(self.train_videos),
                 val_videos=len(self.val_videos),
                 num_classes=len(self.shards.classes),
@@ -239,8 +239,8 @@ class _Training:
                 lr=lr,
                 grad_norm=done.grad_norm,
                 skipped=self.sums[3],
-                **self.worker.memory(),
-                **self.machine(),
+                gpu_gib=self.worker.gpu_gib(),
+                system=self.machine(),
             )
             due = time.monotonic() - self.saved_at >= self.recipe.save_every_s
             if due and self.step < self.stage.num_steps:
@@ -268,18 +268,22 @@ class _Training:
         trained = time.monotonic() - began
         sums = self._validate(val_loader)
         metrics = sums.metrics()
-        row: dict[str, Any] = {
-            "epoch": self.epoch + 1,
-            "train_loss": float(self.sums[0] / self.sums[2]),
-            "train_top1": float(self.sums[1] / self.sums[2]),
-            "val_loss": sums.loss,
-            **{f"val_{name}": value for name, value in metrics.as_numbers().items()},
-            "lr": self.schedule.lr(self.stage.step(self.epoch + 1, 0) - 1),
-            **self.learner.facts(),
-            "skipped": int(self.sums[3]),
-            "clips_per_s": float(num_clips / max(trained, 1e-9)),
-            "seconds": time.monotonic() - began,
-        }
+        row = EpochRow(
+            epoch=self.epoch + 1,
+            train_loss=float(self.sums[0] / self.sums[2]),
+            train_top1=float(self.sums[1] / self.sums[2]),
+            val_loss=sums.loss,
+            val_top1=metrics.top[1],
+            val_top3=metrics.top[3],
+            val_top5=metrics.top[5],
+            val_mean_class=metrics.mean_class,
+            val_ece=metrics.ece,
+            lr=self.schedule.lr(self.stage.step(self.epoch + 1, 0) - 1),
+        )
+        row.update(cast(EpochRow, self.learner.facts()))  # under names that only the optimizer knows
+        row["skipped"] = int(self.sums[3])
+        row["clips_per_s"] = float(num_clips / max(trained, 1e-9))
+        row["seconds"] = time.monotonic() - began
         self.schedule.end_epoch(sums.loss, row["val_top1"])
         better = self.best is None or rank(row) > rank(self.best)
         self.history = [*self.history, row]
@@ -290,9 +294,9 @@ class _Training:
         self._save_recognizer(self.files.names_of(rows), row)
         self._save()  # after the best: whoever is killed between the two does this epoch again, with the same result
         self.files.delete([self.stage.file(name) for name in self.files.retired(rows)])
-        self.progress.epoch(row, row["seconds"] - trained, self.best or row, better, **self.worker.memory())
+        self.progress.epoch(row, row["seconds"] - trained, self.best or row, better, self.worker.gpu_gib())
 
-    def _save_recognizer(self, names: list[str], row: dict[str, Any]) -> None:
+    def _save_recognizer(self, names: list[str], row: EpochRow) -> None:
         called = [self.stage.file(name) for name in names]
         self.files.recognizer(called, self.learner.judged, self.shards, row, {"train": to_plain(self.recipe)})
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.clips.ordering import MAX_SEED
 
-METRICS = ("val_top1", "val_top3", "val_top5", "val_mean_class", "val_loss")
+Metric = Literal["val_top1", "val_top3", "val_top5", "val_mean_class", "val_loss"]
 """What a search may look at: numbers of every epoch of a training."""
 
 
@@ -25,7 +25,7 @@ class TuneRecipe:
     none, but the last of a population go on with weights and changed values of the first; none."""
     trials: int = 20
     """Trials in all, the population with pbt. May be raised for a search that is done; a grid has its own number."""
-    metric: Literal["val_top1", "val_top3", "val_top5", "val_mean_class", "val_loss"] = "val_top1"
+    metric: Metric = "val_top1"
     """Number of an epoch that trials are compared by: the highest is best, but for val_loss the lowest."""
     seed: int = 0
     """Decides what is suggested, and with a trial's number the seed of its training."""

@@ -18,10 +18,12 @@ from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.checkpoints.state import load_state
 from kinebert.training.evaluation.evaluate import evaluate, read_scores
+from kinebert.training.loop.events import EpochDone, Event, Restarted, Started, StepDone
 from kinebert.training.loop.loop import TrainSummary, WorkerContext, train
 from kinebert.training.out_of_memory import out_of_memory
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 from tests.helpers.sets import make_rows, make_set
+from tests.helpers.small_training import kinds, numbers
 
 
 @pytest.fixture(scope="module")
@@ -60,21 +62,17 @@ def weights(output: Path) -> dict[str, torch.Tensor]:
     return state.weights
 
 
-def numbers(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k not in ("seconds", "clips_per_s")} for row in history]
-
-
 @pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_several_workers_train_like_one_and_the_driver_hears_all(
     ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path, workers: int
 ) -> None:
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     recipe = replace(recipe, amp="fp64", micro_batch=4 // workers)
     result = fit(replace(recipe, workers=workers), str(tmp_path / "two"), events.append, cpus_per_worker=1)
-    assert [event["event"] for event in events] == ["start", *(["step"] * 2 + ["epoch"]) * 2, "end"]
-    assert (events[0]["world_size"], events[0]["train_videos"], events[0]["val_videos"]) == (workers, 8, 4)
-    assert [event["global_step"] for event in events if event["event"] == "step"] == [1, 2, 3, 4]
-    assert all(0 <= event["data_wait"] <= 1 for event in events if event["event"] == "step")
+    assert kinds(events) == ["Started", *(["StepDone"] * 2 + ["EpochDone"]) * 2, "Ended"]
+    assert (events[0].world_size, events[0].train_videos, events[0].val_videos) == (workers, 8, 4)
+    assert [event.global_step for event in events if isinstance(event, StepDone)] == [1, 2, 3, 4]
+    assert all(0 <= event.data_wait <= 1 for event in events if isinstance(event, StepDone))
     one = alone(recipe, shards, tmp_path / "one")
     assert len(result.summary.history) == 2
     for ours, theirs in zip(result.summary.history, one.history, strict=True):
@@ -82,7 +80,7 @@ def test_several_workers_train_like_one_and_the_driver_hears_all(
         for name in ("train_loss", "val_loss"):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-6), name
     recognizer, info = load_recognizer(result.summary.checkpoint)
-    assert info.epoch == result.summary.best["epoch"] == events[-1]["best_epoch"]
+    assert info.epoch == result.summary.best["epoch"] == events[-1].best_epoch
     again = evaluate(recognizer, shards, recipe.data, part="val")
     assert result.val_scores.video_ids == again.video_ids
     assert result.val_scores.scores == pytest.approx(again.scores, rel=1e-4, abs=1e-5)
@@ -110,19 +108,19 @@ def test_a_killed_worker_goes_on_to_the_same_bits(
     import psutil  # Ray brings it along, and must be imported before
 
     recipe = replace(recipe, epochs=40, save_every_s=0)
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
 
-    def hear(event: dict[str, Any]) -> None:
+    def hear(event: Event) -> None:
         events.append(event)
-        if event["event"] == "epoch" and event["epoch"] == 2:
+        if isinstance(event, EpochDone) and event.row["epoch"] == 2:
             (worker,) = [p for p in psutil.Process().children(recursive=True) if "RayTrainWorker" in p.name()]
             os.kill(worker.pid, signal.SIGKILL)
 
     result = fit(recipe, str(tmp_path / "killed"), hear, cpus_per_worker=1)
-    kinds = [event["event"] for event in events]
-    assert (kinds.count("start"), kinds.count("restart"), kinds.count("end")) == (2, 1, 1)
-    second = [event for event in events if event["event"] == "start"][1]
-    assert second["resumed"]["epoch"] >= 2
+    assert [kinds(events).count(name) for name in ("Started", "Restarted", "Ended")] == [2, 1, 1]
+    second = [event for event in events if isinstance(event, Started)][1]
+    assert second.resumed is not None
+    assert second.resumed[0] >= 2
     summary = alone(recipe, shards, tmp_path / "alone")
     assert numbers(result.summary.history) == numbers(summary.history)
     expected = weights(tmp_path / "alone")
@@ -135,9 +133,9 @@ def test_a_finished_training_is_not_done_again(
     ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path
 ) -> None:
     summary = alone(recipe, shards, tmp_path)
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     result = fit(recipe, str(tmp_path), events.append, cpus_per_worker=1)
-    assert [event["event"] for event in events] == ["start", "end"]
+    assert kinds(events) == ["Started", "Ended"]
     assert result.summary.history == summary.history
 
 
@@ -146,10 +144,10 @@ def test_what_a_user_must_do_arrives_as_it_was_said(
 ) -> None:
     """Found out in a worker, by the first step; not tried again."""
     wild = replace(recipe, optim=OptimRecipe(name="sgd", lr=1e30, max_grad_norm=1e30))
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     with pytest.raises(UserError, match=r"epoch 1, step 2: .*set a lower optim.lr"):
         fit(wild, str(tmp_path), events.append, cpus_per_worker=1)
-    assert "restart" not in [event["event"] for event in events]
+    assert "Restarted" not in kinds(events)
     assert not (tmp_path / ".ray").exists()
 
 
@@ -169,28 +167,28 @@ def test_a_rank_that_hangs_is_named_and_training_goes_on(
     import psutil
 
     recipe = replace(recipe, epochs=30, workers=2, save_every_s=0, hang_after_s=8)
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     stopped: list[Any] = []
 
-    def hear(event: dict[str, Any]) -> None:
+    def hear(event: Event) -> None:
         events.append(event)
-        if event["event"] == "epoch" and not stopped:
+        if isinstance(event, EpochDone) and not stopped:
             workers = [p for p in psutil.Process().children(recursive=True) if "RayTrainWorker" in p.name()]
             stopped.append(workers[0])
             os.kill(workers[0].pid, signal.SIGSTOP)
 
     fit(recipe, str(tmp_path / "hung"), hear, cpus_per_worker=1)
-    (restart,) = [event for event in events if event["event"] == "restart"]
-    assert restart["hung"]
-    named = restart["reason"].partition(" no longer answers, while rank ")
+    (restart,) = [event for event in events if isinstance(event, Restarted)]
+    assert restart.hung
+    named = restart.reason.partition(" no longer answers, while rank ")
     assert named[0] in ("rank 0", "rank 1")
     assert named[2].startswith(("0 was computing in epoch", "1 was computing in epoch", "0 was adding", "1 was adding"))
     (stacks,) = (tmp_path / "hung").glob("stacks-*.txt")
-    assert f"stacks of all: {stacks}" in restart["reason"]
+    assert f"stacks of all: {stacks}" in restart.reason
     assert 'File "' in stacks.read_text()
     assert not stopped[0].is_running()
     summary = alone(replace(recipe, workers=1), shards, tmp_path / "alone")
-    assert events[-1]["event"] == "end"
+    assert kinds(events)[-1] == "Ended"
     assert len(summary.history) == 30
 
 
@@ -242,9 +240,9 @@ def test_workers_that_are_killed_again_and_again(
 
     monkeypatch.setattr(fitting, "MAX_RESTARTS", 0)
 
-    def hear(event: dict[str, Any]) -> None:
+    def hear(event: Event) -> None:
         for process in psutil.Process().children(recursive=True):
-            if event["event"] == "start" and "RayTrainWorker" in process.name():
+            if isinstance(event, Started) and "RayTrainWorker" in process.name():
                 process.kill()
 
     with pytest.raises(

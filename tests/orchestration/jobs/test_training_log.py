@@ -1,21 +1,42 @@
 """What a training shows and records of its speed and its memory."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs.training_log import TrainingLog
+from kinebert.training.loop.events import (
+    Ended,
+    EpochDone,
+    LeftOut,
+    Note,
+    Restarted,
+    StageBegan,
+    Started,
+    StepDone,
+    StoppedEarly,
+)
+from kinebert.training.run_folder import EpochRow
 
-STEP: dict[str, Any] = {
-    **{"event": "step", "epoch": 1, "step": 3, "num_epochs": 2, "steps_per_epoch": 9, "global_step": 3},
-    **{"loss": 0.5, "top1": 0.25, "lr": 0.1, "grad_norm": 1.0, "skipped": 0.0, "data_wait": 0.07, "clips_per_s": 40.0},
-    "eta_s": 75.0,
-}
-EPOCH: dict[str, Any] = {
-    **{"event": "epoch", "epoch": 1, "num_epochs": 2, "train_loss": 0.5, "train_top1": 0.25, "val_loss": 0.6},
-    **{"val_top1": 0.2, "is_best": True, "clips_per_s": 40.0, "data_wait": 0.07, "seconds": 75.0, "gpu_gib": 12.34},
-}
+STEP = StepDone(
+    epoch=1,
+    step=3,
+    num_epochs=2,
+    steps_per_epoch=9,
+    global_step=3,
+    loss=0.5,
+    top1=0.25,
+    lr=0.1,
+    grad_norm=1.0,
+    skipped=0.0,
+    data_wait=0.07,
+    clips_per_s=40.0,
+    eta_s=75.0,
+)
+ROW = EpochRow(epoch=1, train_loss=0.5, train_top1=0.25, val_loss=0.6, val_top1=0.2, clips_per_s=40.0, seconds=75.0)
+EPOCH = EpochDone(row=ROW, num_epochs=2, is_best=True, best_epoch=1, best_top1=0.2, data_wait=0.07, gpu_gib=12.34)
 
 
 class Tracker:
@@ -38,7 +59,7 @@ def test_speed_waiting_and_memory_are_shown_and_recorded(
     monkeypatch.setattr("kinebert.orchestration.progress.LOG_INTERVAL_S", -1.0)
     tracker: Any = Tracker()
     hear = TrainingLog(tracker, Terminal(), -1)
-    for event in (STEP, {**STEP, "global_step": 4, "gpu_gib": 12.34, CPU: 99.5}, EPOCH):
+    for event in (STEP, replace(STEP, global_step=4, gpu_gib=12.34, system={CPU: 99.5}), EPOCH):
         hear(event)
     first, second, epoch = capsys.readouterr().err.splitlines()
     assert first == "epoch 1/2 step 3/9: loss 0.500, 40.0 clips/s, 7% waiting for data, 1 min 15 s left"
@@ -55,11 +76,32 @@ def test_speed_waiting_and_memory_are_shown_and_recorded(
 def test_what_was_unusual_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     tracker: Any = Tracker()
     hear = TrainingLog(tracker, Terminal(), -1)
-    hear({"event": "note", "text": "the last saved state is damaged"})
-    hear({"event": "restart", "reason": "rank 1 no longer answers; stacks of all: s.txt", "hung": True})
-    hear({"event": "restart", "reason": "worker 0: killed", "hung": False})
+    hear(Note(text="the last saved state is damaged"))
+    hear(Restarted(reason="rank 1 no longer answers; stacks of all: s.txt", left=3, hung=True))
+    hear(Restarted(reason="worker 0: killed", left=2, hung=False))
+    hear(LeftOut(epoch=1, step=2, reason="the loss is nan in the clips of v005"))
+    hear(Ended(best_epoch=1))  # of which nothing is said
     assert capsys.readouterr().err.splitlines() == [
         "note: the last saved state is damaged",
         "rank 1 no longer answers; stacks of all: s.txt; going on from the last saved state",
         "a worker was lost (worker 0: killed); going on from the last saved state",
+        "epoch 1, step 2 left out: the loss is nan in the clips of v005",
+    ]
+
+
+def test_beginnings_and_ends_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    tracker: Any = Tracker()
+    hear = TrainingLog(tracker, Terminal(), -1)
+    stage = {"num_epochs": 4, "steps_per_epoch": 3, "world_size": 2, "stage": 1, "num_stages": 2, "clip_length": 8}
+    facts: dict[str, Any] = {"train_videos": 24, "val_videos": 9, "num_classes": 3, "num_parameters": 1_250_000}
+    hear(Started(**stage, **facts, resumed=None, notes=[]))
+    hear(Started(**stage, **facts, resumed=(1, 2), notes=[]))
+    hear(StageBegan(**{**stage, "stage": 2, "clip_length": 16}))
+    hear(StoppedEarly(epoch=3, best_epoch=1))
+    told = "24 training and 9 validation videos, 3 classes, 1.25 M parameters, 3 steps per epoch, 2 workers"
+    assert capsys.readouterr().out.splitlines() == [
+        told,
+        f"{told}, going on at epoch 2, step 3",
+        "stage 2 of 2: clips of 16",
+        "no epoch since 1 was better: training ends after epoch 3",
     ]

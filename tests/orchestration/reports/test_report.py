@@ -13,11 +13,12 @@ from kinebert.orchestration.reports.drawing import to_png
 from kinebert.orchestration.reports.figures import draw_confusion, draw_curves, draw_per_class
 from kinebert.orchestration.reports.report import Rejected, ReportData, StreamScores, render_report, write_report
 from kinebert.preprocessing.errors import UserError
+from kinebert.training.run_folder import EpochRow
 from tests.helpers.paths import ROOT
 
 CLASSES = ["open", "close_it", "wave $x$ | y"]
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2])
-HISTORY = [
+HISTORY: list[EpochRow] = [
     {"epoch": 1, "train_loss": 1.1, "val_loss": 1.2, "train_top1": 0.4, "val_top1": 0.5},
     {"epoch": 2, "train_loss": 0.6, "val_loss": 0.9, "train_top1": 0.7, "val_top1": 0.75},
     {"epoch": 3, "train_loss": 0.5, "val_loss": 0.8, "train_top1": 0.8, "val_top1": 0.75},

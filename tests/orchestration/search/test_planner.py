@@ -11,7 +11,15 @@ import pytest
 
 from kinebert.orchestration.search.planner import Leg, Planner
 from kinebert.orchestration.search.population import Exchange
-from kinebert.orchestration.search.records import Record, TakeOver, load_records, ranking, save_record, trial_folder
+from kinebert.orchestration.search.records import (
+    Record,
+    TakeOver,
+    TrialEpoch,
+    load_records,
+    ranking,
+    save_record,
+    trial_folder,
+)
 from kinebert.orchestration.search.space import read_space
 from kinebert.orchestration.search.suggest import suggest
 from kinebert.preprocessing.errors import UserError
@@ -183,7 +191,9 @@ def test_what_has_ended_gives_no_weights_and_holds_no_population_up(tmp_path: Pa
 def test_a_record_of_an_earlier_version_is_settled_by_a_leg_that_does_nothing(tmp_path: Path) -> None:
     search = Search(tmp_path, scheduler="pbt", trials=2, interval=3, quantile=0.5)
     for number in range(2):
-        rows = [{"epoch": e, "val_top1": 0.1 * number, "order": e, "generation": 0} for e in (1, 2, 3)]
+        rows: list[TrialEpoch] = [
+            {"epoch": e, "val_top1": 0.1 * number, "order": e, "generation": 0} for e in (1, 2, 3)
+        ]
         save_record(str(tmp_path), Record(number=number, values={"optim.lr": 1e-3}, seed=number, rows=rows, settled=3))
         path = Path(trial_folder(str(tmp_path), number)) / "trial.json"
         path.write_text(path.read_text().replace(' "settled": 3,\n', ""))
@@ -280,7 +290,8 @@ def test_tpe_suggests_the_same_again_and_finds_better_values(tmp_path: Path) -> 
 
 def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     takeover = TakeOver(epoch=2, donor=1, values={"optim.lr": 0.1})
-    record = Record(number=0, values={"optim.lr": 0.2}, seed=5, takeovers=[takeover], rows=[{"epoch": 1, "order": 0}])
+    rows: list[TrialEpoch] = [{"epoch": 1, "order": 0, "generation": 0}]
+    record = Record(number=0, values={"optim.lr": 0.2}, seed=5, takeovers=[takeover], rows=rows)
     save_record(str(tmp_path), record)
     assert load_records(str(tmp_path)) == [record]
     (Path(trial_folder(str(tmp_path), 0)) / "trial.json").write_text("{}")

@@ -21,9 +21,10 @@ from kinebert.orchestration.search.trials import Job
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.checkpoints.state import load_state
-from kinebert.training.loop.events import Event
+from kinebert.training.loop.events import EpochDone, Event
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe
+from kinebert.training.run_folder import EpochRow
 from tests.helpers.sets import make_rows, make_set
 
 TUNE = TuneRecipe(
@@ -90,7 +91,8 @@ def formula(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: Callable
     """In place of a training: the later a trial, the worse. It ends slowly, as one with much to write does."""
     try:
         for epoch in range(leg.heard + 1, recipe.epochs + 1):
-            emit({"event": "epoch", "epoch": epoch, "val_top1": 1 - leg.number / 10, "val_loss": 1.0})
+            row = EpochRow(epoch=epoch, val_top1=1 - leg.number / 10, val_loss=1.0)
+            emit(EpochDone(row=row, num_epochs=4, is_best=False, best_epoch=1, best_top1=0.0, data_wait=0.0))
     finally:
         time.sleep(4)
 

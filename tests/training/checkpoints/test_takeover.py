@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ def test_weights_are_the_others_and_the_values_its_own(tmp_path: Path) -> None:
     assert (state.epoch, len(state.history)) == (1, 1)
     optim = replace(RECIPE.optim, lr=5e-3, weight_decay=0.2, betas=(0.8, 0.99))
     recipe = replace(RECIPE, optim=optim, seed=7, label_smoothing=0.1, keep_best=2)
-    state.history[0].update(val_top1=1.0, val_loss=0.0)  # no later epoch will be as good
+    state.history[0].update({"val_top1": 1.0, "val_loss": 0.0})  # no later epoch will be as good
     taken = take_over(state, recipe)
     assert [group["weight_decay"] for group in state.optimizer["param_groups"]] == [0.01]  # the donor's is as it was
     assert [group["weight_decay"] for group in taken.optimizer["param_groups"]] == [0.2]
@@ -40,9 +41,9 @@ def test_weights_are_the_others_and_the_values_its_own(tmp_path: Path) -> None:
     assert taken.best is None
     tmp_path.joinpath("taker").mkdir()
     save_state(taker, taken)
-    events: list[dict[str, object]] = []
+    events: list[Any] = []
     summary = train(recipe, shards, worker, taker, events.append)
-    assert events[0]["resumed"] == {"epoch": 1, "step": 0}
+    assert events[0].resumed == (1, 0)
     assert [row["epoch"] for row in summary.history] == [1, 2, 3]
     assert summary.history[1]["lr"] == pytest.approx(5e-3)
     assert summary.best["epoch"] in (2, 3)

@@ -19,7 +19,7 @@ from kinebert.training.checkpoints.writer import TrainFiles
 from kinebert.training.loop.initial import initial_recognizer
 from kinebert.training.run_folder import BEFORE_FILE, DAMAGED_FILE, STATE_FILE
 from tests.helpers.fake_shards import make_shards
-from tests.helpers.small_training import Killed, numbers, recipe_with, run, weights_of
+from tests.helpers.small_training import Killed, kinds, numbers, recipe_with, run, weights_of
 
 
 def state_at(step: int) -> TrainState:
@@ -202,7 +202,7 @@ def test_a_run_whose_last_state_is_damaged_ends_with_the_same_numbers(tmp_path: 
         run(recipe, tmp_path / "cut", die_at=3)
     damage(str(tmp_path / "cut" / STATE_FILE), "cut")
     cut, events = run(recipe, tmp_path / "cut")
-    assert [event["event"] for event in events][:2] == ["note", "start"]
+    assert kinds(events)[:2] == ["Note", "Started"]
     assert "the last saved state is damaged" in events[0]["text"]
     assert numbers(cut.history) == numbers(whole.history)
     for name, value in weights_of(tmp_path / "whole").items():

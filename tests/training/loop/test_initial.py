@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,13 +43,14 @@ def with_weights(path: Path | str, **changes: object) -> TrainRecipe:
 
 
 def test_a_training_starts_with_them_and_says_so(tmp_path: Path) -> None:
-    source, events = write_weights(tmp_path / "w.pth"), []
+    events: list[Any] = []
+    source = write_weights(tmp_path / "w.pth")
     summary = train(with_weights(tmp_path / "w.pth"), make_shards(), WorkerContext(), str(tmp_path), events.append)
     trained, info = load_recognizer(summary.checkpoint)
     for name, tensor in source.backbone.named_parameters():
         torch.testing.assert_close(trained.backbone.get_parameter(name), tensor, rtol=1e-4, atol=1e-6)  # lr is tiny
     assert trained.classifier.out_features == len(make_shards().classes)
-    (note,) = [note for note in events[0]["notes"] if "weights of" in note]
+    (note,) = [note for note in events[0].notes if "weights of" in note]
     assert "w.pth, read as ig65m: " in note
     assert "reinitialized" in note
     assert len(info.extra["train"]["model"]["weights_digest"]) == 64

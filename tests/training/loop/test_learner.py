@@ -19,12 +19,14 @@ from kinebert.training.data.dataset import Batch
 from kinebert.training.data.mixing import mix_batch
 from kinebert.training.distributed.batch_norms import RunningStatistics
 from kinebert.training.distributed.worker import WorkerContext
+from kinebert.training.loop.events import LeftOut, StoppedEarly
 from kinebert.training.loop.learner import Learner
 from kinebert.training.models import build_recognizer
 from kinebert.training.numerics import deterministic
 from kinebert.training.optim.ema import WeightAverage
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.recipe.optim import MixRecipe
+from kinebert.training.run_folder import number_of
 from tests.helpers.small_training import Killed, numbers, poison, recipe_with, run, weights_of
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -57,14 +59,16 @@ def test_a_killed_run_goes_on_to_the_same_bits(option: str, tmp_path: Path) -> N
         with pytest.raises(Killed):
             run(recipe, tmp_path / "cut", die_at=die_at)
     cut, events = run(recipe, tmp_path / "cut")
-    assert events[0]["resumed"] == {"epoch": 1, "step": 1}
+    assert events[0].resumed == (1, 1)
     assert numbers(cut.history) == numbers(whole.history)
     for kind in ("weights", "average"):
         found, expected = (getattr(load_state(str(tmp_path / name)), kind) for name in ("cut", "whole"))
         assert (found is None) == (expected is None) == (kind == "average" and not recipe.ema)
         assert all(torch.equal(value, expected[name]) for name, value in (found or {}).items())
     if option.startswith("swats"):
-        assert (whole.history[-1]["lr_sgd_since_step"] > 0) == ("after" in option)
+        since = number_of(whole.history[-1], "lr_sgd_since_step")
+        assert since is not None
+        assert (since > 0) == ("after" in option)
 
 
 def test_frozen_stages_keep_weights_and_statistics(tmp_path: Path) -> None:
@@ -159,10 +163,10 @@ def test_skip_leaves_broken_batches_out_and_counts_them(tmp_path: Path, monkeypa
     shards = poison(monkeypatch, "v005")
     recipe = recipe_with(non_finite="skip", ema=0.5, epochs=2)
     summary, events = run(recipe, tmp_path / "whole", shards)
-    left_out = [event for event in events if event["event"] == "left_out"]
+    left_out = [event for event in events if isinstance(event, LeftOut)]
     assert [row["skipped"] for row in summary.history] == [1, 1]  # an epoch has every video once
     assert len(left_out) == 2
-    assert all("v005" in event["reason"] for event in left_out)
+    assert all("v005" in event.reason for event in left_out)
     for weights in (weights_of(tmp_path / "whole"), load_recognizer(summary.checkpoint)[0].state_dict()):
         assert all(value.isfinite().all() for value in weights.values())
     assert all(math.isfinite(row["train_loss"]) for row in summary.history)
@@ -190,7 +194,7 @@ def test_early_stop(tmp_path: Path) -> None:
     hopeless = recipe_with(epochs=9, early_stop=2, optim={"lr": 1e-12, "schedule": "constant"}, ema=0.0)
     summary, events = run(hopeless, tmp_path)
     assert len(summary.history) == summary.best["epoch"] + 2 < 9
-    assert events[-1] == {"event": "early_stop", "epoch": len(summary.history), "best_epoch": summary.best["epoch"]}
+    assert events[-1] == StoppedEarly(epoch=len(summary.history), best_epoch=summary.best["epoch"])
     assert (tmp_path / "last.pt").exists()
     again, _ = run(hopeless, tmp_path)
     assert len(again.history) == len(summary.history)

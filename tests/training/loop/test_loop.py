@@ -9,16 +9,17 @@ import torch
 
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.loop.events import StepDone
 from kinebert.training.loop.loop import TrainSummary
 from kinebert.training.recipe.train import OptimRecipe
 from tests.helpers.fake_shards import make_shards
-from tests.helpers.small_training import Killed, numbers, recipe_with, run, weights_of
+from tests.helpers.small_training import Killed, kinds, numbers, recipe_with, run, weights_of
 
 RECIPE = recipe_with()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainSummary, list[dict[str, Any]]]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainSummary, list[Any]]:
     output = tmp_path_factory.mktemp("undisturbed")
     summary, events = run(RECIPE, output)
     return output, summary, events
@@ -30,31 +31,36 @@ def test_it_learns(tmp_path: Path) -> None:
     assert summary.history[-1]["train_loss"] < 0.5 * summary.history[0]["train_loss"]
 
 
-def test_events(undisturbed: tuple[Path, TrainSummary, list[dict[str, Any]]]) -> None:
+def test_events(undisturbed: tuple[Path, TrainSummary, list[Any]]) -> None:
     _, summary, events = undisturbed
-    assert [event["event"] for event in events] == ["start", *(["step"] * 3 + ["epoch"]) * 3]
+    assert kinds(events) == ["Started", *(["StepDone"] * 3 + ["EpochDone"]) * 3]
     start, step, epoch = events[0], events[1], events[4]
-    assert (start["resumed"], start["steps_per_epoch"], start["train_videos"], start["val_videos"]) == (None, 3, 24, 9)
-    assert [event["global_step"] for event in events if event["event"] == "step"] == list(range(1, 10))
-    assert 0 <= step["data_wait"] <= 1
-    assert 0 <= epoch["data_wait"] <= 1
-    assert "gpu_gib" not in step
-    assert min(step["loss"], step["grad_norm"], step["clips_per_s"], step["eta_s"], step["lr"]) > 0
-    means = [sum(event[key] for event in events[1:4]) / 3 for key in ("loss", "top1")]
-    assert [epoch["train_loss"], epoch["train_top1"]] == pytest.approx(means)
-    assert set(summary.history[0]) <= set(epoch)
-    assert {"val_loss", "val_top1", "val_top3", "val_top5", "val_mean_class", "seconds"} <= set(epoch)
+    assert (start.resumed, start.steps_per_epoch, start.train_videos, start.val_videos) == (None, 3, 24, 9)
+    assert [event.global_step for event in events if isinstance(event, StepDone)] == list(range(1, 10))
+    assert 0 <= step.data_wait <= 1
+    assert 0 <= epoch.data_wait <= 1
+    assert step.gpu_gib is None
+    assert min(step.loss, step.grad_norm, step.clips_per_s, step.eta_s, step.lr) > 0
+    means = [sum(getattr(event, key) for event in events[1:4]) / 3 for key in ("loss", "top1")]
+    assert [epoch.row["train_loss"], epoch.row["train_top1"]] == pytest.approx(means)
+    assert epoch.row == summary.history[0]
+    assert list(epoch.row) == [
+        *("epoch", "train_loss", "train_top1", "val_loss", "val_top1", "val_top3", "val_top5", "val_mean_class"),
+        *("val_ece", "lr", "skipped", "clips_per_s", "seconds"),
+    ]
+    assert epoch.numbers() == {**epoch.row, "data_wait": epoch.data_wait}
+    assert (epoch.is_best, epoch.best_epoch, epoch.best_top1) == (True, 1, epoch.row["val_top1"])
 
 
 @pytest.mark.parametrize("die_at", [2, 3, 4, 7, 8])
 def test_a_killed_run_goes_on_to_the_same_weights(
-    die_at: int, tmp_path: Path, undisturbed: tuple[Path, TrainSummary, list[dict[str, Any]]]
+    die_at: int, tmp_path: Path, undisturbed: tuple[Path, TrainSummary, list[Any]]
 ) -> None:
     """Killed within an epoch (events 2, 3 and 7 are steps) and between two (4 and 8 follow a validation)."""
     with pytest.raises(Killed):
         run(RECIPE, tmp_path, die_at=die_at)
     summary, events = run(RECIPE, tmp_path)
-    assert events[0]["resumed"] is not None
+    assert events[0].resumed is not None
     expected = weights_of(undisturbed[0])
     for name, value in weights_of(tmp_path).items():
         assert torch.equal(value, expected[name]), name
@@ -62,7 +68,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 
 
 def test_a_kill_between_best_and_state_does_the_epoch_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: tuple[Path, TrainSummary, list[dict[str, Any]]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: tuple[Path, TrainSummary, list[Any]]
 ) -> None:
     def die(*_: object) -> None:
         raise Killed
@@ -80,18 +86,18 @@ def test_a_kill_between_best_and_state_does_the_epoch_again(
 
 
 def test_a_finished_run_is_kept_and_more_epochs_go_on(
-    tmp_path: Path, undisturbed: tuple[Path, TrainSummary, list[dict[str, Any]]]
+    tmp_path: Path, undisturbed: tuple[Path, TrainSummary, list[Any]]
 ) -> None:
     run(replace(RECIPE, epochs=2), tmp_path)
     summary, events = run(replace(RECIPE, epochs=2), tmp_path)
-    assert [event["event"] for event in events] == ["start"]
+    assert kinds(events) == ["Started"]
     assert len(summary.history) == 2
     run(RECIPE, tmp_path)
     expected = weights_of(undisturbed[0])
     assert all(torch.equal(value, expected[name]) for name, value in weights_of(tmp_path).items())
 
 
-def test_the_best_checkpoint_is_the_best_epoch_s(undisturbed: tuple[Path, TrainSummary, list[dict[str, Any]]]) -> None:
+def test_the_best_checkpoint_is_the_best_epoch_s(undisturbed: tuple[Path, TrainSummary, list[Any]]) -> None:
     output, summary, _ = undisturbed
     _, info = load_recognizer(str(output / "best.pt"))
     assert info.epoch == summary.best["epoch"]
@@ -111,7 +117,7 @@ def test_the_best_checkpoint_is_the_best_epoch_s(undisturbed: tuple[Path, TrainS
     ],
 )
 def test_another_recipe_is_refused_and_the_difference_named(
-    change: dict[str, Any], named: str, undisturbed: tuple[Path, TrainSummary, list[dict[str, Any]]]
+    change: dict[str, Any], named: str, undisturbed: tuple[Path, TrainSummary, list[Any]]
 ) -> None:
     before = (undisturbed[0] / "state.pt").read_bytes()
     with pytest.raises(UserError, match=named):
@@ -119,7 +125,7 @@ def test_another_recipe_is_refused_and_the_difference_named(
     assert (undisturbed[0] / "state.pt").read_bytes() == before
 
 
-def test_other_shards_are_refused(undisturbed: tuple[Path, TrainSummary, list[dict[str, Any]]]) -> None:
+def test_other_shards_are_refused(undisturbed: tuple[Path, TrainSummary, list[Any]]) -> None:
     shards = make_shards()
     shards.digest = "another"
     with pytest.raises(UserError, match=r"shards.digest: 'd1g35t' != 'another'"):
@@ -159,4 +165,4 @@ def test_flow_and_sections_in_bfloat16(tmp_path: Path) -> None:
     summary, events = run(recipe, tmp_path, make_shards(num_classes=2, modality="flow"))
     assert {value.dtype for value in weights_of(tmp_path).values() if value.is_floating_point()} == {torch.float32}
     assert len(summary.history) == 1
-    assert events[0]["num_classes"] == 2
+    assert events[0].num_classes == 2

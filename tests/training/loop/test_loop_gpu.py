@@ -30,7 +30,7 @@ RECIPE = TrainRecipe(
 
 
 def run(recipe: TrainRecipe, output: Path, device: str = "cuda") -> Any:
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     worker = WorkerContext(device=torch.device(device))
     return train(recipe, make_shards(), worker, str(output), events.append), events
 
@@ -49,7 +49,7 @@ def test_what_a_gpu_began_goes_on_on_a_cpu_and_back(tmp_path: Path) -> None:
     recipe = replace(RECIPE, amp="off")
     for epochs, device in [(2, "cuda"), (3, "cpu"), (4, "cuda")]:
         summary, events = run(replace(recipe, epochs=epochs), tmp_path, device)
-        assert events[0]["resumed"] == (None if epochs == 2 else {"epoch": epochs - 1, "step": 0})
+        assert events[0].resumed == (None if epochs == 2 else (epochs - 1, 0))
     whole, _ = run(replace(recipe, epochs=4), tmp_path / "whole")
     assert summary.history[0]["train_loss"] == pytest.approx(whole.history[0]["train_loss"], rel=1e-3)
     assert [row["epoch"] for row in summary.history] == [1, 2, 3, 4]

@@ -10,12 +10,14 @@ from kinebert.preprocessing.config import load_config, to_plain, to_toml
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.evaluation.evaluate import recipe_of
+from kinebert.training.loop.events import StageBegan, StageFacts, StepDone, StoppedEarly
+from kinebert.training.loop.loop import TrainSummary
 from kinebert.training.loop.preflight import check_training
 from kinebert.training.loop.stages import carry_weights, plan_stages
 from kinebert.training.models import build_recognizer
 from kinebert.training.recipe.train import TrainRecipe
 from tests.helpers.fake_shards import make_shards
-from tests.helpers.small_training import Killed, numbers, recipe_with, run, weights_of
+from tests.helpers.small_training import Killed, kinds, numbers, recipe_with, run, weights_of
 
 STAGES: list[dict[str, Any]] = [
     {"clip_length": 2, "epochs": 1},
@@ -26,27 +28,27 @@ RECIPE = recipe_with(stages=STAGES, ema=0.5)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, list[dict[str, Any]]]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainSummary, list[Any]]:
     output = tmp_path_factory.mktemp("whole")
     return output, *run(RECIPE, output)
 
 
-def test_stages_count_on(whole: tuple[Path, Any, list[dict[str, Any]]]) -> None:
+def test_stages_count_on(whole: tuple[Path, TrainSummary, list[Any]]) -> None:
     _, summary, events = whole
     assert [row["epoch"] for row in summary.history] == [1, 2, 3, 4]
-    steps = [event for event in events if event["event"] == "step"]
-    assert [event["global_step"] for event in steps] == list(range(1, 3 + 2 * 6 + 3 + 1))
-    stages = [event for event in events if event["event"] in ("start", "stage")]
-    assert [(event["stage"], event["clip_length"]) for event in stages] == [(1, 2), (2, 4), (3, 8)]
-    assert [event["num_epochs"] for event in stages] == [4, 4, 4]
-    assert {event["lr"] for event in steps[3:15]} == {1e-3}
+    steps = [event for event in events if isinstance(event, StepDone)]
+    assert [event.global_step for event in steps] == list(range(1, 3 + 2 * 6 + 3 + 1))
+    stages = [event for event in events if isinstance(event, StageFacts)]
+    assert [(event.stage, event.clip_length) for event in stages] == [(1, 2), (2, 4), (3, 8)]
+    assert [event.num_epochs for event in stages] == [4, 4, 4]
+    assert {event.lr for event in steps[3:15]} == {1e-3}
     assert summary.best["epoch"] == 4  # of the last stage: others were validated on other clips
     assert RECIPE.epochs == 4
     assert RECIPE.data.clip_length == 8
 
 
 def test_each_stage_leaves_its_weights_and_the_next_starts_from_the_last_ones(
-    whole: tuple[Path, Any, list[dict[str, Any]]],
+    whole: tuple[Path, TrainSummary, list[Any]],
 ) -> None:
     output, summary, _ = whole
     for number, length in ((1, 2), (2, 4)):
@@ -70,25 +72,28 @@ def test_the_first_loss_of_a_stage_is_that_of_the_last_ones_weights(tmp_path: Pa
 
 @pytest.mark.parametrize("die_at", [2, 4, 5, 13, 19, 20, 22])
 def test_a_run_killed_in_any_stage_goes_on_to_the_same_weights(
-    die_at: int, tmp_path: Path, whole: tuple[Path, Any, list[dict[str, Any]]]
+    die_at: int, tmp_path: Path, whole: tuple[Path, TrainSummary, list[Any]]
 ) -> None:
     """Events 4 and 19 end a stage, 5 and 20 begin the next one."""
-    assert [whole[2][i]["event"] for i in (4, 5, 19, 20)] == ["epoch", "stage"] * 2
+    assert kinds([whole[2][i] for i in (4, 5, 19, 20)]) == ["EpochDone", "StageBegan"] * 2
     with pytest.raises(Killed):
         run(RECIPE, tmp_path, die_at=die_at)
     summary, events = run(RECIPE, tmp_path)
-    assert events[0]["stage"] == (1 if die_at < 5 else 2 if die_at < 20 else 3)
+    assert events[0].stage == (1 if die_at < 5 else 2 if die_at < 20 else 3)
     assert numbers(summary.history) == numbers(whole[1].history)
     expected = weights_of(whole[0])
     assert all(torch.equal(value, expected[name]) for name, value in weights_of(tmp_path).items())
     done, events = run(RECIPE, tmp_path)
-    assert ([event["event"] for event in events], done.history) == (["start"], summary.history)
+    assert (kinds(events), done.history) == (["Started"], summary.history)
 
 
 def test_an_early_stop_ends_a_stage_and_not_the_training(tmp_path: Path) -> None:
     stages = [{"clip_length": 2, "epochs": 9, "lr": 1e-12}, {"clip_length": 4, "epochs": 1}]
     summary, events = run(recipe_with(stages=stages, early_stop=1, optim={"schedule": "constant"}), tmp_path)
-    assert [event["event"] for event in events if event["event"] in ("early_stop", "stage")] == ["early_stop", "stage"]
+    assert kinds([event for event in events if isinstance(event, StoppedEarly | StageBegan)]) == [
+        "StoppedEarly",
+        "StageBegan",
+    ]
     assert summary.history[-1]["epoch"] == 10  # as planned
     assert len(summary.history) < 10
 
