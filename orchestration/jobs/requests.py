@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.tvl1 import Backend
 from kinebert.training.clips.sampling import Clips
 from kinebert.training.recipe.protocol import ProtocolRecipe
 from kinebert.training.recipe.train import TrainRecipe
@@ -115,3 +116,107 @@ class EvaluationRequest(Views):
             raise ConfigError("--output is for one checkpoint; several keep their scores beside themselves.")
         if self.workers > 1 and self.device not in ("auto", "cpu"):
             raise ConfigError("workers choose their own GPUs: with --workers, device is auto or cpu.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionRequest:
+    """Scores of streams that are to be combined."""
+
+    scores: tuple[str, ...]
+    """scores.parquet files of `kinebert evaluate`, one per stream."""
+    method: Literal["l2", "softmax"] = "l2"
+    """l2: each video's score divided by its L2 norm, then summed, as in the BERT paper; softmax: the mean of the
+    probabilities."""
+    weights: tuple[float, ...] | None = None
+    """One weight per stream; by default all 1."""
+    fit: tuple[str, ...] = ()
+    """Scores of the same streams, in the same order, on a validation part: the weights best there are taken."""
+    output: str = "fused"
+    """Folder for scores.parquet and the report."""
+    experiment: str = "kinebert"
+    """MLflow experiment that the result belongs to."""
+    tracking_uri: str | None = None
+    """MLflow server, or file of a SQLite store; by default the store of the first stream's run."""
+
+    def __post_init__(self) -> None:
+        if self.fit and (self.weights is not None or len(self.fit) != len(self.scores)):
+            raise ConfigError(f"--fit takes one table per stream ({len(self.scores)}), and no --weights beside it.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragingRequest:
+    """Stored scores that are to be averaged anew."""
+
+    tables: tuple[str, ...]
+    """views.parquet (or, for several splits, scores.parquet) of `kinebert evaluate` or `fuse`."""
+    average: Literal["logits", "softmax"] | None = None
+    """What a video's score is the mean of; by default what the views were made for."""
+    clips: tuple[int, ...] = ()
+    """Numbers of the clips to take, from 0; by default all."""
+    crops: tuple[int, ...] = ()
+    """Numbers of the crops to take, from 0, the centre; by default all."""
+    output: str = "averaged"
+    """Folder for scores.parquet and the report, of one table."""
+
+    def __post_init__(self) -> None:
+        if not self.tables:
+            raise ConfigError("give a views.parquet of `kinebert evaluate`.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRequest:
+    """Runs that are to be put side by side."""
+
+    runs: tuple[str, ...] = ()
+    """Folders of trainings, scores.parquet files, or ids or names of MLflow runs; the first is the baseline. None
+    takes all finished runs of the experiment, oldest first."""
+    on: str | None = None
+    """Which evaluation of the runs, such as split1-test-multi; by default the one that all of them have."""
+    baseline: str | None = None
+    """Run of the comparison that the others are compared with, by its name there; by default the first."""
+    anyway: bool = False
+    """Rank the runs even if their numbers do not mean the same."""
+    output: str = "comparison"
+    """Folder for the page and the tables."""
+    experiment: str | None = None
+    """MLflow experiment that runs are looked for in; by default all."""
+    tracking_uri: str | None = None
+    """MLflow server, or file of a SQLite store; by default MLFLOW_TRACKING_URI, else runs/mlflow.db."""
+
+    def __post_init__(self) -> None:
+        if not self.runs and self.experiment is None:
+            raise ConfigError("give two or more runs, or --experiment NAME for all of one.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionRequest(Views):
+    """New videos of which recognizers are to say what happens."""
+
+    videos: tuple[str, ...]
+    """Video files, or folders of them (paths or URIs)."""
+    checkpoint: tuple[str, ...]
+    """best.pt of a training, or of one per stream: those are fused."""
+    method: Literal["l2", "softmax"] = "l2"
+    """How several streams are fused, see `kinebert fuse`."""
+    weights: tuple[float, ...] | None = None
+    """One weight per stream; by default all 1."""
+    output: str = "predictions"
+    """Folder for what is written."""
+    annotate: bool = False
+    """Write each video with its best classes below the picture, as MP4."""
+    top: int = 5
+    """Classes that are named."""
+    batch: int = 16
+    """Views that are fed at once."""
+    device: str = "auto"
+    """auto takes a GPU if there is one; or cpu, cuda, cuda:1."""
+    backend: Backend = "auto"
+    """Who solves flow: auto, numba, torch or opencv."""
+
+    def __post_init__(self) -> None:
+        if min(self.batch, self.top) < 1:
+            raise ConfigError(f"batch and top must be at least 1, got {self.batch} and {self.top}.")
+        if not self.videos:
+            raise ConfigError("give a video, or a folder of videos.")
+        if self.weights is not None and len(self.weights) != len(self.checkpoint):
+            raise ConfigError(f"--weights takes one number per checkpoint ({len(self.checkpoint)}).")

@@ -1,0 +1,188 @@
+"""Fusion as a job: combine scores of streams, measure every subset, write a report, and make an MLflow run of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from kinebert.orchestration import tracking
+from kinebert.orchestration.jobs.requests import FusionRequest
+from kinebert.orchestration.reports.metrics_file import write_metrics
+from kinebert.orchestration.reports.publishing import publish_report, report_data
+from kinebert.orchestration.run_tags import code_version
+from kinebert.orchestration.tracking_store import choose_store
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.storage import check_writable, join, resolve_uri
+from kinebert.training.evaluation import fusion
+from kinebert.training.evaluation.evaluate import VideoScores, read_scores, write_scores
+from kinebert.training.evaluation.significance import compare
+from kinebert.training.run_folder import METRICS_FILE, REPORT_FOLDER, SCORES_FILE
+
+FUSED = "fused"
+"""Name of the result among its streams."""
+
+
+@dataclass(frozen=True, eq=False)
+class FusionResult:
+    """What came of a fusion."""
+
+    folder: str
+    """Where ``scores.parquet``, ``metrics.json`` and the report are."""
+    streams: Mapping[str, VideoScores]
+    """What was fused, by the modality, with a stream's number where several share one."""
+    weights: tuple[float, ...]
+    """Of each stream."""
+    subsets: Mapping[str, VideoScores]
+    """Fusions of more than one and fewer than all streams, by the names of these."""
+    scores: VideoScores
+    """Of all streams together."""
+    about: str
+    """How was fused, for people."""
+    notes: tuple[str, ...]
+    """How much fusing gains, and what was unusual."""
+    tracking_uri: str
+    """MLflow store that holds the run."""
+    run_id: str
+    """The run's id there."""
+    report: str = ""
+    """Path or URI of the report."""
+
+    @property
+    def table(self) -> str:
+        """Path or URI of the fused scores."""
+        return join(self.folder, SCORES_FILE)
+
+    @property
+    def measured(self) -> dict[str, VideoScores]:
+        """Streams, subsets and the fusion of all, by name."""
+        return {**self.streams, **self.subsets, FUSED: self.scores}
+
+
+@dataclass(frozen=True, eq=False)
+class _Streams:
+    """What is fused, and how."""
+
+    streams: Sequence[VideoScores]
+    validation: Sequence[VideoScores]
+    request: FusionRequest
+
+    def fuse(self, chosen: Sequence[int]) -> fusion.Fusion:
+        """Fuse some streams with the weights that were given, or that are best for just these on validation."""
+        given, method = self.request.weights, self.request.method
+        weights = None if given is None else list(given)
+        if self.validation:
+            weights = fusion.fit_weights([self.validation[i] for i in chosen], method)
+        elif weights is not None and len(chosen) < len(self.streams):
+            weights = [weights[i] for i in chosen]
+        return fusion.fuse([self.streams[i] for i in chosen], weights, method)
+
+    def subsets(self, names: Sequence[str]) -> dict[str, VideoScores]:
+        """Fuse every subset of more than one and fewer than all streams, by name."""
+        weights, found = self.request.weights, {}
+        for chosen in fusion.subsets(len(self.streams)):
+            of_no_weight = weights is not None and not any(weights[i] for i in chosen)
+            if 1 < len(chosen) < len(self.streams) and not of_no_weight:
+                found[" + ".join(names[i] for i in chosen)] = self.fuse(chosen).scores
+        return found
+
+    @property
+    def about(self) -> str:
+        how = "sum of L2-normalised scores" if self.request.method == "l2" else "mean of the probabilities"
+        return f"{how}, weights fitted on validation" if self.request.fit else how
+
+
+def fuse(request: FusionRequest) -> FusionResult:
+    """Combine streams, and keep the result in a folder and as an MLflow run of its own.
+
+    Raises:
+        UserError: If a table is missing, the streams are not of the same videos and classes, or the weights would be
+            fitted on what is tested.
+    """
+    output = resolve_uri(request.output)
+    streams = [read_scores(resolve_uri(path)) for path in request.scores]
+    validation = [read_scores(resolve_uri(path)) for path in request.fit]
+    _check_fit(streams, validation)
+    given = _Streams(streams, validation, request)
+    fused = given.fuse(range(len(streams)))
+    check_writable(output)
+    names = [_name(i, stream.about.get("modality"), streams) for i, stream in enumerate(streams)]
+    singles = dict(zip(names, streams, strict=True))
+    tracker = _start_run(request, output, fused.scores)
+    with tracking.running(tracker):
+        result = FusionResult(
+            folder=output,
+            streams=singles,
+            weights=tuple(fused.scores.about["weights"]),
+            subsets=given.subsets(names),
+            scores=fused.scores,
+            about=given.about,
+            notes=(_gain(singles, fused.scores), *fused.notes()),
+            tracking_uri=tracker.address.tracking_uri,
+            run_id=tracker.address.run_id,
+        )
+        _record(tracker, request, result)
+        write_scores(result.table, fused.scores)
+        write_metrics(join(output, METRICS_FILE), fused.scores)
+        tracker.artifact_of(result.table)
+        return replace(result, report=_report(result, tracker))
+
+
+def _start_run(request: FusionRequest, output: str, scores: VideoScores) -> tracking.Tracker:
+    """Start an MLflow run: in the store of the first stream's, unless another is asked for."""
+    known = tracking.RunAddress.load(str(scores.about["streams"][0].get("run_folder", "")))
+    beside = tracking.Tracker.attach(known) if known and not request.tracking_uri else None
+    store = choose_store(beside.address.tracking_uri if beside else request.tracking_uri, output)
+    tags = {**code_version("fuse"), "modality": str(scores.about["modality"]), "run_folder": output}
+    return tracking.Tracker.start(store, request.experiment, FUSED, tags)
+
+
+def _record(tracker: tracking.Tracker, request: FusionRequest, result: FusionResult) -> None:
+    """Tell MLflow what was fused, how, and what every stream and subset is worth."""
+    names = list(result.streams)
+    tracker.params({f"weight/{name}": weight for name, weight in zip(names, result.weights, strict=True)})
+    tracker.params({f"scores/{name}": path for name, path in zip(names, request.scores, strict=True)})
+    tracker.params({"method": request.method, "weights_fitted": bool(request.fit)})
+    for name, scores in result.measured.items():
+        numbers = scores.metrics().as_numbers()
+        plain = name.replace(" + ", " and ")  # MLflow takes no + in a name
+        tracker.metrics({f"{plain}/{key}": value for key, value in numbers.items()}, 0)
+
+
+def _report(result: FusionResult, tracker: tracking.Tracker) -> str:
+    facts = {
+        name: f"{scores.about.get('model', 'fusion')}, {scores.about.get('views', 'fused')}, weight {weight:g}"
+        for (name, scores), weight in zip(result.streams.items(), result.weights, strict=True)
+    }
+    facts["fusion"] = result.about
+    facts["part"] = f"{result.scores.about.get('split')}/{result.scores.about.get('part')}"
+    title = f"Fusion of {len(result.streams)} streams"
+    data = report_data(title, {**result.streams, FUSED: result.scores}, facts, result.measured)
+    return publish_report(join(result.folder, REPORT_FOLDER), data, tracker, "report")
+
+
+def _gain(singles: Mapping[str, VideoScores], fused: VideoScores) -> str:
+    """Say whether the fusion beats its best stream by more than chance."""
+    best = max(singles, key=lambda name: singles[name].metrics().top[1])
+    return compare(singles[best], fused).sentence(best, "fused")
+
+
+def _check_fit(streams: Sequence[VideoScores], validation: Sequence[VideoScores]) -> None:
+    """Refuse weights that are fitted on the test, or on other streams."""
+    for i, (stream, other) in enumerate(zip(streams, validation, strict=bool(validation)), start=1):
+        same = set(stream.video_ids) & set(other.video_ids)
+        if same:
+            raise UserError(
+                f"--fit: {len(same)} of the {len(stream.video_ids)} videos of stream {i} are also in its validation "
+                "scores; weights that have seen the test measure nothing. Evaluate --part val."
+            )
+        for key in ("modality", "checkpoint", "views"):
+            ours, theirs = stream.about.get(key), other.about.get(key)
+            if ours != theirs:
+                raise UserError(
+                    f"--fit: stream {i} is of {key} {ours}, its validation scores of {theirs}. Give the tables of the "
+                    "same streams, tested in the same way, in the same order."
+                )
+
+
+def _name(position: int, modality: object, streams: Sequence[VideoScores]) -> str:
+    """The modality names a stream, with its place where several share one."""
+    shared = sum(stream.about.get("modality") == modality for stream in streams) > 1
+    return f"{modality} {position + 1}" if shared else str(modality)

@@ -1,0 +1,173 @@
+"""Prediction as a job: say what happens in new videos, over the whole of each and clip by clip."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import torch
+
+from kinebert.orchestration.audience import NOBODY, Audience, Line
+from kinebert.orchestration.jobs.requests import PredictionRequest
+from kinebert.orchestration.reports.predictions import (
+    JSON_FILE,
+    TABLE_FILE,
+    Row,
+    annotate,
+    row_of,
+    words,
+    write_predictions,
+)
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.datasets.listing import VideoFolder
+from kinebert.preprocessing.errors import ConfigError, VideoError
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.machine import available_cores
+from kinebert.preprocessing.modalities import modality_of
+from kinebert.preprocessing.storage import check_writable, join, resolve_uri
+from kinebert.preprocessing.video.probe import probe_video
+from kinebert.training.evaluation.predict import Prediction, Stream, check_streams, predict_video
+from kinebert.training.numerics import choose_device
+from kinebert.training.out_of_memory import LOWER_BATCH, memory_explained
+
+_WRITE_EVERY_S = 30.0
+
+
+@dataclass(frozen=True)
+class PredictionResult:
+    """What was said of the videos."""
+
+    folder: str
+    """Where ``predictions.json`` and ``predictions.csv`` are."""
+    classes: tuple[str, ...]
+    """That the recognizers know, in the order of scores."""
+    rows: tuple[Row, ...]
+    """One for each video, as in the JSON file."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every video could be read."""
+        return all("top" in row for row in self.rows)
+
+    @property
+    def files(self) -> tuple[str, str]:
+        """Path or URI of the JSON file, and the name of the table beside it."""
+        return join(self.folder, JSON_FILE), TABLE_FILE
+
+
+def predict(request: PredictionRequest, audience: Audience = NOBODY) -> PredictionResult:
+    """Look at every video and write what is said of it; one that cannot be read is left out, with its problem.
+
+    What was found is kept when this ends early, whatever the reason.
+
+    Raises:
+        UserError: If a video or checkpoint is not there, the streams do not fit each other, or the folder cannot be
+            written.
+    """
+    videos, output = _named(request.videos), resolve_uri(request.output)
+    device = choose_device(request.device)
+    streams = [Stream.load(resolve_uri(path), request.over) for path in request.checkpoint]
+    check_streams(streams)
+    _check_modalities(streams)
+    check_writable(output)
+    fused = {"method": request.method, "weights": request.weights} if len(streams) > 1 else {}
+    found: list[Row] = []
+    written_at = time.monotonic()
+    try:
+        for number, (name, path) in enumerate(videos.items(), start=1):
+            shown = _Shown(audience.line(), f"{number}/{len(videos)} {name}")
+            said = _look(path, streams, request, device, shown)
+            found.append(_told(name, path, said, streams[0].classes, request, audience))
+            if time.monotonic() - written_at >= _WRITE_EVERY_S:
+                write_predictions(output, found, streams, request.top, fused)
+                written_at = time.monotonic()
+    finally:  # what was found before an end of any kind is kept
+        if found:
+            write_predictions(output, found, streams, request.top, fused)
+    return PredictionResult(output, streams[0].classes, tuple(found))
+
+
+class _Shown:
+    """The progress of one video, after its place and name."""
+
+    def __init__(self, line: Line, prefix: str) -> None:
+        self._line, self._prefix = line, prefix
+
+    def __call__(self, text: str) -> None:
+        self._line.show(lambda: f"{self._prefix}: {text}")
+
+    def close(self, text: str) -> None:
+        self._line.close(f"{self._prefix}: {text}")
+
+
+def _look(
+    path: str, streams: Sequence[Stream], request: PredictionRequest, device: torch.device, shown: _Shown
+) -> Prediction | VideoError:
+    """Predict one video; return what is wrong with it if it cannot be read."""
+    try:
+        with memory_explained(LOWER_BATCH):
+            said = predict_video(
+                path,
+                streams,
+                weights=request.weights,
+                method=request.method,
+                batch=request.batch,
+                device=device,
+                solver=FlowSolver(backend=request.backend, num_threads=available_cores()),
+                num_threads=available_cores(),
+                progress=shown,
+            )
+    except VideoError as error:
+        return error
+    shown.close(f"{said.num_frames} frames, {len(said.windows)} clips")
+    return said
+
+
+def _told(
+    name: str,
+    path: str,
+    said: Prediction | VideoError,
+    classes: Sequence[str],
+    request: PredictionRequest,
+    audience: Audience,
+) -> Row:
+    """Tell and annotate what was said of one video; return what is written of it."""
+    if isinstance(said, VideoError):
+        problem = f"{said.stage}: {said.problem}"
+        audience.say(f"{name}: left out: {problem}")
+        return {"video": name, "path": path, "problem": problem}
+    row = row_of(name, path, said, classes, request.top, probe_video(path).fps)
+    audience.say(f"{name}: {words(row['top'])}" + (f" ({said.problem})" if said.problem else ""))
+    if request.annotate:
+        annotate(join(resolve_uri(request.output), f"{name}.mp4"), row, said.scale)
+    return row
+
+
+def _named(paths: Sequence[str]) -> dict[str, str]:
+    """Locations of all videos by a name that is theirs alone: the file's, without its extension."""
+    files: list[tuple[str, str]] = []
+    for given in paths:
+        uri = resolve_uri(given)
+        if not storage.exists(uri):
+            raise ConfigError(f"{uri}: there is no such video or folder.")
+        if storage.is_folder(uri):
+            folder = VideoFolder(uri)
+            files += [(str(PurePosixPath(file).with_suffix("")), folder.location(file)) for file in folder.files]
+        else:
+            files.append((Path(storage.name_of(uri)).stem, uri))
+    named: dict[str, str] = {}
+    for name, uri in files:
+        own, number = name, 2
+        while own in named:
+            own, number = f"{name}-{number}", number + 1
+        named[own] = uri
+    return named
+
+
+def _check_modalities(streams: Sequence[Stream]) -> None:
+    for stream in streams:
+        if not modality_of(stream.modality).from_video:
+            raise ConfigError(
+                f"{stream.uri}: takes {stream.modality}, which cannot be made from a video here. Extract it, and use "
+                "`kinebert evaluate`."
+            )

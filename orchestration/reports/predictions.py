@@ -1,0 +1,112 @@
+"""What recognizers say of new videos, for people and programs: sentences, a JSON file and a table, annotated videos."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from kinebert.orchestration.reports.annotated_video import Window, annotate_video
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import to_plain
+from kinebert.preprocessing.storage import join
+from kinebert.training.evaluation.metrics import probabilities
+from kinebert.training.evaluation.predict import Prediction, Stream
+
+JSON_FILE, TABLE_FILE = "predictions.json", "predictions.csv"
+Row = dict[str, Any]
+"""What is written of one video: ``video``, ``path``, and either ``problem``, or ``frames``, ``fps``, ``top`` (its best
+classes), ``scores`` and ``windows``."""
+
+
+def row_of(name: str, path: str, said: Prediction, classes: Sequence[str], top: int, fps: float) -> Row:
+    """Return what is said of a video, with its ``top`` best classes; ``fps`` of 0 leaves times out."""
+    windows = [
+        {
+            "first_frame": first,
+            "last_frame": last,
+            **({"start_s": first / fps, "end_s": (last + 1) / fps} if fps else {}),
+            "top": _best(scores_K, said.scale, classes, top),
+        }
+        for (first, last), scores_K in zip(said.windows, said.window_scores, strict=True)
+    ]
+    return {
+        "video": name,
+        "path": path,
+        "frames": said.num_frames,
+        "fps": fps,
+        **({"problem": said.problem} if said.problem else {}),
+        "top": _best(said.scores, said.scale, classes, top),
+        "scores": said.scores.tolist(),
+        "windows": windows,
+    }
+
+
+def _best(scores_K: NDArray[Any], scale: str, classes: Sequence[str], top: int) -> list[dict[str, Any]]:
+    """The best classes, best first, with their probability where the scores have one, else their score."""
+    values_K = probabilities(scores_K[None])[0] if scale == "logits" else scores_K
+    key = "score" if scale == "sums" else "probability"
+    order = sorted(range(len(values_K)), key=lambda k: (-scores_K[k], k))[:top]
+    return [{"class": classes[k], key: float(values_K[k])} for k in order]
+
+
+def words(best: Sequence[Mapping[str, Any]]) -> str:
+    """Return the first three of the best classes, with their probability or score, as a text."""
+    return ", ".join(
+        f"{one['class']} {one['probability']:.0%}" if "probability" in one else f"{one['class']} {one['score']:.2f}"
+        for one in best[:3]
+    )
+
+
+def annotate(target: str, row: Row, scale: str) -> None:
+    """Write the video of a row to ``target``, with the best classes of each window below the picture.
+
+    Args:
+        target: MP4 file.
+        row: Of :func:`row_of`.
+        scale: Of the scores, :attr:`.Prediction.scale`.
+    """
+    windows = [
+        Window(
+            window["first_frame"],
+            window["last_frame"],
+            tuple((one["class"], one.get("probability", one.get("score"))) for one in window["top"][:3]),
+            scale != "sums",
+        )
+        for window in row["windows"]
+    ]
+    storage.make_folder(target.rpartition("/")[0])
+    annotate_video(row["path"], target, windows, row["fps"])
+
+
+def write_predictions(
+    output: str, found: Sequence[Row], streams: Sequence[Stream], top: int, fused: Mapping[str, Any]
+) -> None:
+    """Write the table and the JSON file into the folder ``output``, in place of earlier ones.
+
+    Args:
+        output: The folder.
+        found: Rows of all videos so far.
+        streams: What has looked at them.
+        top: Classes that the table names.
+        fused: How several streams were fused, as plain values.
+    """
+    about = [
+        {"checkpoint": stream.uri, "modality": stream.modality, "protocol": to_plain(stream.protocol)}
+        for stream in streams
+    ]
+    plain = {"streams": about, **fused, "classes": streams[0].classes, "videos": found}
+    table = io.StringIO()
+    writer = csv.writer(table)
+    ranks = range(1, min(top, len(streams[0].classes)) + 1)
+    writer.writerow(["video", "frames", *(f"{what}{k}" for k in ranks for what in ("class", "score")), "problem"])
+    for row in found:
+        best = [cell for one in row.get("top", ()) for cell in (one["class"], one.get("probability", one.get("score")))]
+        best += [""] * (2 * len(ranks) - len(best))
+        writer.writerow([row["video"], row.get("frames", ""), *best, row.get("problem", "")])
+    with storage.explained(output, "write the predictions"):
+        storage.write_bytes(join(output, TABLE_FILE), table.getvalue().encode())
+        text = json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
+        storage.write_bytes(join(output, JSON_FILE), text.encode())
