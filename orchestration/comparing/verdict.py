@@ -24,6 +24,7 @@ from kinebert.training.evaluation.significance import (
     mcnemar,
     on_same_videos,
 )
+from kinebert.training.evaluation.view_scores import About
 from kinebert.training.run_folder import best_epoch
 
 SHARED = 0.99
@@ -31,7 +32,7 @@ SHARED = 0.99
 _ABOUT = ("model", "modality", "epoch", "checkpoint", "shards", "content")
 _SAME: Sequence[tuple[str, Callable[[VideoScores], str]]] = (
     ("classes", lambda scores: f"{len(scores.classes)}, {digest(list(scores.classes))}"),
-    ("tested parts", lambda scores: f"{scores.about.get('split')}/{scores.about.get('part')}"),
+    ("tested parts", lambda scores: scores.tested_part),
     ("views", lambda scores: scores.views),
 )
 """What must be the same, or the numbers of two tables do not mean the same."""
@@ -308,9 +309,9 @@ def pair_changes(before: Standing, after: Standing) -> list[PairChange]:
 
 
 def _data_of(run: Run) -> dict[str, Any]:
-    about = {} if run.scores is None else run.scores.about
+    about = About() if run.scores is None else run.scores.about
     extraction = about.get("recipe") or {}
-    known = {name: about[name] for name in _ABOUT if about.get(name) is not None}
+    known = {name: value for name in _ABOUT if (value := about.get(name)) is not None}
     return {**known, **{f"extraction.{key}": value for key, value in flatten(extraction).items()}}
 
 
@@ -319,7 +320,7 @@ def _test_of(run: Run) -> dict[str, Any]:
     if scores is None:
         return {}
     protocol = scores.about.get("protocol") or {}
-    facts = {"part": f"{scores.about.get('split')}/{scores.about.get('part')}", "views": scores.views}
+    facts = {"part": scores.tested_part, "views": scores.views}
     facts |= {"videos": str(len(scores.video_ids)), "rejected": str(len(scores.rejected)), "scale": scores.scale}
     return {**facts, **{f"protocol.{key}": value for key, value in protocol.items()}}
 

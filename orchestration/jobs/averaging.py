@@ -41,7 +41,7 @@ def average_anew(request: AveragingRequest) -> Averaged:
     path = join(output, SCORES_FILE)
     write_scores(path, scores)
     write_metrics(join(output, METRICS_FILE), scores)
-    facts = {"views": str(scores.about.get("views")), "part": f"{scores.about['split']}/{scores.about['part']}"}
+    facts = {"views": str(scores.about.get("views")), "part": scores.tested_part}
     title = f"{os.path.basename(output)}: {facts['part']}, {facts['views']}"
     data = report_data(title, {str(scores.about.get("modality")): scores}, facts)
     return Averaged(tables, path, publish_report(join(output, REPORT_FOLDER), data, None, "report"))

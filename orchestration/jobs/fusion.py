@@ -152,7 +152,7 @@ def _report(result: FusionResult, tracker: tracking.Tracker) -> str:
         for (name, scores), weight in zip(result.streams.items(), result.weights, strict=True)
     }
     facts["fusion"] = result.about
-    facts["part"] = f"{result.scores.about.get('split')}/{result.scores.about.get('part')}"
+    facts["part"] = result.scores.tested_part
     title = f"Fusion of {len(result.streams)} streams"
     data = report_data(title, {**result.streams, FUSED: result.scores}, facts, result.measured)
     return publish_report(join(result.folder, REPORT_FOLDER), data, tracker, "report")

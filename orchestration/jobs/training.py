@@ -144,7 +144,7 @@ def _keep(checked: _Checked, result: FitResult, tracker: tracking.Tracker) -> No
 
 def _report(checked: _Checked, result: FitResult, tracker: tracking.Tracker) -> str:
     data, scores, folder = checked.recipe.data, result.val_scores, checked.folder
-    scores.about.update(run_folder=folder, recipe=checked.shards.recipe)
+    scores.about.update({"run_folder": folder, "recipe": dict(checked.shards.recipe)})
     facts = {"run": folder, "recipe": checked.request.source, "part": f"{data.split}/{data.val_part}"}
     facts |= {"views": "one centre clip per video", "best epoch": str(result.summary.best["epoch"])}
     told = report_data(f"Training {storage.name_of(folder)}", {checked.shards.modality: scores}, facts)

@@ -45,7 +45,7 @@ def split_lines(tables: Sequence[VideoScores]) -> list[str]:
     Raises:
         ConfigError: If two tables are of the same part of the same split, or they were tested in different ways.
     """
-    names = [f"{scores.about.get('split')}/{scores.about.get('part')}" for scores in tables]
+    names = [scores.tested_part for scores in tables]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"{twice[0]} was given twice; a mean over splits takes one table per split.")

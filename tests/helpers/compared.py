@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from kinebert.orchestration.comparing.runs import Run
 from kinebert.orchestration.reports.history import save_history
 from kinebert.preprocessing.config import from_mapping, to_plain, to_toml
 from kinebert.training.evaluation.evaluate import VideoScores, write_scores
+from kinebert.training.evaluation.view_scores import About
 from kinebert.training.recipe.train import ProtocolRecipe, TrainRecipe
 from kinebert.training.run_folder import EpochRow
 
@@ -44,7 +45,14 @@ def make_scores(
     is_right = np.random.default_rng(99).random(num_videos) * 0.7 + rng.random(num_videos) * 0.3 < wanted[labels]
     taken = np.where(is_right, labels, (labels + 1 + rng.integers(0, min(3, num - 1), num_videos)) % num)
     scores = rng.normal(0, 0.6, (num_videos, num)) + 3 * np.eye(num)[taken]
-    facts = {"split": "split1", "part": part, "modality": "rgb", "shards": "aaaaaaaaaaaa", "content": "c0", "epoch": 5}
+    facts: dict[str, Any] = {
+        "split": "split1",
+        "part": part,
+        "modality": "rgb",
+        "shards": "aaaaaaaaaaaa",
+        "content": "c0",
+        "epoch": 5,
+    }
     facts |= {"protocol": to_plain(protocol), "views": protocol.name, "model": "resnet18 + bert", "scale": "logits"}
     return VideoScores(
         video_ids=[f"v{i:04d}" for i in range(num_videos)],
@@ -52,7 +60,7 @@ def make_scores(
         scores=scores.astype(np.float32),
         num_clips=np.ones(num_videos, np.int64),
         classes=list(classes),
-        about={**facts, **(about or {})},
+        about=cast(About, {**facts, **(about or {})}),
     )
 
 

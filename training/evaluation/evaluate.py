@@ -22,6 +22,7 @@ from kinebert.training.distributed.worker import WorkerContext
 from kinebert.training.evaluation.metrics import Metrics, measure, probabilities
 from kinebert.training.evaluation.scorer import ScoreBatches, Scorer, across_ranks
 from kinebert.training.evaluation.view_scores import (
+    About,
     ScoreTable,
     ViewScores,
     list_column,
@@ -111,7 +112,7 @@ def score_views(
     part: str,
     batch: int = 16,
     notes: Sequence[str] = (),
-    about: dict[str, Any] | None = None,
+    about: About | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ViewScores:
     """Score all views of some videos, each exactly once.
@@ -153,7 +154,7 @@ def score_views(
             "checkpoint."
         )
     starts = [dataset.clips_of(row)[:, 0] for row in range(len(videos))]
-    facts = {"modality": shards.modality, "split": data.split, "part": part, "shards": shards.digest}
+    facts: About = {"modality": shards.modality, "split": data.split, "part": part, "shards": shards.digest}
     return ViewScores(
         video_ids=[video.video_id for video in videos],
         labels=np.array([video.label for video in videos], np.int64),

@@ -6,7 +6,7 @@ Axes: N views, V videos, K classes.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,49 @@ _FORMAT = 1
 _META = ("classes", "rejected", "about", "notes")
 
 
+class About(TypedDict, total=False):
+    """Where scores come from, as their file keeps it; a fusion, and what older versions wrote, lack some."""
+
+    modality: str
+    """What the pictures are; of a fusion those of its streams, with a plus between them."""
+    split: str | None
+    """Name of the split."""
+    part: str | None
+    """Part of it: ``train``, ``val`` or ``test``."""
+    shards: str
+    """Digest of the extraction recipe of the shard set."""
+    content: str
+    """Digest of the bytes and the index of the shard set."""
+    recipe: dict[str, Any]
+    """Extraction recipe, plain."""
+    checkpoint: str
+    """Digest of the checkpoint's file."""
+    run_folder: str
+    """Where it was trained."""
+    model: str
+    """Backbone and head."""
+    epoch: int
+    """Epochs of training that it has seen."""
+    protocol: dict[str, Any]
+    """A :class:`.ProtocolRecipe`, plain."""
+    views: str
+    """Name of the protocol, and which clips and crops of it were taken if not all."""
+    num_views: int
+    """Views that were averaged, of all videos."""
+    scale: str
+    """``logits``, ``probabilities`` or ``sums``."""
+    subset: dict[str, list[int]]
+    """Numbers of the clips and crops that were taken, if not all."""
+    weights: list[float]
+    """Of the streams of a fusion; nothing else has them."""
+    method: str
+    """How a fusion brings its streams to one scale."""
+    streams: list["About"]
+    """What the streams of a fusion say of themselves."""
+    num_missing: list[int]
+    """Videos that each stream of a fusion lacks."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoreTable:
     """What every table of scores says."""
@@ -34,10 +77,15 @@ class ScoreTable:
     """Class names by label."""
     rejected: list[dict[str, str]] = field(default_factory=list)
     """Videos of the part that are not in the shard set: ``video_id`` and ``problem``. They count in no accuracy."""
-    about: dict[str, Any] = field(default_factory=dict)
-    """Where the scores come from: modality, split, part, protocol, digests of shards, recipe and checkpoint."""
+    about: About = field(default_factory=About)
+    """Where the scores come from."""
     notes: list[str] = field(default_factory=list)
     """What is unusual about the data, in sentences."""
+
+    @property
+    def tested_part(self) -> str:
+        """Split and part that were scored, such as ``split1/test``."""
+        return f"{self.about.get('split')}/{self.about.get('part')}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,6 +8,7 @@ from kinebert.orchestration.comparing.runs import Run, choose_evaluations, name_
 from kinebert.orchestration.comparing.verdict import obstacles
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.evaluation.evaluate import write_scores
+from kinebert.training.evaluation.view_scores import About
 from tests.helpers.compared import HEAD, MULTI, make_run, make_scores
 
 
@@ -45,8 +46,8 @@ def test_tables_of_scores_and_fusions_are_runs_too(tmp_path: Path) -> None:
     alone = read_run(str(folder / MULTI / "scores.parquet"))
     assert (alone.name, alone.recipe["model.head"], len(alone.history)) == ("rgb", "tgap", 6)
     fused = make_scores(0.9)
-    stream = {"modality": "rgb", "model": "resnet18 + tgap", "views": "multi"}
-    fused.about.update(weights=[1.0, 0.5], method="l2", streams=[stream, {**stream, "modality": "flow"}])
+    stream: About = {"modality": "rgb", "model": "resnet18 + tgap", "views": "multi"}
+    fused.about.update({"weights": [1.0, 0.5], "method": "l2", "streams": [stream, {**stream, "modality": "flow"}]})
     fused.about.pop("views")
     (tmp_path / "fused").mkdir()
     write_scores(str(tmp_path / "fused" / "scores.parquet"), fused)
