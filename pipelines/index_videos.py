@@ -6,11 +6,12 @@ ray job submit --working-dir . -- python pipelines/index_videos.py folder /data/
 
 import shlex
 import sys
+import textwrap
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -20,6 +21,7 @@ from kinebert.preprocessing.datasets import READERS
 from kinebert.preprocessing.datasets.indexing import groups_of, manifest_rows, split_table, uneven_splits
 from kinebert.preprocessing.datasets.listing import Finding, Listing
 from kinebert.preprocessing.datasets.manifest import PARTS, ManifestRow, check_ids, name_some, write_manifest
+from kinebert.preprocessing.datasets.registry import sources
 from kinebert.preprocessing.datasets.splits import make_split
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.storage import check_writable, is_folder, resolve_uri
@@ -30,25 +32,24 @@ _SPLIT_HINT = "(default: split1 where the source has no splits, else none)"
 _GROUP_HINT = "(default: the groups that the source names)"
 
 
+if TYPE_CHECKING:
+    Source = str
+else:
+    Source = tyro.extras.literal_type_from_choices([reader.name for reader in sources()])
+
+
+def _listed(names: Sequence[str]) -> str:
+    """``a, b or c``."""
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class IndexConfig:
     """List the videos of a data set, look into each file once, and write the manifest that all other programs read.
 
     SOURCE says what the data set is, and so what PATHS are:
 
-    folder VIDEOS: one sub-folder per class.
-
-    csv FILE...: columns path (relative to the file) and label (a name, or a number from 0); if you like, label_name,
-    video_id, group (the recording that a clip was cut from), and any column that says only train, val or test.
-
-    hmdb51 VIDEOS LISTS: videos by class; the folder of the lists brush_hair_test_split1.txt and so on.
-
-    ucf101 VIDEOS LISTS: videos by class; the folder of classInd.txt, trainlist01.txt, testlist01.txt and so on.
-
-    kinetics VIDEOS CSV...: videos called ID_000010_000020.mp4; train.csv, val.csv, test.csv.
-
-    ssv2 VIDEOS LABELS: videos called ID.webm; the folder of something-something-v2-labels.json, -train.json and so on
-    (or labels.json, train.json and so on).
+    {sources}
 
     Official splits are called split1, split2, split3. A source without splits is given one, called split1.
 
@@ -56,10 +57,9 @@ class IndexConfig:
     """
 
     source: Annotated[
-        tyro.conf.Positional[Literal["folder", "csv", "hmdb51", "ucf101", "kinetics", "ssv2"]],
-        tyro.conf.arg(metavar="SOURCE"),
+        tyro.conf.Positional[Source],
+        tyro.conf.arg(metavar="SOURCE", help=_listed([reader.name for reader in sources()]) + "."),
     ]
-    """folder, csv, hmdb51, ucf101, kinetics or ssv2."""
     paths: Annotated[
         tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="PATH [PATH ...]", help_behavior_hint="")
     ]
@@ -83,6 +83,12 @@ class IndexConfig:
     """Longest that looking into one file may take."""
     num_workers: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: one per core)")] = None
     """Files to look into at once."""
+
+
+_BY_SOURCE = "\n\n".join(
+    textwrap.fill(f"{reader.name} {reader.paths}: {reader.about}.", 116, break_on_hyphens=False) for reader in sources()
+)
+IndexConfig.__doc__ = (IndexConfig.__doc__ or "").replace("    {sources}", textwrap.indent(_BY_SOURCE, "    "))
 
 
 def main(config: IndexConfig) -> int:

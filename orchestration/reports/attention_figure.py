@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kinebert.orchestration.reports.drawing import COLOURS, FAINT, INK, style
 from kinebert.preprocessing.sets.contact_sheet import flow_to_colour
-from kinebert.preprocessing.video.images import dequantize_flow
+from kinebert.preprocessing.video.images import dequantize_flow, in_colour
 from kinebert.training.evaluation.attention import ClipAttention, Layer, step_edges
 
 UInt8 = NDArray[np.uint8]
@@ -56,7 +56,7 @@ def _images(clip: ClipAttention, bound: float | None) -> UInt8:
     count = min(len(clip.clip), _MOST_IMAGES)
     chosen = clip.clip[[(2 * i + 1) * len(clip.clip) // (2 * count) for i in range(count)]]
     if bound is None:
-        return chosen
+        return in_colour(chosen)
     fields = dequantize_flow(np.ascontiguousarray(chosen[..., :2]), bound)
     largest = max(1.0, float(np.percentile(np.hypot(fields[..., 0], fields[..., 1]), 99)))
     return np.stack([flow_to_colour(field, largest) for field in fields])

@@ -150,12 +150,6 @@ def refuse_twice(where: str, names: Iterable[str]) -> None:
         )
 
 
-def expect_paths(paths: Sequence[str], source: str, usage: str, least: int, most: int | None = None) -> None:
-    """Refuse the wrong number of paths, with the command that would be right."""
-    if len(paths) < least or (most is not None and len(paths) > most):
-        raise UserError(f"expected: kinebert index {source} {usage}; got {len(paths)} path{'s'[: len(paths) != 1]}.")
-
-
 def expect_folder(uri: str, what: str) -> None:
     """Refuse what is not a folder."""
     with explained(uri, "look into this folder"):

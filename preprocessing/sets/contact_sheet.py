@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.preprocessing.video.images import dequantize_flow
+from kinebert.preprocessing.video.images import dequantize_flow, in_colour
 
 UInt8 = NDArray[np.uint8]
 _GAP, _CAPTION = 6, 18
@@ -51,7 +51,7 @@ def contact_sheet(
 
     Args:
         video_id: A video of every set that is given.
-        frames: Set of RGB frames, or None.
+        frames: Set of frames, or of other pictures that are no flow, or None.
         flow: Set of flow made with the same frame_step, or None.
         num_images: Pictures of each kind.
         columns: Pictures in a row.
@@ -67,7 +67,7 @@ def contact_sheet(
     indices = np.unique(np.linspace(0, length - 1, min(num_images, length)).round().astype(int))
     strips: list[UInt8] = []
     if frames is not None:
-        strips.append(frames.read_clip(frames.entry(video_id), indices.tolist()))
+        strips.append(in_colour(frames.read_clip(frames.entry(video_id), indices.tolist())))
     caption = f"{video_id}: {length} images"
     if flow is not None:
         codes = flow.read_clip(flow.entry(video_id), indices.tolist())

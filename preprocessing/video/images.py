@@ -49,6 +49,11 @@ def _image(jpegs: Sequence[Any], modality: Modality) -> UInt8:
     return image if image.ndim == 3 else image[..., None]
 
 
+def in_colour(images_THWC: UInt8) -> UInt8:
+    """Return images for a figure, RGB ``(T, H, W, 3)``: as they are, or in grey, by their first channel."""
+    return images_THWC if images_THWC.shape[-1] == 3 else np.repeat(images_THWC[..., :1], 3, axis=-1)
+
+
 def _decode(jpeg: Any, mode: int) -> UInt8:
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), mode) if len(jpeg) else None
     if image is None:

@@ -1,7 +1,5 @@
 """The examples of CONTRIBUTING.md are what they say: they register themselves, and keep what every network promises."""
 
-import importlib.util
-import re
 from collections.abc import Iterator
 from itertools import pairwise
 from types import ModuleType
@@ -23,10 +21,14 @@ from tests.contract.test_recognizers import (  # noqa: F401  each is tried again
     test_spec_is_complete_and_plain,
     test_training_draws_anew,
 )
+from tests.helpers.contributing import example
 from tests.helpers.networks import Combination, clips
-from tests.helpers.paths import ROOT
 
-PAGE = ROOT / "CONTRIBUTING.md"
+HEADINGS = {
+    "c3d": "Adding a backbone",
+    "largest": "Adding a head",
+    "layout": "Adding a layout of published weights",
+}
 COMBINATIONS = [
     Combination("c3d", "bert"),
     Combination("c3d", "bert", "flow", "frab"),
@@ -38,17 +40,9 @@ COMBINATIONS = [
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleType]]:
     """The page's three modules; what they register is gone afterwards, for other tests ask for all that there is."""
     folder = tmp_path_factory.mktemp("examples")
-    blocks = re.findall(r"```python\n(.+?)```", PAGE.read_text(), flags=re.DOTALL)
     registries = (BACKBONES, HEADS, BACKBONE_OPTIONS)
     before = [dict(registry) for registry in registries]
-    modules = {}
-    for name, code in zip(("c3d", "largest", "layout"), blocks, strict=True):
-        (folder / f"{name}.py").write_text(code)
-        spec = importlib.util.spec_from_file_location(f"contributing_{name}", folder / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(modules[name])
+    modules = {name: example(heading, folder) for name, heading in HEADINGS.items()}
     yield modules
     for registry, old in zip(registries, before, strict=True):
         registry.clear()

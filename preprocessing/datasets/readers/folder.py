@@ -10,15 +10,20 @@ from kinebert.preprocessing.datasets.listing import (
     Video,
     VideoFolder,
     alphabetical,
-    expect_paths,
     stem,
 )
+from kinebert.preprocessing.datasets.registry import register_reader
 from kinebert.preprocessing.errors import UserError
 
 
+@register_reader(
+    "folder",
+    paths="VIDEOS",
+    about="one sub-folder per class",
+    num_paths=(1, 1),
+)
 def read_folder(paths: Sequence[str]) -> Listing:
     """Read ``VIDEOS/CLASS/NAME.EXT``; deeper folders belong to the class of the outermost."""
-    expect_paths(paths, "folder", "VIDEOS", 1, 1)
     folder = VideoFolder(paths[0])
     findings = list(folder.findings)
     videos = []

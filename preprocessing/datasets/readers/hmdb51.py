@@ -16,11 +16,11 @@ from kinebert.preprocessing.datasets.listing import (
     alphabetical,
     classes_without_videos,
     expect_folder,
-    expect_paths,
     read_text,
     refuse_twice,
     stem,
 )
+from kinebert.preprocessing.datasets.registry import register_reader
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.storage import join, list_files
 
@@ -30,9 +30,15 @@ _PARTS = {"0": None, "1": "train", "2": "test"}
 _TAIL = re.compile(r"_[a-z]_[cn]m_np\d+_[a-z]{2}_[a-z]{3}_\d+$")
 
 
+@register_reader(
+    "hmdb51",
+    data_set="HMDB51",
+    paths="VIDEOS LISTS",
+    about="videos by class; the folder of the lists brush_hair_test_split1.txt and so on",
+    num_paths=(2, 2),
+)
 def read_hmdb51(paths: Sequence[str]) -> Listing:
     """Read the videos folder (one folder per class) and the folder of list files, in either order."""
-    expect_paths(paths, "hmdb51", "VIDEOS LISTS", 2, 2)
     for path in paths:
         expect_folder(path, "a folder of videos by class and a folder of *_test_split1.txt lists")
     lists = [[name for name in list_files(path) if _LIST.fullmatch(name)] for path in paths]

@@ -18,11 +18,11 @@ from kinebert.preprocessing.datasets.listing import (
     alphabetical,
     classes_without_videos,
     expect_folder,
-    expect_paths,
     read_text,
     refuse_twice,
     stem,
 )
+from kinebert.preprocessing.datasets.registry import register_reader
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.storage import name_of
 
@@ -53,9 +53,15 @@ class Clip:
     part: str
 
 
+@register_reader(
+    "kinetics",
+    data_set="Kinetics 400, 600, 700",
+    paths="VIDEOS CSV...",
+    about="videos called ID_000010_000020.mp4; train.csv, val.csv, test.csv",
+    num_paths=(2, None),
+)
 def read_kinetics(paths: Sequence[str]) -> Listing:
     """Read a videos folder and one or more CSV files, in any order."""
-    expect_paths(paths, "kinetics", "VIDEOS CSV [CSV ...]", 2)
     lists = [path for path in paths if path.lower().endswith(".csv")]
     folders = [path for path in paths if path not in lists]
     if not lists or len(folders) != 1:

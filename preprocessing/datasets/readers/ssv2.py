@@ -16,12 +16,12 @@ from kinebert.preprocessing.datasets.listing import (
     Video,
     VideoFolder,
     classes_without_videos,
-    expect_paths,
     read_text,
     refuse_twice,
     stem,
 )
 from kinebert.preprocessing.datasets.manifest import name_some
+from kinebert.preprocessing.datasets.registry import register_reader
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.storage import is_folder, join, list_files, name_of
 
@@ -29,9 +29,18 @@ _PREFIX = "something-something-v2-"
 _PARTS = {"train": "train", "validation": "val", "test": "test"}
 
 
+@register_reader(
+    "ssv2",
+    data_set="Something-Something v2",
+    paths="VIDEOS LABELS",
+    about=(
+        "videos called ID.webm; the folder of something-something-v2-labels.json, -train.json and so on (or "
+        "labels.json, train.json and so on)"
+    ),
+    num_paths=(2, None),
+)
 def read_ssv2(paths: Sequence[str]) -> Listing:
     """Read the videos folder and the JSON files (or the folder that has them), in any order."""
-    expect_paths(paths, "ssv2", "VIDEOS LABELS", 2)
     videos_uri, lists = _find_lists(paths)
     labels = _read_labels(lists["labels"])
     folder = VideoFolder(videos_uri)

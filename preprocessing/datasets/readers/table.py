@@ -13,11 +13,11 @@ from kinebert.preprocessing.datasets.listing import (
     Video,
     alphabetical,
     classes_without_videos,
-    expect_paths,
     read_text,
     stem,
 )
 from kinebert.preprocessing.datasets.manifest import PARTS, name_some
+from kinebert.preprocessing.datasets.registry import register_reader
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.storage import is_local, join, resolve_uri
 
@@ -30,13 +30,22 @@ Row = tuple[str, Mapping[str, str]]
 """The file that a row stands in, and its cells by column."""
 
 
+@register_reader(
+    "csv",
+    paths="FILE...",
+    about=(
+        "columns path (relative to the file) and label (a name, or a number from 0); if you like, label_name, "
+        "video_id, group (the recording that a clip was cut from), and any column that says only train, val "
+        "or test"
+    ),
+    num_paths=(1, None),
+)
 def read_csv(paths: Sequence[str]) -> Listing:
     """Read CSV files with a header: ``path`` and ``label`` or ``label_name``, optionally ``video_id`` and ``group``.
 
     Paths are relative to their CSV file. Labels that are all whole numbers are class indices; anything else is a name.
     Each column that says nothing but train, val and test is a split of that name; ``split`` itself is called split1.
     """
-    expect_paths(paths, "csv", "FILE [FILE ...]", 1)
     rows = [(uri, cells) for uri in paths for cells in _read_rows(uri)]
     splits = _split_columns(rows)
     labels = _labels(rows)

@@ -13,11 +13,11 @@ from kinebert.preprocessing.datasets.listing import (
     VideoFolder,
     classes_without_videos,
     expect_folder,
-    expect_paths,
     read_text,
     refuse_twice,
     stem,
 )
+from kinebert.preprocessing.datasets.registry import register_reader
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.storage import join, list_files
 
@@ -26,9 +26,15 @@ _LINE = re.compile(r"(?P<label>[^/\\]+)[/\\](?P<name>.+?\.\w+)(?:\s+(?P<number>\
 _GROUP = re.compile(r"_(g\d+)_c\d+$")
 
 
+@register_reader(
+    "ucf101",
+    data_set="UCF101",
+    paths="VIDEOS LISTS",
+    about="videos by class; the folder of classInd.txt, trainlist01.txt, testlist01.txt and so on",
+    num_paths=(2, 2),
+)
 def read_ucf101(paths: Sequence[str]) -> Listing:
     """Read the videos folder (one folder per class) and the folder of list files, in either order."""
-    expect_paths(paths, "ucf101", "VIDEOS LISTS", 2, 2)
     for path in paths:
         expect_folder(path, "a folder of videos by class and a folder with classInd.txt and the lists")
     has_classes = ["classInd.txt" in list_files(path) for path in paths]

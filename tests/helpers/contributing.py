@@ -1,0 +1,23 @@
+"""The examples of CONTRIBUTING.md as modules, for the tests that try them."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+from tests.helpers.paths import ROOT
+
+
+def example(heading: str, folder: Path) -> ModuleType:
+    """Write the Python block of the section ``## heading`` into ``folder``, and import it from there."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    sections = dict(re.findall(r"^## (.+?)\n(.+?)(?=^## |\Z)", page, flags=re.DOTALL | re.MULTILINE))
+    (code,) = re.findall(r"```python\n(.+?)```", sections[heading], flags=re.DOTALL)
+    path = folder / f"{re.sub('[^a-z]+', '_', heading.lower())}.py"
+    path.write_text(code)
+    spec = importlib.util.spec_from_file_location(f"contributing_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
