@@ -6,13 +6,13 @@ ray job submit --working-dir . -- python pipelines/extract_flow.py --manifest /d
 
 import sys
 
-from kinebert.pipelines.extraction import FLOW_PRESETS, ExtractFlowConfig, extract
+from kinebert.pipelines.extraction import FLOW_PRESETS, ExtractFlowConfig, main
 from kinebert.pipelines.options import run
 
 
 def cli(args: list[str]) -> int:
     """Run the program with command-line ``args`` and return its exit status."""
-    return run(extract, ExtractFlowConfig, args, "kinebert extract-flow", from_file=True, presets=FLOW_PRESETS)
+    return run(main, ExtractFlowConfig, args, "kinebert extract-flow", from_file=True, presets=FLOW_PRESETS)
 
 
 if __name__ == "__main__":

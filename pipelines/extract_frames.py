@@ -6,13 +6,13 @@ ray job submit --working-dir . -- python pipelines/extract_frames.py --manifest 
 
 import sys
 
-from kinebert.pipelines.extraction import ExtractFramesConfig, extract
+from kinebert.pipelines.extraction import ExtractFramesConfig, main
 from kinebert.pipelines.options import run
 
 
 def cli(args: list[str]) -> int:
     """Run the program with command-line ``args`` and return its exit status."""
-    return run(extract, ExtractFramesConfig, args, "kinebert extract-frames", from_file=True)
+    return run(main, ExtractFramesConfig, args, "kinebert extract-frames", from_file=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kinebert.orchestration.jobs import extraction
+from kinebert.orchestration.jobs import shard_tasks
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import Limits
@@ -17,9 +17,10 @@ from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.recipe import FlowRecipe
 from kinebert.preprocessing.tvl1 import TvL1Params
 from tests.helpers import faults
+from tests.helpers.listening import Heard
 from tests.helpers.sets import make_rows
 
-ray = extraction.ray
+ray = shard_tasks.ray
 FLOW = FlowRecipe(resize="none", tvl1=TvL1Params(warps=1, nscales=2))
 OPENCV = FlowSolver(backend="opencv")
 
@@ -28,10 +29,11 @@ def extract(rows: list[ManifestRow], output: Path, gpus: float | None, **options
     """Run one extraction and tell what happened."""
     build = BuildShard(output=str(output), recipe=FLOW, limits=Limits(stall_limit_s=2), run_id="", solver=OPENCV)
     build = replace(build, timed=True, **options)
-    said: list[str] = []
+    heard = Heard()
+    said = heard.said
     try:
-        result = extraction.extract_set(
-            rows, str(output), build, videos_per_shard=1, gpus_per_task=gpus, say=lambda text: said.append(text)
+        result = shard_tasks.extract_set(
+            rows, str(output), build, videos_per_shard=1, gpus_per_task=gpus, audience=heard
         )
     except Exception as error:
         return {"error": type(error).__name__, "text": str(error), "said": said}

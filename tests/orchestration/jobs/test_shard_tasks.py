@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from kinebert.orchestration.jobs import extraction
-from kinebert.orchestration.jobs.extraction import ExtractionResult, extract_set
+from kinebert.orchestration.jobs import shard_tasks
+from kinebert.orchestration.jobs.shard_tasks import ExtractionResult, extract_set
+from kinebert.orchestration.progress import ProgressLine
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
@@ -24,7 +25,7 @@ from tests.helpers import faults
 from tests.helpers.sets import make_rows, make_set
 
 RGB = FrameRecipe(resize="none")
-ray = extraction.ray  # not imported here: what Ray reads at its import must be set before
+ray = shard_tasks.ray  # not imported here: what Ray reads at its import must be set before
 ray.cloudpickle.register_pickle_by_value(faults)
 
 
@@ -61,7 +62,7 @@ def test_a_second_run_does_nothing_and_another_recipe_is_refused(
 ) -> None:
     make_set(rows, tmp_path / "set", RGB)
     before = content(tmp_path / "set")
-    monkeypatch.setattr(extraction, "_run", lambda *_: pytest.fail("there is nothing to do"))
+    monkeypatch.setattr(shard_tasks, "_run", lambda *_: pytest.fail("there is nothing to do"))
     again = extract(rows, tmp_path / "set")
     assert (again.new_videos, again.dataset["counts"]["stored"]) == (0, 6)
     assert again.seconds < 1
@@ -188,7 +189,7 @@ def test_progress_says_what_is_done_and_how_long_it_will_take(
 def test_time_left_is_of_the_new_videos_only(rows: list[ManifestRow], monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the videos are there from an earlier run; two of three new ones took ten seconds."""
     monkeypatch.setattr("time.monotonic", lambda: 0.0)
-    progress = extraction._Progress(rows, kept={row.video_id for row in rows[:3]})
+    progress = shard_tasks._Progress(rows, kept={row.video_id for row in rows[:3]}, line=ProgressLine())
     monkeypatch.setattr("time.monotonic", lambda: 10.0)
     progress.hear([VideoSummary(video_id=row.video_id, num_frames=100) for row in rows[:5]])
     assert progress._text() == "5/6 videos, 500 frames, 20.0 frames/s, 0 rejected, 10 s gone, 5 s left"
@@ -200,7 +201,7 @@ def test_the_last_word_does_not_depend_on_who_reported_in_time(
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
     videos = [VideoSummary(video_id=row.video_id, num_frames=10) for row in rows]
-    progress = extraction._Progress(rows, kept=())
+    progress = shard_tasks._Progress(rows, kept=(), line=ProgressLine())
     progress.hear(videos[:2])
     progress.close(videos)
     assert stream.getvalue().splitlines()[-1].startswith("6/6 videos, 60 frames, ")

@@ -1,0 +1,282 @@
+"""Extraction as a Ray Data job: one task makes one shard, and only names and numbers travel.
+
+Tasks are plain functions; where they hold a share of a GPU they are actors, whose solver stays warm.
+"""
+
+import logging
+import math
+import pickle
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kinebert.orchestration import cluster as _cluster  # first: it says what Ray reads at its import
+
+# isort: split
+import ray
+import ray.data
+
+from kinebert.orchestration.audience import NOBODY, Audience, Line
+from kinebert.orchestration.jobs.placement import Placement, place
+from kinebert.orchestration.progress import duration
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.datasets.manifest import ManifestRow
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.extraction.guard import sweep
+from kinebert.preprocessing.extraction.task import BuildShard
+from kinebert.preprocessing.folder_lock import EXTRACTION, held
+from kinebert.preprocessing.recipe import FlowRecipe
+from kinebert.preprocessing.sets.folder import DATASET_FILE, claim_output, finish_set, is_finished, read_dataset_file
+from kinebert.preprocessing.sets.plan import PlannedShard, plan_shards
+from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
+
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class ExtractionResult:
+    """What a job did."""
+
+    dataset: dict[str, Any]
+    """Content of ``dataset.json``."""
+    new_videos: int
+    """Videos of this run; 0 if there was nothing to do."""
+    seconds: float
+    shards: tuple[ShardSummary, ...] = ()
+    """Every shard of the set; empty if there was nothing to do."""
+
+
+def extract_set(
+    rows: Sequence[ManifestRow],
+    output: str,
+    build: BuildShard,
+    *,
+    videos_per_shard: int,
+    workers: int | None = None,
+    cpus_per_task: float = 1.0,
+    gpus_per_task: float | None = None,
+    audience: Audience = NOBODY,
+) -> ExtractionResult:
+    """Bring the shard set ``output`` to completion; what is there already is kept.
+
+    Args:
+        rows: The manifest.
+        output: Location of the set.
+        build: What one task does. Its solver is settled here, by what the cluster has: see :func:`place`.
+        videos_per_shard: On average.
+        workers: Most tasks at a time; by default as many as the cluster has CPUs for.
+        cpus_per_task: Logical CPUs that a task holds.
+        gpus_per_task: Share of a GPU that a task holds; by default decided by what the cluster has.
+        audience: Told who solves the flow, once that is known, and how far the videos are.
+
+    Raises:
+        UserError: If the folder belongs to another recipe or list, or cannot be written, or the cluster lacks what a
+            task asks for.
+    """
+    start = time.monotonic()
+    storage.check_writable(output)
+    with held(output, EXTRACTION):
+        shards = claim_output(output, build.recipe, plan_shards(rows, videos_per_shard))
+        if is_finished(output, rows, shards) and not build.retry_rejected:
+            dataset = read_dataset_file(output)
+            assert dataset is not None
+            return ExtractionResult(dataset, 0, time.monotonic() - start)
+        sweep(output)
+        storage.delete_file(storage.join(output, DATASET_FILE))  # whoever kills this leaves a set that is not finished
+        there = set(storage.list_files(output))
+        kept = {video.video_id for shard in shards if shard.name in there for video in shard.videos}
+        build = replace(build, run_id=uuid.uuid4().hex)
+        try:
+            with _cluster.cluster(math.ceil(workers * cpus_per_task) if workers else None):
+                placement = _place(build, cpus_per_task, gpus_per_task, workers)
+                if isinstance(build.recipe, FlowRecipe):
+                    audience.say(placement.about)
+                build = replace(build, solver=placement.solver)
+                progress = _Progress(rows, kept, audience.line())
+                summaries = _run(shards, build, _pool(placement, len(shards), cpus_per_task, workers), progress)
+            _check_shared(output, shards)
+            dataset = finish_set(output, build.recipe, rows, summaries)
+        finally:
+            with suppress(OSError):  # a store that fails here has failed before, and said why
+                sweep(output)
+    return ExtractionResult(dataset, len(rows), time.monotonic() - start, tuple(summaries))
+
+
+def _place(build: BuildShard, cpus: float, gpus: float | None, workers: int | None) -> Placement:
+    """Decide where tasks run; refuse what Ray would wait for, without a word and for ever."""
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes = [node["Resources"] for node in found if node["Alive"]]
+    if not isinstance(build.recipe, FlowRecipe):
+        gpus = 0.0
+    return place(build.solver, nodes, cpus_per_task=cpus, gpus_per_task=gpus, workers=workers)
+
+
+def _pool(placement: Placement, num_shards: int, cpus: float, workers: int | None) -> dict[str, Any]:
+    """Options of Ray Data's ``map``."""
+    if not placement.gpus_per_task:
+        return {"num_cpus": cpus, **({"concurrency": workers} if workers is not None else {})}
+    most = min(placement.num_actors, num_shards)
+    pool = ray.data.ActorPoolStrategy(
+        min_size=1,  # on a busy cluster some come later
+        max_size=most,
+        initial_size=most,
+        max_tasks_in_flight_per_actor=1,  # a shard that waits for one actor could not be taken by another
+    )
+    return {"num_cpus": cpus, "num_gpus": placement.gpus_per_task, "compute": pool}
+
+
+def _check_shared(output: str, shards: Sequence[PlannedShard]) -> None:
+    """Make sure that what the nodes wrote can be seen from here."""
+    missing = sorted({shard.name for shard in shards} - set(storage.list_files(output)))
+    if missing:
+        raise UserError(
+            f"{output}: {len(missing)} of {len(shards)} shards were written but cannot be seen from here, such as "
+            f"{missing[0]}. The nodes do not share this folder: choose one that they do, or a URI (s3://, gs://)."
+        )
+
+
+class _Board:
+    """An actor that hears of every video. It holds no CPU, so that it never stands in a task's way."""
+
+    def __init__(self) -> None:
+        self._videos: dict[str, VideoSummary] = {}
+        self._seen = 0
+
+    def add(self, video: VideoSummary) -> None:
+        self._videos[video.video_id] = video  # a task that starts again reports its videos again
+
+    def news(self) -> list[VideoSummary]:
+        """Videos that came since the last call."""
+        videos = list(self._videos.values())[self._seen :]
+        self._seen = len(self._videos)
+        return videos
+
+
+class _Builder:
+    """What a task runs, and what an actor is made of."""
+
+    def __init__(self, build: BuildShard, board: Any) -> None:
+        self._build, self._board = build, board
+
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        shard = pickle.loads(row["shard"])
+        try:
+            return {"outcome": pickle.dumps(self._build(shard, report=lambda video: self._board.add.remote(video)))}
+        except UserError as error:  # Ray would wrap it beyond recognition
+            return {"outcome": pickle.dumps(error)}
+
+
+def _run(
+    shards: Sequence[PlannedShard], build: BuildShard, pool: Mapping[str, Any], progress: "_Progress"
+) -> list[ShardSummary]:
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # ours knows videos and frames; Ray's knows blocks
+    context.execution_options.preserve_order = False
+    context.execution_no_progress_timeout_s = -1  # one long video may well take more than Ray's half hour
+    board: Any = ray.remote(num_cpus=0)(_Board).options(**_cluster.beside_us()).remote()
+
+    def task(row: Mapping[str, Any]) -> dict[str, Any]:
+        return _Builder(build, board)(row)
+
+    items = [{"shard": pickle.dumps(shard)} for shard in shards]
+    rows: Any = ray.data.from_items(items, override_num_blocks=len(items))
+    if "compute" in pool:
+        dataset = rows.map(_Builder, fn_constructor_args=(build, board), **pool)
+    else:
+        dataset = rows.map(task, **pool)
+    summaries = []
+    try:
+        for row in _while_watching(iter(dataset.iter_rows()), lambda: progress.hear(ray.get(board.news.remote()))):
+            outcome = pickle.loads(row["outcome"])
+            if isinstance(outcome, UserError):
+                raise outcome
+            summaries.append(outcome)
+    except BaseException:
+        _stop()
+        raise
+    progress.close([video for shard in summaries for video in shard.videos])
+    return summaries
+
+
+def _while_watching(rows: Iterator[Any], watch: Callable[[], None]) -> Iterator[Any]:
+    """Yield ``rows`` and call ``watch`` twice a second while they let us wait. Leaving early does not wait for them."""
+    end, ready = object(), queue.SimpleQueue[tuple[Any, BaseException | None]]()
+
+    def fetch() -> None:
+        try:
+            for row in rows:
+                ready.put((row, None))
+            ready.put((end, None))
+        except BaseException as error:  # raised again where the rows are read
+            ready.put((end, error))
+
+    threading.Thread(target=fetch, name="rows", daemon=True).start()
+    watched = time.monotonic()
+    while True:
+        if time.monotonic() - watched >= _POLL_S:
+            watch()
+            watched = time.monotonic()
+        try:
+            row, error = ready.get(timeout=_POLL_S)
+        except queue.Empty:
+            continue
+        if error is not None:
+            raise error
+        if row is end:
+            return
+        yield row
+
+
+def _stop() -> None:
+    """End Ray Data's thread, and with it the tasks that still run.
+
+    Left alone it would go on asking a cluster that is shut down meanwhile, and crash this process.
+    """
+    for thread in threading.enumerate():
+        if type(thread).__name__ == "StreamingExecutor":
+            with suppress(Exception):  # what we are here for is another error
+                thread.shutdown(force=True)  # type: ignore[attr-defined]
+
+
+class _Progress:
+    """Turns reports of videos into the progress line. Speed and time left are of the videos that are not ``kept``."""
+
+    def __init__(self, rows: Sequence[ManifestRow], kept: Collection[str], line: Line) -> None:
+        self._num_videos = len(rows)
+        self._weights = {row.video_id: max(1.0, row.duration_s * row.fps) for row in rows if row.video_id not in kept}
+        self._total = sum(self._weights.values())
+        self._line, self._start = line, time.monotonic()
+        self._heard: set[str] = set()
+        self._frames = self._new_frames = self._rejected = 0
+        self._weight = 0.0
+
+    def hear(self, videos: Sequence[VideoSummary]) -> None:
+        for video in videos:
+            if video.video_id in self._heard:
+                continue
+            self._heard.add(video.video_id)
+            self._frames += video.num_frames
+            self._rejected += video.rejected
+            if video.video_id in self._weights:
+                self._new_frames += video.num_frames
+                self._weight += self._weights[video.video_id]
+        self._line.show(self._text)
+
+    def close(self, videos: Sequence[VideoSummary]) -> None:
+        """Show the last state. ``videos`` are all of them: a shard may be back before the board read of its videos."""
+        self.hear(videos)
+        self._line.close(self._text())
+
+    def _text(self) -> str:
+        elapsed_s = time.monotonic() - self._start
+        left = duration(elapsed_s * (self._total / self._weight - 1)) if self._weight else "unknown"
+        return (
+            f"{len(self._heard)}/{self._num_videos} videos, {self._frames} frames, {self._new_frames / elapsed_s:.1f} "
+            f"frames/s, {self._rejected} rejected, {duration(elapsed_s)} gone, {left} left"
+        )
