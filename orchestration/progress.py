@@ -1,22 +1,27 @@
 """Progress for people: one line that moves in a terminal, one line now and then in the log of a job."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
 from typing import TextIO
+
+from kinebert.orchestration.printing import plain_console
 
 LOG_INTERVAL_S = 10.0
 _TERMINAL_INTERVAL_S = 0.2
 
 
 class ProgressLine:
-    """Shows a line of text that keeps changing, as often as the reader can use it. Writes to ``stream``."""
+    """Shows a line of text that keeps changing, as often as the reader can use it. Writes to ``stream``.
+
+    In a terminal it stays on one line, however narrow that is; only the last state is shown in full.
+    """
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._clock = stream or sys.stderr, clock
-        self._terminal = self._stream.isatty()
+        self._terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._last = -float("inf") if self._terminal else clock()
-        self._width = 0
 
     def show(self, text: Callable[[], str]) -> None:
         """Show ``text()`` if it is time to."""
@@ -24,22 +29,28 @@ class ProgressLine:
         if now - self._last < (_TERMINAL_INTERVAL_S if self._terminal else LOG_INTERVAL_S):
             return
         self._last = now
-        self._write(text())
+        if self._terminal:
+            self._rewrite(text())
+        else:
+            self._stream.write(text() + "\n")
+        self._stream.flush()
 
     def close(self, text: str) -> None:
         """Show the last state, whatever the time, and end the line."""
-        self._write(text)
         if self._terminal:
-            self._stream.write("\n")
-            self._stream.flush()
-
-    def _write(self, text: str) -> None:
-        if self._terminal:
-            self._stream.write("\r" + text.ljust(self._width))
-            self._width = len(text)
-        else:
-            self._stream.write(text + "\n")
+            self._rewrite("")
+        self._stream.write(text + "\n")
         self._stream.flush()
+
+    def _rewrite(self, text: str) -> None:
+        """Put so much of a text as fits in place of what the terminal's line shows."""
+        from rich.control import Control
+        from rich.segment import ControlType
+        from rich.text import Text
+
+        console = plain_console(self._stream, force_terminal=True)
+        console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
+        console.print(Text(text), no_wrap=True, overflow="ellipsis", end="")
 
 
 def duration(seconds: float) -> str:

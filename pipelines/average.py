@@ -11,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from kinebert.orchestration.jobs.requests import AveragingRequest
+from kinebert.orchestration.printing import say
 from kinebert.pipelines.options import run
 
 
@@ -29,14 +30,14 @@ class AverageConfig(AveragingRequest):
 def main(config: AverageConfig) -> int:
     """Average, say what came of it, and return the exit status."""
     from kinebert.orchestration.jobs.averaging import average_anew  # slow imports, after the quick refusals
-    from kinebert.orchestration.reports.accuracies import accuracy_lines, rejected_lines, split_lines
+    from kinebert.orchestration.reports.accuracies import accuracy_table, rejected_lines, split_table
 
     result = average_anew(config)
     if len(result.tables) > 1:
-        print("\n".join(split_lines(result.tables)))
+        say(split_table(result.tables))
         return 0
     (scores,) = result.tables
-    print("\n".join([*accuracy_lines({str(scores.about.get("modality")): scores}), *rejected_lines(scores)]))
+    say(accuracy_table({str(scores.about.get("modality")): scores}), *rejected_lines(scores))
     print(f"views: {scores.about.get('views')}, {scores.about['num_views']} of {len(scores.video_ids)} videos")
     print(f"scores: {result.table}")
     print(f"report: {result.report}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from kinebert.orchestration.printing import Table, say
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.config import load_config
 from kinebert.preprocessing.errors import ConfigError
@@ -83,25 +84,27 @@ def main(config: BenchDataConfig) -> int:
         f"{shards.uri}: {shards.modality}, {data.split}/{data.train_part}; clips of {data.clip_length} images, "
         f"{data.crop_size} px, {recipe.micro_batch} to a batch; {cores} cores\n"
     )
-    print("\n".join([*_cost_lines(cost), "", *_delivery_lines(measured)]))
+    say(*_cost(cost), "", *_deliveries(measured))
     if config.clips_per_s is not None:
         print("\n" + _advice(measured, config.clips_per_s, needed, cores))
     return 0
 
 
-def _cost_lines(cost: "ClipCost") -> list[str]:
-    lines = [f"one clip in one process ({cost.num_clips} measured)", f"{'':<10}{'ms':>8}{'share':>8}"]
-    lines += [f"  {name:<8}{1000 * value:>8.2f}{value / cost.total:>8.0%}" for name, value in cost.parts().items()]
-    return [*lines, f"  {'all':<8}{1000 * cost.total:>8.2f}{'':>8}  = {1 / cost.total:.1f} clips/s"]
+def _cost(cost: "ClipCost") -> list[str | Table]:
+    rows = [[name, f"{1000 * value:.2f}", f"{value / cost.total:.0%}", ""] for name, value in cost.parts().items()]
+    rows.append(["all", f"{1000 * cost.total:.2f}", "", f"= {1 / cost.total:.1f} clips/s"])
+    title = f"one clip in one process ({cost.num_clips} measured)"
+    return [title, Table(header=["", "ms", "share", ""], rows=rows, align="lrrl", indent=2)]
 
 
-def _delivery_lines(measured: Sequence["Delivery"]) -> list[str]:
-    lines = ["what the loader delivers", f"{'loader_workers':<16}{'clips/s':>9}{'each':>9}{'start':>9}"]
-    return lines + [
-        f"{one.loader_workers:<16}{one.clips_per_s:>9.1f}{one.per_worker:>9.1f}{one.first_s:>7.1f} s"
-        + ("  (in the training process itself)" if one.loader_workers == 0 else "")
-        for one in measured
-    ]
+def _deliveries(measured: Sequence["Delivery"]) -> list[str | Table]:
+    rows = []
+    for one in measured:
+        where = "" if one.loader_workers else "(in the training process itself)"
+        rates = f"{one.clips_per_s:.1f}", f"{one.per_worker:.1f}"
+        rows.append([str(one.loader_workers), *rates, f"{one.first_s:.1f} s", where])
+    header = ["loader_workers", "clips/s", "each", "start", ""]
+    return ["what the loader delivers", Table(header=header, rows=rows, align="lrrrl")]
 
 
 def _advice(measured: Sequence["Delivery"], clips_per_s: float, needed: int | None, cores: int) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from kinebert.orchestration.jobs.requests import ComparisonRequest
+from kinebert.orchestration.printing import say
 from kinebert.pipelines.options import run
 
 
@@ -38,7 +39,7 @@ def main(config: CompareConfig) -> int:
     from kinebert.orchestration.comparing.comparison import compare
 
     result = compare(config)
-    print("\n".join(tables.terminal(result.verdict)))
+    say(*tables.terminal(result.verdict))
     print(f"page: {result.page}")
     print(f"tables: {', '.join(result.tables)} beside it")
     return 0 if result.verdict.ranked else 1

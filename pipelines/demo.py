@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kinebert.orchestration.printing import Table, say
 from kinebert.orchestration.progress import ProgressLine, duration
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.datasets.synthetic import (
@@ -119,15 +120,13 @@ def _generate(config: DemoConfig, folder: Path, clock: _Clock) -> None:
 
 def _verdict(folder: Path, store: str, clock: _Clock, seconds: float) -> int:
     """Print what was measured on the held-out videos, and whether it is what the demo is to show."""
+    from kinebert.orchestration.reports.formatting import percent
     from kinebert.orchestration.tracking_store import page_command
 
     found = {name: _accuracies(folder / "scores" / name / SCORES_FILE) for name in STREAMS}
     print("\n== result: top-1 on the held-out videos, percent")
-    width = max(map(len, STREAMS.values()))
-    print(f"{'':<{width}}  {'all':>6}  {'direction':>9}  {'order':>6}")
-    for name, about in STREAMS.items():
-        everything, direction, order = found[name]
-        print(f"{about:<{width}}  {100 * everything:>6.1f}  {100 * direction:>9.1f}  {100 * order:>6.1f}")
+    rows = [[about, *map(percent, found[name])] for name, about in STREAMS.items()]
+    say(Table(header=["", "all", "direction", "order"], rows=rows))
     print(
         f"order: {', '.join(ORDER_CLASSES)}, which come in pairs of the same frames in two orders; whoever tells the\n"
         "pair but not the order is right in 50 % of them. direction: " + ", ".join(DIRECTION_CLASSES)

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from kinebert.orchestration.printing import Table, say
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.config import from_mapping, read_toml
 from kinebert.preprocessing.errors import ConfigError
@@ -99,7 +100,10 @@ def main(config: DescribeConfig) -> int:
         "size": recipe.data.crop_size,
     }
     found = _as_json(sizes_of(**network), network, _protocol(config, recipe))
-    print(json.dumps(found, indent=2) if config.json else _as_table(found))
+    if config.json:
+        print(json.dumps(found, indent=2))
+    else:
+        say(*_told(found))
     counted = isinstance(recipe.test.clips, int) or recipe.test.clips == "single"
     if not counted and config.clips is config.video_frames is None and not config.json:
         print("note: this recipe tests as many clips as a video has; --video-frames N counts those of N images")
@@ -153,24 +157,22 @@ def _as_json(sizes: "Sizes", network: Mapping[str, Any], protocol: Mapping[str, 
     }
 
 
-def _as_table(found: Mapping[str, Any]) -> str:
+def _told(found: Mapping[str, Any]) -> list[str | Table]:
     network, video = found["network"], found["per_video"]
     made_of = " + ".join(network[key] for key in ("backbone", "reduction", "head") if network[key] is not None)
     rows = [_row(part["name"], part["kind"], part) for part in found["parts"]]
     rows.append(_row("the network", "", found))
     header = ("part", "kind", "shape out", "parameters", "GMac", "paper_flops, G")
-    return "\n".join(
-        [
-            f"{made_of}: {network['modality']}, {network['num_classes']} classes, clip {_shape(found['input_shape'])}",
-            "",
-            *_aligned([header, *rows]),
-            "",
-            f"per clip: {_giga(found)}",
-            f"per video of {video['clips']} clips x {video['crops']} crops = {video['views']} views: {_giga(video)}",
-            "",
-            *textwrap.wrap(f"paper_flops is {found['paper_flops_is']}.", 120),
-        ]
-    )
+    return [
+        f"{made_of}: {network['modality']}, {network['num_classes']} classes, clip {_shape(found['input_shape'])}",
+        "",
+        Table(header=header, rows=rows, align="lll"),
+        "",
+        f"per clip: {_giga(found)}",
+        f"per video of {video['clips']} clips x {video['crops']} crops = {video['views']} views: {_giga(video)}",
+        "",
+        *textwrap.wrap(f"paper_flops is {found['paper_flops_is']}.", 120),
+    ]
 
 
 def _giga(counts: Mapping[str, int]) -> str:
@@ -187,18 +189,6 @@ def _shape(shape: Any) -> str:
         return " and ".join(map(_shape, shape))
     each = " x ".join(map(str, shape[1:]))
     return f"{shape[0]} of {each}" if shape and shape[0] > 1 else each  # frames, where each goes by itself
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Columns of equal width: three of words, then numbers."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < 3 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
 
 
 def cli(args: list[str]) -> int:

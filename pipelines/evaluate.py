@@ -12,6 +12,7 @@ import tyro
 
 from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs.requests import EvaluationRequest
+from kinebert.orchestration.printing import Table, say
 from kinebert.pipelines.options import run
 
 if TYPE_CHECKING:
@@ -34,24 +35,24 @@ class EvaluateConfig(EvaluationRequest):
 def main(config: EvaluateConfig) -> int:
     """Score, say what came of each checkpoint, and return the exit status."""
     from kinebert.orchestration.jobs.evaluation import evaluate  # slow imports, after the options are known to be right
-    from kinebert.orchestration.reports.accuracies import split_lines
+    from kinebert.orchestration.reports.accuracies import split_table
 
     found = []
     for one in evaluate(config, Terminal()):
-        print("\n".join(_lines(one)))
+        say(*_told(one))
         found.append(one)
     by_folder = {one.folder: one.scores for one in found}
     if len(by_folder) > 1:
-        print("\n".join(split_lines(list(by_folder.values()))))
+        say(split_table(list(by_folder.values())))
     tables = " ".join(shlex.quote(one.table) for one in found)
     print(f"next: kinebert fuse {tables} OTHER/scores.parquet" if len(found) == 1 else f"scores: {tables}")
     return 0
 
 
-def _lines(one: "Evaluation") -> list[str]:
-    from kinebert.orchestration.reports.accuracies import accuracy_lines, rejected_lines
+def _told(one: "Evaluation") -> list[str | Table]:
+    from kinebert.orchestration.reports.accuracies import accuracy_table, rejected_lines
 
-    lines = [*accuracy_lines({one.modality: one.scores}), *rejected_lines(one.scores)]
+    lines: list[str | Table] = [accuracy_table({one.modality: one.scores}), *rejected_lines(one.scores)]
     lines.append(f"views: {one.protocol.describe()}")
     if one.by_clip.num_videos > len(one.scores.video_ids):
         lines.append(f"each clip by itself: top-1 {one.by_clip.top[1]:.1%} of {one.by_clip.num_videos} clips")

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from kinebert.orchestration.jobs.requests import FusionRequest
+from kinebert.orchestration.printing import say
 from kinebert.pipelines.options import run
 
 
@@ -29,14 +30,14 @@ class FuseConfig(FusionRequest):
 def main(config: FuseConfig) -> int:
     """Fuse, say what came of it, and return the exit status."""
     from kinebert.orchestration.jobs.fusion import fuse  # slow imports, after the options are known to be right
-    from kinebert.orchestration.reports.accuracies import accuracy_lines, rejected_lines
+    from kinebert.orchestration.reports.accuracies import accuracy_table, rejected_lines
     from kinebert.orchestration.tracking_store import page_command
 
     result = fuse(config)
-    print("\n".join(accuracy_lines(result.measured)))
+    say(accuracy_table(result.measured))
     given = ", ".join(f"{name} {weight:g}" for name, weight in zip(result.streams, result.weights, strict=True))
     print(f"{result.about}; weights: {given}")
-    print("\n".join([*result.notes, *rejected_lines(result.scores)]))
+    say(*result.notes, *rejected_lines(result.scores))
     print(f"scores: {result.table}")
     print(f"report: {result.report}")
     print(f"next: {page_command(result.tracking_uri)}")

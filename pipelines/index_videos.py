@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from kinebert.orchestration.printing import Table, say
 from kinebert.orchestration.progress import ProgressLine, duration
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.datasets import READERS
@@ -108,7 +109,7 @@ def main(config: IndexConfig) -> int:
     findings += listing.findings + uneven_splits(rows)
     num_problems = sum(row.problem is not None for row in rows)
     failed = num_problems > config.max_problems * len(rows)
-    print("\n".join([*_summary(output, rows, findings), _verdict(config, num_problems, len(rows), failed)]))
+    say(*_summary(output, rows, findings), _verdict(config, num_problems, len(rows), failed))
     return 1 if failed else 0
 
 
@@ -166,16 +167,15 @@ def _probe(paths: Sequence[str], config: IndexConfig) -> list[Facts]:
     return facts
 
 
-def _summary(output: str, rows: Sequence[ManifestRow], findings: Iterable[Finding]) -> list[str]:
+def _summary(output: str, rows: Sequence[ManifestRow], findings: Iterable[Finding]) -> list[str | Table]:
     num_classes = len({row.label for row in rows if row.label >= 0})
     size_mb = sum(row.bytes for row in rows) / 1e6
-    lines = [f"{output}: {len(rows)} videos, {num_classes} classes, {size_mb:,.1f} MB"]
+    lines: list[str | Table] = [f"{output}: {len(rows)} videos, {num_classes} classes, {size_mb:,.1f} MB"]
     table = split_table(rows)
     if table:
-        width = max(len("split"), *map(len, table))
         columns = [*PARTS, "unused"]
-        lines.append(f"  {'split':{width}}" + "".join(f"{column:>9}" for column in columns))
-        lines += [f"  {name:{width}}" + "".join(f"{n[column]:9}" for column in columns) for name, n in table.items()]
+        counts = [[name, *(str(num[column]) for column in columns)] for name, num in table.items()]
+        lines.append(Table(header=["split", *columns], rows=counts, indent=2))
     problems = [Finding(row.problem, row.video_id) for row in rows if row.problem is not None]
     lines += _counted("Cannot be used:", problems)
     lines += _counted("To know:", findings)

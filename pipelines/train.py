@@ -15,6 +15,7 @@ import tyro
 
 from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs.requests import TrainingRequest
+from kinebert.orchestration.printing import Table, say
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.config import load_config
 from kinebert.training.recipe.train import ProtocolRecipe, TrainRecipe
@@ -65,18 +66,18 @@ def main(config: TrainConfig) -> int:
     )
     from kinebert.orchestration.jobs.training import train  # slow imports, after the options are known to be right
 
-    print("\n".join(_lines(train(request, Terminal()))))
+    say(*_told(train(request, Terminal())))
     return 0
 
 
-def _lines(result: "TrainingResult") -> list[str]:
-    from kinebert.orchestration.reports.accuracies import accuracy_lines, rejected_lines
+def _told(result: "TrainingResult") -> list[str | Table]:
+    from kinebert.orchestration.reports.accuracies import accuracy_table, rejected_lines
     from kinebert.orchestration.tracking_store import page_command
 
     best, num_epochs = result.summary.best, len(result.summary.history)
     views = " --views multi" if result.recipe.test == ProtocolRecipe() else ""
     return [
-        *accuracy_lines({result.modality: result.scores}),
+        accuracy_table({result.modality: result.scores}),
         *rejected_lines(result.scores),
         f"best of {num_epochs} epochs: epoch {best['epoch']}, validation top-1 {best['val_top1']:.1%}",
         f"report: {result.report}",

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import tyro
 
 from kinebert.orchestration.cluster import check_workers
+from kinebert.orchestration.printing import say
 from kinebert.orchestration.progress import ProgressLine
 from kinebert.pipelines.options import run
 from kinebert.preprocessing import storage
@@ -170,7 +171,7 @@ def _report(job: Any, found: Sequence[Any], store: str) -> int:
     from kinebert.orchestration.search.report import table
 
     best = to_mlflow.winner(found, job.base.tune, job.output)
-    print("\n".join(table(found, job.base.tune, _SHOWN)))
+    say(*table(found, job.base.tune, _SHOWN))
     if best is None:
         print(f"every trial failed; the reasons are in {job.output}/trials/*/error.txt and above")
         return 1

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import tyro
 
+from kinebert.orchestration.printing import Table, say
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.storage import explained, resolve_uri
 
@@ -67,8 +68,10 @@ def main(config: WeightsConfig) -> int:
     elif config.json:
         print(json.dumps([about.plain(layout) for layout in chosen], indent=1))
     else:
-        print("\n\n".join("\n".join(about.lines(layout)) for layout in chosen))
-        print('\nnext: kinebert weights --check FILE, then model.weights = "FILE" in a recipe')
+        for layout in chosen:
+            rows = list(about.rows(layout))
+            say(*about.lines(layout), *[Table(header=[""] * 5, rows=rows, align="lllll", indent=2)] * bool(rows), "")
+        print('next: kinebert weights --check FILE, then model.weights = "FILE" in a recipe')
     return 0
 
 

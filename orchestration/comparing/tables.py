@@ -5,7 +5,8 @@ import io
 from collections.abc import Iterable, Sequence
 
 from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes, pair_changes
-from kinebert.orchestration.reports.accuracies import metric_lines
+from kinebert.orchestration.printing import Table
+from kinebert.orchestration.reports.accuracies import metric_table
 from kinebert.orchestration.reports.formatting import between_points, cut_middle, p_text, points
 from kinebert.training.evaluation.significance import ALPHA, Comparison
 
@@ -15,15 +16,15 @@ LONGEST = 36
 MOST_LINES = 24
 
 
-def terminal(verdict: Verdict) -> list[str]:
-    """Return what is printed."""
-    lines = ["what differs:", *_differences(verdict)]
+def terminal(verdict: Verdict) -> list[str | Table]:
+    """Return what is printed: lines and tables."""
+    lines: list[str | Table] = ["what differs:", *_differences(verdict)]
     if verdict.standings:
         rows = [
             (standing.run.name, str(standing.metrics.num_videos), standing.metrics.as_numbers(), standing.intervals)
             for standing in verdict.standings
         ]
-        lines += ["", *metric_lines("run, best first" if verdict.ranked else "run", rows)]
+        lines += ["", metric_table("run, best first" if verdict.ranked else "run", rows)]
     if verdict.ranked:
         lines += ["", *(sentence(verdict, other) for other in verdict.others)]
         if len(verdict.pairs) > 1:
@@ -139,16 +140,15 @@ def _csv(rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def _differences(verdict: Verdict) -> list[str]:
+def _differences(verdict: Verdict) -> list[str | Table]:
     if not verdict.differences:
         return ["  nothing that was kept"]
     header = ["", *(_short(run.name) for run in verdict.runs)]
     rows = [[line.name, *map(_short, line.values)] for line in verdict.differences]
     if len(verdict.runs) > 4:  # no terminal is wide enough
-        return [f"  {line.name}: {_counted(line.values)}" for line in verdict.differences[:MOST_LINES]] + _more(verdict)
-    widths = [max(map(len, column)) for column in zip(header, *rows[:MOST_LINES], strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [header, *rows]]
-    return [f"  {line}".rstrip() for line in lines[: MOST_LINES + 1]] + _more(verdict)
+        counted = [f"  {line.name}: {_counted(line.values)}" for line in verdict.differences[:MOST_LINES]]
+        return [*counted, *_more(verdict)]
+    return [Table(header=header, rows=rows[:MOST_LINES], align="l" * len(header), indent=2), *_more(verdict)]
 
 
 def _more(verdict: Verdict) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from kinebert.orchestration.printing import Table
 from kinebert.orchestration.reports.formatting import UNKNOWN, percent, percents
 from kinebert.orchestration.reports.intervals import known_intervals
 from kinebert.preprocessing.errors import ConfigError
@@ -10,13 +11,13 @@ from kinebert.training.evaluation.metrics import TOP
 from kinebert.training.evaluation.significance import Interval, mean_over
 
 
-def accuracy_lines(streams: Mapping[str, VideoScores]) -> list[str]:
+def accuracy_table(streams: Mapping[str, VideoScores]) -> Table:
     """Return the table of accuracies that programs print, in percent, one line per stream."""
     rows = []
     for name, scores in streams.items():
         metrics = scores.metrics()
         rows.append((name, str(metrics.num_videos), metrics.as_numbers(), known_intervals(scores)))
-    return metric_lines("stream", rows)
+    return metric_table("stream", rows)
 
 
 Numbers = Mapping[str, float]
@@ -24,22 +25,20 @@ Row = tuple[str, str, Numbers, Mapping[str, Interval]]
 """Name, how many videos, the metrics by name, and their intervals."""
 
 
-def metric_lines(what: str, rows: Sequence[Row]) -> list[str]:
+def metric_table(what: str, rows: Sequence[Row]) -> Table:
     """Return a table of metrics in percent, top-1 with its 95 % interval; ``what`` stands over the names."""
-    width = max(len(what), *(len(row[0]) for row in rows))
     rest = [*(f"top{k}" for k in TOP[1:]), "mean_class", "ece"]
     header = ["videos", "top-1", "95 %", *(f"top-{k}" for k in TOP[1:]), "mean class", "ECE"]
-    lines = [f"{what:<{width}}  " + "  ".join(f"{name:>{_width(name)}}" for name in header)]
+    lines = []
     for name, videos, numbers, between in rows:
         top1 = between["top1"]
         cells = [videos, percent(numbers["top1"]), percents((top1.low, top1.high))]
         cells += [percent(numbers[key]) if key in numbers else UNKNOWN for key in rest]
-        row = "  ".join(f"{cell:>{_width(title)}}" for cell, title in zip(cells, header, strict=True))
-        lines.append(f"{name:<{width}}  {row}")
-    return lines
+        lines.append([name, *cells])
+    return Table(header=[what, *header], rows=lines)
 
 
-def split_lines(tables: Sequence[VideoScores]) -> list[str]:
+def split_table(tables: Sequence[VideoScores]) -> Table:
     """Return a table with one line per split and their mean, in percent.
 
     Raises:
@@ -66,11 +65,7 @@ def split_lines(tables: Sequence[VideoScores]) -> list[str]:
     numbers = {name: value for name, (value, _) in mean.items()}
     between = {name: interval for name, (_, interval) in mean.items()}
     total = str(sum(len(scores.video_ids) for scores in tables))
-    return metric_lines("split", [*rows, ("mean", total, numbers, between)])
-
-
-def _width(title: str) -> int:
-    return 14 if title == "95 %" else max(6, len(title))
+    return metric_table("split", [*rows, ("mean", total, numbers, between)])
 
 
 def rejected_lines(scores: VideoScores) -> list[str]:

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from kinebert.orchestration.printing import Table
 from kinebert.orchestration.reports.drawing import to_png
 from kinebert.orchestration.reports.formatting import value_text
 from kinebert.orchestration.search.figures import draw_learning, draw_parallel
@@ -23,17 +24,17 @@ def outcome(record: Record, tune: TuneRecipe) -> str:
     return f"trial {record.number} {record.state} at epoch {record.epoch}, {came_to}; {values}{reason}"
 
 
-def table(records: Sequence[Record], tune: TuneRecipe, most: int) -> list[str]:
-    """The best trials as lines of a table, and how many others there are."""
+def table(records: Sequence[Record], tune: TuneRecipe, most: int) -> list[str | Table]:
+    """Return a table of the best trials, and lines that say how many others there are."""
     sound = ranking([record for record in records if record.state != "failed"], tune.metric, tune.sign)
-    rows = [["trial", "state", "epochs", tune.metric, *(records[0].values if records else ())]]
+    header = ["trial", "state", "epochs", tune.metric, *(records[0].values if records else ())]
+    rows = []
     for record in sound[:most]:
         best = record.best(tune.metric, tune.sign)
         assert best is not None, "only trials with epochs are ranked"
         cells = [str(record.number), record.state, str(record.epoch), value_text(best[tune.metric])]
         rows.append([*cells, *map(value_text, record.values_at(int(best["generation"])).values())])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines: list[str | Table] = [Table(header=header, rows=rows, align="r")]
     failed = [record for record in records if record.state == "failed"]
     more = len(sound) - most
     if more > 0:

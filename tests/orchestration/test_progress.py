@@ -5,11 +5,13 @@ import io
 import pytest
 
 from kinebert.orchestration.progress import ProgressLine, duration
+from tests.helpers.terminals import Terminal
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+@pytest.fixture(autouse=True)
+def _usual_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 class Clock:
@@ -33,12 +35,43 @@ def test_a_terminal_gets_one_line_that_moves_and_leaves_no_tail() -> None:
     stream, clock = Terminal(), Clock()
     line = ProgressLine(stream, clock)
     line.show(lambda: "a long text")
+    assert stream.screen() == ["a long text"]
     clock.now += 0.1
     line.show(lambda: pytest.fail("nobody can read that fast"))
     clock.now += 0.2
     line.show(lambda: "short")
+    assert stream.screen() == ["short"]
     line.close("done")
-    assert stream.getvalue() == "\ra long text\rshort      \rdone \n"
+    assert stream.screen() == ["done", ""]
+
+
+def test_a_line_is_never_wider_than_the_terminal_but_for_the_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    stream = Terminal()
+    line = ProgressLine(stream, Clock())
+    text = "[bold]of :smile: the videos of 12 shards[/bold]"
+    line.show(lambda: text)
+    assert stream.screen() == [text[:19] + "…"]
+    line.close(text)
+    assert stream.screen() == [text, ""]
+
+
+def test_a_terminal_that_cannot_move_its_cursor_is_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    stream, clock = Terminal(), Clock()
+    line = ProgressLine(stream, clock)
+    line.show(lambda: pytest.fail("it is too early for a log"))
+    clock.now += 10
+    line.show(lambda: "10 s")
+    line.close("done")
+    assert stream.getvalue() == "10 s\ndone\n"
+
+
+def test_a_forced_colour_reaches_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    stream = io.StringIO()
+    ProgressLine(stream, Clock()).close("12/12 videos")
+    assert stream.getvalue() == "12/12 videos\n"
 
 
 @pytest.mark.parametrize(

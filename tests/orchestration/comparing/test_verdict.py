@@ -42,7 +42,7 @@ def test_runs_are_ranked_with_what_every_difference_is_worth(three: list[Run]) -
         by_name = {one.name: one.tables[MULTI] for one in three}
         assert found == compare(by_name[first], by_name[second])
         assert found.p_value <= verdict.p_values[first, second] <= min(1.0, 3 * found.p_value + 1e-12)
-    printed = "\n".join(terminal(verdict))
+    printed = "\n".join(map(str, terminal(verdict)))
     assert "b - a: +" in printed
     assert "(p-values allow for 3 comparisons: Holm)" in printed
 
@@ -89,7 +89,7 @@ def test_numbers_that_do_not_mean_the_same_are_not_ranked(other: Run, words: str
     verdict = judge([one, other])
     assert not verdict.ranked
     assert (verdict.pairs, verdict.others) == ({}, [])
-    printed = "\n".join(terminal(verdict))
+    printed = "\n".join(map(str, terminal(verdict)))
     assert "not ranked: " in printed
     assert "--anyway" in printed
 
@@ -107,7 +107,7 @@ def test_told_to_they_are_ranked_on_the_videos_that_all_have() -> None:
     assert verdict.ranked
     assert {standing.metrics.num_videos for standing in verdict.standings} == {150}
     assert any("50 of 200 videos have no score in some run" in note for note in verdict.notes)
-    assert "ranked all the same: only 150 of 200" in "\n".join(terminal(verdict))
+    assert "ranked all the same: only 150 of 200" in "\n".join(map(str, terminal(verdict)))
     assert "Ranked all the same, as was asked" in render("t", verdict, {})
 
 

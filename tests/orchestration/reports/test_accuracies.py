@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kinebert.orchestration.reports.accuracies import split_lines
+from kinebert.orchestration.reports.accuracies import split_table
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.evaluation.evaluate import VideoScores
 from kinebert.training.evaluation.fusion import fuse
@@ -27,7 +27,7 @@ def fused(split: str, views: str, method: str = "l2") -> VideoScores:
 
 
 def test_fusions_of_one_kind_have_a_mean() -> None:
-    lines = split_lines([fused("split1", "multi-x10"), fused("split2", "multi-x10")])
+    lines = split_table([fused("split1", "multi-x10"), fused("split2", "multi-x10")]).lines()
     assert lines[-1].split()[:3] == ["mean", "4", "100.0"]
 
 
@@ -42,4 +42,4 @@ def test_fusions_of_one_kind_have_a_mean() -> None:
 )
 def test_others_have_none(other: VideoScores, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        split_lines([fused("split1", "multi-x10"), other])
+        split_table([fused("split1", "multi-x10"), other])

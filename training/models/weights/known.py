@@ -111,7 +111,7 @@ def markdown(chosen: Iterable[Layout]) -> str:
         parts += [f"- Licence: {layout.licence}"]
         if layout.files:
             parts += ["", "| file | network | trained on | classes | input |", "|---|---|---|---|---|"]
-            parts += [f"| {' | '.join(row)} |" for row in _rows(layout)]
+            parts += [f"| {' | '.join(row)} |" for row in rows(layout)]
     return "\n".join(parts) + "\n"
 
 
@@ -120,18 +120,15 @@ def _link(url: str) -> str:
 
 
 def lines(layout: Layout) -> Iterator[str]:
-    """Return what is known of a layout and of its files, as lines of text."""
+    """Return what is known of a layout, as lines of text; :func:`rows` tells of its files."""
     yield f"{layout.name}: {layout.source}"
     for name in ("paper", "licence", "url"):
         if getattr(layout, name):
             yield f"  {name:<8} {getattr(layout, name)}"
-    rows = list(_rows(layout))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _rows(layout: Layout) -> Iterator[tuple[str, ...]]:
+def rows(layout: Layout) -> Iterator[tuple[str, ...]]:
+    """Return five cells about every file of a layout: file, network, what it was trained on, classes, input."""
     for file in layout.files:
         options = {**file.backbone_options, **file.head_options}
         chosen = f" ({', '.join(f'{name} {value}' for name, value in options.items())})" if options else ""
