@@ -11,18 +11,17 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.state import about as about_shards
 from kinebert.training.loop.preflight import check_training
+from kinebert.training.recipe.settings import identity_of
 from kinebert.training.recipe.train import TrainRecipe
 
-MAY_CHANGE = ("trials", "concurrent", "keep")
-"""Keys of ``tune`` that a search may be continued with other values of."""
 _MOST_NETWORKS = 16
 
 
 def about(base: TrainRecipe, shards: ShardSet) -> dict[str, Any]:
     """What a search is, as plain values: its recipe, its space, its data."""
     assert base.tune is not None, "a search was checked before"
-    fixed = {"trials"} if base.tune.scheduler == "pbt" else set()  # a population does not grow
-    tune = {key: value for key, value in to_plain(base.tune).items() if key in fixed or key not in MAY_CHANGE}
+    fixed = {*identity_of(base.tune), *(["trials"] if base.tune.scheduler == "pbt" else [])}  # populations do not grow
+    tune = {key: value for key, value in to_plain(base.tune).items() if key in fixed}
     return {"recipe": {**base.identity(), "epochs": base.epochs}, "tune": tune, "shards": about_shards(shards)}
 
 

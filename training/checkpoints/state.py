@@ -10,7 +10,8 @@ from kinebert.preprocessing.config import differences, flatten
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.checkpoints.recognizer import DamagedError, load_plain, save_plain
 from kinebert.training.data.dataset import Shards
-from kinebert.training.recipe.train import MAY_CHANGE
+from kinebert.training.recipe.settings import changeable
+from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.run_folder import BEFORE_FILE, DAMAGED_FILE, STATE_FILE, EpochRow
 
 _KIND, _FORMAT = "kinebert training state", 1
@@ -137,7 +138,9 @@ def check_continues(state: TrainState, recipe: dict[str, Any], shards: dict[str,
         UserError: If not; it names every difference.
     """
     before = flatten(state.recipe)
-    for key in MAY_CHANGE - flatten(recipe).keys():  # an older version may have taken it for part of the run
+    for key in (
+        changeable(TrainRecipe) - flatten(recipe).keys()
+    ):  # an older version may have taken it for part of the run
         before.pop(key, None)
     found = differences({"recipe": before, "shards": state.shards}, {"recipe": recipe, "shards": shards})
     if found:

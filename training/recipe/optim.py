@@ -1,38 +1,12 @@
-"""The parts of a recipe that say how a recognizer learns.
-
-Keys made with :func:`later` came after the first runs: at their default they are left out of a run's identity, so that
-a run that was begun before they existed goes on.
-"""
+"""The parts of a recipe that say how a recognizer learns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import ConfigError
-
-T = TypeVar("T")
-LATER = {"later": True}
-"""Metadata of a key that older runs do not know; :func:`later` sets it."""
-
-
-def later(default: T) -> T:
-    """Give a field of a recipe its default, and mark it as one that older runs do not know."""
-    made: T = field(default=default, metadata=LATER)
-    return made
-
-
-def identity_of(recipe: Any) -> dict[str, Any]:
-    """Return a recipe as plain values, without the marked keys that have their default."""
-    plain = to_plain(recipe)
-    for item in fields(recipe):
-        value = getattr(recipe, item.name)
-        if item.metadata == LATER and value == item.default:
-            del plain[item.name]
-        elif is_dataclass(value):
-            plain[item.name] = identity_of(value)
-    return plain
+from kinebert.training.recipe.settings import setting
 
 
 def at_least(least: float, name: str, value: float) -> None:
@@ -82,19 +56,19 @@ class OptimRecipe:
     """Optimizer; swats is adam until its own test switches it to sgd."""
     lr: float = 1e-4
     """Learning rate for one effective batch, before warm-up and schedule."""
-    lr_batch: int = later(0)
+    lr_batch: int = setting(0, later=True)
     """Batch size that lr is meant for: lr is multiplied by batch_size / lr_batch; 0 takes lr as it is."""
     weight_decay: float = 1e-3
     """Weight decay: decoupled in adamw, an L2 penalty in sgd, adam and swats."""
-    decay_norms: bool = later(True)
+    decay_norms: bool = setting(True, later=True)
     """Decay weights of normalisation layers and all biases as well, as published; false exempts them."""
-    groups: GroupsRecipe = field(default=GroupsRecipe(), metadata=LATER)
+    groups: GroupsRecipe = setting(GroupsRecipe(), later=True)
     """Parts of the recognizer (backbone, reduction, head, classifier) that learn in another way."""
-    frozen: tuple[str, ...] = later(())
+    frozen: tuple[str, ...] = setting((), later=True)
     """Modules that are not trained, such as backbone.layer1; their batch norm's statistics stay as well."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay of the two running averages of adamw, adam and swats; the first is swats' momentum after its switch."""
-    switch_tolerance: float = later(1e-9)
+    switch_tolerance: float = setting(1e-9, later=True)
     """How near swats' projected learning rate must be to its running average for the switch (1e-9 as published)."""
     momentum: float = 0.9
     """Momentum of sgd."""
@@ -104,11 +78,11 @@ class OptimRecipe:
     """Gradients are scaled down to this global L2 norm; 0 leaves them as they are."""
     schedule: Literal["plateau", "multistep", "cosine", "constant"] = "plateau"
     """plateau: lr times factor when validation stalls; multistep: at milestones; cosine: to 0 at the end; constant."""
-    monitor: Literal["loss", "top1"] = later("loss")
+    monitor: Literal["loss", "top1"] = setting("loss", later=True)
     """What plateau watches: the validation loss, or its top-1."""
     patience: int = 5
     """Epochs without a better validation that plateau bears."""
-    milestones: tuple[int, ...] = later(())
+    milestones: tuple[int, ...] = setting((), later=True)
     """Epochs after which multistep multiplies the learning rate by factor, rising."""
     factor: float = 0.1
     """What plateau and multistep multiply the learning rate by."""

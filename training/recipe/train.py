@@ -12,17 +12,15 @@ from kinebert.training.clips.ordering import MAX_SEED
 from kinebert.training.clips.sampling import Sampling
 from kinebert.training.models.registry import backbone_options, head_options
 from kinebert.training.recipe.optim import (
-    LATER,
     GroupRecipe,
     GroupsRecipe,
     MixRecipe,
     OptimRecipe,
     StageRecipe,
     at_least,
-    identity_of,
-    later,
 )
 from kinebert.training.recipe.protocol import ProtocolRecipe
+from kinebert.training.recipe.settings import CHANGEABLE, identity_of, setting
 from kinebert.training.recipe.tune import TuneRecipe
 
 __all__ = [
@@ -37,34 +35,14 @@ __all__ = [
     "TrainRecipe",
 ]
 
-MAY_CHANGE = frozenset(
-    {
-        *("early_stop", "non_finite", "deterministic", "channels_last"),
-        *("data.shards", "data.modality", "model.weights", "model.checkpointing"),
-        *(
-            "test",
-            "tune",
-            "epochs",
-            "workers",
-            "loader_workers",
-            "eval_batch",
-            "save_every_s",
-            "keep_best",
-            "hang_after_s",
-            "min_workers",
-        ),
-    }
-)
-"""Keys that a run may be continued with other values of: they change what is done next, not what was done."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe:
     """Which clips are read, and what is done to them on the way."""
 
-    shards: str
+    shards: str = field(metadata=CHANGEABLE)
     """Path or URI of a finished shard set of frames or flow."""
-    modality: str = ""
+    modality: str = setting("", changeable=True)
     """What the shards must hold, such as rgb, flow or pose; empty takes what they hold."""
     split: str = "split1"
     """Name of a split in the manifest."""
@@ -121,13 +99,13 @@ class ModelRecipe:
     """Multiplier of the backbone's channels, for small machines."""
     dropout: float = 0.8
     """Probability to drop a pooled feature before the classifier (0.8 in the papers, 0.7 for flow without BERT)."""
-    checkpointing: bool = False
+    checkpointing: bool = setting(False, changeable=True)
     """Compute the backbone's stages twice in training instead of keeping what they compute: slower, far less memory."""
     backbone_options: dict[str, Any] = field(default_factory=dict)
     """Further options of the backbone, by name."""
     head_options: dict[str, Any] = field(default_factory=dict)
     """Further options of the head, by name."""
-    weights: str = ""
+    weights: str = setting("", changeable=True)
     """Path or URI of published weights (`kinebert weights` lists them) or of a checkpoint to start from."""
     weights_digest: str = ""
     """SHA-256 of that file; filled in where the training starts, so that a run is never continued from another file."""
@@ -165,59 +143,59 @@ class TrainRecipe:
     """What is built."""
     optim: OptimRecipe = field(default_factory=OptimRecipe)
     """How it learns."""
-    test: ProtocolRecipe = field(default_factory=ProtocolRecipe)
+    test: ProtocolRecipe = setting(ProtocolRecipe(), changeable=True)
     """How it is tested afterwards, unless `kinebert evaluate` is told otherwise."""
-    tune: TuneRecipe | None = None
+    tune: TuneRecipe | None = setting(None, changeable=True)
     """What `kinebert tune` searches; a training does not look at it."""
     batch_size: int = 128
     """Clips per update of the weights, over all workers and accumulated micro-batches."""
     micro_batch: int = 8
     """Clips that one worker feeds at once; what memory allows, and what batch normalisation sees."""
-    eval_batch: int = 16
+    eval_batch: int = setting(16, changeable=True)
     """Clips that one worker feeds at once in validation."""
-    epochs: int = 60
+    epochs: int = setting(60, changeable=True)
     """Passes over the training part; with stages, the sum of theirs, whatever is given here."""
-    stages: tuple[StageRecipe, ...] = later(())
+    stages: tuple[StageRecipe, ...] = setting((), later=True)
     """Stages of progressive training, each starting from the last weights of the one before with a fresh optimizer and
     schedule. The last one is the result: data.clip_length is then its own, whatever is given there."""
     label_smoothing: float = 0.0
     """Share of the target that is spread over all classes in the training loss, 0 to 1."""
-    mixing: MixRecipe = field(default=MixRecipe(), metadata=LATER)
+    mixing: MixRecipe = setting(MixRecipe(), later=True)
     """Mixup and cutmix."""
-    ema: float = later(0.0)
+    ema: float = setting(0.0, later=True)
     """Share that an average of the weights keeps of its old value at every update, such as 0.999; the average is then
     what is validated and saved as best.pt and last.pt. 0 saves the weights themselves."""
-    early_stop: int = later(0)
+    early_stop: int = setting(0, later=True, changeable=True)
     """Epochs without a better validation after which training ends; 0 goes on to the last epoch."""
-    non_finite: Literal["stop", "skip"] = later("stop")
+    non_finite: Literal["stop", "skip"] = setting("stop", later=True, changeable=True)
     """What a loss or gradient that is no number does, before it changes a weight: end the training and name the videos,
     or leave the update out, which is counted."""
     seed: int = 0
     """Decides weights, order, clips, crops and dropout."""
-    workers: int = 1
+    workers: int = setting(1, changeable=True)
     """Training processes, each with its own share of every batch."""
-    min_workers: int = later(0)
+    min_workers: int = setting(0, later=True, changeable=True)
     """Fewest processes to go on with where the cluster has no room for all, when nodes are lost, say: as many as there
     is room for and the batch can be dealt out to. 0 waits for all of them."""
-    loader_workers: int = 0
+    loader_workers: int = setting(0, changeable=True)
     """Processes per worker that read and crop clips; 0 does it in the worker itself."""
     amp: Literal["auto", "bf16", "fp16", "off", "fp64"] = "auto"
     """Type of the forward pass; auto is bf16 on CUDA and full precision on a CPU, whose bf16 is for trying out only.
     off is float32; fp64 computes everything in double precision, to compare runs by."""
-    compile: bool = later(False)
+    compile: bool = setting(False, later=True)
     """Compile the network (torch.compile): minutes at the start, faster steps on a GPU."""
-    channels_last: bool = later(False)
+    channels_last: bool = setting(False, later=True, changeable=True)
     """Lay pictures out with their channels last, which half precision on a GPU is faster with."""
-    sync_norm: bool = later(False)
+    sync_norm: bool = setting(False, later=True)
     """Batch norms see the micro-batches of all workers at once; needs GPUs, and makes the workers part of the run."""
-    deterministic: bool = later(False)
+    deterministic: bool = setting(False, later=True, changeable=True)
     """Take algorithms that give the same bits every time, where torch has them; slower on a GPU."""
-    save_every_s: float = 600.0
+    save_every_s: float = setting(600.0, changeable=True)
     """Seconds between saved states within an epoch; every epoch's end is saved as well."""
-    hang_after_s: float = later(900.0)
+    hang_after_s: float = setting(900.0, later=True, changeable=True)
     """Seconds in which a worker must get on, with a micro-batch, say; else all are ended, their stacks written down,
     and training goes on from the last saved state. 0 waits for ever."""
-    keep_best: int = later(1)
+    keep_best: int = setting(1, later=True, changeable=True)
     """Epochs whose recognizers are kept: the best one as best.pt, and with 2 or more each as epoch-0007.pt as well."""
 
     def __post_init__(self) -> None:
@@ -305,11 +283,8 @@ class TrainRecipe:
         return [num for num in every if all(one.batch_size % (one.micro_batch * num) == 0 for one in self.in_stages())]
 
     def identity(self) -> dict[str, Any]:
-        """Return the plain values that decide the weights: all but :data:`MAY_CHANGE`."""
+        """Return the plain values that decide the weights: the fields that may not change, see :func:`.setting`."""
         plain = identity_of(self)
-        for key in MAY_CHANGE:
-            table, _, name = key.rpartition(".")
-            (plain[table] if table else plain).pop(name, None)
         if self.sync_norm:
             plain["workers"] = self.workers  # decides what batch normalisation sees
         if self.optim.schedule == "cosine":

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.clips.ordering import MAX_SEED
+from kinebert.training.recipe.settings import setting
 
 Metric = Literal["val_top1", "val_top3", "val_top5", "val_mean_class", "val_loss"]
 """What a search may look at: numbers of every epoch of a training."""
@@ -23,13 +24,13 @@ class TuneRecipe:
     scheduler: Literal["none", "asha", "median", "pbt"] = "asha"
     """Which trials are ended early: asha: those behind at a rung; median: those behind the median of the others; pbt:
     none, but the last of a population go on with weights and changed values of the first; none."""
-    trials: int = 20
+    trials: int = setting(20, changeable=True)
     """Trials in all, the population with pbt. May be raised for a search that is done; a grid has its own number."""
     metric: Metric = "val_top1"
     """Number of an epoch that trials are compared by: the highest is best, but for val_loss the lowest."""
     seed: int = 0
     """Decides what is suggested, and with a trial's number the seed of its training."""
-    concurrent: int = 0
+    concurrent: int = setting(0, changeable=True)
     """Most trials at a time; 0 is as many as fit. What tpe suggests repeats from run to run with 1 only."""
     grace_epochs: int = 1
     """Epochs that every trial is given by asha (its lowest rung) and median."""
@@ -39,7 +40,7 @@ class TuneRecipe:
     """With pbt, epochs from one comparison of the population to the next."""
     quantile: float = 0.25
     """With pbt, share of the population that goes on from another's weights, and of those that are taken over."""
-    keep: int = 3
+    keep: int = setting(3, changeable=True)
     """Trials whose checkpoints are kept, the best ones; the others' are deleted when they end."""
 
     def __post_init__(self) -> None:

@@ -203,7 +203,7 @@ def test_a_run_whose_last_state_is_damaged_ends_with_the_same_numbers(tmp_path: 
     damage(str(tmp_path / "cut" / STATE_FILE), "cut")
     cut, events = run(recipe, tmp_path / "cut")
     assert kinds(events)[:2] == ["Note", "Started"]
-    assert "the last saved state is damaged" in events[0]["text"]
+    assert "the last saved state is damaged" in events[0].text
     assert numbers(cut.history) == numbers(whole.history)
     for name, value in weights_of(tmp_path / "whole").items():
         assert torch.equal(value, weights_of(tmp_path / "cut")[name]), name
