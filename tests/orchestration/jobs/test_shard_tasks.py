@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs import shard_tasks
 from kinebert.orchestration.jobs.shard_tasks import ExtractionResult, extract_set
 from kinebert.orchestration.progress import ProgressLine
@@ -22,6 +23,7 @@ from kinebert.preprocessing.sets.verify import verify_set
 from kinebert.preprocessing.sets.writer import VideoSummary
 from kinebert.preprocessing.tvl1 import TvL1Params
 from tests.helpers import faults
+from tests.helpers.listening import Heard
 from tests.helpers.sets import make_rows, make_set
 
 RGB = FrameRecipe(resize="none")
@@ -36,7 +38,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[ManifestRow]:
 
 def extract(rows: list[ManifestRow], output: Path, workers: int | None = None, **options: Any) -> ExtractionResult:
     build = replace(BuildShard(output=str(output), recipe=RGB, limits=Limits(), run_id=""), **options)
-    return extract_set(rows, str(output), build, videos_per_shard=2, workers=workers)
+    return extract_set(rows, str(output), build, videos_per_shard=2, workers=workers, audience=Terminal())
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -126,18 +128,18 @@ def test_rejected_videos_are_tried_again_and_meanwhile_the_set_is_unfinished(
 def test_tasks_on_cpus_import_no_torch_and_say_who_solved(
     ray_cluster: Any, rows: list[ManifestRow], tmp_path: Path
 ) -> None:
-    said: list[str] = []
+    heard = Heard()
     flow = FlowRecipe(resize="none", tvl1=TvL1Params(warps=1))
     for backend, expected in (("auto", "numba"), ("opencv", "opencv")):
         build = BuildShard(output=str(tmp_path / backend), recipe=flow, limits=Limits(), run_id="")
         build = replace(build, solver=FlowSolver(backend=backend), open_video=faults.WithoutTorch)
         output = str(tmp_path / backend)
-        made = extract_set(rows, output, build, videos_per_shard=2, gpus_per_task=0.0, say=said.append)
+        made = extract_set(rows, output, build, videos_per_shard=2, gpus_per_task=0.0, audience=heard)
         (name,) = made.dataset["flow"]["solvers"]
         assert name.startswith(expected)
         assert made.dataset["flow"]["solvers"] == {name: 86}
         assert [shard.solver for shard in made.shards] == [name] * 3
-    assert said == ["solver: numba on CPUs", "solver: opencv on CPUs"]
+    assert heard.said == ["solver: numba on CPUs", "solver: opencv on CPUs"]
     make_set(rows, tmp_path / "alone", flow, solver=FlowSolver(backend="numba"))
     assert content(tmp_path / "auto") == content(tmp_path / "alone")
     build = replace(build, output=str(tmp_path / "auto"), solver=FlowSolver(backend="opencv"))
@@ -148,16 +150,16 @@ def test_tasks_on_cpus_import_no_torch_and_say_who_solved(
 def test_torch_without_a_gpu_works_and_is_said_to_be_slow(
     ray_cluster: Any, rows: list[ManifestRow], tmp_path: Path
 ) -> None:
-    said: list[str] = []
+    heard = Heard()
     flow = FlowRecipe(resize="none", tvl1=TvL1Params(warps=1, nscales=2, outer_iterations=1))
     build = BuildShard(output=str(tmp_path), recipe=flow, limits=Limits(), run_id="")
     build = replace(build, solver=FlowSolver(backend="torch"))
-    made = extract_set(rows[:2], str(tmp_path), build, videos_per_shard=2, gpus_per_task=0.0, say=said.append)
+    made = extract_set(rows[:2], str(tmp_path), build, videos_per_shard=2, gpus_per_task=0.0, audience=heard)
     (name,) = made.dataset["flow"]["solvers"]
     assert name.startswith("torch 2.")
     assert not name.endswith("on a GPU")
     assert made.dataset["counts"]["images"] == sum(video.num_frames - 1 for video in made.shards[0].videos)
-    assert "slow: without a GPU --backend numba" in said[0]
+    assert "slow: without a GPU --backend numba" in heard.said[0]
 
 
 def test_what_a_user_must_do_arrives_as_it_was_said(ray_cluster: Any, rows: list[ManifestRow], tmp_path: Path) -> None:
