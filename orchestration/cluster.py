@@ -65,15 +65,18 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine of a cluster gives."""
+    """What one living machine of a cluster gives."""
 
     cpus: float
     gpus: float
 
-    def room(self, cpus: float, use_gpu: bool) -> int:
-        """Workers with so many CPUs, and a GPU each if they want one, that fit here."""
+    def room(self, cpus: float, gpus: float) -> int:
+        """Return how many tasks fit here that hold so many CPUs and such a share of a GPU (0 to 1) each.
+
+        None of them spans two GPUs.
+        """
         fits = int(self.cpus / cpus + 1e-6)
-        return min(fits, int(self.gpus)) if use_gpu else fits
+        return min(fits, int(self.gpus) * int(1 / gpus + 1e-6)) if gpus else fits
 
 
 _present: Cluster | None = None
@@ -191,7 +194,7 @@ def present() -> Cluster:
 
 
 def nodes() -> list[Node]:
-    """The nodes that are alive."""
+    """Return the nodes that are alive now, with all that they have, free or not."""
     found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     alive = [node["Resources"] for node in found if node["Alive"]]
     return [Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in alive]

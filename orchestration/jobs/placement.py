@@ -1,18 +1,16 @@
 """Where flow is solved: on GPUs by actors that stay, or on CPUs by tasks. Decided by what the cluster has."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kinebert.orchestration.cluster import Node
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 
 MOST_TASKS_PER_GPU = 8
 """A core decodes and encodes 200 (720p) to 1,000 (small clips) pairs per second; each task takes memory on the GPU."""
 _RAY_STEP = 1e4  # Ray counts shares of a GPU in ten thousandths
-
-Node = Mapping[str, float]
-"""Resources of a node, as Ray names them: ``CPU``, ``GPU``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,27 +50,27 @@ def place(
     Raises:
         ConfigError: If no node has what a task asks for.
     """
-    able = [node for node in nodes if node.get("CPU", 0.0) >= cpus_per_task]
+    able = [node for node in nodes if node.cpus >= cpus_per_task]
     if not able:
-        most = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+        most = max((node.cpus for node in nodes), default=0.0)
         raise ConfigError(f"cpus_per_task = {cpus_per_task:g}, but no node has more than {most:g} CPUs. Ask for fewer.")
     gpus = gpus_per_task
     if gpus is None:
         gpus = _share(able, cpus_per_task) if solver.backend in ("auto", "torch") else 0.0
     threads = max(1, math.floor(cpus_per_task))
     if not gpus:
-        return _on_cpus(solver, threads, has_gpu=any(node.get("GPU", 0.0) for node in nodes))
-    homes = [node for node in able if node.get("GPU", 0.0) >= gpus]
+        return _on_cpus(solver, threads, has_gpu=any(node.gpus for node in nodes))
+    homes = [node for node in able if node.gpus >= gpus]
     if not homes:
         raise ConfigError(
             f"gpus_per_task = {gpus:g}, but no node has that beside {cpus_per_task:g} CPUs. Ask for less, or for 0 to "
             "solve on CPUs."
         )
     backend = "torch" if solver.backend == "auto" else solver.backend
-    num_actors = sum(_room(node, cpus_per_task, gpus) for node in homes)
+    num_actors = sum(node.room(cpus_per_task, gpus) for node in homes)
     if workers is not None:
         num_actors = min(num_actors, workers)
-    num_gpus = sum(int(node["GPU"]) for node in homes)
+    num_gpus = sum(int(node.gpus) for node in homes)
     return Placement(
         solver=FlowSolver(backend=backend, num_threads=threads, on_gpu=backend == "torch"),
         gpus_per_task=gpus,
@@ -95,12 +93,7 @@ def _share(nodes: Sequence[Node], cpus_per_task: float) -> float:
     """Share of a GPU that leaves no core of its node idle, on the node with most cores per GPU; 0 without a GPU."""
     shares = []
     for node in nodes:
-        if node.get("GPU", 0.0) >= 1:
-            tasks = math.ceil(node["CPU"] / cpus_per_task / int(node["GPU"]))
+        if node.gpus >= 1:
+            tasks = math.ceil(node.cpus / cpus_per_task / int(node.gpus))
             shares.append(math.floor(_RAY_STEP / min(MOST_TASKS_PER_GPU, max(1, tasks))) / _RAY_STEP)
     return min(shares, default=0.0)
-
-
-def _room(node: Node, cpus_per_task: float, gpus_per_task: float) -> int:
-    """Tasks that fit on a node; one never spans two GPUs."""
-    return min(int(node["CPU"] / cpus_per_task + 1e-6), int(node["GPU"]) * int(1 / gpus_per_task + 1e-6))

@@ -109,11 +109,9 @@ def extract_set(
 
 def _place(build: BuildShard, cpus: float, gpus: float | None, workers: int | None) -> Placement:
     """Decide where tasks run; refuse what Ray would wait for, without a word and for ever."""
-    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    nodes = [node["Resources"] for node in found if node["Alive"]]
     if not isinstance(build.recipe, FlowRecipe):
         gpus = 0.0
-    return place(build.solver, nodes, cpus_per_task=cpus, gpus_per_task=gpus, workers=workers)
+    return place(build.solver, _cluster.nodes(), cpus_per_task=cpus, gpus_per_task=gpus, workers=workers)
 
 
 def _pool(placement: Placement, num_shards: int, cpus: float, workers: int | None) -> dict[str, Any]:

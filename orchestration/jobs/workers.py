@@ -40,8 +40,8 @@ def plan_workers(
 
     Args:
         recipe: Says how many are wanted, and may say how few will do.
-        cpus_per_worker: As for :func:`kinebert.orchestration.jobs.fit.fit`.
-        device: Likewise.
+        cpus_per_worker: Logical CPUs that each worker holds; None shares out a private cluster, and is 1 elsewhere.
+        device: ``auto`` takes a GPU for each worker if the cluster has any; or ``cpu``, ``cuda``.
         free_only: Leave out what other programs hold; if that is too little for the fewest, it is taken for free.
 
     Raises:
@@ -53,7 +53,7 @@ def plan_workers(
     plans = []
     for num in recipe.sizes():
         cpus = cpus_per_worker or (float(max(1, found.num_cpus // num)) if found.private else 1.0)
-        if num <= sum(node.room(cpus, use_gpu) for node in nodes):
+        if num <= sum(node.room(cpus, 1.0 if use_gpu else 0.0) for node in nodes):
             plans.append(WorkerPlan(recipe.on(num), cpus, use_gpu))
     if plans:
         return next((plan for plan in plans if plan.recipe.workers * plan.cpus <= free), plans[0])

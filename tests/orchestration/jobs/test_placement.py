@@ -2,21 +2,22 @@
 
 import pytest
 
+from kinebert.orchestration.cluster import Node
 from kinebert.orchestration.jobs.placement import Placement, place
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.tvl1 import Backend
 
-CPU_NODE = {"CPU": 16.0, "memory": 1e9}
-LAPTOP = {"CPU": 2.0}
+CPU_NODE = Node(cpus=16.0, gpus=0.0)
+LAPTOP = Node(cpus=2.0, gpus=0.0)
 
 
-def gpu_node(cpus: float, gpus: float) -> dict[str, float]:
-    return {"CPU": cpus, "GPU": gpus, "accelerator_type:H200": 1.0}
+def gpu_node(cpus: float, gpus: float) -> Node:
+    return Node(cpus, gpus)
 
 
 def decide(
-    backend: Backend, *nodes: dict[str, float], cpus: float = 1.0, gpus: float | None = None, workers: int | None = None
+    backend: Backend, *nodes: Node, cpus: float = 1.0, gpus: float | None = None, workers: int | None = None
 ) -> Placement:
     return place(FlowSolver(backend=backend), nodes, cpus_per_task=cpus, gpus_per_task=gpus, workers=workers)
 
