@@ -14,6 +14,10 @@ def modules_of(package: str) -> tuple[ModuleType, ...]:
     A package's own ``__init__`` may call it with its ``__name__``. Packages inside are imported, their modules are not.
     What a module raises while it is imported is raised here.
     """
+    return tuple(importlib.import_module(f"{package}.{name}") for name in names_of(package))
+
+
+def names_of(package: str) -> tuple[str, ...]:
+    """Return the names of the modules that lie in a package, sorted. Imports the package and none of its modules."""
     path = importlib.import_module(package).__path__
-    names = sorted(module.name for module in pkgutil.iter_modules(path))
-    return tuple(importlib.import_module(f"{package}.{name}") for name in names)
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(path)))

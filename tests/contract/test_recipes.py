@@ -14,8 +14,8 @@ from kinebert.training.loop.step import train_step
 from kinebert.training.models import build_recognizer
 from kinebert.training.models.sizes.papers import HMDB51_CLASSES, TABLES, Row, printed
 from kinebert.training.models.sizes.unallocated import build_unallocated
-from kinebert.training.optim.groups import build_optimizer
 from kinebert.training.optim.losses import cross_entropy_sum
+from kinebert.training.optim.registry import build_optimizer
 from kinebert.training.recipe.train import TrainRecipe
 from tests.helpers.networks import SIZE, Combination
 from tests.helpers.paths import ROOT

@@ -8,13 +8,18 @@ from types import ModuleType
 from tests.helpers.paths import ROOT
 
 
-def example(heading: str, folder: Path) -> ModuleType:
-    """Write the Python block of the section ``## heading`` into ``folder``, and import it from there."""
+def code_of(heading: str) -> str:
+    """Return the Python block of the section ``## heading``."""
     page = (ROOT / "CONTRIBUTING.md").read_text()
     sections = dict(re.findall(r"^## (.+?)\n(.+?)(?=^## |\Z)", page, flags=re.DOTALL | re.MULTILINE))
     (code,) = re.findall(r"```python\n(.+?)```", sections[heading], flags=re.DOTALL)
+    return str(code)
+
+
+def example(heading: str, folder: Path) -> ModuleType:
+    """Write the Python block of the section ``## heading`` into ``folder``, and import it from there."""
     path = folder / f"{re.sub('[^a-z]+', '_', heading.lower())}.py"
-    path.write_text(code)
+    path.write_text(code_of(heading))
     spec = importlib.util.spec_from_file_location(f"contributing_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

@@ -29,9 +29,9 @@ from kinebert.training.loop.step import Gradients, accumulate, update
 from kinebert.training.models import Recognizer
 from kinebert.training.numerics import autocast_dtype, prepare
 from kinebert.training.optim.ema import WeightAverage
-from kinebert.training.optim.groups import build_optimizer, freeze, parameter_groups, set_lr
+from kinebert.training.optim.groups import freeze, parameter_groups, set_lr
 from kinebert.training.optim.losses import cross_entropy_sum
-from kinebert.training.optim.swats import Swats
+from kinebert.training.optim.registry import build_optimizer, facts_of
 from kinebert.training.recipe.train import TrainRecipe
 
 _SMALLEST_SCALE = 1.0
@@ -102,10 +102,8 @@ class Learner:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def facts(self) -> dict[str, float]:
-        """What an epoch's row should say of the optimizer, by name."""
-        if isinstance(self.optimizer, Swats):
-            return {"lr_sgd": self.optimizer.rate or 0.0, "lr_sgd_since_step": float(self.optimizer.switched_at)}
-        return {}
+        """Return what an epoch's row should say of the optimizer, by name."""
+        return facts_of(self.optimizer, self.recipe.optim)
 
     def start_epoch(self) -> None:
         """Put the network into training mode; what is frozen stays as it is."""

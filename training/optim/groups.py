@@ -1,7 +1,7 @@
-"""Optimizers: which parameters learn, in which groups, by which rule."""
+"""Which parameters learn, and in which groups."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -9,32 +9,14 @@ from torch import nn
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import Recognizer
-from kinebert.training.optim.swats import Groups, Swats
 from kinebert.training.recipe.optim import GroupRecipe, GroupsRecipe, OptimRecipe
-
-
-def build_optimizer(parameters: Groups, recipe: OptimRecipe) -> torch.optim.Optimizer:
-    """Build the optimizer for parameters, or for the groups that :func:`parameter_groups` makes."""
-    return _OPTIMIZERS[recipe.name](parameters, recipe)
-
-
-_OPTIMIZERS: dict[str, Callable[[Any, OptimRecipe], torch.optim.Optimizer]] = {
-    "adamw": lambda params, r: torch.optim.AdamW(params, lr=r.lr, betas=r.betas, weight_decay=r.weight_decay),
-    "adam": lambda params, r: torch.optim.Adam(params, lr=r.lr, betas=r.betas, weight_decay=r.weight_decay),
-    "sgd": lambda params, r: torch.optim.SGD(
-        params, lr=r.lr, momentum=r.momentum, dampening=r.dampening, weight_decay=r.weight_decay
-    ),
-    "swats": lambda params, r: Swats(
-        params, lr=r.lr, betas=r.betas, weight_decay=r.weight_decay, tolerance=r.switch_tolerance
-    ),
-}
 
 
 def parameter_groups(model: Recognizer, recipe: OptimRecipe) -> list[dict[str, Any]]:
     """Sort the parameters that learn into groups that share learning rate and weight decay.
 
     Returns:
-        Groups for :func:`build_optimizer`, with ``lr_scale``; a single one unless the recipe tells parts apart.
+        Groups for :func:`.build_optimizer`, with ``lr_scale``; a single one unless the recipe tells parts apart.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from kinebert.preprocessing.discovery import names_of
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.recipe.settings import setting
+
+OPTIMIZERS = "kinebert.training.optim.rules"
+"""Package whose modules are the optimizers; their names are known without importing them."""
 
 
 def at_least(least: float, name: str, value: float) -> None:
@@ -52,8 +56,8 @@ class GroupsRecipe:
 class OptimRecipe:
     """How weights follow gradients. Published: adamw at 1e-5 with BERT; sgd at 1e-2 with dampening 0.9 without it."""
 
-    name: Literal["adamw", "sgd", "adam", "swats"] = "adamw"
-    """Optimizer; swats is adam until its own test switches it to sgd."""
+    name: str = "adamw"
+    """Optimizer: adamw, adam, sgd or swats, which is adam until its own test switches it to sgd."""
     lr: float = 1e-4
     """Learning rate for one effective batch, before warm-up and schedule."""
     lr_batch: int = setting(0, later=True)
@@ -90,6 +94,9 @@ class OptimRecipe:
     """Epochs over which the learning rate rises linearly from 0, before any schedule."""
 
     def __post_init__(self) -> None:
+        known = sorted(names_of(OPTIMIZERS), key=lambda name: (name != OptimRecipe.name, name))
+        if self.name not in known:
+            raise ConfigError(f"optim: name: {self.name!r} is not one of {', '.join(map(repr, known))}.")
         for name in ("lr", "switch_tolerance"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"optim.{name} must be positive, got {getattr(self, name)}.")

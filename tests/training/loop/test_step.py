@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from kinebert.training.loop.step import StepResult, train_step
-from kinebert.training.optim.groups import build_optimizer, set_lr
+from kinebert.training.optim.groups import set_lr
 from kinebert.training.optim.losses import cross_entropy_sum
+from kinebert.training.optim.registry import build_optimizer
 from kinebert.training.optim.schedule import Schedule
 from kinebert.training.recipe.train import OptimRecipe
 

@@ -13,9 +13,10 @@ from torch import nn
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import Recognizer, build_recognizer
-from kinebert.training.optim.groups import build_optimizer, freeze, parameter_groups, set_lr
+from kinebert.training.optim.groups import freeze, parameter_groups, set_lr
+from kinebert.training.optim.registry import build_optimizer
+from kinebert.training.optim.rules.swats import Swats
 from kinebert.training.optim.schedule import Schedule
-from kinebert.training.optim.swats import Swats
 from kinebert.training.recipe.optim import GroupRecipe, GroupsRecipe, OptimRecipe
 
 F64 = NDArray[np.float64]

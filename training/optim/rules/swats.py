@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Groups = Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]]
+from kinebert.training.optim.registry import Groups, register_optimizer
+from kinebert.training.recipe.optim import OptimRecipe
 
 
 class Swats(torch.optim.Optimizer):
@@ -58,6 +59,10 @@ class Swats(torch.optim.Optimizer):
     def switched_at(self) -> int:
         """Step, from 1, that was the last of Adam; 0 before the switch."""
         return int(self.param_groups[0]["switched_at"])
+
+    def facts(self) -> dict[str, float]:
+        """Return rate and step of the switch as an epoch's row calls them; 0 before it."""
+        return {"lr_sgd": self.rate or 0.0, "lr_sgd_since_step": float(self.switched_at)}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -130,3 +135,15 @@ def _gradients(group: dict[str, Any]) -> Iterable[tuple[Tensor, Tensor]]:
         if parameter.grad is not None:
             grad, decay = parameter.grad, group["weight_decay"]
             yield parameter, grad.add(parameter, alpha=decay) if decay else grad
+
+
+@register_optimizer(facts=Swats.facts)
+def swats(groups: Groups, recipe: OptimRecipe) -> torch.optim.Optimizer:
+    """Take ``betas``, ``weight_decay`` and ``switch_tolerance`` of the recipe."""
+    return Swats(
+        groups,
+        lr=recipe.lr,
+        betas=recipe.betas,
+        weight_decay=recipe.weight_decay,
+        tolerance=recipe.switch_tolerance,
+    )
