@@ -49,8 +49,6 @@ def test_the_table_counts_what_is_there() -> None:
     found = shape([ROOT / "training" / "models" / "heads" / "average.py"])
     assert (found.files, found.typed, found.documented) == (1, 1.0, 1.0)
     assert found.lines == len((ROOT / "training/models/heads/average.py").read_text().splitlines())
-    builder = inspect.signature(average.tgap).parameters
-    assert set(builder) == {"num_features", "num_steps"}
-    assert len(builder) in found.parameters
+    assert max(found.parameters) == len(inspect.signature(average.tgap).parameters)
     with pytest.raises(SyntaxError):
         shape([ROOT / "README.md"])
