@@ -25,6 +25,7 @@ from tests.helpers.sets import make_videos, small_recipe
 
 BEFORE = "1f3846d9"
 """The last commit of four packages at the top, before there was one."""
+OLD_SCORES = "runs/whole/split1-val-multi-last"
 LENGTHS = (9, 12, 7, 15, 9, 11, 8, 10, 13, 9, 12, 10)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -94,7 +95,7 @@ def made(before: Version, tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     time.sleep(2)  # its cluster ends by itself
-    before.run(folder, "evaluate", "runs/whole/last.pt", "--part", "val", "--views", "multi", "--output", "scores/old")
+    before.run(folder, "evaluate", "runs/whole/last.pt", "--part", "val", "--views", "multi")
     before.run(folder, "register", "runs/whole/last.pt", "--name", "gestures")
     return folder
 
@@ -143,14 +144,15 @@ def test_an_evaluation_gives_the_same_scores_and_fuses_with_the_old(made: Path) 
 
     arguments = ["runs/whole/last.pt", "--part", "val", "--views", "multi", "--output", "scores/new"]
     NOW.run(made, "evaluate", *arguments)
-    old, new = (read_scores(str(made / "scores" / name / "scores.parquet")) for name in ("old", "new"))
+    old, new = (read_scores(str(made / name / "scores.parquet")) for name in (OLD_SCORES, "scores/new"))
     assert old.video_ids == new.video_ids
     np.testing.assert_array_equal(old.scores, new.scores)
-    NOW.run(made, "fuse", "scores/old/scores.parquet", "scores/new/scores.parquet", "--output", "scores/fused")
-    NOW.run(made, "average", "scores/old/views.parquet")
+    NOW.run(made, "fuse", f"{OLD_SCORES}/scores.parquet", "scores/new/scores.parquet", "--output", "scores/fused")
+    NOW.run(made, "average", f"{OLD_SCORES}/views.parquet")
 
 
 def test_runs_are_compared(made: Path) -> None:
+    NOW.run(made, "evaluate", "runs/killed/last.pt", "--part", "val", "--views", "multi")
     printed = NOW.run(made, "compare", "runs/whole", "runs/killed", "--output", "compared")
     assert "whole" in printed
     assert "killed" in printed
