@@ -156,7 +156,9 @@ def _own_folder() -> Iterator[str]:
         with open(os.path.join(folder, f".{_LOCK}"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             os.rename(lock.name, os.path.join(folder, _LOCK))  # nobody sees it before it is held
-            yield folder
+            rays = os.path.join(folder, "r")
+            os.mkdir(rays)  # which Ray opens to everybody, as it does with all that it makes: nobody gets past ours
+            yield rays
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -17,9 +17,10 @@ from kinebert.training.run_folder import SCRATCH_FOLDER
 import ray
 import ray.train
 import torch
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 
 from kinebert.orchestration.jobs.hearing import Ear, Listener
+from kinebert.orchestration.jobs.process_group import ProcessGroupConfig
 from kinebert.orchestration.jobs.workers import (
     WorkerPlan,
     free_room,
@@ -131,7 +132,7 @@ def _fit_once(plan: WorkerPlan, output: str, listener: "Listener", pause_after: 
             "use_gpu": use_gpu,
         },
         # longer than the watchdog waits, which can say who hangs and not only that somebody does
-        torch_config=TorchConfig(
+        torch_config=ProcessGroupConfig(
             backend="nccl" if use_gpu else "gloo", timeout_s=max(1800, int(2 * recipe.hang_after_s) + 60)
         ),
         scaling_config=ray.train.ScalingConfig(
