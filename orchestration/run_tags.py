@@ -1,13 +1,18 @@
-"""Tags of an MLflow run that say what it is a run of: code, data, recipe, place."""
+"""What an MLflow run says of itself: code, data, recipe, place."""
 
 import getpass
 import os
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from kinebert.orchestration.reports.run_files import save_recipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.recipe.train import TrainRecipe
+
+if TYPE_CHECKING:
+    from kinebert.orchestration.tracking import Tracker
 
 COMMIT = "KINEBERT_COMMIT"
 """Environment variable that names the git commit where there is no checkout, as in a submitted job."""
@@ -35,7 +40,7 @@ def code_version(program: str) -> dict[str, str]:
 
 
 def training_tags(program: str, recipe: TrainRecipe, shards: ShardSet, folder: str) -> dict[str, str]:
-    """Tags by which trainings are told apart and compared: code, data, recipe, place."""
+    """Return the tags by which trainings are told apart and compared: code, data, recipe, place."""
     return {
         **code_version(program),
         "mlflow.note.content": f"{recipe.model.backbone} + {recipe.model.head} on {shards.modality}, "
@@ -46,3 +51,10 @@ def training_tags(program: str, recipe: TrainRecipe, shards: ShardSet, folder: s
         "recipe_digest": recipe.digest(),
         "run_folder": folder,
     }
+
+
+def describe_training(tracker: "Tracker", folder: str, recipe: TrainRecipe, shards: ShardSet) -> None:
+    """Say what is trained and on what: ``recipe.toml`` in the folder and with the run, and the parts of the set."""
+    tracker.artifact_of(save_recipe(folder, recipe))
+    parts = {"training": recipe.data.train_part, "validation": recipe.data.val_part}
+    tracker.dataset(shards, {context: f"{recipe.data.split}/{part}" for context, part in parts.items()})

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kinebert.orchestration.reports.figures import History
-from kinebert.orchestration.reports.history import load_history
+from kinebert.orchestration.reports.run_files import load_history
 from kinebert.orchestration.tracking import RunAddress
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, from_mapping, to_plain

@@ -11,12 +11,12 @@ from kinebert.orchestration.jobs.fit import FitResult, fit
 from kinebert.orchestration.jobs.requests import TrainingRequest
 from kinebert.orchestration.jobs.training_log import TrainingLog
 from kinebert.orchestration.jobs.workers import check_device
-from kinebert.orchestration.reports.history import epoch_metrics, save_history
 from kinebert.orchestration.reports.publishing import publish_report, report_data
-from kinebert.orchestration.run_tags import training_tags
+from kinebert.orchestration.reports.run_files import epoch_metrics, save_history
+from kinebert.orchestration.run_tags import describe_training, training_tags
 from kinebert.orchestration.tracking_store import choose_store
 from kinebert.preprocessing import storage
-from kinebert.preprocessing.config import flatten, to_plain, to_toml
+from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.folder_lock import held
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.evaluation.evaluate import VideoScores
@@ -24,7 +24,7 @@ from kinebert.training.loop.initial import pinned
 from kinebert.training.loop.loop import TrainSummary
 from kinebert.training.loop.preflight import check_training
 from kinebert.training.recipe.train import TrainRecipe
-from kinebert.training.run_folder import LAST_FILE, RECIPE_FILE, REPORT_FOLDER
+from kinebert.training.run_folder import LAST_FILE, REPORT_FOLDER
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,14 +117,8 @@ def _train(checked: _Checked, tracker: tracking.Tracker, audience: Audience) -> 
 
 def _describe(checked: _Checked, tracker: tracking.Tracker) -> None:
     """Write down what is trained, in the folder and in MLflow."""
-    recipe = checked.recipe
-    tracker.params(flatten(to_plain(recipe)))
-    effective = storage.join(checked.folder, RECIPE_FILE)
-    with storage.explained(checked.folder, "write the recipe"):
-        storage.write_bytes(effective, to_toml(to_plain(recipe)).encode())
-    tracker.artifact_of(effective)
-    parts = {"training": recipe.data.train_part, "validation": recipe.data.val_part}
-    tracker.dataset(checked.shards, {context: f"{recipe.data.split}/{part}" for context, part in parts.items()})
+    tracker.params(flatten(to_plain(checked.recipe)))
+    describe_training(tracker, checked.folder, checked.recipe, checked.shards)
 
 
 def _keep(checked: _Checked, result: FitResult, tracker: tracking.Tracker) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from kinebert.orchestration.reports.history import load_history
 from kinebert.orchestration.reports.intervals import known_intervals
 from kinebert.orchestration.reports.report import Rejected, ReportData, StreamScores, write_report
+from kinebert.orchestration.reports.run_files import load_history
 from kinebert.orchestration.tracking import Tracker
 from kinebert.preprocessing import storage
 from kinebert.training.evaluation.evaluate import VideoScores

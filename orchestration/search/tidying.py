@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from kinebert.orchestration.reports.history import save_history
+from kinebert.orchestration.reports.run_files import save_history, save_recipe
 from kinebert.orchestration.search.records import Record, ranking, trial_folder
 from kinebert.orchestration.search.trials import Job
 from kinebert.preprocessing import storage
-from kinebert.preprocessing.config import to_plain, to_toml
-from kinebert.training.run_folder import BEST_FILE, LAST_FILE, RECIPE_FILE, SCRATCH_FOLDER, STATE_FILES
+from kinebert.training.run_folder import BEST_FILE, LAST_FILE, SCRATCH_FOLDER, STATE_FILES
 
 
 class Keeper:
@@ -46,9 +45,7 @@ class Keeper:
         best = record.best(self._tune.metric, self._tune.sign)
         generation = int(best["generation"]) if best is not None else record.generation
         folder = trial_folder(self._job.output, record.number, generation)
-        storage.make_folder(folder)
-        recipe = to_plain(self._job.recipe(record.values_at(generation), record.seed))
-        storage.write_bytes(storage.join(folder, RECIPE_FILE), to_toml(recipe).encode())
+        save_recipe(folder, self._job.recipe(record.values_at(generation), record.seed))
         save_history(folder, record.rows)
         self._described.add(record.number)
 

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinebert.orchestration.reports.history import epoch_metrics
-from kinebert.orchestration.run_tags import training_tags
+from kinebert.orchestration.reports.run_files import epoch_metrics
+from kinebert.orchestration.run_tags import describe_training, training_tags
 from kinebert.orchestration.search.records import Record, TrialEpoch, ranking, trial_folder
 from kinebert.orchestration.search.trials import Job
 from kinebert.orchestration.tracking import RunAddress, Tracker, end_strays
 from kinebert.preprocessing import storage
-from kinebert.preprocessing.config import flatten, to_plain, to_toml
+from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe
-from kinebert.training.run_folder import BEST_FILE, RECIPE_FILE
+from kinebert.training.run_folder import BEST_FILE
 
 BEST = "best"
 """Tag of the best trial's run: "true"."""
@@ -190,13 +190,8 @@ class Recorder:
     def _describe(self, record: Record, child: Tracker) -> None:
         """Say what the trial trains and on what, as a training of its own does; what is known stays as it is."""
         recipe, shards = self._trained(record)
-        plain = to_plain(recipe)
-        child.params(flatten({key: value for key, value in plain.items() if key != "tune"}))
-        path = storage.join(trial_folder(self._job.output, record.number), RECIPE_FILE)
-        storage.write_bytes(path, to_toml(plain).encode())
-        child.artifact_of(path)
-        parts = {"training": recipe.data.train_part, "validation": recipe.data.val_part}
-        child.dataset(shards, {context: f"{recipe.data.split}/{part}" for context, part in parts.items()})
+        child.params(flatten({key: value for key, value in to_plain(recipe).items() if key != "tune"}))
+        describe_training(child, trial_folder(self._job.output, record.number), recipe, shards)
 
     def _end(self, record: Record, child: Tracker) -> None:
         if record.number not in self._summed_up:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from kinebert.orchestration.comparing.runs import Run
-from kinebert.orchestration.reports.history import save_history
+from kinebert.orchestration.reports.run_files import save_history
 from kinebert.preprocessing.config import from_mapping, to_plain, to_toml
 from kinebert.training.evaluation.evaluate import VideoScores, write_scores
 from kinebert.training.evaluation.view_scores import About

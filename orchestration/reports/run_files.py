@@ -1,11 +1,26 @@
-"""The numbers of a training's epochs: their file, and their names in MLflow."""
+"""What the driver writes into the folder of a training: its recipe, and the numbers of its epochs."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kinebert.preprocessing import storage
-from kinebert.training.run_folder import HISTORY_FILE, EpochRow
+from kinebert.preprocessing.config import to_plain, to_toml
+from kinebert.training.recipe.train import TrainRecipe
+from kinebert.training.run_folder import HISTORY_FILE, RECIPE_FILE, EpochRow
+
+
+def save_recipe(folder: str, recipe: TrainRecipe) -> str:
+    """Write all settings of a training into its folder, which is made; return the path or URI of the file.
+
+    Raises:
+        UserError: If the folder cannot be written.
+    """
+    path = storage.join(folder, RECIPE_FILE)
+    with storage.explained(folder, "write the recipe"):
+        storage.make_folder(folder)
+        storage.write_bytes(path, to_toml(to_plain(recipe)).encode())
+    return path
 
 
 def save_history(folder: str, history: Sequence[EpochRow]) -> None:
@@ -23,6 +38,6 @@ def load_history(folder: str) -> list[EpochRow]:
 
 
 def epoch_metrics(row: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of an epoch under the names that MLflow's page groups them by."""
+    """Return the numbers of an epoch under the names that MLflow's page groups them by, such as ``epoch/val_top1``."""
     names = ("train_", "val_", "lr", "seconds", "clips_per_s", "data_wait", "gpu_gib", "skipped")
     return {f"epoch/{key}": value for key, value in row.items() if key.startswith(names)}
