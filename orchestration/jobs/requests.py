@@ -87,6 +87,33 @@ class TrainingRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuningRequest:
+    """A search over fields of a recipe that is to be done, or to be gone on with."""
+
+    recipe: "TrainRecipe"
+    """What is searched is in its table ``tune``. ``data.shards`` may be relative to the present folder."""
+    source: str = "a recipe in Python"
+    """Where the recipe is from, for errors."""
+    output: str
+    """Folder (path or URI) of the search."""
+    experiment: str = "kinebert"
+    """MLflow experiment that the runs belong to."""
+    tracking_uri: str | None = None
+    """MLflow server, or file of a SQLite store; by default MLFLOW_TRACKING_URI, else mlflow.db beside the folder."""
+    cpus_per_worker: float | None = None
+    """Logical CPUs that each worker of a trial holds; by default 1."""
+    gpus_per_worker: float | None = None
+    """GPUs that each worker holds; a part, such as 0.25, lets trials share one. By default 1 if there are any."""
+
+    def __post_init__(self) -> None:
+        if self.recipe.tune is None:
+            raise ConfigError(f"{self.source}: there is no table [tune] that says what to search. See docs/tuning.md.")
+        for name in ("cpus_per_worker", "gpus_per_worker"):
+            if (value := getattr(self, name)) is not None and value < 0:
+                raise ConfigError(f"{name} must not be negative, got {value}.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Views:
     """What to take instead of the ``[test]`` of the training's recipe."""
 

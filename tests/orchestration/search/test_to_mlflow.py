@@ -19,6 +19,7 @@ from kinebert.orchestration.search.space import read_space
 from kinebert.orchestration.search.tidying import Keeper
 from kinebert.orchestration.search.to_mlflow import Recorder, winner
 from kinebert.orchestration.search.trials import Job
+from kinebert.orchestration.search.tuning import TuningResult
 from kinebert.pipelines.tune import _report
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe, TrainRecipe
@@ -147,14 +148,15 @@ def test_the_epoch_that_is_reported_is_the_one_whose_weights_are_kept(
     assert (by_top1.row["epoch"], by_top1.kept["epoch"]) == (3, 3)
     assert (by_loss.row["epoch"], by_loss.kept["epoch"]) == (5, 3)
     for metric, told in (("val_loss", True), ("val_top1", False)):
-        searched = replace(job(tmp_path), base=replace(BASE, tune=replace(TUNE, metric=metric)))  # type: ignore[arg-type]
-        assert _report(searched, [record], "sqlite:///mlflow.db") == 0
+        tune = replace(TUNE, metric=metric)  # type: ignore[arg-type]
+        best = winner([record], tune, str(tmp_path))
+        assert _report(TuningResult(str(tmp_path), tune, (record,), best, "sqlite:///mlflow.db", "id")) == 0
         said = "its best.pt holds epoch 3, the best in val_top1, with val_loss 0.6\n" in capsys.readouterr().out
         assert said is told
-    best: Any = None  # as kinebert.training.loop.loop does
+    kept: Any = None  # as kinebert.training.loop.loop does
     for row in record.rows:
-        best = row if best is None or rank(row) > rank(best) else best
-    assert best is by_top1.kept
+        kept = row if kept is None or rank(row) > rank(kept) else kept
+    assert kept is by_top1.kept
 
 
 def test_a_restart_closes_and_completes_what_a_killed_driver_left(store: str, tmp_path: Path) -> None:

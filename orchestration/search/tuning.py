@@ -1,0 +1,161 @@
+"""A search as a job: check all that can be checked, search, keep MLflow up to date, and leave pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kinebert.orchestration.cluster import check_workers
+
+# isort: split
+from kinebert.orchestration import tracking
+from kinebert.orchestration.audience import NOBODY, Audience
+from kinebert.orchestration.jobs.requests import TuningRequest
+from kinebert.orchestration.run_tags import code_version
+from kinebert.orchestration.search.checks import about, check_trials
+from kinebert.orchestration.search.records import Record, check_same, claim, load_records
+from kinebert.orchestration.search.report import files, outcome
+from kinebert.orchestration.search.run import Resources, search
+from kinebert.orchestration.search.space import Space, read_space
+from kinebert.orchestration.search.tidying import Keeper
+from kinebert.orchestration.search.to_mlflow import Recorder, Winner, keep_pictures, winner
+from kinebert.orchestration.search.trials import Job
+from kinebert.orchestration.tracking_store import choose_store
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.config import flatten, to_plain
+from kinebert.preprocessing.folder_lock import held
+from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.loop.initial import pinned
+from kinebert.training.recipe.tune import TuneRecipe
+
+
+@dataclass(frozen=True, eq=False)
+class TuningResult:
+    """What came of a search."""
+
+    folder: str
+    """Path or URI of the search's folder."""
+    tune: TuneRecipe
+    """What was searched, and for what."""
+    trials: tuple[Record, ...]
+    """All of them, by number."""
+    best: Winner | None
+    """The best trial; None if every one failed."""
+    tracking_uri: str
+    """MLflow store that holds the runs."""
+    run_id: str
+    """Id of the search's run there, the parent of the trials'."""
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A search that nothing speaks against."""
+
+    job: Job
+    tune: TuneRecipe
+    space: Space
+    shards: ShardSet
+    description: dict[str, Any]
+
+
+def tune(request: TuningRequest, audience: Audience = NOBODY) -> TuningResult:
+    """Search, or go on with what the folder holds: no finished trial is repeated.
+
+    Raises:
+        UserError: If a trial could not be trained, the folder holds another search, another program works in it, or
+            the cluster has no room for a single trial.
+    """
+    checked = _check(request, audience)
+    job = checked.job
+    store = choose_store(request.tracking_uri, job.output)
+    storage.check_writable(job.output)
+    with held(job.output, "tune"):
+        tags = {**code_version("tune"), "shards_digest": checked.shards.digest, "run_folder": job.output}
+        parent = tracking.open_run(job.output, store, request.experiment, tags)
+        with tracking.running(parent):
+            claim(job.output, checked.description)
+            parent.params({**flatten(to_plain(replace(job.base, tune=None))), **_params(checked.tune)})
+            audience.say(f"searching {', '.join(checked.space)} of {request.source}: {job.output}")
+            resources = Resources(cpus_per_worker=request.cpus_per_worker, gpus_per_worker=request.gpus_per_worker)
+            found = _search(checked, parent, resources, audience)
+    best = winner(found, checked.tune, job.output)
+    return TuningResult(job.output, checked.tune, tuple(found), best, store, parent.address.run_id)
+
+
+def _check(request: TuningRequest, audience: Audience) -> _Checked:
+    base = request.recipe.with_absolute_shards()
+    output = storage.resolve_uri(request.output)
+    assert base.tune is not None, "it was checked"
+    space = read_space(base.tune, base, request.source)
+    check_workers(base.workers, "workers")
+    shards = ShardSet.open(base.data.shards)
+    base = pinned(base)
+    job = Job(base=base, output=output, cpus_per_worker=1.0, where=request.source)
+    for note in check_trials(job, space, shards):
+        audience.say(f"note: {note}")
+    description = about(base, shards)
+    check_same(output, description)
+    assert base.tune is not None, "it is what it was"
+    return _Checked(job, base.tune, space, shards, description)
+
+
+def _search(checked: _Checked, parent: tracking.Tracker, resources: Resources, audience: Audience) -> list[Record]:
+    """Search, keep MLflow up to date, and leave pictures; return all trials."""
+    job = checked.job
+    known = load_records(job.output)
+    recorder = Recorder(parent, job, checked.shards, known)
+    keeper, told = Keeper(job), _Told(checked.tune, known, audience)
+
+    def changed(record: Record, live: bool) -> None:
+        recorder.changed(record, live)
+        told.changed(record, live)
+        if record.ended:
+            keeper.tidy(told.records, at_work=record.number)
+
+    try:
+        found = search(job, checked.space, known, resources, changed)
+    finally:
+        whole = recorder.close()
+    keeper.tidy(found)
+    best = winner(found, checked.tune, job.output)
+    if best is not None:
+        recorder.crown(best)
+    keep_pictures(parent, job.output, files(found, checked.space, checked.tune))
+    if not whole:
+        audience.warn("MLflow lacks a part of the search; run the same command again when it answers")
+    return found
+
+
+def _params(tune: TuneRecipe) -> dict[str, Any]:
+    plain = to_plain(tune)
+    space = plain.pop("space")
+    return {**{f"tune.{key}": value for key, value in plain.items()}, "tune.space": space}
+
+
+class _Told:
+    """Tells how the search goes: a sentence for every trial that has ended, and a line that moves."""
+
+    def __init__(self, tune: TuneRecipe, known: Sequence[Record], audience: Audience) -> None:
+        self._tune, self._audience, self._line = tune, audience, audience.line()
+        self._by_number = {record.number: record for record in known}
+        self._live: set[int] = set()
+        if known:
+            ended = sum(record.ended for record in known)
+            audience.say(f"going on: {len(known)} trials were begun, {ended} of them have ended")
+
+    @property
+    def records(self) -> list[Record]:
+        """All trials that are known."""
+        return list(self._by_number.values())
+
+    def changed(self, record: Record, live: bool) -> None:
+        """Take note of a trial's news."""
+        self._by_number[record.number] = record
+        (self._live.add if live else self._live.discard)(record.number)
+        if record.ended:
+            self._audience.say(outcome(record, self._tune))
+        self._line.show(self._text)
+
+    def _text(self) -> str:
+        ended = sum(record.ended for record in self.records)
+        at_work = ", ".join(f"{n} (epoch {self._by_number[n].epoch})" for n in sorted(self._live))
+        return f"{ended} trial{'s have' if ended != 1 else ' has'} ended; at work: {at_work or 'none'}"
