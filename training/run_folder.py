@@ -64,7 +64,7 @@ class EpochRow(TypedDict, total=False):
     """With validation."""
 
 
-Row = TypeVar("Row", bound=EpochRow)
+EpochT = TypeVar("EpochT", bound=EpochRow)
 
 
 def checkpoint_digest(uri: str) -> str:
@@ -106,7 +106,7 @@ def rank(row: EpochRow) -> tuple[float, float]:
     return row["val_top1"], -row.get("val_loss", 0.0)
 
 
-def best_epoch(history: Iterable[Row]) -> Row | None:
+def best_epoch(history: Iterable[EpochT]) -> EpochT | None:
     """Return the epoch whose weights training keeps, the first of equal ones; None if none was validated."""
     return max((row for row in history if row.get("val_top1") is not None), key=rank, default=None)
 

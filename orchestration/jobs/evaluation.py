@@ -22,7 +22,7 @@ from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import check_writable, join, name_of, resolve_uri
 from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer
-from kinebert.training.data.dataset import check_videos
+from kinebert.training.data.parts import check_videos
 from kinebert.training.evaluation.evaluate import (
     VideoScores,
     average,

@@ -33,7 +33,7 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.distributed.collective import from_first
-from kinebert.training.distributed.watchdog import Standstill, Watchdog, who_is_stuck
+from kinebert.training.distributed.watchdog import PulseWatchdog, Standstill, who_is_stuck
 from kinebert.training.evaluation.evaluate import VideoScores, evaluate
 from kinebert.training.loop.events import Ended, Event, Restarted
 from kinebert.training.loop.loop import TrainSummary, WorkerContext, train
@@ -211,7 +211,7 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
         worker = WorkerContext(
             rank=rank, world_size=context.get_world_size(), device=device, num_threads=config["threads"]
         )
-        watchdog = Watchdog(
+        watchdog = PulseWatchdog(
             worker.pulse,
             recipe.hang_after_s,
             rank,

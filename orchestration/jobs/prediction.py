@@ -12,7 +12,7 @@ from kinebert.orchestration.jobs.requests import PredictionRequest
 from kinebert.orchestration.reports.predictions import (
     JSON_FILE,
     TABLE_FILE,
-    Row,
+    PredictionRow,
     annotate,
     row_of,
     words,
@@ -41,7 +41,7 @@ class PredictionResult:
     """Where ``predictions.json`` and ``predictions.csv`` are."""
     classes: tuple[str, ...]
     """That the recognizers know, in the order of scores."""
-    rows: tuple[Row, ...]
+    rows: tuple[PredictionRow, ...]
     """One for each video, as in the JSON file."""
 
     @property
@@ -71,7 +71,7 @@ def predict(request: PredictionRequest, audience: Audience = NOBODY) -> Predicti
     _check_modalities(streams)
     check_writable(output)
     fused = {"method": request.method, "weights": request.weights} if len(streams) > 1 else {}
-    found: list[Row] = []
+    found: list[PredictionRow] = []
     written_at = time.monotonic()
     try:
         for number, (name, path) in enumerate(videos.items(), start=1):
@@ -130,7 +130,7 @@ def _told(
     classes: Sequence[str],
     request: PredictionRequest,
     audience: Audience,
-) -> Row:
+) -> PredictionRow:
     """Tell and annotate what was said of one video; return what is written of it."""
     if isinstance(said, VideoError):
         problem = f"{said.stage}: {said.problem}"

@@ -21,11 +21,11 @@ def accuracy_table(streams: Mapping[str, VideoScores]) -> Table:
 
 
 Numbers = Mapping[str, float]
-Row = tuple[str, str, Numbers, Mapping[str, Interval]]
+AccuracyRow = tuple[str, str, Numbers, Mapping[str, Interval]]
 """Name, how many videos, the metrics by name, and their intervals."""
 
 
-def metric_table(what: str, rows: Sequence[Row]) -> Table:
+def metric_table(what: str, rows: Sequence[AccuracyRow]) -> Table:
     """Return a table of metrics in percent, top-1 with its 95 % interval; ``what`` stands over the names."""
     rest = [*(f"top{k}" for k in TOP[1:]), "mean_class", "ece"]
     header = ["videos", "top-1", "95 %", *(f"top-{k}" for k in TOP[1:]), "mean class", "ECE"]
@@ -57,7 +57,7 @@ def split_table(tables: Sequence[VideoScores]) -> Table:
         found = sorted(set(values))
         if len(found) > 1:
             raise ConfigError(f"the tables differ in {key} ({', '.join(found)}); their mean would say nothing.")
-    rows: list[Row] = [
+    rows: list[AccuracyRow] = [
         (name, str(len(scores.video_ids)), scores.metrics().as_numbers(), known_intervals(scores))
         for name, scores in zip(names, tables, strict=True)
     ]

@@ -16,12 +16,12 @@ from kinebert.training.evaluation.metrics import probabilities
 from kinebert.training.evaluation.predict import Prediction, Stream
 
 JSON_FILE, TABLE_FILE = "predictions.json", "predictions.csv"
-Row = dict[str, Any]
+PredictionRow = dict[str, Any]
 """What is written of one video: ``video``, ``path``, and either ``problem``, or ``frames``, ``fps``, ``top`` (its best
 classes), ``scores`` and ``windows``."""
 
 
-def row_of(name: str, path: str, said: Prediction, classes: Sequence[str], top: int, fps: float) -> Row:
+def row_of(name: str, path: str, said: Prediction, classes: Sequence[str], top: int, fps: float) -> PredictionRow:
     """Return what is said of a video, with its ``top`` best classes; ``fps`` of 0 leaves times out."""
     windows = [
         {
@@ -60,7 +60,7 @@ def words(best: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def annotate(target: str, row: Row, scale: str) -> None:
+def annotate(target: str, row: PredictionRow, scale: str) -> None:
     """Write the video of a row to ``target``, with the best classes of each window below the picture.
 
     Args:
@@ -82,7 +82,7 @@ def annotate(target: str, row: Row, scale: str) -> None:
 
 
 def write_predictions(
-    output: str, found: Sequence[Row], streams: Sequence[Stream], top: int, fused: Mapping[str, Any]
+    output: str, found: Sequence[PredictionRow], streams: Sequence[Stream], top: int, fused: Mapping[str, Any]
 ) -> None:
     """Write the table and the JSON file into the folder ``output``, in place of earlier ones.
 

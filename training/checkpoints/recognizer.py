@@ -10,9 +10,9 @@ A file is what ``torch.save`` makes of a plain dictionary of tensors and plain v
 import io
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import differences, from_mapping, to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.models import InputSpec, Recognizer, build_recognizer
+from kinebert.training.shards import Shards
 
 
 class DamagedError(UserError):
@@ -30,30 +31,6 @@ class DamagedError(UserError):
 KIND = "kinebert checkpoint"
 FORMAT_VERSION = 1
 """Changes whenever this code cannot read old checkpoints."""
-
-
-class Shards(Protocol):
-    """What a checkpoint must know of a shard set."""
-
-    @property
-    def uri(self) -> str:
-        """Where it lies."""
-
-    @property
-    def modality(self) -> str:
-        """``rgb`` or ``flow``."""
-
-    @property
-    def recipe(self) -> Mapping[str, Any]:
-        """Everything that changes its pixels."""
-
-    @property
-    def digest(self) -> str:
-        """Digest of the recipe."""
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Names of the classes by label."""
 
 
 @dataclass(frozen=True, kw_only=True)

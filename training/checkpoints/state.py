@@ -9,10 +9,10 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import differences, flatten
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.checkpoints.recognizer import DamagedError, load_plain, save_plain
-from kinebert.training.data.dataset import Shards
 from kinebert.training.recipe.settings import changeable
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.run_folder import BEFORE_FILE, DAMAGED_FILE, STATE_FILE, EpochRow
+from kinebert.training.shards import Shards
 
 _KIND, _FORMAT = "kinebert training state", 1
 

@@ -11,7 +11,6 @@ from kinebert.preprocessing import storage
 from kinebert.training.checkpoints.recognizer import (
     FORMAT_VERSION,
     KIND,
-    Shards,
     load_recognizer,
     recognizer_content,
     save_plain,
@@ -20,6 +19,7 @@ from kinebert.training.checkpoints.recognizer import (
 from kinebert.training.checkpoints.state import TrainState, content_of, save_content
 from kinebert.training.models import Recognizer
 from kinebert.training.run_folder import BEST_FILE, EpochRow, epoch_file, rank
+from kinebert.training.shards import Shards
 
 
 @dataclass

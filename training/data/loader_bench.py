@@ -10,15 +10,10 @@ from typing import Any
 import torch
 
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.data.dataset import (
-    Batch,
-    ClipDataset,
-    ClipLoader,
-    TrainBatches,
-    check_videos,
-    collate,
-    limit_threads,
-)
+from kinebert.training.data.batches import Batch, TrainBatches, collate
+from kinebert.training.data.dataset import ClipDataset
+from kinebert.training.data.loader import ClipLoader, limit_threads
+from kinebert.training.data.parts import check_videos
 from kinebert.training.recipe.train import TrainRecipe
 
 _MANY_EPOCHS = 10**6

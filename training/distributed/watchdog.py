@@ -61,7 +61,7 @@ class Pulse:
         return time.monotonic() - since, place, at
 
 
-class Watchdog:
+class PulseWatchdog:
     """A thread that watches a pulse while its context is open.
 
     The thread cannot run where a C library keeps Python's lock: then faulthandler's own clock, which needs no lock,
@@ -91,7 +91,7 @@ class Watchdog:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
-    def __enter__(self) -> "Watchdog":
+    def __enter__(self) -> "PulseWatchdog":
         if self._limit_s > 0:
             self._pulse("starting")
             self._arm()

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.data.dataset import ClipDataset, Shards
+from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.data.transforms import UInt8, to_device_batch
 from kinebert.training.models import Recognizer
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe
+from kinebert.training.shards import Shards
 
 
 @runtime_checkable

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from kinebert.preprocessing.config import from_mapping, to_plain
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.checkpoints.recognizer import CheckpointInfo
-from kinebert.training.data.dataset import ClipDataset, Shards, check_videos, in_batches
+from kinebert.training.data.batches import in_batches
+from kinebert.training.data.dataset import ClipDataset
+from kinebert.training.data.parts import check_videos
 from kinebert.training.distributed.worker import WorkerContext
 from kinebert.training.evaluation.metrics import Metrics, measure, probabilities
 from kinebert.training.evaluation.scorer import ScoreBatches, Scorer, across_ranks
@@ -33,6 +35,7 @@ from kinebert.training.evaluation.view_scores import (
 from kinebert.training.models import Recognizer
 from kinebert.training.recipe.protocol import ProtocolRecipe
 from kinebert.training.recipe.train import DataRecipe, TrainRecipe
+from kinebert.training.shards import Shards
 
 _KEY = b"kinebert_scores"
 

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.clips.ordering import share
-from kinebert.training.data.dataset import Batch, ClipDataset, ClipLoader, Key, Shards, limit_threads
+from kinebert.training.data.batches import Batch
+from kinebert.training.data.dataset import ClipDataset, Key
+from kinebert.training.data.loader import ClipLoader, limit_threads
 from kinebert.training.data.transforms import to_device_batch
 from kinebert.training.distributed.collective import world_sum
 from kinebert.training.distributed.watchdog import AFTER_TRAINING
@@ -22,6 +24,7 @@ from kinebert.training.models import Recognizer
 from kinebert.training.numerics import scoring_dtype
 from kinebert.training.recipe.protocol import ProtocolRecipe
 from kinebert.training.recipe.train import DataRecipe
+from kinebert.training.shards import Shards
 
 ScoreBatches = Callable[[Sequence[list[Key]]], Iterator[NDArray[np.float32]]]
 """Gives the logits ``(N, K)`` of the views of each batch, in the order of the batches; decides where they are made."""

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.storage import explained, file_digest, resolve_uri
-from kinebert.training.data.dataset import Shards
 from kinebert.training.models import Recognizer, build_recognizer, load_published
 from kinebert.training.recipe.train import TrainRecipe
+from kinebert.training.shards import Shards
 
 
 def pinned(recipe: TrainRecipe) -> TrainRecipe:

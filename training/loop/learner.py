@@ -18,14 +18,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.clips.ordering import batch_seed, mix_rng
-from kinebert.training.data.dataset import Batch
+from kinebert.training.data.batches import Batch
 from kinebert.training.data.mixing import mix_batch
 from kinebert.training.data.transforms import to_device_batch
 from kinebert.training.distributed.batch_norms import RunningStatistics
 from kinebert.training.distributed.collective import from_all, world_sum
 from kinebert.training.distributed.worker import WorkerContext
-from kinebert.training.loop.step import Batch as DeviceBatch
-from kinebert.training.loop.step import Gradients, accumulate, update
+from kinebert.training.loop.step import DeviceBatch, Gradients, accumulate, update
 from kinebert.training.models import Recognizer
 from kinebert.training.numerics import autocast_dtype, prepare
 from kinebert.training.optim.ema import WeightAverage

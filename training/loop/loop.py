@@ -18,16 +18,10 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.training.checkpoints.state import TrainState, about, check_continues, recover_state
 from kinebert.training.checkpoints.writer import TrainFiles
 from kinebert.training.clips.ordering import share
-from kinebert.training.data.dataset import (
-    Batch,
-    ClipDataset,
-    ClipLoader,
-    Shards,
-    TrainBatches,
-    check_videos,
-    in_batches,
-    limit_threads,
-)
+from kinebert.training.data.batches import Batch, TrainBatches, in_batches
+from kinebert.training.data.dataset import ClipDataset
+from kinebert.training.data.loader import ClipLoader, limit_threads
+from kinebert.training.data.parts import check_videos
 from kinebert.training.distributed.collective import from_first, is_active, world_sum
 from kinebert.training.distributed.worker import WorkerContext as WorkerContext
 from kinebert.training.evaluation.metrics import MetricSums
@@ -42,6 +36,7 @@ from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.optim.schedule import Schedule
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.run_folder import BEST_FILE, LAST_FILE, EpochRow, rank
+from kinebert.training.shards import Shards
 
 _NUM_SUMS = 4
 """Loss times clips, clips that were right, clips, updates that were left out."""

@@ -8,12 +8,13 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import differences, to_plain, to_toml
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.checkpoints.state import TrainState, about, check_continues, load_state
-from kinebert.training.data.dataset import Shards, check_videos
+from kinebert.training.data.parts import check_videos
 from kinebert.training.loop.initial import initial_recognizer
 from kinebert.training.loop.stages import carry_weights
 from kinebert.training.optim.groups import freeze
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.run_folder import RECIPE_FILE
+from kinebert.training.shards import Shards
 
 
 def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool = False) -> list[str]:

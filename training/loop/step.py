@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from kinebert.training.optim.losses import LossSum
 
-Batch = tuple[Tensor, Tensor]
+DeviceBatch = tuple[Tensor, Tensor]
 """On the model's device: normalised clips ``(N, C, T, H, W)``, and labels ``(N,)`` or shares of classes ``(N, K)``."""
 
 
@@ -48,7 +48,7 @@ class Gradients:
 def train_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batches: Sequence[Batch | Callable[[], Batch]],
+    batches: Sequence[DeviceBatch | Callable[[], DeviceBatch]],
     loss_sum: LossSum,
     *,
     num_clips: int,
@@ -82,7 +82,7 @@ def train_step(
 
 def accumulate(
     model: nn.Module,
-    batches: Sequence[Batch | Callable[[], Batch]],
+    batches: Sequence[DeviceBatch | Callable[[], DeviceBatch]],
     loss_sum: LossSum,
     *,
     num_clips: int,

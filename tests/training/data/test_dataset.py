@@ -6,7 +6,10 @@ import torch
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.clips.ordering import epoch_order
-from kinebert.training.data.dataset import Batch, ClipDataset, ClipLoader, TrainBatches, check_videos, in_batches
+from kinebert.training.data.batches import Batch, TrainBatches, in_batches
+from kinebert.training.data.dataset import ClipDataset
+from kinebert.training.data.loader import ClipLoader
+from kinebert.training.data.parts import check_videos
 from kinebert.training.recipe.train import DataRecipe
 from tests.helpers.fake_shards import FakeRejected, FakeShards, FakeVideo, make_shards
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kinebert.training.distributed.watchdog import EXIT_STATUS, Pulse, Standstill, Watchdog, who_is_stuck
+from kinebert.training.distributed.watchdog import EXIT_STATUS, Pulse, PulseWatchdog, Standstill, who_is_stuck
 from tests.helpers.paths import ROOT
 
 
@@ -50,7 +50,7 @@ def test_who_is_waited_for(reports: list[Standstill], ranks: list[int], sentence
 
 def watch(limit_s: float, beats_every_s: float, seconds: float) -> tuple[list[Standstill], list[int]]:
     pulse, reports, ends = Pulse(), [], []
-    with Watchdog(pulse, limit_s, 3, reports.append, ends.append):
+    with PulseWatchdog(pulse, limit_s, 3, reports.append, ends.append):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if beats_every_s:
@@ -82,7 +82,7 @@ def test_who_still_moves_says_so_when_another_does_not() -> None:
 
     stuck, busy = Pulse(), Pulse()
     options: dict[str, Any] = {"report": hear, "alarm": lambda: bool(heard), "end": ends.append}
-    with Watchdog(stuck, 1.0, 1, **options), Watchdog(busy, 1.0, 0, **options):
+    with PulseWatchdog(stuck, 1.0, 1, **options), PulseWatchdog(busy, 1.0, 0, **options):
         stuck("validating", 0, 9)
         while not ends:
             busy("validating", 0, 9)
@@ -94,8 +94,8 @@ def test_who_still_moves_says_so_when_another_does_not() -> None:
 def test_a_process_whose_c_code_keeps_the_lock_is_ended_as_well() -> None:
     code = """
 import ctypes, sys
-from kinebert.training.distributed.watchdog import Pulse, Watchdog
-with Watchdog(Pulse(), 0.5, 0, print):
+from kinebert.training.distributed.watchdog import Pulse, PulseWatchdog
+with PulseWatchdog(Pulse(), 0.5, 0, print):
     ctypes.PyDLL(None).sleep(60)  # keeps the interpreter's lock, as a bad extension does
 """
     began = time.monotonic()

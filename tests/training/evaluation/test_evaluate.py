@@ -14,7 +14,7 @@ from torch import nn
 
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.clips.sampling import multi_clips
-from kinebert.training.data.dataset import check_videos
+from kinebert.training.data.parts import check_videos
 from kinebert.training.evaluation.evaluate import (
     average,
     clip_level,

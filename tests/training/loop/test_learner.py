@@ -15,7 +15,7 @@ from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.checkpoints.state import load_state
 from kinebert.training.clips.ordering import mix_rng
-from kinebert.training.data.dataset import Batch
+from kinebert.training.data.batches import Batch
 from kinebert.training.data.mixing import mix_batch
 from kinebert.training.distributed.batch_norms import RunningStatistics
 from kinebert.training.distributed.worker import WorkerContext

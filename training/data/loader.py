@@ -1,0 +1,59 @@
+"""Batches of clips, read in this process or in others."""
+
+from collections.abc import Iterable, Iterator
+
+import cv2
+import torch
+from torch.utils.data import DataLoader
+
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.data.batches import Batch, collate
+from kinebert.training.data.dataset import ClipDataset, Key
+
+
+class ClipLoader:
+    """An iterable of :class:`Batch`, one per list of keys; it can be gone through again if ``batches`` can.
+
+    Loader processes are started fresh instead of forked: a fork of a process with threads (Ray's, OpenCV's) may hang.
+
+    Args:
+        dataset: Makes the items.
+        batches: Keys of the items of each batch.
+        loader_workers: Processes that make them; 0 for this one.
+        device: Where the batches will go; for CUDA they are put into pinned memory.
+    """
+
+    def __init__(
+        self, dataset: ClipDataset, batches: Iterable[list[Key]], loader_workers: int, device: torch.device
+    ) -> None:
+        self._loader: DataLoader[Batch] = DataLoader(
+            dataset,  # type: ignore[arg-type]
+            batch_sampler=batches,
+            num_workers=loader_workers,
+            collate_fn=collate,
+            pin_memory=device.type == "cuda",
+            worker_init_fn=_start_worker,
+            multiprocessing_context="forkserver" if loader_workers else None,
+            persistent_workers=loader_workers > 0,
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        try:
+            yield from self._loader
+        except UserError as error:  # of a loader process: torch has put the traceback into the message
+            name = f"{type(error).__module__}.{type(error).__qualname__}: "
+            raise type(error)(str(error).rpartition(name)[2].strip()) from error
+
+
+def limit_threads(num_threads: int | None) -> None:
+    """Set how many threads this process computes with: torch as many as given (None: as it is), OpenCV one.
+
+    The only place that sets them. Pictures of a clip are too small for OpenCV's own threads to pay.
+    """
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    cv2.setNumThreads(1)
+
+
+def _start_worker(_: int) -> None:
+    limit_threads(1)

@@ -1,0 +1,48 @@
+"""The videos of one part of a split, and what is unusual about them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.clips.sampling import span
+from kinebert.training.recipe.train import DataRecipe
+from kinebert.training.shards import Shards
+
+
+def check_videos(shards: Shards, recipe: DataRecipe, part: str) -> tuple[Sequence[Any], list[str]]:
+    """Select one part and look for what would spoil hours of training.
+
+    Returns:
+        The videos, and sentences about what is unusual but allowed.
+
+    Raises:
+        ConfigError: If the part is empty, or videos have no class.
+    """
+    videos = shards.select(recipe.split, part)
+    where = f"{shards.uri}: {recipe.split}/{part}"
+    if not videos:
+        raise ConfigError(f"{where}: there are no videos in this part. Choose another part, or make the split again.")
+    if len(shards.classes) < 2:
+        raise ConfigError(f"{where}: {len(shards.classes)} classes, there is nothing to tell apart below 2.")
+    unknown = [video.video_id for video in videos if not 0 <= video.label < len(shards.classes)]
+    if unknown:
+        raise ConfigError(
+            f"{where}: {len(unknown)} of {len(videos)} videos have no class, the first is {unknown[0]}. Take them out "
+            "of the manifest, or give them a label."
+        )
+    notes = []
+    absent = sorted(set(range(len(shards.classes))) - {video.label for video in videos})
+    if absent:
+        names = ", ".join(shards.classes[label] for label in absent[:5]) + (", ..." if len(absent) > 5 else "")
+        notes.append(f"{where}: {len(absent)} of {len(shards.classes)} classes have no video: {names}")
+    length = span(recipe.clip_length, recipe.frame_interval) if recipe.sampling == "dense" else recipe.clip_length
+    short = sum(video.num_images < length for video in videos)
+    if short:
+        how = "continue from their beginning" if recipe.sampling == "dense" else "repeat images"
+        notes.append(
+            f"{where}: {short} of {len(videos)} videos have fewer than the {length} images of a clip and {how}"
+        )
+    left_out = sum(recipe.split in video.splits and video.splits[recipe.split] == part for video in shards.rejected)
+    if left_out:
+        notes.append(f"{where}: {left_out} videos were rejected in extraction and are not in the set")
+    return videos, notes

@@ -1,0 +1,64 @@
+"""What training needs of a shard set: the one protocol, which :class:`.ShardSet` and the sets of tests fulfil.
+
+Axes: T frames or fields, H height, W width, C channels.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Video(Protocol):
+    """A video in a shard set."""
+
+    @property
+    def video_id(self) -> str:
+        """Unique name."""
+
+    @property
+    def label(self) -> int:
+        """Class index, -1 where it is not known."""
+
+    @property
+    def num_images(self) -> int:
+        """Stored frames or flow fields."""
+
+
+class Shards(Protocol):
+    """A shard set, opened."""
+
+    @property
+    def uri(self) -> str:
+        """Where it lies."""
+
+    @property
+    def modality(self) -> str:
+        """What its pictures are, such as ``rgb`` or ``flow``."""
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """Everything that changes its pixels."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the recipe."""
+
+    @property
+    def content(self) -> str:
+        """Digest of the stored bytes and the index: which videos, with which labels and splits."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the classes by label."""
+
+    @property
+    def rejected(self) -> Sequence[Any]:
+        """Videos that are not in the set, with ``video_id``, ``problem`` and ``splits``."""
+
+    def select(self, split: str, part: str) -> Sequence[Any]:
+        """Return the videos (:class:`Video`) of one part of a split."""
+
+    def read_clip(self, entry: Any, indices: Sequence[int]) -> NDArray[np.uint8]:
+        """Return pictures of one video, ``(T, H, W, C)``."""
