@@ -55,7 +55,7 @@ _PREFIX, _LOCK = "kb-", "lock"
 
 @dataclass(frozen=True)
 class Cluster:
-    """What there is to work with."""
+    """CPUs and GPUs of the cluster that a program works on."""
 
     num_cpus: int
     num_gpus: int
@@ -191,7 +191,7 @@ def _describe(private: bool) -> Cluster:
 
 
 def present() -> Cluster:
-    """What the cluster that this process has joined has now; nodes come and go."""
+    """Return what the cluster that this process has joined has now; nodes come and go."""
     return _describe(private=_present is not None)
 
 
@@ -203,7 +203,7 @@ def nodes() -> list[Node]:
 
 
 def free_cpus() -> float:
-    """CPUs that nobody holds now."""
+    """Return how many logical CPUs of the cluster nobody holds now."""
     resources: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
     return resources.get("CPU", 0.0)
 
@@ -214,7 +214,7 @@ def is_private() -> bool:
 
 
 def beside_us() -> dict[str, Any]:
-    """Options of an actor that must live as long as the driver: on its node, which no other node's loss takes away."""
+    """Return options of an actor that must live as long as the driver: on its node, whatever other nodes are lost."""
     node = ray.get_runtime_context().get_node_id()
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 

@@ -45,7 +45,7 @@ _LOADER = "kinebert.orchestration.video_model"
 
 @dataclass(frozen=True)
 class Logged:
-    """A model in MLflow."""
+    """Where a checkpoint lies as a model in MLflow."""
 
     uri: str
     """What ``mlflow.pyfunc.load_model`` takes."""
@@ -99,7 +99,7 @@ def log_model(address: RunAddress, checkpoint: str, *, with_network: bool = Fals
 
 
 def keep_model(address: RunAddress, checkpoint: str) -> None:
-    """Log what a training came to. Says so if the store is out of reach: the checkpoint lies where it was."""
+    """Log a training's checkpoint as a model of its run. Says so if the store is out of reach, and goes on."""
     try:
         log_model(address, checkpoint)
     except UserError as error:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from kinebert.orchestration.reports.run_files import save_recipe
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.recipe.train import TrainRecipe
 
 if TYPE_CHECKING:
     from kinebert.orchestration.tracking import Tracker
+    from kinebert.training.recipe.train import TrainRecipe
 
 COMMIT = "KINEBERT_COMMIT"
 """Environment variable that names the git commit where there is no checkout, as in a submitted job."""
@@ -39,7 +39,7 @@ def code_version(program: str) -> dict[str, str]:
     return {**name, "mlflow.source.git.commit": commit, "git_changed": str(changed).lower()}
 
 
-def training_tags(program: str, recipe: TrainRecipe, shards: ShardSet, folder: str) -> dict[str, str]:
+def training_tags(program: str, recipe: "TrainRecipe", shards: ShardSet, folder: str) -> dict[str, str]:
     """Return the tags by which trainings are told apart and compared: code, data, recipe, place."""
     return {
         **code_version(program),
@@ -53,7 +53,7 @@ def training_tags(program: str, recipe: TrainRecipe, shards: ShardSet, folder: s
     }
 
 
-def describe_training(tracker: "Tracker", folder: str, recipe: TrainRecipe, shards: ShardSet) -> None:
+def describe_training(tracker: "Tracker", folder: str, recipe: "TrainRecipe", shards: ShardSet) -> None:
     """Say what is trained and on what: ``recipe.toml`` in the folder and with the run, and the parts of the set."""
     tracker.artifact_of(save_recipe(folder, recipe))
     parts = {"training": recipe.data.train_part, "validation": recipe.data.val_part}

@@ -30,7 +30,7 @@ _PATIENCE_S = 60.0
 
 @dataclass(frozen=True)
 class RunAddress:
-    """Where a run is kept."""
+    """Where an MLflow run is kept."""
 
     tracking_uri: str
     experiment: str
@@ -53,7 +53,7 @@ class RunAddress:
 
 
 class Tracker:
-    """One run. Metrics are collected and sent in batches; what cannot be sent is kept and sent later."""
+    """An MLflow run that is written. Metrics go in batches; what cannot be sent is kept and sent later."""
 
     def __init__(self, client: MlflowClient, address: RunAddress) -> None:
         self._client, self.address = client, address
@@ -63,7 +63,7 @@ class Tracker:
 
     @staticmethod
     def start(tracking_uri: str, experiment: str, run_name: str, tags: Mapping[str, str]) -> "Tracker":
-        """Create a run.
+        """Create a run, and the experiment if there is none of that name.
 
         Raises:
             UserError: If the store cannot be reached.
@@ -75,7 +75,7 @@ class Tracker:
 
     @staticmethod
     def resume(address: RunAddress) -> "Tracker":
-        """Go on with a run.
+        """Go on with a run, which is open again.
 
         Raises:
             UserError: If the store cannot be reached, or has no such run.
@@ -104,13 +104,21 @@ class Tracker:
         return Tracker(client, address)
 
     def last_step(self, name: str) -> int:
-        """Largest step at which a metric is known, -1 if it is not."""
+        """Return the largest step at which the store knows a metric, -1 if it knows none.
+
+        Raises:
+            UserError: If the store cannot be reached.
+        """
         with explained(self.address.tracking_uri):
             history = self._client.get_metric_history(self.address.run_id, name)
         return max((metric.step for metric in history), default=-1)
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Record parameters that the run does not have yet."""
+        """Record parameters that the run does not have yet; those that it has stay as they are.
+
+        Raises:
+            UserError: If the store cannot be reached.
+        """
         with explained(self.address.tracking_uri):
             known = self._client.get_run(self.address.run_id).data.params
             new = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in values.items() if key not in known]
@@ -118,14 +126,14 @@ class Tracker:
                 self._client.log_batch(self.address.run_id, params=new[start : start + 100])
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Collect numbers, and send what was collected if it is time to."""
+        """Collect numbers of one step by name, and send what was collected if it is time to."""
         now_ms = int(time.time() * 1000)
         self._waiting += [Metric(name, float(value), now_ms, step) for name, value in values.items()]
         if time.monotonic() >= self._next_flush:
             self.flush()
 
     def flush(self) -> bool:
-        """Send what was collected; return whether all of it arrived. Says so once if the store is out of reach."""
+        """Send the metrics that were collected; return whether all arrived. Says once if the store is out of reach."""
         try:
             while self._waiting:
                 self._client.log_batch(self.address.run_id, metrics=self._waiting[:_PAGE])
@@ -142,7 +150,7 @@ class Tracker:
         return True
 
     def deliver(self) -> bool:
-        """Send the rest, and try again for some seconds; return whether all of it arrived, and say so if not."""
+        """Send all metrics, and try again for some seconds; return whether all arrived, and say so if not."""
         for pause_s in (0.0, 2.0, 5.0):
             time.sleep(pause_s)
             if self.flush():
@@ -151,7 +159,7 @@ class Tracker:
         return False
 
     def tags(self, values: Mapping[str, str]) -> None:
-        """Set tags, in place of earlier ones. Says so if the store is out of reach."""
+        """Set tags of the run, in place of earlier ones of their names. Says so if the store is out of reach."""
         try:
             for key, value in values.items():
                 self._client.set_tag(self.address.run_id, key, value)
@@ -196,7 +204,11 @@ class Tracker:
             return
 
     def is_open(self) -> bool:
-        """Whether nobody has closed the run yet."""
+        """Return whether nobody has closed the run yet.
+
+        Raises:
+            UserError: If the store cannot be reached.
+        """
         with explained(self.address.tracking_uri):
             return str(self._client.get_run(self.address.run_id).info.status) == "RUNNING"
 
@@ -211,7 +223,7 @@ class Tracker:
             print(f"MLflow did not take {path.name}: {reason_of(error)}", file=sys.stderr)
 
     def artifact_of(self, uri: str, folder: str | None = None) -> None:
-        """Keep a file of any storage with the run."""
+        """Keep a file with the run, given by its path or URI. Says so if the store is out of reach."""
         if storage.is_local(uri):
             self.artifact(Path(uri), folder)
             return
@@ -221,7 +233,7 @@ class Tracker:
             self.artifact(local, folder)
 
     def end(self, status: str) -> bool:
-        """Send the rest and close the run as FINISHED, FAILED or KILLED; return whether all of that was done."""
+        """Send all metrics and close the run as FINISHED, FAILED or KILLED; return whether all of that was done."""
         sent = self.deliver()
         try:
             self._client.set_terminated(self.address.run_id, status)
@@ -247,7 +259,7 @@ def open_run(folder: str, tracking_uri: str, experiment: str, tags: Mapping[str,
 
 @contextmanager
 def running(tracker: Tracker) -> Iterator[Tracker]:
-    """Close the run as what the block's end makes of it."""
+    """Close the run when the block ends: as FINISHED, or FAILED by an error, or KILLED by an interruption."""
     status = "FAILED"
     try:
         yield tracker
@@ -260,7 +272,7 @@ def running(tracker: Tracker) -> Iterator[Tracker]:
 
 
 def end_strays(parent: RunAddress, known: Sequence[str]) -> None:
-    """Close, as KILLED, children of a run that are open and not ``known``: their maker was killed right after."""
+    """Close, as KILLED, the open children of a run whose ids are not ``known``: their maker was killed right after."""
     client = connect(parent.tracking_uri)
     with explained(parent.tracking_uri):
         experiment = client.get_run(parent.run_id).info.experiment_id

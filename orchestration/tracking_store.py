@@ -38,7 +38,7 @@ def choose_store(tracking_uri: str | None, folder: str) -> str:
 
 
 def page_command(tracking_uri: str) -> str:
-    """What opens the MLflow page of a store, or where it is."""
+    """Return the command that opens the MLflow page of a SQLite store, or the address of a server."""
     if tracking_uri.startswith("sqlite:"):
         return f"mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}"
     return tracking_uri

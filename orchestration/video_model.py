@@ -11,13 +11,13 @@ from kinebert.training.evaluation.predict import Stream, predict_video
 
 
 class VideoModel:
-    """What ``mlflow.pyfunc.load_model`` gives, inside of it."""
+    """A recognizer that takes paths of videos, inside of what ``mlflow.pyfunc.load_model`` returns."""
 
     def __init__(self, checkpoint: str) -> None:
         self._stream = Stream.load(checkpoint)
 
     def predict(self, videos: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Score videos.
+        """Score videos, given by their paths.
 
         Args:
             videos: A table with the column ``video``: local paths or URIs.

@@ -27,7 +27,7 @@ BETTER, WORSE = "#1b7837", "#a6373c"
 
 
 def draw_all(verdict: Verdict) -> dict[str, bytes]:
-    """Return the PNG files by name, without those that would be empty."""
+    """Return the pictures of a comparison as PNG files by name, without those that would be empty."""
     figures: dict[str, Figure] = {}
     curves = {run.name: run.history for run in verdict.runs if run.history}
     places = {run.name: i for i, run in enumerate(verdict.runs)}
@@ -191,5 +191,5 @@ def _colour(place: int) -> str:
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """Colour of every run by name."""
+    """Return the colour of every run by name; the same place has the same colour in all pictures."""
     return {name: _colour(i) for i, name in enumerate(names)}

@@ -27,7 +27,7 @@ _TAGS = {"commit": "mlflow.source.git.commit", "program": "mlflow.source.name", 
 
 
 class Store:
-    """An MLflow store that is read.
+    """An MLflow store whose runs are read for a comparison; nothing of it is changed.
 
     Args:
         tracking_uri: A SQLite file (``sqlite:///``) that exists, or a server.
@@ -80,7 +80,7 @@ class Store:
         return [self._read(run) for run in done], [note] if left else []
 
     def tables(self, run_id: str) -> dict[str, VideoScores]:
-        """Return the scores that are kept with a run, by evaluation."""
+        """Return the tables of scores that are kept with an MLflow run, by evaluation such as ``split1-test-multi``."""
         with explained(self.tracking_uri):
             return self._tables(run_id)
 

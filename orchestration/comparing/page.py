@@ -24,7 +24,7 @@ _LONGEST_VALUE = 84
 
 
 def render(title: str, verdict: Verdict, pictures: Mapping[str, bytes]) -> str:
-    """Return the page.
+    """Return a comparison as an HTML page.
 
     Args:
         title: What is compared.

@@ -1,4 +1,4 @@
-"""What is known of the runs that are compared, from folders and tables of scores; :mod:`.recorded` asks MLflow."""
+"""What is known of the runs that are compared, from folders and tables of scores; :mod:`.from_mlflow` asks MLflow."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class Run:
 
     @property
     def scores(self) -> VideoScores | None:
-        """The table that is compared."""
+        """The table of scores that is compared; None if the run has no such evaluation."""
         return self.tables.get(self.evaluation)
 
 
@@ -63,7 +63,7 @@ def read_run(uri: str) -> Run:
 
 
 def address_of(run: Run) -> RunAddress | None:
-    """Which MLflow run a run's folder says it is."""
+    """Return which MLflow run the folder of a training says it is; None for a table of scores, or without a word."""
     return RunAddress.load(run.where) if storage.is_folder(run.where) else None
 
 
@@ -84,7 +84,7 @@ def _of_table(uri: str) -> Run:
 
 
 def fusion_recipe(scores: VideoScores) -> dict[str, Any]:
-    """What decides a fusion: method, and model and weight of every stream."""
+    """Return what decides a fusion, by dotted name: its method, and model and weight of every stream."""
     streams = zip(scores.about.get("streams", []), scores.about["weights"], strict=False)
     return {
         "fusion.method": scores.about.get("method", "l2"),

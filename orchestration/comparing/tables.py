@@ -17,7 +17,7 @@ MOST_LINES = 24
 
 
 def terminal(verdict: Verdict) -> list[str | Table]:
-    """Return what is printed: lines and tables."""
+    """Return what is printed of a comparison: lines of text and tables."""
     lines: list[str | Table] = ["what differs:", *_differences(verdict)]
     if verdict.standings:
         rows = [
@@ -53,7 +53,7 @@ def sentence(verdict: Verdict, other: Standing) -> str:
 
 
 def verdict_of(p_value: float) -> str:
-    """One or two words."""
+    """Say in one or two words whether a p-value is significant."""
     return "significant" if p_value < ALPHA else "not significant"
 
 
@@ -65,7 +65,7 @@ def changed_most(before: Standing, after: Standing, most: int = 3) -> str:
 
 
 def csv_files(verdict: Verdict) -> dict[str, str]:
-    """Return the tables by file name; shares are between 0 and 1."""
+    """Return the CSV files of a comparison by name; shares are from 0 to 1."""
     files = {
         "runs.csv": _csv(_run_rows(verdict)),
         "differences.csv": _csv(

@@ -42,8 +42,8 @@ MOST_SHOWN = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """One thing that differs."""
+class Difference:
+    """One thing that differs between runs, with its value in each of them."""
 
     kind: str
     """``recipe``, ``data``, ``test`` or ``code``."""
@@ -80,7 +80,7 @@ class ClassChange:
 
     @property
     def change(self) -> float:
-        """In shares, -1 to 1."""
+        """By how much the share that is right grows, -1 to 1."""
         return self.after - self.before
 
 
@@ -100,7 +100,7 @@ class Verdict:
 
     runs: Sequence[Run]
     """As they were given; the first is the baseline."""
-    differences: Sequence[Line]
+    differences: Sequence[Difference]
     num_same: int
     """Values of recipes that are the same in all."""
     obstacles: Sequence[str]
@@ -117,20 +117,20 @@ class Verdict:
 
     @property
     def baseline(self) -> Standing:
-        """Of the first run that has scores."""
+        """How the first run that has scores came out: the one that others are compared with."""
         named = {standing.run.name: standing for standing in self.standings}
         return next(named[run.name] for run in self.runs if run.name in named)
 
     @property
     def others(self) -> list[Standing]:
-        """All but the baseline, in the order of the runs; none if they are not ranked."""
+        """How all runs but the baseline came out, in their order; empty if they are not ranked."""
         named = {standing.run.name: standing for standing in self.standings}
         order = [named[run.name] for run in self.runs if run.name in named]
         return order[1:] if self.ranked else []
 
     @property
     def shown(self) -> list[Standing]:
-        """Those of the others whose classes are shown: the best ones, in the order of the runs."""
+        """The best of the runs beside the baseline, whose classes are shown, in the order of the runs."""
         best = sorted(self.others, key=lambda standing: -standing.metrics.top[1])[:MOST_SHOWN]
         return [standing for standing in self.others if standing in best]
 
@@ -181,7 +181,7 @@ def judge(runs: Sequence[Run], anyway: bool = False, notes: Sequence[str] = ()) 
     )
 
 
-def differences(runs: Sequence[Run]) -> tuple[list[Line], int]:
+def differences(runs: Sequence[Run]) -> tuple[list[Difference], int]:
     """Return what differs, and how many values of the recipes do not."""
     kinds: dict[str, list[Mapping[str, Any]]] = {
         "recipe": [run.recipe for run in runs],
@@ -195,7 +195,7 @@ def differences(runs: Sequence[Run]) -> tuple[list[Line], int]:
         for name in dict.fromkeys(names):
             texts = tuple(_text(values[name]) if name in values else ABSENT for values in of_runs)
             if len(set(texts)) > 1:
-                lines.append(Line(kind=kind, name=name, values=texts))
+                lines.append(Difference(kind=kind, name=name, values=texts))
             else:
                 same += kind == "recipe"
     return lines, same

@@ -20,8 +20,7 @@ def accuracy_table(streams: Mapping[str, VideoScores]) -> Table:
     return metric_table("stream", rows)
 
 
-Numbers = Mapping[str, float]
-AccuracyRow = tuple[str, str, Numbers, Mapping[str, Interval]]
+AccuracyRow = tuple[str, str, Mapping[str, float], Mapping[str, Interval]]
 """Name, how many videos, the metrics by name, and their intervals."""
 
 

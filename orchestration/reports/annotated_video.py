@@ -44,7 +44,7 @@ class Window:
 
 
 def codec() -> str:
-    """Name of the encoder: H.264 where this build of FFmpeg has it, else MPEG-4."""
+    """Return the name of the encoder for MP4 files: H.264 where this build of FFmpeg has it, else MPEG-4."""
     return "libx264" if "libx264" in av.codecs_available else "mpeg4"
 
 

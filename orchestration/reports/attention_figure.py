@@ -27,7 +27,7 @@ _TITLE, _BARS, _HEAD, _SPACE = 0.42, 0.62, 0.11, 0.12
 
 
 def draw_attention(clips: Sequence[ClipAttention], bound: float | None = None) -> Figure:
-    """Draw clips one below the other.
+    """Draw what a temporal head attends to in clips, one below the other.
 
     Each has a row of its images, and for every layer bars (the mean over the heads: what share of what it hands on the
     token takes from each time step) and a row of cells for every head. The column at the left is the share of the token

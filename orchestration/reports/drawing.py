@@ -24,7 +24,7 @@ LONGEST = 28
 
 
 def to_png(figure: Figure) -> bytes:
-    """Draw a figure."""
+    """Draw a figure; return it as a PNG file."""
     buffer = io.BytesIO()
     with style():
         # without the version of matplotlib in the metadata the same values give the same bytes
@@ -36,7 +36,7 @@ def to_png(figure: Figure) -> bytes:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw class names as they are written ($ starts no formula), and little beside the data."""
+    """Make what is drawn in this block look like ours: class names as written ($ starts no formula), few lines."""
     settings: dict[str, Any] = {
         "text.parse_math": False,
         "axes.spines.top": False,

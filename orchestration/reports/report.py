@@ -53,7 +53,7 @@ class StreamScores:
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
-    """A video that was not scored."""
+    """A video that was left out at extraction, and counts in no number of a report."""
 
     video_id: str
     stream: str
@@ -62,7 +62,7 @@ class Rejected:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportData:
-    """Everything that a report says."""
+    """Everything that a report of an evaluation says."""
 
     title: str
     classes: Sequence[str]
@@ -99,7 +99,7 @@ def write_report(folder: str, data: ReportData) -> str:
 
 
 def draw_pictures(data: ReportData) -> dict[str, bytes]:
-    """Return the report's PNG files by name."""
+    """Return the pictures of a report as PNG files by name."""
     measured = {stream.name: measure(stream.scores, stream.labels, stream.scale) for stream in data.streams}
     pictures = {}
     if _with_epochs(data):
@@ -113,7 +113,7 @@ def draw_pictures(data: ReportData) -> dict[str, bytes]:
 
 
 def render_report(data: ReportData) -> str:
-    """Return the text of ``report.md``."""
+    """Return a report as Markdown, the text of ``report.md``."""
     measured = {stream.name: measure(stream.scores, stream.labels, stream.scale) for stream in data.streams}
     parts = [f"# {_cell(data.title)}"]
     if data.facts:

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import to_plain, to_toml
-from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.run_folder import HISTORY_FILE, RECIPE_FILE, EpochRow
 
+if TYPE_CHECKING:
+    from kinebert.training.recipe.train import TrainRecipe
 
-def save_recipe(folder: str, recipe: TrainRecipe) -> str:
+
+def save_recipe(folder: str, recipe: "TrainRecipe") -> str:
     """Write all settings of a training into its folder, which is made; return the path or URI of the file.
 
     Raises:

@@ -18,7 +18,7 @@ _MOST_NETWORKS = 16
 
 
 def about(base: TrainRecipe, shards: ShardSet) -> dict[str, Any]:
-    """What a search is, as plain values: its recipe, its space, its data."""
+    """Return what a search is as plain values: its recipe, its space, the digests of its data."""
     assert base.tune is not None, "a search was checked before"
     fixed = {*identity_of(base.tune), *(["trials"] if base.tune.scheduler == "pbt" else [])}  # populations do not grow
     tune = {key: value for key, value in to_plain(base.tune).items() if key in fixed}

@@ -24,7 +24,7 @@ _TICKS = 5
 
 
 def draw_parallel(records: Sequence[Record], space: Space, tune: TuneRecipe) -> Figure:
-    """One line per trial through its values, one axis per field; the last axis is the best metric of the trial.
+    """Draw a line per trial through its values, one axis per field; the last axis is the best metric of the trial.
 
     Trials that failed, or never had a metric that is a number, are dotted and end before the last axis.
     """
@@ -65,7 +65,7 @@ def draw_parallel(records: Sequence[Record], space: Space, tune: TuneRecipe) -> 
 
 
 def draw_learning(records: Sequence[Record], tune: TuneRecipe) -> Figure:
-    """The metric of every trial by epoch; a dot ends a trial that was stopped, a cross one that failed.
+    """Draw the metric of every trial by epoch; a dot ends a trial that was stopped, a cross one that failed.
 
     A ring is an epoch after which a trial took another's weights over.
     """

@@ -88,7 +88,7 @@ class Planner:
         self._replay()
 
     def epochs(self, values: Mapping[str, Any]) -> int:
-        """Epochs of a trial with these values."""
+        """Return how many epochs a trial with these values trains."""
         return int(values.get("epochs", self._base.epochs))
 
     def _longest(self) -> int:
@@ -97,11 +97,11 @@ class Planner:
 
     @property
     def done(self) -> bool:
-        """Whether every trial has ended."""
+        """Whether every trial of the search has ended."""
         return len(self.records) == self.total and all(record.ended for record in self.records)
 
     def next_leg(self) -> Leg | None:
-        """Return work, or None if there is none now (or none any more, see ``done``)."""
+        """Return a leg to train, or None if there is none now (or none any more, see :attr:`done`)."""
         if len(self.live) >= self._most:
             return None
         for record in self.records:  # those of an earlier call first, and a population in turn
@@ -117,7 +117,7 @@ class Planner:
         return self._leg(record)
 
     def heard(self, number: int, row: Mapping[str, Any], startup_s: float | None) -> bool:
-        """Take note of an epoch; return whether the trial is to stop. One that is known is passed over."""
+        """Take note of an epoch of a trial; return whether the trial is to stop. A known epoch is passed over."""
         record = self.records[number]
         if record.startup_s is None:
             record.startup_s = startup_s

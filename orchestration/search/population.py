@@ -19,7 +19,7 @@ from kinebert.training.recipe.tune import TuneRecipe
 
 @dataclass(frozen=True)
 class Exchange:
-    """What one trial takes from another."""
+    """One trial takes weights and values over from another."""
 
     taker: Record
     donor: Record
@@ -28,7 +28,7 @@ class Exchange:
 
 
 def next_stop(record: Record, tune: TuneRecipe, epochs: int) -> int:
-    """Epoch after which a trial waits for the others."""
+    """Return the epoch after which a trial waits for the others of its population."""
     if is_at_stop(record, tune) and record.settled < record.epoch:
         return record.epoch  # heard of, but the leg was killed before its state was written
     return min((record.epoch // tune.interval + 1) * tune.interval, epochs)

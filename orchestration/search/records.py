@@ -35,7 +35,7 @@ class TrialEpoch(EpochRow, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class TakeOver:
-    """A trial went on from another's weights."""
+    """After which epoch, from whom, and with which values a trial went on from another's weights."""
 
     epoch: int
     """After which."""
@@ -70,54 +70,54 @@ class Record:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the trial is finished, stopped or failed, so that nothing is left to do."""
         return self.state != "running"
 
     @property
     def epoch(self) -> int:
-        """Epochs that were heard of."""
+        """How many epochs of the trial were heard of."""
         return int(self.rows[-1]["epoch"]) if self.rows else 0
 
     @property
     def generation(self) -> int:
-        """How often it took another's weights over."""
+        """How often the trial took another's weights over."""
         return len(self.takeovers)
 
     @property
     def present_values(self) -> dict[str, Any]:
-        """What it trains with now."""
+        """The values that the trial trains with now, by field."""
         return self.takeovers[-1].values if self.takeovers else self.values
 
     def values_at(self, generation: int) -> dict[str, Any]:
-        """What it trained with after so many take-overs."""
+        """Return the values, by field, that the trial trained with after so many take-overs."""
         return self.takeovers[generation - 1].values if generation else self.values
 
     def best(self, metric: Metric, sign: float) -> TrialEpoch | None:
-        """The epoch with the best ``metric``, of equal ones the one that a training keeps; None before there is one."""
+        """Return the epoch with the best ``metric``, of equal ones the one that a training keeps; None before any."""
         return max(self.rows, key=lambda row: (score(row, metric, sign), rank(row)), default=None)
 
     def kept(self, generation: int) -> TrialEpoch:
-        """The epoch whose weights a generation's folder has as the best: trainings choose it by top-1, then loss."""
+        """Return the epoch whose weights a generation's folder has as the best: those of best top-1, then loss."""
         return max((row for row in self.rows if row["generation"] == generation), key=rank)
 
     def at(self, epoch: int) -> TrialEpoch | None:
-        """The numbers of one epoch."""
+        """Return the numbers of one epoch (from 1) of the trial."""
         return next((row for row in self.rows if row["epoch"] == epoch), None)
 
 
 def score(row: TrialEpoch, metric: Metric, sign: float) -> float:
-    """How good an epoch is, more being better; one whose metric is no number is worse than all that are."""
+    """Return how good an epoch is, more being better; one whose metric is no number is worse than all that are."""
     value = sign * float(row[metric])
     return value if math.isfinite(value) else -_FAR
 
 
 def trial_folder(output: str, number: int, generation: int = 0) -> str:
-    """Where a trial trains; after a take-over in a folder of its own, so that no late writer meets it."""
+    """Return the folder in which a trial trains: another one after each take-over, so that no late writer meets it."""
     return storage.join(output, TRIALS, f"{number:04d}" + (f"-{generation}" if generation else ""))
 
 
 def save_record(output: str, record: Record) -> None:
-    """Write a trial's file."""
+    """Write the file of a trial into the folder ``output`` of its search."""
     folder = trial_folder(output, record.number)
     storage.make_folder(folder)
     text = json.dumps(dataclasses.asdict(record), indent=1) + "\n"
@@ -154,13 +154,13 @@ def load_record(output: str, number: int) -> Record:
 
 
 def in_order(records: Sequence[Record]) -> list[tuple[Record, TrialEpoch]]:
-    """Every epoch of every trial in the order in which the search heard of it."""
+    """Return every epoch of every trial in the order in which the search heard of it."""
     pairs = [(record, row) for record in records for row in record.rows]
     return sorted(pairs, key=lambda pair: int(pair[1]["order"]))
 
 
 def ranking(records: Sequence[Record], metric: Metric, sign: float) -> list[Record]:
-    """Trials that came to something, the best first; of equal ones that with the lower number."""
+    """Return the trials that came to something, the best first; of equal ones that with the lower number."""
     scored = [
         (score(row, metric, sign), record) for record in records if (row := record.best(metric, sign)) is not None
     ]

@@ -14,7 +14,7 @@ from kinebert.training.recipe.tune import TuneRecipe
 
 
 def outcome(record: Record, tune: TuneRecipe) -> str:
-    """One line about a trial that has ended."""
+    """Say in one line what a trial that has ended came to, and with which values."""
     best = record.best(tune.metric, tune.sign)
     values = ", ".join(f"{field} = {value_text(value)}" for field, value in record.present_values.items())
     came_to = (
@@ -45,7 +45,7 @@ def table(records: Sequence[Record], tune: TuneRecipe, most: int) -> list[str | 
 
 
 def files(records: Sequence[Record], space: Space, tune: TuneRecipe) -> dict[str, bytes]:
-    """What the search leaves for people: pictures, and a table of all trials."""
+    """Return the files that a search leaves for people, by name: pictures, and a table of all trials."""
     return {
         "parallel.png": to_png(draw_parallel(records, space, tune)),
         "learning.png": to_png(draw_learning(records, tune)),

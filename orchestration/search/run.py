@@ -45,7 +45,7 @@ _NO_REASON = "no reason is known"
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a trial holds."""
+    """What each trial of a search holds of the cluster."""
 
     cpus_per_worker: float | None = None
     """Logical CPUs of each worker; by default 1."""

@@ -35,7 +35,7 @@ _FACTORS = (0.8, 1.25)
 
 @dataclass(frozen=True)
 class Numbers:
-    """A range of numbers, both ends within."""
+    """A range of numbers that a search draws from, both ends within."""
 
     low: float
     high: float
@@ -45,7 +45,7 @@ class Numbers:
     """Integers only."""
 
     def at(self, share: float) -> float:
-        """The value ``share`` (0 to 1) of the way up, with four digits that count."""
+        """Return the value ``share`` (0 to 1) of the way up the range, with four digits that count."""
         if self.whole:
             return min(int(self.high), int(self.low) + math.floor(share * (self.high - self.low + 1)))
         if self.log:
@@ -55,29 +55,29 @@ class Numbers:
         return self.tidy(value)
 
     def tidy(self, value: float) -> float:
-        """The nearest value of the range that people like to read."""
+        """Return the nearest value of the range that people like to read."""
         inside = min(max(float(f"{value:.4g}"), self.low), self.high)
         return round(inside) if self.whole else inside
 
     def ends(self) -> list[Any]:
-        """Values that a recipe must accept if it is to accept all."""
+        """Return the values that a recipe must accept if it is to accept all that may be drawn."""
         return [self.at(0.0), self.at(1.0)]
 
 
 @dataclass(frozen=True)
 class Options:
-    """Some values, of any type."""
+    """Values of any type that a search chooses from."""
 
     values: tuple[Any, ...]
     every: bool = False
     """Visited in turn, not drawn."""
 
     def at(self, share: float) -> Any:
-        """The value ``share`` (0 to 1) of the way along."""
+        """Return the value ``share`` (0 to 1) of the way along the list."""
         return self.values[min(len(self.values) - 1, math.floor(share * len(self.values)))]
 
     def ends(self) -> list[Any]:
-        """Values that a recipe must accept if it is to accept all."""
+        """Return the values that a recipe must accept if it is to accept all that may be drawn."""
         return list(self.values)
 
 
@@ -170,7 +170,7 @@ def _quoted(names: Mapping[str, Any]) -> str:
 
 
 def fields_of(cls: type, prefix: str = "") -> dict[str, Any]:
-    """Dotted names of all fields of a recipe with their types, those of its tables included."""
+    """Return the dotted names of all fields of a recipe, those of its tables included, with their types."""
     found: dict[str, Any] = {}
     for name, hint in typing.get_type_hints(cls).items():
         if dataclasses.is_dataclass(hint):
@@ -229,7 +229,7 @@ def recipe_with(base: TrainRecipe, values: Mapping[str, Any], where: str) -> Tra
 
 
 def grid_cells(space: Space) -> list[Values]:
-    """Every combination of the options that are visited in turn; the last field changes fastest."""
+    """Return every combination of the options that are visited in turn; the last field changes fastest."""
     turns = {field: dim.values for field, dim in space.items() if isinstance(dim, Options) and dim.every}
     return [dict(zip(turns, cell, strict=True)) for cell in itertools.product(*turns.values())]
 
@@ -274,7 +274,7 @@ def _share(seed: int, number: int, generation: int, field: str) -> float:
 
 
 def trial_seed(seed: int, number: int) -> int:
-    """The seed of a trial's training: of the search's seed and the trial's number, below 2**32."""
+    """Return the seed of a trial's training, made of the search's seed and the trial's number; below 2**32."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 

@@ -17,19 +17,19 @@ _STARTUP = 10
 
 
 def num_trials(tune: TuneRecipe, space: Space) -> int:
-    """Trials of a whole search."""
+    """Return how many trials a whole search has."""
     return len(grid_cells(space)) if tune.search == "grid" else tune.trials
 
 
 def known_beforehand(tune: TuneRecipe, space: Space) -> list[Values]:
-    """The values of every trial that does not depend on others."""
+    """Return the values, by field, of every trial that does not depend on others."""
     if tune.search == "tpe":
         return []
     return [draw(space, tune.seed, number) for number in range(num_trials(tune, space))]
 
 
 def check_installed(tune: TuneRecipe) -> None:
-    """Refuse tpe where Optuna is not installed."""
+    """Refuse a search by tpe where Optuna is not installed."""
     if tune.search == "tpe" and importlib.util.find_spec("optuna") is None:
         raise ConfigError('tune.search = "tpe" needs Optuna: pip install "kinebert[tune]", or take "random".')
 

@@ -10,7 +10,7 @@ from kinebert.training.run_folder import BEST_FILE, LAST_FILE, SCRATCH_FOLDER, S
 
 
 class Keeper:
-    """Tidies up behind trials that have ended.
+    """Tidies up behind the trials of a search that have ended.
 
     Args:
         job: What the trials have in common.

@@ -35,7 +35,7 @@ _PAUSES_S = (2.0, 5.0)
 
 @dataclass(frozen=True)
 class Winner:
-    """The best trial of a search."""
+    """The best trial of a search, its best epoch, and where its weights lie."""
 
     record: Record
     row: TrialEpoch
@@ -48,12 +48,12 @@ class Winner:
 
     @property
     def checkpoint(self) -> str:
-        """The weights that are kept of it."""
+        """Path or URI of the weights that are kept of the best trial."""
         return storage.join(self.folder, BEST_FILE)
 
 
 def winner(records: Sequence[Record], tune: TuneRecipe, output: str) -> Winner | None:
-    """Return the best of the trials that did not fail; None if there is none."""
+    """Return the best trial of a search in the folder ``output``; None if all failed, or none has an epoch yet."""
     ranked = ranking([record for record in records if record.state != "failed"], tune.metric, tune.sign)
     if not ranked:
         return None
@@ -64,7 +64,7 @@ def winner(records: Sequence[Record], tune: TuneRecipe, output: str) -> Winner |
 
 
 class Recorder:
-    """Keeps MLflow up to date. :meth:`changed` returns at once; the rest waits for what was told before.
+    """Keeps MLflow up to date on a search. :meth:`changed` returns at once; the rest waits for what was told before.
 
     Args:
         parent: The search's run.
@@ -89,7 +89,7 @@ class Recorder:
             self.changed(record, False)
 
     def changed(self, record: Record, live: bool) -> None:
-        """Bring a trial's run up to date, soon."""
+        """Bring the MLflow run of a trial up to date, soon."""
         self._thread.submit(self._update, copy.deepcopy(record))
 
     def close(self) -> bool:

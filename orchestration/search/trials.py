@@ -49,18 +49,18 @@ class Job:
     """The recipe's file, for errors."""
 
     def recipe(self, values: Mapping[str, Any], seed: int) -> TrainRecipe:
-        """The recipe of a trial."""
+        """Return the recipe of a trial: the base's with ``values``, by field, and ``seed``, and absolute locations."""
         recipe = recipe_with(self.base, {"seed": seed, **values}, self.where)
         return recipe.with_absolute_shards()
 
 
 def packed(leg: Leg) -> dict[str, str]:
-    """A leg as Ray Tune's config of a trial."""
+    """Return a leg as the config that Ray Tune gives a trial: its fields as JSON under one key."""
     return {LEG: json.dumps(asdict(leg))}
 
 
 def unpacked(config: Mapping[str, str]) -> Leg:
-    """Undo :func:`packed`."""
+    """Return the leg that :func:`packed` has made a config of."""
     return Leg(**json.loads(config[LEG]))
 
 
