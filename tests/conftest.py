@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers import requirements
 from tests.helpers.paths import SHARED
 
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
@@ -15,14 +16,26 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(word, there, problem): see tests.helpers.requirements.needs")
+    requirements.required()  # a word that is unknown is told before anything runs
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        word, there, problem = mark.args
+        if not there:
+            requirements.missing(word, problem)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Callable[[str], Path]:
-    """Path below the folder of real clips and golden files; skips the test where there is none."""
+    """Path below the folder of real clips; without it, the test is skipped or fails as is required."""
 
     def path(relative: str) -> Path:
         found = SHARED / relative
         if not found.exists():
-            pytest.skip(f"{found} is not there")
+            requirements.missing("clips", f"{found} is not there")
         return found
 
     return path

@@ -12,11 +12,12 @@ import pytest
 from kinebert.preprocessing.datasets.manifest import ManifestRow, write_manifest
 from kinebert.preprocessing.recipe import FrameRecipe
 from tests.helpers.processes import Program
+from tests.helpers.requirements import missing
 from tests.helpers.sets import make_set
 from tests.helpers.videos import manifest_rows, moving_texture, write_video
 
 if not Path("/proc/self/environ").exists():
-    pytest.skip("needs /proc", allow_module_level=True)
+    missing("system", "there is no /proc")
 
 Start = Callable[..., Program]
 

@@ -14,11 +14,12 @@ import pytest
 from kinebert.orchestration.search.records import Record, load_records
 from kinebert.preprocessing.recipe import FrameRecipe
 from tests.helpers.processes import Program
+from tests.helpers.requirements import missing
 from tests.helpers.sets import make_rows, make_set, small_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 if not Path("/proc/self/environ").exists():
-    pytest.skip("needs /proc", allow_module_level=True)
+    missing("system", "there is no /proc")
 
 SEARCH = """\
 [tune]

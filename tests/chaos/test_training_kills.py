@@ -16,12 +16,13 @@ from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.checkpoints.state import load_state
 from kinebert.training.evaluation.evaluate import read_scores
 from tests.helpers.processes import Program
+from tests.helpers.requirements import missing
 from tests.helpers.sets import make_rows, make_set, small_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 if not Path("/proc/self/environ").exists():
-    pytest.skip("needs /proc", allow_module_level=True)
+    missing("system", "there is no /proc")
 
 Start = Callable[..., Program]
 EPOCHS = 12

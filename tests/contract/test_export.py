@@ -9,6 +9,7 @@ import torch
 
 from kinebert.training.models import Recognizer
 from tests.helpers.networks import Combination, clips, one_of_each
+from tests.helpers.requirements import imported, needs
 
 MISSING = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
 ONNX_AT_ONCE = [Combination("resnet18", "lstm"), Combination("r2plus1d_18", "bert")]
@@ -52,7 +53,7 @@ def test_compiled_it_scores_and_learns_the_same(combination: Combination) -> Non
         torch.testing.assert_close(gradient, expected, rtol=1e-2, atol=1e-4 * largest)
 
 
-@pytest.mark.skipif(bool(MISSING), reason=f"{' and '.join(MISSING)} not installed")
+@needs("onnx", not MISSING, f"{' and '.join(MISSING)} not installed")
 @pytest.mark.parametrize(
     "combination",
     [
@@ -66,7 +67,7 @@ def test_onnx_scores_the_same(combination: Combination, tmp_path: Path) -> None:
     program = torch.onnx.export(net, (x_NCTHW,), dynamo=True, verbose=False)
     assert program is not None
     program.save(tmp_path / "net.onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
+    onnxruntime = imported("onnxruntime", "onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
     (scores_NK,) = session.run(None, {session.get_inputs()[0].name: x_NCTHW.numpy()})
     with torch.inference_mode():

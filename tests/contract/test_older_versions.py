@@ -21,6 +21,7 @@ import torch
 
 from kinebert.preprocessing.sets.reader import ShardSet
 from tests.helpers.paths import ROOT
+from tests.helpers.requirements import missing
 from tests.helpers.sets import make_videos, small_recipe
 
 BEFORE = "1f3846d9"
@@ -63,7 +64,7 @@ Show = Callable[[str], str]
 def before(tmp_path_factory: pytest.TempPathFactory) -> Version:
     packed = subprocess.run(["git", "-C", str(ROOT), "archive", BEFORE], capture_output=True, check=False)
     if packed.returncode:
-        pytest.skip(f"this clone has no history back to {BEFORE}")
+        missing("history", f"this clone has no history back to {BEFORE}")
     folder = tmp_path_factory.mktemp("before")
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
         archive.extractall(folder, filter="data")

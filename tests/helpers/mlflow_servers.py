@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
+from tests.helpers.requirements import imported, missing
 
 
 def _binaries() -> Path:
@@ -22,8 +22,8 @@ def _binaries() -> Path:
     found = [shutil.which("initdb") or "", *sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), reverse=True)]
     folders = [Path(os.path.realpath(path)).parent for path in found if path]
     if not folders:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    pytest.importorskip("psycopg", reason="pip install psycopg[binary]")
+        missing("postgres", "PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    imported("psycopg", "postgres")
     return folders[0]
 
 

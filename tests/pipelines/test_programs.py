@@ -29,6 +29,7 @@ from kinebert.pipelines import (
 from kinebert.pipelines import cli as kinebert
 from kinebert.training.evaluation.evaluate import read_scores
 from tests.helpers.paths import ROOT
+from tests.helpers.requirements import missing
 from tests.helpers.sets import make_videos, small_recipe
 
 RECIPE = f"""
@@ -368,7 +369,7 @@ def test_the_one_command_lists_the_programs(monkeypatch: pytest.MonkeyPatch, cap
 def test_help_of_the_installed_command_takes_no_cluster_and_little_time(tmp_path: Path) -> None:
     command = Path(sys.executable).with_name("kinebert")
     if not command.exists():
-        pytest.skip("not installed")
+        missing("installed", f"{command} is not there")
     done = subprocess.run([command, "--help"], capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert "extract-frames" in done.stdout

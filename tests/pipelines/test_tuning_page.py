@@ -15,6 +15,7 @@ from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.recipe.train import DataRecipe, TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe
 from tests.helpers.paths import ROOT
+from tests.helpers.requirements import imported
 from tests.helpers.sets import make_set, make_videos
 from tests.helpers.videos import manifest_rows
 
@@ -48,7 +49,7 @@ def test_every_key_of_the_table_is_explained() -> None:
 
 @pytest.mark.slow
 def test_every_command_runs(tmp_path: Path, ray_cluster: Any, monkeypatch: Any, capsys: Any) -> None:
-    pytest.importorskip("optuna")
+    imported("optuna", "optuna")
     threads = torch.get_num_threads()
     monkeypatch.chdir(tmp_path)
     make_videos(tmp_path / "videos", [9] * 18)

@@ -8,9 +8,10 @@ import pytest
 
 from kinebert.preprocessing.machine import available_cores
 from tests.helpers.paths import ROOT
+from tests.helpers.requirements import needs
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
+@needs("system", hasattr(os, "sched_setaffinity"), "this system binds no process to cores")
 def test_a_process_that_is_bound_to_one_core_has_one() -> None:
     code = "import os; from kinebert.preprocessing.machine import available_cores as a\n" + (
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(a())"

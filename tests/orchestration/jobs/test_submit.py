@@ -22,6 +22,7 @@ from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from tests.helpers.foreign import foreign_packages
 from tests.helpers.paths import ROOT
+from tests.helpers.requirements import needs
 from tests.helpers.sets import make_rows, make_set
 
 Submit = Callable[..., subprocess.CompletedProcess[str]]
@@ -37,9 +38,10 @@ CPUS = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print('cpus
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(2000),
-    pytest.mark.skipif(
-        importlib.util.find_spec("aiohttp_cors") is None or importlib.util.find_spec("grpc") is None,
-        reason="jobs can be submitted to a cluster of ray[default] only",
+    needs(
+        "jobs",
+        importlib.util.find_spec("aiohttp_cors") is not None and importlib.util.find_spec("grpc") is not None,
+        "jobs can be submitted to a cluster of ray[default] only",
     ),
 ]
 

@@ -25,6 +25,7 @@ from kinebert.orchestration.search.suggest import suggest
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe
+from tests.helpers.requirements import imported
 
 LR = {"optim.lr": {"log_uniform": [1e-5, 1e-1]}}
 
@@ -271,7 +272,7 @@ def test_a_search_that_is_done_goes_on_with_more_trials(tmp_path: Path) -> None:
 
 
 def test_tpe_suggests_the_same_again_and_finds_better_values(tmp_path: Path) -> None:
-    pytest.importorskip("optuna")
+    imported("optuna", "optuna")
     search = Search(tmp_path / "a", search="tpe", scheduler="none", trials=30, epochs=1)
     search.planner._most = 1
     records = search.run()

@@ -24,6 +24,7 @@ from kinebert.preprocessing.tvl1.cpu.solver import build_pyramid
 from kinebert.preprocessing.tvl1.cpu.vectors import LANES
 from kinebert.preprocessing.tvl1.cpu.workspace import Workspace
 from tests.helpers.paths import ROOT
+from tests.helpers.requirements import missing
 
 Float32 = NDArray[np.float32]
 SIZES = [(16, 16), (17, 23), (33, 32), (40, 64), (57, 41)]
@@ -169,7 +170,7 @@ def test_estimates_stay_at_the_noise_floor() -> None:
     try:
         estimated = tvl1_flow(frames_THW, TvL1Params(estimates=True), "numba")
     except ConfigError as error:
-        pytest.skip(str(error))
+        missing("system", str(error))
     exact = tvl1_flow(frames_THW, backend="numba")
     assert 0 < np.hypot(*(estimated - exact)[0]).mean() < 0.02
     with pytest.raises(ConfigError, match="estimates"):

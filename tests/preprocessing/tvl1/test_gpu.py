@@ -20,6 +20,7 @@ from kinebert.preprocessing.tvl1.gpu import plain, solver
 from kinebert.preprocessing.tvl1.gpu.level import all_levels
 from kinebert.preprocessing.tvl1.gpu.resample import enlarge_flow, pyramid, with_gradients
 from kinebert.preprocessing.tvl1.pyramid import level_sizes
+from tests.helpers.requirements import needs
 
 BRIEF = TvL1Params(warps=2, inner_iterations=12, outer_iterations=2, nscales=2)
 
@@ -70,7 +71,7 @@ def test_flow_is_enlarged_as_by_opencv(coarse: tuple[int, int], fine: tuple[int,
         assert np.abs(found_HW - 1.25 * cv2.resize(coarse_HW, fine[::-1])).max() < 1e-5  # measured 2e-6
 
 
-@pytest.mark.skipif(cv2.__version__ < "5", reason="OpenCV before 5 rounds where it samples to 1/32 px")
+@needs("opencv5", cv2.__version__ >= "5", "OpenCV before 5 rounds where it samples to 1/32 px")
 @pytest.mark.parametrize("spread", [0.5, 10, 1e4, 1e9])
 def test_warp_is_opencvs(spread: float) -> None:
     """However far flow reaches: pixels from outside are 0."""

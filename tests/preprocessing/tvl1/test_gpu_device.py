@@ -16,10 +16,11 @@ from torch import Tensor
 from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params, choose_backend, tvl1_flow
 from kinebert.preprocessing.tvl1.gpu import solver
 from kinebert.preprocessing.tvl1.gpu.level import all_levels
+from tests.helpers.requirements import needs
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+    needs("gpu", torch.cuda.is_available(), "there is no CUDA device"),
 ]
 CUDA = torch.device("cuda", 0)
 BRIEF = TvL1Params(warps=2, inner_iterations=4, outer_iterations=2, epsilon=1e-6)

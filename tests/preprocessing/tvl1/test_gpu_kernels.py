@@ -1,5 +1,6 @@
 """The Triton kernels without a GPU: they compile for one, and do what they should in Triton's interpreter."""
 
+import importlib.util
 import math
 import os
 import subprocess
@@ -13,8 +14,10 @@ import torch
 
 from kinebert.preprocessing.tvl1 import TvL1Params
 from kinebert.preprocessing.tvl1.gpu.level import LevelParams, all_levels
+from tests.helpers.requirements import missing
 
-pytest.importorskip("triton", reason="Triton is for Linux only")
+if importlib.util.find_spec("triton") is None:
+    missing("triton", "Triton is for Linux only")
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 

@@ -24,12 +24,14 @@ from tests.helpers.clips import (
     read_cuts,
     read_pairs,
 )
+from tests.helpers.requirements import needs
 
 pytestmark = [
     pytest.mark.timeout(1800),  # OpenCV takes up to two minutes for all pairs on two idle cores
-    pytest.mark.skipif(
-        int(cv2.__version__.split(".")[0]) < 5,
-        reason="OpenCV before 5 rounds where it samples to 1/32 px, and is 0.018 px from its successor by that alone",
+    needs(
+        "opencv5",
+        int(cv2.__version__.split(".")[0]) >= 5,
+        "OpenCV before 5 rounds where it samples to 1/32 px, and is 0.018 px from its successor by that alone",
     ),
 ]
 

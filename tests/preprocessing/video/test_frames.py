@@ -14,6 +14,7 @@ import pytest
 
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.video.frames import VideoFrames, target_size
+from tests.helpers.requirements import missing
 from tests.helpers.videos import moving_texture, truncate_video, write_video
 
 AS_CODED = FrameRecipe(resize="none")
@@ -151,7 +152,7 @@ def test_odd_clips_have_exactly_their_frames(shared: Callable[[str], Path]) -> N
 def test_a_decoder_starts_no_threads(tmp_path: Path) -> None:
     """On a node of 64 cores a task would otherwise start 64 with every frame."""
     if not Path("/proc/self/task").exists():
-        pytest.skip("needs /proc")
+        missing("system", "there is no /proc")
     path = write_video(tmp_path / "v.mp4", moving_texture(30, 320, 240))
     before = set(os.listdir("/proc/self/task"))
     for _ in VideoFrames(str(path), AS_CODED):

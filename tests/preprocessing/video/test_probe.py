@@ -14,6 +14,7 @@ import pytest
 
 from kinebert.preprocessing.video.probe import Facts, probe_video, probe_videos
 from tests.helpers.paths import SHARED
+from tests.helpers.requirements import needs
 
 ODD_CLIPS = SHARED / "data" / "odd-clips"
 FAULTS = """
@@ -172,7 +173,7 @@ def children() -> set[str]:
     return {line for line in listed.stdout.splitlines() if "ps -o" not in line}
 
 
-@pytest.mark.skipif(not ODD_CLIPS.is_dir(), reason="the folder of odd clips is not beside this checkout")
+@needs("clips", ODD_CLIPS.is_dir(), "the folder of odd clips is not beside this checkout")
 def test_agrees_with_the_table_of_odd_clips() -> None:
     with (ODD_CLIPS / "manifest.csv").open(newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))

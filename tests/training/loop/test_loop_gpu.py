@@ -13,10 +13,11 @@ from kinebert.training.loop.loop import WorkerContext, train
 from kinebert.training.recipe.optim import MixRecipe
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 from tests.helpers.fake_shards import make_shards
+from tests.helpers.requirements import needs
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    needs("gpu", torch.cuda.is_available(), "there is no CUDA device"),
 ]
 
 RECIPE = TrainRecipe(

@@ -1,15 +1,12 @@
 """I3D and SlowFast against the published implementations, with weights made from the published key names."""
 
-import json
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
 from kinebert.training.models import Recognizer, build_recognizer, load_published
+from tests.helpers import golden
 
 I3D = {"backbone": "i3d", "head": "tgap", "clip_length": 64, "size": 224}
 SLOWFAST = {"backbone": "slowfast_50", "head": "tgap", "clip_length": 64, "size": 224}
@@ -33,11 +30,11 @@ def network(name: str) -> Recognizer:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_logits_are_the_published_ones(golden: ModuleType, name: str) -> None:
+def test_logits_are_the_published_ones(name: str) -> None:
     net = network(name).eval()
-    load_published(net, golden.reference_state(name))
-    x_NCTHW = golden.reference_input(name)
-    theirs_NK = golden.logits(name).reshape(1, -1)  # pytorch-i3d has an axis of time, of length 1 for 16 frames
+    load_published(net, golden.state(name))
+    x_NCTHW = golden.given(name)
+    theirs_NK = golden.answer(name).reshape(1, -1)  # pytorch-i3d has an axis of time, of length 1 for 16 frames
     with torch.inference_mode():
         logits_NK = net(torch.cat([x_NCTHW, x_NCTHW.flip(4)]))
     # measured: pi3d 1.2e-6, I3D 1.0e-6, with BERT 2.0e-6, PySlowFast 1.2e-6, SlowFast 1.7e-6, late 1.0e-6
@@ -49,29 +46,25 @@ def test_logits_are_the_published_ones(golden: ModuleType, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_gradients_of_training_are_finite(golden: ModuleType, name: str) -> None:
+def test_gradients_of_training_are_finite(name: str) -> None:
     net = network(name).train()
-    load_published(net, golden.reference_state(name))
-    x_NCTHW = golden.reference_input(name)[..., :64, :64]  # their size is of no consequence here, but for the time
-    (net(torch.cat([x_NCTHW, x_NCTHW.flip(4)])) / golden.logits(name).std()).square().mean().backward()
+    load_published(net, golden.state(name))
+    x_NCTHW = golden.given(name)[..., :64, :64]  # their size is of no consequence here, but for the time
+    (net(torch.cat([x_NCTHW, x_NCTHW.flip(4)])) / golden.answer(name).std()).square().mean().backward()
     for key, parameter in net.named_parameters():
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_published_key_has_a_place(golden: ModuleType, shared: Callable[[str], Path], name: str) -> None:
+def test_every_published_key_has_a_place(name: str) -> None:
     with torch.device("meta"):
         net = network(name)
-    published = golden._load(name)
-    shapes = [tuple(map(int, text.split(","))) if text else () for text in published["shapes"].tolist()]
-    state = {
-        key: torch.empty(shape, device="meta") for key, shape in zip(published["keys"].tolist(), shapes, strict=True)
-    }
+    state = golden.unallocated(name)
     report = load_published(net, state)
     assert len(report.loaded) == len(net.state_dict()) == len(state) - len(report.ignored)
     assert not any((report.adapted, report.reinitialized, report.missing, report.unexpected))
     assert all(key.startswith("model.head.projection.") for key in report.ignored)
 
-    facts = json.loads(shared("golden/index.json").read_text())[name]
+    facts = golden.facts(name)
     assert sum(p.numel() for p in net.parameters()) == facts["params"] - UNUSED.get(name, 0)

@@ -3,11 +3,8 @@
 Measured on this machine: every network's error is between 0 and 1.6e-6, as far as theirs is from float64.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,6 +13,7 @@ from torch import Tensor
 
 from kinebert.training.models import Recognizer, build_recognizer, load_published
 from kinebert.training.models.sizes.measure import sizes_of
+from tests.helpers import golden
 
 TOLERANCE = 1e-4
 
@@ -70,27 +68,27 @@ def name(case: Case) -> str:
     return f"{case.golden}-{'-'.join(case.fresh.values()) or 'same'}"
 
 
-def loaded(golden: ModuleType, case: Case) -> tuple[Recognizer, Tensor]:
+def loaded(case: Case) -> tuple[Recognizer, Tensor]:
     """Return a network with the published weights and the clip that the published answer belongs to."""
-    clip_1CTHW = golden.reference_input(case.golden)
+    clip_1CTHW = golden.given(case.golden)
     torch.manual_seed(0)
     arguments = case.arguments(clip_1CTHW.shape[2])
     net = build_recognizer(**{**arguments, "backbone_options": {**case.options, **case.fresh}})
-    load_published(net, golden.reference_state(case.golden))
+    load_published(net, golden.state(case.golden))
     return net, clip_1CTHW
 
 
-def answers_as_published(golden: ModuleType, case: Case) -> None:
-    net, clip_1CTHW = loaded(golden, case)
-    expected = golden.logits(case.golden)
+def answers_as_published(case: Case) -> None:
+    net, clip_1CTHW = loaded(case)
+    expected = golden.answer(case.golden)
     with torch.inference_mode():
         assert golden.relative_error(net.eval()(clip_1CTHW), expected) < TOLERANCE
         pair = net(torch.cat([clip_1CTHW.flip(2), clip_1CTHW]))
     assert golden.relative_error(pair[1:], expected) < TOLERANCE
 
 
-def gradients_are_finite(golden: ModuleType, case: Case, clips: int) -> None:
-    net, clip_1CTHW = loaded(golden, case)
+def gradients_are_finite(case: Case, clips: int) -> None:
+    net, clip_1CTHW = loaded(case)
     torch.manual_seed(1)
     logits_NK = net.train()(clip_1CTHW.repeat(clips, 1, 1, 1, 1) + 0.1 * torch.randn(clips, *clip_1CTHW.shape[1:]))
     (logits_NK / logits_NK.detach().std()).square().mean().backward()
@@ -100,9 +98,9 @@ def gradients_are_finite(golden: ModuleType, case: Case, clips: int) -> None:
 
 
 @pytest.mark.parametrize("case", FAST + SLOW, ids=name)
-def test_every_published_key_has_its_place(golden: ModuleType, case: Case) -> None:
-    state = golden.reference_state(case.golden)
-    frames = golden.reference_input(case.golden).shape[2]
+def test_every_published_key_has_its_place(case: Case) -> None:
+    state = golden.unallocated(case.golden)
+    frames = golden.given(case.golden).shape[2]
     with torch.device("meta"):
         arguments = case.arguments(frames)
         net = build_recognizer(**{**arguments, "backbone_options": {**case.options, **case.fresh}})
@@ -116,8 +114,8 @@ def test_every_published_key_has_its_place(golden: ModuleType, case: Case) -> No
 
 
 @pytest.mark.parametrize("case", FAST + SLOW, ids=name)
-def test_sizes_are_the_published_ones(shared: Callable[[str], Path], golden: ModuleType, case: Case) -> None:
-    published = json.loads(shared("golden/index.json").read_text())[case.golden]
+def test_sizes_are_the_published_ones(case: Case) -> None:
+    published = golden.facts(case.golden)
     sizes = sizes_of(**case.arguments(published["mac_input"][2]))
     assert sizes.parameters == published["params"]
     assert sizes.macs == published["macs"]["total"]
@@ -129,23 +127,23 @@ def test_sizes_are_the_published_ones(shared: Callable[[str], Path], golden: Mod
 @pytest.mark.parametrize(
     "case", [FAST[0], *(pytest.param(case, marks=pytest.mark.slow) for case in FAST[1:])], ids=name
 )
-def test_answers_are_the_published_ones(golden: ModuleType, case: Case) -> None:
-    answers_as_published(golden, case)
+def test_answers_are_the_published_ones(case: Case) -> None:
+    answers_as_published(case)
 
 
 @pytest.mark.parametrize("case", FAST[:1], ids=name)
-def test_gradients_of_published_weights_are_finite(golden: ModuleType, case: Case) -> None:
-    gradients_are_finite(golden, case, clips=2)
+def test_gradients_of_published_weights_are_finite(case: Case) -> None:
+    gradients_are_finite(case, clips=2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", SLOW, ids=name)
-def test_answers_of_large_networks_are_the_published_ones(golden: ModuleType, case: Case) -> None:
-    answers_as_published(golden, case)
+def test_answers_of_large_networks_are_the_published_ones(case: Case) -> None:
+    answers_as_published(case)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("case", [*FAST[1:], *SLOW], ids=name)
-def test_gradients_of_large_networks_are_finite(golden: ModuleType, case: Case) -> None:
-    gradients_are_finite(golden, case, clips=1)
+def test_gradients_of_large_networks_are_finite(case: Case) -> None:
+    gradients_are_finite(case, clips=1)

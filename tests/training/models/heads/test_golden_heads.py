@@ -4,11 +4,6 @@ Measured: 2.8e-6 for the non-local block alone (theirs is 1.1e-5 away from float
 Whole networks of 64 frames: 0 (LSTM), 1.5e-6 (concatenation), 2.7e-6 (non-local); with BERT see test_golden_resnets.
 """
 
-import json
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 import torch
 
@@ -16,6 +11,7 @@ from kinebert.training.models import Recognizer, build_recognizer, load_publishe
 from kinebert.training.models.heads.non_local import NonLocalBlock
 from kinebert.training.models.sizes.measure import sizes_of
 from kinebert.training.models.weights.keys import artest08
+from tests.helpers import golden
 
 PREFIX = "artest08_rgb_resneXt3D64f101_"
 WHOLE = {"FRMB_lstm": "lstm", "concatenation": "concat_fc", "FRMB_NLB_concatenation": "nonlocal_concat_fc"}
@@ -28,25 +24,25 @@ def network(name: str) -> Recognizer:
     )
 
 
-def test_the_non_local_block_is_the_published_one(golden: ModuleType) -> None:
+def test_the_non_local_block_is_the_published_one() -> None:
     name = "artest08_part_NLBlockND_512"
-    names = {f"NLB.{key}": tensor for key, tensor in golden.reference_state(name).items()}
+    names = {f"NLB.{key}": tensor for key, tensor in golden.state(name).items()}
     ours = {str(artest08.LAYOUTS[0].rename(key)).removeprefix("head.block."): names[key] for key in names}
     block = NonLocalBlock(512, 512).eval()
     block.load_state_dict(ours, strict=True)
-    x_NFTHW = golden.reference_input(name)
+    x_NFTHW = golden.given(name)
     with torch.inference_mode():
-        assert golden.relative_error(block(x_NFTHW), golden.logits(name)) < 1e-5
+        assert golden.relative_error(block(x_NFTHW), golden.answer(name)) < 1e-5
         two = block(torch.cat([x_NFTHW.flip(2), x_NFTHW]))
         # the published float32 is itself 1.1e-5 from float64, and other batches are added up in another order
-        assert golden.relative_error(two[1:], golden.logits(name)) < 3e-5
-        exact = golden._load(name)["logits64"]
+        assert golden.relative_error(two[1:], golden.answer(name)) < 3e-5
+        exact = golden.exact_answer(name)
         assert golden.relative_error(block.double()(x_NFTHW.double()), exact) < 1e-12
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_every_published_key_has_its_place(golden: ModuleType, name: str) -> None:
-    state = golden.reference_state(PREFIX + name)
+def test_every_published_key_has_its_place(name: str) -> None:
+    state = golden.unallocated(PREFIX + name)
     with torch.device("meta"):
         net = network(name)
     report = load_published(net, state)
@@ -57,8 +53,8 @@ def test_every_published_key_has_its_place(golden: ModuleType, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_sizes_are_the_published_ones(shared: Callable[[str], Path], name: str) -> None:
-    published = json.loads(shared("golden/index.json").read_text())[PREFIX + name]
+def test_sizes_are_the_published_ones(name: str) -> None:
+    published = golden.facts(PREFIX + name)
     sizes = sizes_of(
         backbone="resnext101", reduction="frmb", head=WHOLE[name], num_classes=51, clip_length=64, size=112
     )
@@ -69,11 +65,11 @@ def test_sizes_are_the_published_ones(shared: Callable[[str], Path], name: str) 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", WHOLE)
-def test_answers_and_gradients_of_whole_networks(golden: ModuleType, name: str) -> None:
+def test_answers_and_gradients_of_whole_networks(name: str) -> None:
     torch.manual_seed(0)
-    net, clip_1CTHW = network(name), golden.reference_input(PREFIX + name)
-    load_published(net, golden.reference_state(PREFIX + name))
-    expected = golden.logits(PREFIX + name)
+    net, clip_1CTHW = network(name), golden.given(PREFIX + name)
+    load_published(net, golden.state(PREFIX + name))
+    expected = golden.answer(PREFIX + name)
     with torch.inference_mode():
         assert golden.relative_error(net.eval()(clip_1CTHW), expected) < 1e-4
         pair = net(torch.cat([clip_1CTHW.flip(2), clip_1CTHW]))

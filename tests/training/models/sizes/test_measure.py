@@ -1,9 +1,6 @@
 """Counts by hand, by torch's own counter, and by those who measured the published networks."""
 
-import json
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +14,7 @@ from kinebert.training.models.registry import takes_paths
 from kinebert.training.models.sizes.measure import measure, sizes_of
 from kinebert.training.models.sizes.papers import TABLES, Row, markdown, printed
 from kinebert.training.models.sizes.unallocated import build_unallocated, shapes_only
+from tests.helpers import golden
 from tests.helpers.paths import ROOT
 
 PAGE = ROOT / "docs" / "sizes.md"
@@ -146,8 +144,8 @@ UNUSED_LAYER = {"artest08_rgb_slowfast64f_50_bert10_FRAB_late": 2304 * 400 + 400
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_published_networks_are_counted_as_others_measured_them(shared: Callable[[str], Path], name: str) -> None:
-    theirs = json.loads(shared("golden/index.json").read_text())[name]
+def test_published_networks_are_counted_as_others_measured_them(name: str) -> None:
+    theirs = golden.facts(name)
     macs = theirs["macs"]
     sizes = sizes_of(num_classes=theirs["classes"], **MEASURED[name])
     assert sizes.parameters + UNUSED_LAYER.get(name, 0) == theirs["params"]

@@ -1,30 +1,29 @@
 """Which network a published file is of, found from its names and shapes alone."""
 
-import json
-from typing import Any
-
 import pytest
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.models.weights.known import identify
+from tests.helpers import golden
+
+WHOLE = [name for name in golden.names() if "_part_" not in name]
+NAMES = [pytest.param(name, marks=pytest.mark.slow if i % 3 else ()) for i, name in enumerate(WHOLE)]
+"""One in three is in the fast run: each is compared with every network that is known."""
 
 
-def test_every_golden_file_is_of_a_known_network(golden: Any) -> None:
-    index = json.loads((golden.HERE / "index.json").read_text())
-    for name, facts in index.items():
-        if "_part_" in name:
-            continue
-        state = {f"module.{key}": tensor.to("meta") for key, tensor in golden.reference_state(name).items()}
-        model, report, fits = identify({"state_dict": state})
-        assert fits, name
-        assert not report.reinitialized + report.adapted, name
-        assert model.config["num_classes"] == facts["classes"], name
-        config = model.config
-        described = f"{config['modality']} {config['backbone']} {config['reduction']} {config['head']}"
-        assert ("flow" in name) == ("flow" in described)
-        assert ("FRMB" in name or "concatenation" in name) == ("frmb" in described), name  # which their names leave out
-        for word, part in {"FRAB": "frab", "bert": "bert", "_late": "late", "lstm": "lstm"}.items():
-            assert (word in name) == (part in described), name
+@pytest.mark.parametrize("name", NAMES)
+def test_a_golden_file_is_of_a_known_network(name: str) -> None:
+    state = {f"module.{key}": tensor for key, tensor in golden.unallocated(name).items()}
+    model, report, fits = identify({"state_dict": state})
+    assert fits
+    assert not report.reinitialized + report.adapted
+    assert model.config["num_classes"] == golden.facts(name)["classes"]
+    config = model.config
+    described = f"{config['modality']} {config['backbone']} {config['reduction']} {config['head']}"
+    assert ("flow" in name) == ("flow" in described)
+    assert ("FRMB" in name or "concatenation" in name) == ("frmb" in described), "which their names leave out"
+    for word, part in {"FRAB": "frab", "bert": "bert", "_late": "late", "lstm": "lstm"}.items():
+        assert (word in name) == (part in described)
 
 
 def test_what_nothing_is_of_is_an_error() -> None:
