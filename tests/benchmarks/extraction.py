@@ -180,7 +180,8 @@ def main() -> int:
     print(f"load of the machine over the last 15 minutes: {os.getloadavg()[2]:.1f}")
     table(jobs + sample)
     if sample:
-        compare(*sample, len(few))
+        ours, theirs = sample
+        compare(ours, theirs, len(few))
     return 0 if ray_share(jobs) <= MOST_RAY else 1
 
 

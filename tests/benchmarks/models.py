@@ -170,7 +170,8 @@ def variants(case: Case, device: torch.device, batch: int) -> dict[str, tuple[Re
     torch.manual_seed(0)
     ours = build_recognizer(**case.arguments(case.full)).to(device)
     clips_NCTHW = torch.randn(batch, 3, case.full[0], case.full[1], case.full[1], device=device)
-    last = build_recognizer(**case.arguments(case.full)).to(device, memory_format=torch.channels_last_3d)
+    last = build_recognizer(**case.arguments(case.full)).to(device)
+    last = last.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     clips_last = clips_NCTHW.to(memory_format=torch.channels_last_3d)
     compiled: Any = torch.compile(last)
     return {

@@ -15,31 +15,31 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from kinebert.orchestration.jobs.fit import fit
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.loop.loop import WorkerContext, train
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
+from kinebert.training.run_folder import EpochRow
 from tests.helpers.sets import make_rows, make_set
 
 MOST_OVERHEAD = 0.05
 LEAST_EPOCH_S = 120.0
 
 
-def bare(recipe: TrainRecipe, shards: ShardSet, output: str, threads: int) -> dict[str, Any]:
+def bare(recipe: TrainRecipe, shards: ShardSet, output: str, threads: int) -> EpochRow:
     """Train in this process, and return the epoch's numbers."""
     worker = WorkerContext(num_threads=threads)
     return train(recipe, shards, worker, output, lambda _: None).history[0]
 
 
-def on_ray(recipe: TrainRecipe, output: str, threads: int) -> dict[str, Any]:
+def on_ray(recipe: TrainRecipe, output: str, threads: int) -> EpochRow:
     """Train by Ray Train, and return the epoch's numbers."""
     return fit(recipe, output, lambda _: None, cpus_per_worker=threads).summary.history[0]
 
 
-def measure(variants: dict[str, Callable[[str], dict[str, Any]]], rounds: int) -> dict[str, list[tuple[float, float]]]:
+def measure(variants: dict[str, Callable[[str], EpochRow]], rounds: int) -> dict[str, list[tuple[float, float]]]:
     """Run every variant in turn, ``rounds`` times; return seconds of its epochs and seconds beside them."""
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
     for turn in range(rounds):
@@ -85,7 +85,7 @@ def overhead(num_videos: int, threads: int, rounds: int) -> bool:
     """Compare the bare loop with Ray Train, and return whether the latter costs too much."""
     with tempfile.TemporaryDirectory(prefix="kb-bench-") as folder:
         recipe, shards = make_recipe(Path(folder), num_videos)
-        variants: dict[str, Callable[[str], dict[str, Any]]] = {
+        variants: dict[str, Callable[[str], EpochRow]] = {
             "bare loop": lambda output: bare(recipe, shards, output, threads),
             "Ray Train, 1 worker": lambda output: on_ray(recipe, output, threads),
         }
@@ -103,7 +103,7 @@ def scaling(num_videos: int, workers: int, rounds: int) -> None:
     several = f"Ray Train, {workers} workers"
     with tempfile.TemporaryDirectory(prefix="kb-bench-") as folder:
         recipe, shards = make_recipe(Path(folder), num_videos)
-        variants: dict[str, Callable[[str], dict[str, Any]]] = {
+        variants: dict[str, Callable[[str], EpochRow]] = {
             "Ray Train, 1 worker": lambda output: on_ray(recipe, output, 1),
             several: lambda output: on_ray(replace(recipe, workers=workers), output, 1),
             f"bare loop, {workers} threads": lambda output: bare(recipe, shards, output, workers),

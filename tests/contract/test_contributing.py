@@ -21,7 +21,7 @@ from tests.contract.test_recognizers import (  # noqa: F401  each is tried again
     test_spec_is_complete_and_plain,
     test_training_draws_anew,
 )
-from tests.helpers.contributing import example
+from tests.helpers.contributing import example, restored
 from tests.helpers.networks import Combination, clips
 
 HEADINGS = {
@@ -40,13 +40,8 @@ COMBINATIONS = [
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleType]]:
     """The page's three modules; what they register is gone afterwards, for other tests ask for all that there is."""
     folder = tmp_path_factory.mktemp("examples")
-    registries = (BACKBONES, HEADS, BACKBONE_OPTIONS)
-    before = [dict(registry) for registry in registries]
-    modules = {name: example(heading, folder) for name, heading in HEADINGS.items()}
-    yield modules
-    for registry, old in zip(registries, before, strict=True):
-        registry.clear()
-        registry.update(old)  # type: ignore[arg-type]
+    with restored(BACKBONES, HEADS, BACKBONE_OPTIONS):
+        yield {name: example(heading, folder) for name, heading in HEADINGS.items()}
 
 
 @pytest.fixture(scope="module", params=[combination.param() for combination in COMBINATIONS])
@@ -94,4 +89,4 @@ def test_published_weights_are_read(examples: dict[str, ModuleType], monkeypatch
     assert report.layout == "somebody_c3d"
     assert report.ignored == ["step"]
     assert len(report.loaded) == len(state) == 18
-    assert torch.equal(net.backbone.stages[4][2][0].bias, state["module.conv5b.bias"])
+    assert torch.equal(net.state_dict()["backbone.stages.4.2.0.bias"], state["module.conv5b.bias"])

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from kinebert.pipelines import describe, extraction, index_videos, show
+from kinebert.pipelines import describe, index_videos, show
 from kinebert.preprocessing.datasets.manifest import read_manifest
 from kinebert.preprocessing.datasets.registry import READERS
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.extraction.video_as_set import recipe_of
-from kinebert.preprocessing.modalities import MODALITIES
+from kinebert.preprocessing.modalities import MODALITIES, modality_of
 from kinebert.preprocessing.recipe import RECIPES
 from kinebert.preprocessing.sets.export import export_frames
 from kinebert.preprocessing.sets.reader import ShardSet
@@ -26,7 +26,7 @@ from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.data.transforms import normalise
 from kinebert.training.models import build_recognizer
 from kinebert.training.recipe.train import DataRecipe
-from tests.helpers.contributing import example
+from tests.helpers.contributing import example, restored
 from tests.helpers.lists import by_id, findings, touch, write
 from tests.helpers.sets import make_rows, make_set
 from tests.helpers.videos import moving_texture, write_video
@@ -38,15 +38,11 @@ VOCABULARY = [["Back", "15som", "05Twis", "FREE"], ["Forward", "Dive", "NoTwis",
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleType]]:
     """The page's modules; what they register is gone afterwards, for other tests ask for all that there is."""
     folder = tmp_path_factory.mktemp("examples")
-    tables = (READERS, MODALITIES, RECIPES)
-    before = [dict(table) for table in tables]  # type: ignore[call-overload]
-    yield {
-        "reader": example("Adding a data-set reader", folder),
-        "modality": example("Adding a modality of pictures", folder),
-    }
-    for table, old in zip(tables, before, strict=True):
-        table.clear()  # type: ignore[attr-defined]
-        table.update(old)  # type: ignore[attr-defined]
+    with restored(READERS, MODALITIES, RECIPES):
+        yield {
+            "reader": example("Adding a data-set reader", folder),
+            "modality": example("Adding a modality of pictures", folder),
+        }
 
 
 def diving_lists(root: Path) -> str:
@@ -138,7 +134,9 @@ def test_outlines_are_exported_and_drawn(
 ) -> None:
     assert export_frames(outlines, tmp_path / "out") == 6 + 40 + 6 + 6
     assert len(list((tmp_path / "out" / "class0" / "v00").glob("edges_0000[1-6].jpg"))) == 6
-    assert cv2.imread(str(tmp_path / "out" / "class0" / "v00" / "edges_00006.jpg"), -1).shape == (32, 40)
+    picture = cv2.imread(str(tmp_path / "out" / "class0" / "v00" / "edges_00006.jpg"), cv2.IMREAD_UNCHANGED)
+    assert picture is not None
+    assert picture.shape == (32, 40)
     assert show.cli([outlines.uri, "class0/v00", "--output", str(tmp_path / "sheet.png")]) == 0
     assert (tmp_path / "sheet.png").stat().st_size > 1000
 
@@ -169,4 +167,4 @@ def test_it_is_described(examples: dict[str, ModuleType], capsys: pytest.Capture
         describe.cli(["--backbone", "resnet18", "--modality", "edges", "--frames", "4", "--size", "32", "--json"]) == 0
     )
     assert json.loads(capsys.readouterr().out)["input_shape"] == [1, 1, 4, 32, 32]
-    assert extraction.modality_of("edges").words == "outlines"
+    assert modality_of("edges").words == "outlines"

@@ -20,7 +20,7 @@ from tests.helpers import faults
 from tests.helpers.listening import Heard
 from tests.helpers.sets import make_rows
 
-ray = shard_tasks.ray
+ray: Any = vars(shard_tasks)["ray"]  # imported by nobody before its settings are made
 FLOW = FlowRecipe(resize="none", tvl1=TvL1Params(warps=1, nscales=2))
 OPENCV = FlowSolver(backend="opencv")
 

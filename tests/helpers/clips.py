@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -120,7 +120,7 @@ def _frames(data: Path, recipe: FrameRecipe, wanted: Sequence[tuple[str, int]]) 
         folder = data / ("ut-interaction/videos" if "/" in clip else "odd-clips")
         for i, frame_HW3 in enumerate(islice(VideoFrames(str(folder / clip), recipe), max(needed) + 1)):
             if i in needed:
-                found[clip, i] = cv2.cvtColor(frame_HW3, cv2.COLOR_BGR2GRAY)
+                found[clip, i] = np.asarray(cv2.cvtColor(frame_HW3, cv2.COLOR_BGR2GRAY), np.uint8)
     return found
 
 
@@ -225,7 +225,9 @@ def _side_by_side(frames: Sequence[tuple[UInt8 | Float32, UInt8 | Float32]], num
 
 def _opencv(first_HW: UInt8 | Float32, second_HW: UInt8 | Float32) -> Float32:
     """OpenCV's TV-L1; frames of bytes are 0..255, frames of floats 0..1."""
-    return cv2.optflow.DualTVL1OpticalFlow_create().calc(first_HW, second_HW, None).transpose(2, 0, 1)
+    solver: Any = cv2.optflow
+    flow_HW2: Float32 = solver.DualTVL1OpticalFlow_create().calc(first_HW, second_HW, None)
+    return flow_HW2.transpose(2, 0, 1)
 
 
 def end_point_error(flow_2HW: Float32, reference_2HW: Float32) -> Float32:
@@ -236,4 +238,4 @@ def end_point_error(flow_2HW: Float32, reference_2HW: Float32) -> Float32:
 def differs_in_8_bits(flow_2HW: Float32, reference_2HW: Float32) -> NDArray[np.bool_]:
     """Where the stored value of x or of y differs by more than 1, ``(H, W)``."""
     codes = quantize_flow(flow_2HW, BOUND).astype(int) - quantize_flow(reference_2HW, BOUND)
-    return (np.abs(codes) > 1).any(axis=0)
+    return np.asarray((np.abs(codes) > 1).any(axis=0))

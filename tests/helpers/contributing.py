@@ -2,10 +2,23 @@
 
 import importlib.util
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from tests.helpers.paths import ROOT
+
+
+@contextmanager
+def restored(*tables: dict[str, Any]) -> Iterator[None]:
+    """Whatever is registered in the block is gone afterwards."""
+    before = [dict(table) for table in tables]
+    yield
+    for table, old in zip(tables, before, strict=True):
+        table.clear()
+        table.update(old)
 
 
 def code_of(heading: str) -> str:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -67,14 +69,24 @@ def _solver(backend: str, preset: str) -> Callable[[UInt8], Float32]:
     return lambda frames: tvl1_flow(frames, PRESETS[preset], backend)[0]  # type: ignore[arg-type]
 
 
+def _calculated(solver: Any, frames: UInt8) -> Float32:
+    flow_HW2: Float32 = solver.calc(frames[0], frames[1], None)
+    return flow_HW2.transpose(2, 0, 1)
+
+
+def _farneback(frames: UInt8) -> Float32:
+    flow_HW2 = np.zeros((*frames.shape[1:], 2), np.float32)
+    found_HW2 = cv2.calcOpticalFlowFarneback(frames[0], frames[1], flow_HW2, 0.5, 3, 15, 3, 5, 1.2, 0)
+    return np.asarray(found_HW2, np.float32).transpose(2, 0, 1)
+
+
 def other_methods() -> list[Method]:
     """Other flows of OpenCV, which are not TV-L1."""
-    found = []
+    found, opencv = [], cast(Any, cv2)  # the stubs of OpenCV know DIS by its class only
     for name in ("ultrafast", "fast", "medium"):
-        dis = cv2.DISOpticalFlow_create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{name.upper()}"))
-        found.append(Method("DIS", name, lambda f, dis=dis: dis.calc(f[0], f[1], None).transpose(2, 0, 1), 3))
-    farneback = lambda f: cv2.calcOpticalFlowFarneback(f[0], f[1], None, 0.5, 3, 15, 3, 5, 1.2, 0)  # noqa: E731
-    found.append(Method("Farneback", "", lambda f: farneback(f).transpose(2, 0, 1), 3))
+        dis = opencv.DISOpticalFlow_create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{name.upper()}"))
+        found.append(Method("DIS", name, partial(_calculated, dis), 3))
+    found.append(Method("Farneback", "", _farneback, 3))
     return found
 
 

@@ -11,16 +11,23 @@ from numpy.typing import NDArray
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 
 UInt8 = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
+
+
+def smooth(noise: Float32, sigma: float) -> Float32:
+    """Blur noise and stretch it to 0..255: a texture that optical flow can follow."""
+    blurred = cv2.GaussianBlur(noise, (0, 0), sigma)
+    return np.asarray(cv2.normalize(blurred, np.empty_like(blurred), 0, 255, cv2.NORM_MINMAX), np.float32)
 
 
 def moving_texture(num_frames: int, width: int = 64, height: int = 48, step: float = 1.0, seed: int = 0) -> list[UInt8]:
     """RGB frames of a smooth random texture that moves right by ``step`` pixels per frame."""
     noise = np.random.default_rng(seed).uniform(0, 255, (height, 2 * width, 3)).astype(np.float32)
-    smooth = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX)
+    texture = smooth(noise, 3)
     frames = []
     for t in range(num_frames):
-        shift = np.float32([[1, 0, (step * t) % width - width], [0, 1, 0]])
-        frames.append(cv2.warpAffine(smooth, shift, (width, height), borderMode=cv2.BORDER_WRAP).astype(np.uint8))
+        shift = np.array([[1, 0, (step * t) % width - width], [0, 1, 0]], np.float32)
+        frames.append(cv2.warpAffine(texture, shift, (width, height), borderMode=cv2.BORDER_WRAP).astype(np.uint8))
     return frames
 
 
@@ -30,6 +37,7 @@ def write_video(path: Path, frames: list[UInt8], codec: str = "libx264", fps: in
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

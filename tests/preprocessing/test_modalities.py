@@ -22,6 +22,7 @@ from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe, Pose
 from kinebert.preprocessing.schema import segment_schema
 from kinebert.preprocessing.tvl1 import PRESETS
 from kinebert.preprocessing.video.images import decode_images, encode_jpeg
+from tests.helpers.contributing import restored
 from tests.helpers.paths import ROOT
 
 
@@ -32,11 +33,8 @@ def pictures(name: str = "grey", colour: bool = False) -> Pictures:
 @pytest.fixture
 def empty_tables() -> Iterator[None]:
     """What a test registers is gone afterwards."""
-    before = dict(MODALITIES), dict(RECIPES)
-    yield
-    for table, old in zip((MODALITIES, RECIPES), before, strict=True):
-        table.clear()
-        table.update(old)  # type: ignore[arg-type]
+    with restored(MODALITIES, RECIPES):
+        yield
 
 
 @pytest.mark.parametrize(

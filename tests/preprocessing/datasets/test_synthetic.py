@@ -1,16 +1,18 @@
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from kinebert.preprocessing.datasets import synthetic
 from kinebert.preprocessing.datasets.synthetic import PAIRS, SYNTHETIC_CLASSES, synthetic_frames, write_synthetic_videos
 from kinebert.preprocessing.errors import ConfigError, UserError
 
-SMALL = {"size": (64, 48), "num_frames": 6}
+SMALL: dict[str, Any] = {"size": (64, 48), "num_frames": 6}
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
@@ -113,7 +115,7 @@ def test_the_change_of_looks_goes_the_way_that_the_class_says(
 
 
 def test_an_average_over_frames_is_alike_in_both_orders() -> None:
-    def averages(name: str) -> np.ndarray:
+    def averages(name: str) -> NDArray[np.float64]:
         return np.stack([synthetic_frames(name, seed=11, number=i, **SMALL).mean() for i in range(60)])
 
     for first, second in PAIRS:
@@ -132,9 +134,9 @@ def test_an_average_over_frames_is_alike_in_both_orders() -> None:
         ({"num_frames": 3}, "num_frames"),
     ],
 )
-def test_refuses_what_it_cannot_draw(change: dict[str, object], says: str, tmp_path: Path) -> None:
+def test_refuses_what_it_cannot_draw(change: dict[str, Any], says: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=says):
-        write_synthetic_videos(tmp_path / "new", **{"videos_per_class": 1, "seed": 0, **change})  # type: ignore[arg-type]
+        write_synthetic_videos(tmp_path / "new", **{"videos_per_class": 1, "seed": 0, **change})
     assert not (tmp_path / "new").exists()
 
 
@@ -148,7 +150,7 @@ def test_a_video_that_cannot_be_finished_leaves_nothing_behind(tmp_path: Path, m
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(synthetic.os, "replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(UserError, match="No space left"):
         write_synthetic_videos(tmp_path, videos_per_class=1, seed=0, **SMALL)
     assert not _contents(tmp_path)

@@ -23,6 +23,7 @@ from kinebert.preprocessing.sets.plan import PlannedVideo, plan_shards
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.sets.writer import read_footer
 from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params
+from kinebert.preprocessing.tvl1.solve import tvl1_flow
 from kinebert.preprocessing.video.frames import VideoFrames
 from kinebert.preprocessing.video.images import encode_jpeg, quantize_flow
 from tests.helpers.sets import make_rows
@@ -100,7 +101,7 @@ def test_a_slow_solver_is_ended_between_two_batches(rows: list[ManifestRow], tmp
 def test_a_solver_that_refuses_one_video_does_not_end_the_others(
     rows: list[ManifestRow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    solve = flow_solver.tvl1_flow
+    solve = tvl1_flow
 
     def picky(grey_THW: NDArray[np.uint8], *args: object, **options: object) -> NDArray[np.float32]:
         if grey_THW[0].tobytes() == first:

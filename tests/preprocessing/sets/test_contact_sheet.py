@@ -13,7 +13,7 @@ from tests.helpers.sets import make_rows, make_set
 
 
 def colour(x: float, y: float, largest: float = 1.0) -> list[int]:
-    drawn: list[int] = flow_to_colour(np.float32([[[x, y]]]), largest)[0, 0].tolist()
+    drawn: list[int] = flow_to_colour(np.array([[[x, y]]], np.float32), largest)[0, 0].tolist()
     return drawn
 
 

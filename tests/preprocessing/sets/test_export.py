@@ -62,6 +62,7 @@ def test_pictures_are_the_stored_bytes(sets: tuple[ShardSet, ShardSet], tmp_path
     field = flow.read_clip(flow.entry("class1/v01"), [33])[0]
     for axis, name in enumerate("xy"):
         picture = cv2.imread(str(folder / f"flow_{name}_00034.jpg"), cv2.IMREAD_UNCHANGED)
+        assert picture is not None
         assert np.array_equal(picture, field[..., axis])
 
 

@@ -25,6 +25,7 @@ from kinebert.preprocessing.tvl1.cpu.vectors import LANES
 from kinebert.preprocessing.tvl1.cpu.workspace import Workspace
 from tests.helpers.paths import ROOT
 from tests.helpers.requirements import missing
+from tests.helpers.videos import smooth
 
 Float32 = NDArray[np.float32]
 SIZES = [(16, 16), (17, 23), (33, 32), (40, 64), (57, 41)]
@@ -38,8 +39,7 @@ PARAMS = [
 def textures(height: int, width: int) -> NDArray[np.uint8]:
     """Three frames: a texture, the same moved by a little, and something else."""
     rng = np.random.default_rng(height * 1000 + width)
-    noise = cv2.GaussianBlur(rng.uniform(0, 255, (height + 8, width + 8)).astype(np.float32), (0, 0), 1.5)
-    noise = cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX)
+    noise = smooth(rng.uniform(0, 255, (height + 8, width + 8)).astype(np.float32), 1.5)
     frames = noise[4:-4, 4:-4], noise[3:-5, 2:-6], rng.uniform(0, 255, (height, width))
     return np.stack(frames).astype(np.uint8)
 
@@ -114,7 +114,7 @@ def test_warping_is_that_of_opencv(amplitude: float, sigma: float) -> None:
         build_pyramid(frame_HW, pyramid, workspace.levels, workspace.step, *workspace.line)
     flow_HW2 = np.random.default_rng(1).normal(size=(height, width, 2)).astype(np.float32)
     if sigma:
-        flow_HW2 = cv2.GaussianBlur(flow_HW2, (0, 0), sigma)
+        flow_HW2 = np.asarray(cv2.GaussianBlur(flow_HW2, (0, 0), sigma), np.float32)
         flow_HW2 /= flow_HW2.std()
     flow_HW2 *= np.float32(amplitude)
     for component in range(2):

@@ -21,6 +21,7 @@ from kinebert.preprocessing.tvl1.gpu.level import all_levels
 from kinebert.preprocessing.tvl1.gpu.resample import enlarge_flow, pyramid, with_gradients
 from kinebert.preprocessing.tvl1.pyramid import level_sizes
 from tests.helpers.requirements import needs
+from tests.helpers.videos import smooth
 
 BRIEF = TvL1Params(warps=2, inner_iterations=12, outer_iterations=2, nscales=2)
 
@@ -37,7 +38,7 @@ def one_thread() -> Iterator[None]:
 def pictures(count: int, height: int = 40, width: int = 52, seed: int = 0) -> Tensor:
     """Blurred noise ``(count, H, W)``, uint8, each picture a little further to the side."""
     noise_HW = np.random.default_rng(seed).uniform(0, 255, (height, width + 2 * count)).astype(np.float32)
-    smooth_HW = cv2.normalize(cv2.GaussianBlur(noise_HW, (0, 0), 2), None, 0, 255, cv2.NORM_MINMAX)
+    smooth_HW = smooth(noise_HW, 2)
     return torch.from_numpy(np.stack([smooth_HW[:, i : i + width] for i in range(count)]).astype(np.uint8))
 
 
@@ -60,7 +61,8 @@ def test_pyramid_is_opencvs(size: tuple[int, int], step: float) -> None:
     expected_HW = pictures(1, *size)[0].numpy().astype(np.float32)
     for found_BHW in pyramid(pictures(1, *size), level_sizes(*size, params), step):
         assert np.abs(found_BHW[0].numpy() - expected_HW).max() < 1e-4  # grey levels; measured 2e-5
-        expected_HW = cv2.resize(expected_HW, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
+        smaller_HW = cv2.resize(expected_HW, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
+        expected_HW = smaller_HW.astype(np.float32)
 
 
 @pytest.mark.parametrize(("coarse", "fine"), [((205, 272), (256, 340)), ((33, 46), (41, 57)), ((20, 20), (41, 40))])

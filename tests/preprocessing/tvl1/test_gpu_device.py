@@ -17,6 +17,7 @@ from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params, choose_backend, tvl
 from kinebert.preprocessing.tvl1.gpu import solver
 from kinebert.preprocessing.tvl1.gpu.level import all_levels
 from tests.helpers.requirements import needs
+from tests.helpers.videos import smooth
 
 pytestmark = [
     pytest.mark.gpu,
@@ -38,8 +39,7 @@ def no_kept_solver() -> Iterator[None]:
 def pictures(count: int, height: int = 120, width: int = 160, seed: int = 0) -> Tensor:
     """Blurred noise ``(count, H, W)``, uint8, on the device; it moves by 1.5 px a picture, and flickers."""
     rng = np.random.default_rng(seed)
-    noise_HW = cv2.GaussianBlur(rng.uniform(0, 255, (height, 2 * width + 3 * count)).astype(np.float32), (0, 0), 3)
-    noise_HW = cv2.normalize(noise_HW, None, 0, 255, cv2.NORM_MINMAX)
+    noise_HW = smooth(rng.uniform(0, 255, (height, 2 * width + 3 * count)).astype(np.float32), 3)
     moved = [cv2.resize(noise_HW[:, 3 * i : 3 * i + 2 * width], (width, height)) for i in range(count)]
     flicker = [picture + rng.normal(0, 1, picture.shape) for picture in moved]
     return torch.from_numpy(np.clip(flicker, 0, 255).astype(np.uint8)).to(CUDA)

@@ -13,10 +13,11 @@ def test_a_network_finds_the_median_of_every_window(side: int) -> None:
     network = median_network(side)
     ones = np.array(list(itertools.product(range(side + 1), repeat=side)))  # in each of the sorted columns
     wires = [ones[:, column] >= side - rank for rank in range(side) for column in range(side)]
+    nothing = np.empty(0, np.bool_)  # whoever used it would not fit the others
     for low, high, keep_low, keep_high in network.window:
         a, b = wires[low], wires[high]
-        wires[low] = a & b if keep_low else None
-        wires[high] = a | b if keep_high else None
+        wires[low] = a & b if keep_low else nothing
+        wires[high] = a | b if keep_high else nothing
     np.testing.assert_array_equal(wires[network.median], ones.sum(1) > side * side // 2)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.tvl1 import PRESETS, Backend, TvL1Params, choose_backend, tvl1_flow
+from tests.helpers.videos import smooth
 
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
@@ -37,11 +38,12 @@ def texture(motion_23: Sequence[Sequence[float]], size: tuple[int, int] = (160, 
     """
     width, height = size[0] + 80, size[1] + 80
     noise = np.random.default_rng(0).uniform(0, 255, (height, width)).astype(np.float32)
-    smooth = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), grain), None, 0, 255, cv2.NORM_MINMAX)
     matrix = np.array(motion_23, np.float64)
     middle = np.array([(width - 1) / 2, (height - 1) / 2])
     matrix[:, 2] += middle - matrix[:, :2] @ middle
-    moved = cv2.warpAffine(smooth, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    moved = cv2.warpAffine(
+        smooth(noise, grain), matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+    )
     return np.clip(np.rint(moved[40:-40, 40:-40]), 0, 255).astype(np.uint8)
 
 

@@ -19,7 +19,7 @@ def test_codes_are_bit_equal_to_the_definition(bound: float) -> None:
     beyond = rng.normal(0, 2 * bound, (2, 41, 31)).astype(np.float32)
     between = ((np.arange(256) + 0.5) * (2 * bound / 255) - bound).astype(np.float32)  # as near to a tie as it gets
     ties = np.stack([np.nextafter(between, np.float32(-1e9)), between, np.nextafter(between, np.float32(1e9))])
-    extremes = np.float32([0, -0.0, bound, -bound, 1e-30, 1e30, -1e30, np.inf, -np.inf])
+    extremes = np.array([0, -0.0, bound, -bound, 1e-30, 1e30, -1e30, np.inf, -np.inf], np.float32)
     for flow in (inside, beyond, ties, extremes):
         codes = quantize_flow(flow, bound)
         assert codes.dtype == np.uint8

@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 
+from kinebert.preprocessing.storage import open_input
 from kinebert.preprocessing.video.probe import Facts, probe_video, probe_videos
 from tests.helpers.paths import SHARED
 from tests.helpers.requirements import needs
@@ -99,8 +100,12 @@ def test_a_uri_gives_the_same_facts_as_a_path(tmp_path: Path, monkeypatch: pytes
     # the only remote filesystem at hand is the local one behind pyarrow's file objects
     monkeypatch.setattr(module, "is_local", lambda _: False)
     opened: list[str] = []
-    open_input = module.open_input
-    monkeypatch.setattr(module, "open_input", lambda uri: opened.append(uri) or open_input(uri))
+
+    def watched(uri: str) -> object:
+        opened.append(uri)
+        return open_input(uri)
+
+    monkeypatch.setattr(module, "open_input", watched)
     through_pyarrow = probe_video(str(path))
     monkeypatch.undo()
     assert opened == [str(path)]
