@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-import numpy as np
 import torch
 
 from kinebert.preprocessing import storage
@@ -29,17 +28,15 @@ from kinebert.training.evaluation.scorer import score_clips
 from kinebert.training.loop.events import Event, Note, Progress
 from kinebert.training.loop.initial import initial_recognizer, pinned
 from kinebert.training.loop.learner import Learner
+from kinebert.training.loop.reached import Reached
 from kinebert.training.loop.stages import Stage, carry_weights, plan_stages
 from kinebert.training.loop.system_metrics import MachineUse
 from kinebert.training.numerics import deterministic
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.optim.schedule import Schedule
 from kinebert.training.recipe.train import TrainRecipe
-from kinebert.training.run_folder import BEST_FILE, LAST_FILE, EpochRow, rank
+from kinebert.training.run_folder import BEST_FILE, LAST_FILE, EpochRow
 from kinebert.training.shards import Shards
-
-_NUM_SUMS = 4
-"""Loss times clips, clips that were right, clips, updates that were left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,24 +136,21 @@ class _Training:
         self.schedule = Schedule(
             recipe.optim, stage.num_steps, recipe.epochs, recipe.optim.scaled_lr(recipe.batch_size)
         )
-        self.epoch, self.step, self.sums = stage.first_epoch, 0, np.zeros(_NUM_SUMS)
-        self.best: EpochRow | None = None
-        self.history: list[EpochRow] = []
-        self.taken_over = 0
+        self.at = Reached(stage.first_epoch)
         self.machine = MachineUse(worker.device)
         self.saved_at = time.monotonic()
 
     @property
     def ended(self) -> bool:
         """Whether the last epoch of the stage is over, or no better one is waited for."""
-        return self.epoch >= self.stage.end_epoch or self._stalled()
+        return self.at.epoch >= self.stage.end_epoch or self._stalled()
 
     def run(self, state: TrainState | None, is_first: bool, pause_after: int | None) -> TrainSummary:
         if state is not None:
             self._go_on(state)
         if is_first:
             self.progress.start(
-                resumed=None if state is None else (self.epoch, self.step),
+                resumed=None if state is None else (self.at.epoch, self.at.step),
                 train_videos=len(self.train_videos),
                 val_videos=len(self.val_videos),
                 num_classes=len(self.shards.classes),
@@ -167,20 +161,20 @@ class _Training:
             self.progress.next_stage()
         batches = self._train_batches()
         val_loader = self._val_loader()
-        while not self.ended and (pause_after is None or self.epoch < pause_after):
+        while not self.ended and (pause_after is None or self.at.epoch < pause_after):
             began = time.monotonic()
-            clips_before = self.sums[2]
+            clips_before = self.at.num_clips
             self._train_epoch(batches)
-            num_clips = self.sums[2] - clips_before
+            num_clips = self.at.num_clips - clips_before
             self._end_epoch(val_loader, began, num_clips)
-        assert self.best is not None, "there is at least one epoch"
+        assert self.at.best is not None, "there is at least one epoch"
         if self._stalled():
-            self.progress.early_stop(self.epoch, self.best)
+            self.progress.early_stop(self.at.epoch, self.at.best)
         if self.ended:
-            self._save_recognizer([LAST_FILE], self.history[-1])
+            self._save_recognizer([LAST_FILE], self.at.history[-1])
         return TrainSummary(
-            best=self.best,
-            history=self.history,
+            best=self.at.best,
+            history=self.at.history,
             checkpoint=storage.join(self.output, self.stage.file(BEST_FILE)),
             num_parameters=self.learner.num_parameters,
             notes=self.notes,
@@ -189,7 +183,7 @@ class _Training:
     def _stalled(self) -> bool:
         """Whether the recipe's early stop has come; it follows from what is saved, so a restart stays stopped."""
         patience = self.recipe.early_stop
-        return patience > 0 and self.best is not None and self.epoch - self.best["epoch"] >= patience
+        return patience > 0 and self.at.best is not None and self.at.epoch - self.at.best["epoch"] >= patience
 
     def _train_batches(self) -> Iterator[Batch]:
         recipe, worker = self.recipe, self.worker
@@ -201,7 +195,7 @@ class _Training:
             worker.rank,
             worker.world_size,
             self.stage.end_epoch,
-            (self.epoch, self.step),
+            (self.at.epoch, self.at.step),
         )
         return iter(ClipLoader(dataset, keys, recipe.loader_workers, worker.device))
 
@@ -213,19 +207,16 @@ class _Training:
 
     def _train_epoch(self, batches: Iterator[Batch]) -> None:
         self.learner.start_epoch()
-        while self.step < self.stage.num_steps:
+        while self.at.step < self.stage.num_steps:
             began = time.monotonic()
-            lr = self.schedule.lr(self.stage.step(self.epoch, self.step))
-            done = self.learner.step(batches, self.epoch, self.step, lr)
+            lr = self.schedule.lr(self.stage.step(self.at.epoch, self.at.step))
+            done = self.learner.step(batches, self.at.epoch, self.at.step, lr)
             if done.left_out:
-                self.sums += [0, 0, 0, 1]
-                self.progress.left_out(self.epoch, self.step + 1, done.left_out)
-            else:
-                self.sums += [done.loss * done.num_clips, done.num_right, done.num_clips, 0]
-            self.step += 1
+                self.progress.left_out(self.at.epoch, self.at.step + 1, done.left_out)
+            self.at.add(done)
             self.progress.step(
-                self.epoch,
-                self.step,
+                self.at.epoch,
+                self.at.step,
                 clips=done.num_clips,
                 seconds=time.monotonic() - began,
                 waited_s=done.waited_s,
@@ -233,23 +224,23 @@ class _Training:
                 top1=done.num_right / done.num_clips,
                 lr=lr,
                 grad_norm=done.grad_norm,
-                skipped=self.sums[3],
+                skipped=float(self.at.num_left_out),
                 gpu_gib=self.worker.gpu_gib(),
                 system=self.machine(),
             )
             due = time.monotonic() - self.saved_at >= self.recipe.save_every_s
-            if due and self.step < self.stage.num_steps:
+            if due and self.at.step < self.stage.num_steps:
                 self._save()
-        if self.sums[2] == 0:
+        if self.at.num_clips == 0:
             raise UserError(
-                f"epoch {self.epoch + 1}: every update was left out, since loss or gradient was not finite. Set a "
+                f"epoch {self.at.epoch + 1}: every update was left out, since loss or gradient was not finite. Set a "
                 "lower optim.lr, or look at the data. The last saved state is untouched."
             )
 
     def _validate(self, loader: ClipLoader) -> MetricSums:
         model = self.learner.judged.eval()
         sums = MetricSums(len(self.shards.classes))
-        pulse, end = self.worker.pulse, (self.epoch, self.stage.num_steps)
+        pulse, end = self.worker.pulse, (self.at.epoch, self.stage.num_steps)
         pulse("validating", *end)
         for logits_NK, batch in score_clips(model, loader, self.worker.device, self.learner.dtype):
             pulse("validating", *end)
@@ -264,32 +255,28 @@ class _Training:
         sums = self._validate(val_loader)
         metrics = sums.metrics()
         row = EpochRow(
-            epoch=self.epoch + 1,
-            train_loss=float(self.sums[0] / self.sums[2]),
-            train_top1=float(self.sums[1] / self.sums[2]),
+            epoch=self.at.epoch + 1,
+            train_loss=self.at.train_loss,
+            train_top1=self.at.train_top1,
             val_loss=sums.loss,
             val_top1=metrics.top[1],
             val_top3=metrics.top[3],
             val_top5=metrics.top[5],
             val_mean_class=metrics.mean_class,
             val_ece=metrics.ece,
-            lr=self.schedule.lr(self.stage.step(self.epoch + 1, 0) - 1),
+            lr=self.schedule.lr(self.stage.step(self.at.epoch + 1, 0) - 1),
         )
         row.update(cast(EpochRow, self.learner.facts()))  # under names that only the optimizer knows
-        row["skipped"] = int(self.sums[3])
+        row["skipped"] = self.at.num_left_out
         row["clips_per_s"] = float(num_clips / max(trained, 1e-9))
         row["seconds"] = time.monotonic() - began
         self.schedule.end_epoch(sums.loss, row["val_top1"])
-        better = self.best is None or rank(row) > rank(self.best)
-        self.history = [*self.history, row]
-        self.epoch, self.step, self.sums = self.epoch + 1, 0, np.zeros(_NUM_SUMS)
-        if better:
-            self.best = row
-        rows = [row for row in self.history if row["epoch"] > max(self.stage.first_epoch, self.taken_over)]
+        better = self.at.finish(row)
+        rows = [row for row in self.at.history if row["epoch"] > max(self.stage.first_epoch, self.at.taken_over)]
         self._save_recognizer(self.files.names_of(rows), row)
         self._save()  # after the best: whoever is killed between the two does this epoch again, with the same result
         self.files.delete([self.stage.file(name) for name in self.files.retired(rows)])
-        self.progress.epoch(row, row["seconds"] - trained, self.best or row, better, self.worker.gpu_gib())
+        self.progress.epoch(row, row["seconds"] - trained, self.at.best or row, better, self.worker.gpu_gib())
 
     def _save_recognizer(self, names: list[str], row: EpochRow) -> None:
         called = [self.stage.file(name) for name in names]
@@ -300,10 +287,7 @@ class _Training:
         self.files.state(
             self._state(
                 schedule=self.schedule.state_dict(),
-                epoch=self.epoch,
-                step=self.step,
-                sums=self.sums.tolist(),
-                best=self.best,
+                **self.at.plain(),
                 stage=self.stage.number,
                 **self.learner.state(),
             )
@@ -316,10 +300,7 @@ class _Training:
             optimizer={},
             schedule={},
             scaler=None,
-            epoch=stage.first_epoch,
-            step=0,
-            sums=[0.0] * _NUM_SUMS,
-            best=None,
+            **Reached(stage.first_epoch, history=self.at.history, taken_over=self.at.taken_over).plain(),
             stage=stage.number,
         )
         self.files.state(state)
@@ -329,8 +310,6 @@ class _Training:
         return TrainState(
             recipe=self.whole.identity(),
             shards=about(self.shards),
-            history=self.history,
-            taken_over=self.taken_over,
             **values,
         )
 
@@ -340,6 +319,4 @@ class _Training:
             self.schedule.load_state_dict(state.schedule)
         else:
             self.learner.model.load_state_dict(carry_weights(state.weights, self.learner.model))
-        self.epoch, self.step = state.epoch, state.step
-        self.sums = np.array([*state.sums, *[0.0] * (_NUM_SUMS - len(state.sums))])  # older states have fewer
-        self.best, self.history, self.taken_over = state.best, state.history, state.taken_over
+        self.at = Reached.of(state)
