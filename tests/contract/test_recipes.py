@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from kinebert.preprocessing.config import from_mapping, load_config, to_plain
-from kinebert.training.loop.step import train_step
+from kinebert.training.loop.step import accumulate, update
 from kinebert.training.models import build_recognizer
 from kinebert.training.models.sizes.papers import HMDB51_CLASSES, TABLES, Row, printed
 from kinebert.training.models.sizes.unallocated import build_unallocated
@@ -147,10 +147,9 @@ def test_one_step_at_reduced_size(name: str) -> None:
     optimizer = build_optimizer(net.parameters(), recipe.optim)
     before = {key: value.clone() for key, value in net.named_parameters()}
     batches = [(torch.randn(2, len(net.spec.mean), length, SIZE, SIZE), torch.tensor([0, i])) for i in (1, 2)]
-    result = train_step(
-        net, optimizer, batches, cross_entropy_sum, num_clips=4, max_grad_norm=recipe.optim.max_grad_norm
-    )
-    assert result.loss.isfinite()
+    done = accumulate(net, batches, cross_entropy_sum, num_clips=4)
+    assert done.loss.isfinite()
+    update(net, optimizer, recipe.optim.max_grad_norm)
     assert all(value.isfinite().all() for value in net.parameters())
     still = [key for key, value in net.named_parameters() if torch.equal(value, before[key])]
     assert len(still) < len(before) / 4, still

@@ -1,4 +1,4 @@
-"""One optimizer step.
+"""The two halves of a step: gradients of a global batch, and the update by them.
 
 Axes: N clips, C channels, T frames, H height, W width.
 """
@@ -19,18 +19,6 @@ DeviceBatch = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class StepResult:
-    """Zero-dimensional tensors on the training device: reading one waits for the device, so read them rarely."""
-
-    loss: Tensor
-    """Mean over the clips of this process."""
-    grad_norm: Tensor
-    """Global L2 norm before it was limited."""
-    num_right: Tensor
-    """Clips of this process whose highest score is their label's."""
-
-
-@dataclass(frozen=True)
 class Gradients:
     """What the passes over the micro-batches of a step came to; the gradients themselves are in the parameters."""
 
@@ -43,41 +31,6 @@ class Gradients:
     def loss(self) -> Tensor:
         """Mean over the clips of this process."""
         return torch.stack(self.losses).sum()
-
-
-def train_step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: Sequence[DeviceBatch | Callable[[], DeviceBatch]],
-    loss_sum: LossSum,
-    *,
-    num_clips: int,
-    max_grad_norm: float,
-    autocast_dtype: torch.dtype | None = None,
-    scaler: torch.amp.GradScaler | None = None,
-    seeds: Sequence[int] | None = None,
-) -> StepResult:
-    """Accumulate gradients over ``batches`` and update the weights once.
-
-    The arguments are those of :func:`accumulate` and :func:`update`.
-
-    Raises:
-        FloatingPointError: If the loss or, without a scaler, the gradient norm is not finite. The weights stay as they
-            were.
-    """
-    done = accumulate(
-        model,
-        batches,
-        loss_sum,
-        num_clips=num_clips,
-        autocast_dtype=autocast_dtype,
-        scaler=scaler,
-        seeds=seeds,
-    )
-    if scaler is None and not torch.isfinite(done.loss):
-        model.zero_grad(set_to_none=True)
-        raise FloatingPointError(f"the loss is {done.loss.item()}")
-    return StepResult(done.loss, update(model, optimizer, max_grad_norm, scaler), done.num_right)
 
 
 def accumulate(

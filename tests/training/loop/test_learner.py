@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from kinebert.training.checkpoints.state import load_state
 from kinebert.training.clips.ordering import mix_rng
 from kinebert.training.data.batches import Batch
 from kinebert.training.data.mixing import mix_batch
+from kinebert.training.data.transforms import to_device_batch
 from kinebert.training.distributed.batch_norms import RunningStatistics
 from kinebert.training.distributed.worker import WorkerContext
 from kinebert.training.loop.events import LeftOut, StoppedEarly
@@ -289,3 +291,48 @@ def test_an_overflow_of_float16_lowers_the_scale_and_leaves_the_update_out() -> 
             break
     assert not torch.equal(model.classifier.weight, before)
     assert math.isfinite(done.loss)
+
+
+def learner_of(micro_batch: int, **changes: Any) -> Learner:
+    """One whose batch norms see no batch, so that only the sums of a step are left to differ."""
+    torch.manual_seed(0)
+    model = build_recognizer(
+        backbone="resnet18", head="tgap", width=0.125, num_classes=3, clip_length=4, size=16, dropout=0.0
+    )
+    optim = {"name": "sgd", "lr": 0.1, "momentum": 0.0, "frozen": ["backbone"], **changes}
+    recipe = recipe_with(amp="fp64", batch_size=8, micro_batch=micro_batch, optim=optim)
+    learner = Learner(recipe, model, WorkerContext(), [f"v{i}" for i in range(8)])
+    learner.start_epoch()
+    return learner
+
+
+def batches_of(size: int) -> Iterator[Batch]:
+    generator = torch.Generator().manual_seed(1)
+    clips = torch.randint(0, 256, (8, 4, 16, 16, 3), dtype=torch.uint8, generator=generator)
+    labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
+    for part in torch.arange(8).split(size):
+        yield Batch(clips[part], labels[part], part)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_step_does_not_depend_on_the_cut_into_micro_batches(size: int) -> None:
+    whole, cut = learner_of(8), learner_of(size)
+    expected, found = whole.step(batches_of(8), 0, 0, 0.1), cut.step(batches_of(size), 0, 0, 0.1)
+    numbers_of = [(done.loss, done.grad_norm, done.num_right, done.num_clips) for done in (expected, found)]
+    assert numbers_of[1] == pytest.approx(numbers_of[0], rel=1e-9)
+    for name, value in whole.model.named_parameters():
+        torch.testing.assert_close(cut.model.get_parameter(name), value)
+
+
+def test_a_step_says_what_was_before_the_update_and_limits_the_gradient() -> None:
+    learner = learner_of(8, max_grad_norm=0.01, weight_decay=0.0)
+    (batch,) = batches_of(8)
+    with torch.no_grad():
+        logits_NK = learner.model(to_device_batch(batch.clips, learner.model.spec, torch.device("cpu")))
+    before = copy.deepcopy(learner.model.state_dict())
+    done = learner.step(iter([batch]), 0, 0, 0.1)
+    assert done.loss == pytest.approx(float(F.cross_entropy(logits_NK, batch.labels)))
+    assert done.num_right == int((logits_NK.argmax(1) == batch.labels).sum())
+    assert done.grad_norm > 0.01
+    moved = [(value - before[name]).square().sum() for name, value in learner.model.state_dict().items()]
+    assert math.sqrt(float(sum(moved))) == pytest.approx(0.1 * 0.01, rel=1e-3)
