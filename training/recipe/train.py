@@ -10,7 +10,6 @@ from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.clips.ordering import MAX_SEED
 from kinebert.training.clips.sampling import Sampling
-from kinebert.training.models.registry import backbone_options, head_options
 from kinebert.training.recipe.optim import (
     GroupRecipe,
     GroupsRecipe,
@@ -118,6 +117,9 @@ class ModelRecipe:
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"model.dropout must be at least 0 and below 1, got {self.dropout}.")
         at_least(1, "model.reduction_width", self.reduction_width)
+        # here, since networks import torch, and recipes are read where that would be too slow
+        from kinebert.training.models.registry import backbone_options, head_options
+
         _check_options("model.head_options", self.head_options, head_options(self.head, {}))
         head_options(self.head, self.head_options)
         _check_options("model.backbone_options", self.backbone_options, backbone_options(self.backbone, {}))
