@@ -60,15 +60,17 @@ def test_what_the_pages_show(run: Path, shards: ShardSet) -> None:
     assert [column["name"] for column in info.signature.outputs.to_dict()] == [
         *("video", "label", "probability", "probabilities")
     ]
+    assert info.metadata is not None
     assert info.metadata["labels"] == list(shards.classes)
-    (output,) = client.get_run(address.run_id).outputs.model_outputs
+    found = client.get_run(address.run_id)
+    assert found.outputs is not None
+    assert found.inputs is not None
+    (output,) = found.outputs.model_outputs
     assert output.model_id == logged.model_id
-    inputs = {
-        tag.value: given.dataset for given in client.get_run(address.run_id).inputs.dataset_inputs for tag in given.tags
-    }
+    inputs = {tag.value: given.dataset for given in found.inputs.dataset_inputs for tag in given.tags}
     assert set(inputs) == {"training", "validation"}
     assert {dataset.digest for dataset in inputs.values()} == {shards.content}
-    assert json.loads(inputs["validation"].profile)["videos"] == 1
+    assert json.loads(inputs["validation"].profile or "")["videos"] == 1
     assert json.loads(inputs["training"].source) == {"uri": shards.uri}
 
 

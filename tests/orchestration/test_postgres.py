@@ -62,6 +62,8 @@ def recorded(folder: Path) -> dict[str, Any]:
         name: [(metric.step, metric.value) for metric in client.get_metric_history(address.run_id, name)]
         for name in names
     }
+    assert run.outputs is not None
+    assert run.inputs is not None
     (output,) = run.outputs.model_outputs
     model = client.get_logged_model(output.model_id)
     return {

@@ -1,11 +1,7 @@
 """MLflow as the driver uses it: a SQLite store, a server that is not there, and a store that fails in the middle."""
 
-import multiprocessing
 import socket
-import sqlite3
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from kinebert.orchestration import tracking
 from kinebert.orchestration.tracking import RunAddress, Tracker, running
-from kinebert.orchestration.tracking_store import choose_store, page_command
-from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.errors import UserError
 
 
 def test_attaching_leaves_the_run_as_it_is_and_never_makes_a_store(
@@ -188,35 +183,6 @@ def test_a_store_that_stays_away_costs_numbers_but_not_the_training(
     ]
 
 
-class Stranger(BaseHTTPRequestHandler):
-    """A web server that is not MLflow."""
-
-    def do_GET(self) -> None:
-        self.send_error(404)
-
-    do_POST = do_GET  # noqa: N815
-
-    def log_message(self, *_: object) -> None: ...
-
-
-def test_servers_that_are_none_are_refused_in_one_line_and_soon() -> None:
-    began = time.monotonic()
-    with pytest.raises(UserError) as absent:
-        Tracker.start("http://127.0.0.1:9", "kinebert", "run", {})
-    assert time.monotonic() - began < 15
-    assert "http://127.0.0.1:9: the tracking server does not answer" in str(absent.value)
-    server = HTTPServer(("127.0.0.1", 0), Stranger)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        with pytest.raises(UserError) as stranger:
-            Tracker.start(f"http://127.0.0.1:{server.server_port}", "kinebert", "run", {})
-    finally:
-        server.shutdown()
-    assert "MLflow says: " in str(stranger.value)
-    assert "\n" not in str(absent.value) + str(stranger.value)
-    assert time.monotonic() - began < 25
-
-
 def test_stores_and_addresses_that_are_none(store: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nosuch://x: "):
         Tracker.start("nosuch://x", "kinebert", "run", {})
@@ -231,38 +197,3 @@ def test_stores_and_addresses_that_are_none(store: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not the address of an MLflow run. Delete it"):
         RunAddress.load(str(tmp_path))
     assert RunAddress.load(str(tmp_path / "absent")) is None
-
-
-def test_which_store_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert choose_store(None, "/data/runs/rgb") == "sqlite:////data/runs/mlflow.db"
-    assert choose_store("http://server:5000", "/data/runs/rgb") == "http://server:5000"
-    assert choose_store("my.db", "/data/runs/rgb") == f"sqlite:///{tmp_path}/my.db"
-    assert page_command("sqlite:////a/m.db") == "mlflow ui --backend-store-uri sqlite:////a/m.db"
-    with pytest.raises(ConfigError, match="need an MLflow server; give it with --tracking-uri"):
-        choose_store(None, "s3://bucket/runs/rgb")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://other:5000")
-    assert choose_store(None, "s3://bucket/runs/rgb") == "http://other:5000"
-    assert choose_store("http://server:5000", "s3://bucket/runs/rgb") == "http://server:5000"
-
-
-def _start(uri: str, barrier: Any) -> None:
-    barrier.wait(60)
-    Tracker.start(uri, "kinebert", "one of many", {}).end("FINISHED")
-
-
-@pytest.mark.slow
-def test_several_programs_may_set_up_one_store_at_once(tmp_path: Path) -> None:
-    """A fresh SQLite store breaks when several processes migrate it at the same moment."""
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(2)
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    processes = [context.Process(target=_start, args=(uri, barrier)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
-    with sqlite3.connect(tmp_path / "mlflow.db") as database:
-        assert database.execute("select count(*) from runs where status = 'FINISHED'").fetchone() == (2,)

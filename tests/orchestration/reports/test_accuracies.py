@@ -1,5 +1,7 @@
 """A mean over splits is taken of tables that were made in one way."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def stream(split: str, modality: str, views: str) -> VideoScores:
     )
 
 
-def fused(split: str, views: str, method: str = "l2") -> VideoScores:
+def fused(split: str, views: str, method: Literal["l2", "softmax"] = "l2") -> VideoScores:
     return fuse([stream(split, "rgb", views), stream(split, "flow", views)], method=method).scores
 
 

@@ -136,7 +136,7 @@ def test_streams_need_names_of_their_own(data: ReportData) -> None:
 
 def test_curves_show_the_history() -> None:
     loss, top1 = draw_curves({"rgb": HISTORY}).axes
-    assert [line.get_ydata().tolist() for line in loss.lines] == [[1.1, 0.6, 0.5], [1.2, 0.9, 0.8]]
+    assert [np.asarray(line.get_ydata()).tolist() for line in loss.lines] == [[1.1, 0.6, 0.5], [1.2, 0.9, 0.8]]
     assert [line.get_label() for line in loss.lines] == ["training", "validation"]
     assert top1.get_title(loc="left") == "rgb: top-1 accuracy (best 75.0%, epoch 3)"
 
@@ -156,7 +156,7 @@ def test_confusion_has_every_name_and_few_classes_their_numbers(num_classes: int
     confusion_KK[0, 1] = 1
     axes = draw_confusion(confusion_KK, names, "all").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [f"{name[:27]}…" for name in names]
-    assert axes.images[0].get_array()[0, :2].tolist() == [0.9, 0.1]
+    assert np.asarray(axes.images[0].get_array())[0, :2].tolist() == [0.9, 0.1]
     cells = [text.get_text() for text in axes.texts]
     assert cells == (["90%\n(9)", "10%\n(1)"] + ["100%\n(9)"] * (num_classes - 1) if num_classes < 25 else [])
 

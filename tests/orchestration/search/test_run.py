@@ -14,7 +14,7 @@ from kinebert.orchestration.cluster import Cluster, free_cpus
 from kinebert.orchestration.search import run, trials
 from kinebert.orchestration.search.planner import Leg
 from kinebert.orchestration.search.population import Exchange
-from kinebert.orchestration.search.records import Record, trial_folder
+from kinebert.orchestration.search.records import Record, TrialEpoch, trial_folder
 from kinebert.orchestration.search.run import Resources, room, search
 from kinebert.orchestration.search.space import read_space
 from kinebert.orchestration.search.trials import Job
@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_refused(workers: int, gpus: int, resources: dict[s
 
 def test_weights_that_are_not_there_are_missed_in_words(tmp_path: Path) -> None:
     job = Job(base=BASE, output=str(tmp_path), cpus_per_worker=1.0, where="r.toml")
-    rows = [{"epoch": 1, "val_top1": 0.5, "order": 0, "generation": 0}]
+    rows = [TrialEpoch(epoch=1, val_top1=0.5, order=0, generation=0)]
     taker, donor = (Record(number=n, values={"optim.lr": 1e-3}, seed=n, rows=rows, settled=1) for n in range(2))
     words = r"0001: trial 0 should go on from the state of trial 1 after epoch 1, but there is none. Put the file back"
     with pytest.raises(UserError, match=words):

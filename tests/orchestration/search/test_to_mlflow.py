@@ -13,7 +13,7 @@ from kinebert.orchestration import tracking
 from kinebert.orchestration.reports.drawing import to_png
 from kinebert.orchestration.search import to_mlflow
 from kinebert.orchestration.search.figures import draw_learning, draw_parallel
-from kinebert.orchestration.search.records import Record, TakeOver, save_record, trial_folder
+from kinebert.orchestration.search.records import Record, TakeOver, TrialEpoch, save_record, trial_folder
 from kinebert.orchestration.search.report import outcome, table
 from kinebert.orchestration.search.space import read_space
 from kinebert.orchestration.search.tidying import Keeper
@@ -46,7 +46,7 @@ def job(tmp_path: Path) -> Job:
 def trial(tmp_path: Path, number: int, top1: float, state: Any = "finished", epochs: int = 3) -> Record:
     values = {"optim.lr": 10.0 ** -(1 + number % 4), "model.head": ("bert", "tgap")[number % 2]}
     rows = [
-        {"epoch": e, "val_top1": top1 * e / 3, "val_loss": 1.0, "order": 10 * number + e, "generation": 0}
+        TrialEpoch(epoch=e, val_top1=top1 * e / 3, val_loss=1.0, order=10 * number + e, generation=0)
         for e in range(1, epochs + 1)
     ]
     record = Record(number=number, values=values, seed=number, state=state, rows=rows, startup_s=1.5)
@@ -235,7 +235,7 @@ def test_a_search_is_drawn_and_told_whatever_came_of_it(tmp_path: Path) -> None:
             for figure in (draw_parallel(chosen, space, tune), draw_learning(chosen, tune)):
                 assert to_png(figure).startswith(b"\x89PNG")
     shown, *rest = table([*records, empty], TUNE, 2)
-    lines = str(shown).splitlines() + rest
+    lines = [*str(shown).splitlines(), *map(str, rest)]
     assert lines[0].split() == ["trial", "state", "epochs", "val_top1", "optim.lr", "model.head"]
     assert lines[1].split() == ["3", "finished", "3", "0.9", "0.0001", "tgap"]
     assert lines[3:] == ["and 1 more", "2 failed; the first: trial 2: "]
