@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from itertools import pairwise
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.evaluation.evaluate import VideoScores
 from kinebert.training.models import Recognizer, build_recognizer, load_published
 from kinebert.training.models.registry import BACKBONE_OPTIONS, BACKBONES, HEADS
 from kinebert.training.models.sizes.measure import sizes_of
-from kinebert.training.models.weights import load
+from kinebert.training.models.weights.keys import layouts
 from tests.contract.test_recognizers import (  # noqa: F401  each is tried again, with the networks of this module
     test_backbone_says_what_it_leaves,
     test_bf16_is_near_float32,
@@ -21,14 +24,10 @@ from tests.contract.test_recognizers import (  # noqa: F401  each is tried again
     test_spec_is_complete_and_plain,
     test_training_draws_anew,
 )
-from tests.helpers.contributing import example, restored
+from tests.helpers.contributing import placed, restored
 from tests.helpers.networks import Combination, clips
 
-HEADINGS = {
-    "c3d": "Adding a backbone",
-    "largest": "Adding a head",
-    "layout": "Adding a layout of published weights",
-}
+HEADINGS = ("Adding a backbone", "Adding a head", "Adding a layout of published weights", "Adding an analysis")
 COMBINATIONS = [
     Combination("c3d", "bert"),
     Combination("c3d", "bert", "flow", "frab"),
@@ -38,10 +37,11 @@ COMBINATIONS = [
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ModuleType]]:
-    """The page's three modules; what they register is gone afterwards, for other tests ask for all that there is."""
+    """The page's modules by name; what they register is gone afterwards, for other tests ask for all that there is."""
     folder = tmp_path_factory.mktemp("examples")
-    with restored(BACKBONES, HEADS, BACKBONE_OPTIONS):
-        yield {name: example(heading, folder) for name, heading in HEADINGS.items()}
+    with restored(BACKBONES, HEADS, BACKBONE_OPTIONS), placed(folder, *HEADINGS) as modules:
+        yield {path.removesuffix(".py"): module for path, module in modules.items()}
+    layouts.cache_clear()
 
 
 @pytest.fixture(scope="module", params=[combination.param() for combination in COMBINATIONS])
@@ -75,11 +75,13 @@ def test_checkpointed_it_learns_the_same(examples: dict[str, ModuleType]) -> Non
         torch.testing.assert_close(other.grad, plain.grad)
 
 
-def test_published_weights_are_read(examples: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "layouts", lambda: examples["layout"].LAYOUTS)
-    (file,) = examples["layout"].LAYOUTS[0].files
+def test_published_weights_are_read(examples: dict[str, ModuleType]) -> None:
+    module = examples["training/models/weights/keys/somebody"]
+    layouts.cache_clear()
+    assert "somebody_c3d" in [layout.name for layout in layouts()], "it is found among the others"
+    (file,) = module.LAYOUTS[0].files
     net = build_recognizer(**{**file.arguments(), "width": 0.125})
-    names = {f"backbone.stages.{ours}.0": f"conv{theirs}" for theirs, ours in examples["layout"].NAMES.items()}
+    names = {f"backbone.stages.{ours}.0": f"conv{theirs}" for theirs, ours in module.NAMES.items()}
     names["classifier"] = "fc"
     state = {}
     for name, tensor in net.state_dict().items():
@@ -89,4 +91,37 @@ def test_published_weights_are_read(examples: dict[str, ModuleType], monkeypatch
     assert report.layout == "somebody_c3d"
     assert report.ignored == ["step"]
     assert len(report.loaded) == len(state) == 18
-    assert torch.equal(net.state_dict()["backbone.stages.4.2.0.bias"], state["module.conv5b.bias"])
+    assert torch.equal(net.backbone.stages[4][2][0].bias, state["module.conv5b.bias"])
+
+
+def scores_of(labels: list[int], scale: str = "probabilities") -> VideoScores:
+    """Return scores that are ever less sure of class 0: 0.9, 0.8, 0.7 and 0.6."""
+    sure_V = np.array([0.9, 0.7, 0.6, 0.8], np.float32)
+    return VideoScores(
+        video_ids=["a", "b", "c", "d"],
+        labels=np.array(labels),
+        classes=["left", "right"],
+        about={"scale": scale},
+        scores=np.stack([sure_V, 1 - sure_V], axis=1),
+        num_clips=np.ones(4, np.int64),
+    )
+
+
+def test_the_surest_videos_are_counted(examples: dict[str, ModuleType]) -> None:
+    analysis = examples["training/evaluation/coverage"]
+    rows = analysis.coverage(scores_of([0, 1, 1, 0]))  # from sure to unsure: right, right, wrong, wrong
+    assert [row.num_videos for row in rows] == [1, 2, 3, 4]
+    assert [row.accuracy for row in rows] == pytest.approx([1, 1, 2 / 3, 0.5])
+    assert [row.confidence for row in rows] == pytest.approx([0.9, 0.8, 0.7, 0.6], abs=1e-6)
+    assert analysis.coverage(scores_of([0, 1, 1, 0]), [1.0])[0].accuracy == scores_of([0, 1, 1, 0]).metrics().top[1]
+    for wrong in (scores_of([0, 1, 1, -1]), scores_of([0, 1, 1, 0], "sums")):
+        with pytest.raises(UserError, match="take the table of one stream"):
+            analysis.coverage(wrong)
+
+
+def test_they_are_printed_in_percent(examples: dict[str, ModuleType]) -> None:
+    table = examples["orchestration/reports/coverage"].coverage_table({"rgb": scores_of([0, 1, 1, 0])})
+    assert [line.split() for line in table.lines()] == [
+        ["stream", "surest", "25%", "surest", "50%", "surest", "75%", "surest", "100%"],
+        ["rgb", "100.0", "100.0", "66.7", "50.0"],
+    ]
