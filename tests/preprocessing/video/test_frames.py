@@ -3,7 +3,6 @@
 import csv
 import gc
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,21 +13,12 @@ import pytest
 
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.video.frames import VideoFrames, target_size
+from tests.helpers.odd_videos import MATRICES, write_matrix
 from tests.helpers.requirements import missing
 from tests.helpers.videos import moving_texture, truncate_video, write_video
 
 AS_CODED = FrameRecipe(resize="none")
 _ONE = 1 << 16
-MATRICES = {90: (0, _ONE, 0, -_ONE, 0), 180: (-_ONE, 0, 0, 0, -_ONE), 270: (0, -_ONE, 0, _ONE, 0)}
-
-
-def write_matrix(path: Path, matrix: tuple[int, ...]) -> Path:
-    """Write a display matrix into the track header of an MP4 file."""
-    data = bytearray(path.read_bytes())
-    start = data.index(b"tkhd") + 4 + 4 + 20 + 16
-    data[start : start + 20] = struct.pack(">5i", *matrix)
-    path.write_bytes(data)
-    return path
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
