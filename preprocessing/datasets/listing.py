@@ -94,7 +94,10 @@ class VideoFolder:
         return best[0]
 
     def find_unique(self, class_name: str, name: str) -> str | None:
-        """As :meth:`find`, for names that are exact and mean the same video wherever they stand."""
+        """Return the relative path of the video called exactly ``name``, or None; the folder of its class comes first.
+
+        For data sets whose names are unique: the same name is the same video, in whatever folder it lies.
+        """
         same = [path for path in self._by_name.get(_loose(name), []) if PurePosixPath(stem(path)).name == name]
         best = [path for path in same if _is_inside(path, class_name)] or same
         if not best:
@@ -103,11 +106,11 @@ class VideoFolder:
         return best[0]
 
     def location(self, path: str) -> str:
-        """Absolute location of a relative path."""
+        """Return the absolute location of a path relative to the folder."""
         return join(self.uri, path)
 
     def unlisted(self) -> list[Finding]:
-        """Videos that :meth:`find` was never asked for."""
+        """Return one finding for every video of the folder that no list has named."""
         return [Finding(UNLISTED, path) for path in self.files if path not in self._used]
 
     def check_some_found(self, num_listed: int, example: str) -> None:

@@ -106,7 +106,7 @@ class _Fit:
         self.sizes = dict.fromkeys(shares, 0)
 
     def cost(self, unit: Unit, part: str) -> float:
-        """What it would add to the sum to put ``unit`` into ``part``."""
+        """Return what the sum of squared distances would grow by with ``unit`` in ``part``."""
         share, placed = self.shares[part], self.placed[part]
         cost = 0.0
         size = 0
@@ -117,11 +117,11 @@ class _Fit:
         return cost + size * (2 * (self.sizes[part] - share * self.num_videos) + size) / self.num_videos
 
     def best(self, unit: Unit) -> str:
-        """The part where ``unit`` costs least."""
+        """Return the part in which ``unit`` lets the sum of squared distances grow least."""
         return min(self.shares, key=lambda part: self.cost(unit, part))
 
     def cost_of_move(self, unit: Unit, here: str, part: str) -> float:
-        """What it would add to the sum to move ``unit`` from ``here`` to ``part``."""
+        """Return what the sum of squared distances would grow by if ``unit`` moved from ``here`` to ``part``."""
         self.add(unit, here, -1)
         cost = self.cost(unit, part) - self.cost(unit, here)
         self.add(unit, here, 1)

@@ -72,7 +72,7 @@ class FlowSolver:
         return max(1, min(pairs, pairs * _ORDINARY_PIXELS // (height * width)))
 
     def solve(self, grey_THW: NDArray[np.uint8], params: TvL1Params) -> NDArray[np.float32]:
-        """Solve every pair of neighbours: ``(T - 1, 2, H, W)``, see :func:`preprocessing.tvl1.tvl1_flow`.
+        """Solve every pair of neighbouring frames: flow ``(T - 1, 2, H, W)`` in pixels, as :func:`.tvl1_flow` does.
 
         On a GPU that has no memory left, half as many pairs are tried. A GPU that is lost ends the process: whatever
         it were given next would fail as well, and no video is to blame.

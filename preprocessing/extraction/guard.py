@@ -53,7 +53,7 @@ class Attempts:
                 self._deaths[key] = self._deaths.get(key, 0) + 1
 
     def suspects(self, video_id: str) -> bool:
-        """Whether a worker died at this video before."""
+        """Whether a worker process of this job died at this video before."""
         key = _key(video_id)
         return key in self._deaths or key in self._verdicts
 
@@ -118,7 +118,7 @@ class Watchdog:
         self._done.set()
 
     def beat(self) -> None:
-        """Say that there is a new image.
+        """Tell the watchdog that the video has given another image.
 
         Raises:
             TimeIsUp: If the video has had its time.

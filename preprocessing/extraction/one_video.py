@@ -34,7 +34,7 @@ _BATCHES_AHEAD = 1
 
 
 class Frames(Protocol):
-    """What :class:`kinebert.preprocessing.video.frames.VideoFrames` is to a task."""
+    """Frames of a video, BGR ``(H, W, 3)``, and afterwards why they ended early; such as :class:`.VideoFrames`."""
 
     problem: str | None
 
@@ -53,7 +53,7 @@ class Spool:
         self.num_segments = 0
 
     def append(self, row: pa.RecordBatch) -> None:
-        """Add one segment."""
+        """Add one segment, a batch of one row."""
         with storage.explained(tempfile.gettempdir(), "keep a video's images for a while (TMPDIR)"):
             self._writer.write_batch(row)
         self.num_segments += 1
@@ -171,7 +171,7 @@ class _Flow:
     timing: NoTiming
 
     def images(self, frames: Iterable[UInt8]) -> Iterator[tuple[bytes, ...]]:
-        """Yield the two pictures of every field."""
+        """Yield the JPEGs of x and y of every field."""
         grey = prefetch(self._grey(frames), _FRAMES_AHEAD)
         for fields_T2HW in prefetch(self._solve(grey), _BATCHES_AHEAD):
             for field_2HW in fields_T2HW:

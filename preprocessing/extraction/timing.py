@@ -11,7 +11,7 @@ _NOTHING = nullcontext()
 
 @dataclass(frozen=True)
 class StageTime:
-    """What one stage took."""
+    """Time that one stage of a task took, over all threads that ran it."""
 
     cpu_s: float = 0.0
     """Seconds of processor time of the threads that ran it."""
@@ -33,10 +33,10 @@ class TaskTiming:
 
 
 class NoTiming:
-    """Measures nothing."""
+    """Stands in for :class:`Timing` where nobody asked how long the stages take."""
 
     def stage(self, name: str) -> AbstractContextManager[None]:
-        """Run a block that is not measured."""
+        """Run the block of the stage ``name`` without measuring it."""
         return _NOTHING
 
 
@@ -64,7 +64,7 @@ class Timing(NoTiming):
         return self._measured(name)
 
     def result(self, worker: str) -> TaskTiming:
-        """What was measured until now, by whom."""
+        """Return what was measured until now, as that of ``worker`` (host and process)."""
         with self._lock:
             return TaskTiming(worker=worker, start=self._start, end=time.time(), stages=dict(self._stages))
 

@@ -25,7 +25,7 @@ class PlannedVideo:
 
 @dataclass(frozen=True)
 class PlannedShard:
-    """One task, one file."""
+    """The videos that one task makes one file of."""
 
     name: str
     videos: tuple[PlannedVideo, ...]

@@ -22,7 +22,7 @@ from kinebert.preprocessing.video.images import decode_images
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was looked at, and what is wrong with it."""
+    """How much of a set was looked at, and what is wrong with it."""
 
     num_shards: int
     num_videos: int

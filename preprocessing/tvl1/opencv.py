@@ -11,7 +11,7 @@ from kinebert.preprocessing.tvl1.params import TvL1Params
 
 
 def solve_opencv(grey_THW: NDArray[np.uint8], params: TvL1Params) -> NDArray[np.float32]:
-    """Solve every pair of neighbours with ``DualTVL1OpticalFlow``; see :func:`preprocessing.tvl1.tvl1_flow`."""
+    """Solve every pair of neighbouring frames with OpenCV's ``DualTVL1OpticalFlow``: ``(T - 1, 2, H, W)`` in pixels."""
     create: Any = cv2.optflow.DualTVL1OpticalFlow_create  # type: ignore[attr-defined] # stubs lack the contrib modules
     solver = create(  # one per call: calc() changes the solver's own settings
         tau=params.tau,

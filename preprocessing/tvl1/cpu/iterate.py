@@ -37,7 +37,7 @@ def iterate(array: Any, height: int, width: int, blocks: int, tau: float, estima
     """Run one iteration on a level.
 
     Args:
-        array: State of the level, see :mod:`preprocessing.tvl1.cpu.layout`.
+        array: State of the level, see :mod:`.cpu.layout`.
         height: Rows.
         width: Pixels of a row.
         blocks: Blocks of a row.

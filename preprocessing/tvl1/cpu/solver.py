@@ -19,7 +19,7 @@ from kinebert.preprocessing.tvl1.params import TvL1Params
 
 
 def solve_numba(grey_THW: NDArray[np.uint8], params: TvL1Params, num_threads: int = 1) -> NDArray[np.float32]:
-    """Solve every pair of neighbours; see :func:`preprocessing.tvl1.tvl1_flow`."""
+    """Solve every pair of neighbouring frames ``(T, H, W)`` on CPUs; arguments as :func:`.tvl1_flow` takes them."""
     num_pairs, height, width = len(grey_THW) - 1, *grey_THW.shape[1:]
     fields_T2HW = np.empty((num_pairs, 2, height, width), np.float32)
     num_threads = min(num_threads, num_pairs)

@@ -92,7 +92,7 @@ def splat(builder: Any, value: Any, kind: Any = FLOATS) -> Any:
 
 
 def constant(value: float) -> Any:
-    """A vector constant."""
+    """Return ``value`` in every lane, known when the code is compiled."""
     return ir.Constant(FLOATS, [float(np.float32(value))] * LANES)
 
 
@@ -134,7 +134,7 @@ plane: Any = _plane  # numba's own annotations count the first argument
 
 @define(VECTOR, PLANE, types.intp)
 def load(context: Any, builder: Any, source: Any, index: Any) -> Any:
-    """``LANES`` values from ``index`` on."""
+    """Read ``LANES`` values of an array from ``index`` on."""
     value = builder.load(address(context, builder, source, index, LANES, FLOATS))
     value.align = 4
     return value
@@ -142,25 +142,25 @@ def load(context: Any, builder: Any, source: Any, index: Any) -> Any:
 
 @define(types.void, PLANE, types.intp, VECTOR)
 def store(context: Any, builder: Any, target: Any, index: Any, value: Any) -> None:
-    """Write ``LANES`` values from ``index`` on."""
+    """Write ``LANES`` values of an array from ``index`` on."""
     builder.store(value, address(context, builder, target, index, LANES, FLOATS)).align = 4
 
 
 @define(types.float32, PLANE, types.intp)
 def load_one(context: Any, builder: Any, source: Any, index: Any) -> Any:
-    """One value."""
+    """Read the value of an array at ``index``."""
     return builder.load(address(context, builder, source, index, 1))
 
 
 @define(types.void, PLANE, types.intp, types.float32)
 def store_one(context: Any, builder: Any, target: Any, index: Any, value: Any) -> None:
-    """Write one value."""
+    """Write one value of an array, at ``index``."""
     builder.store(value, address(context, builder, target, index, 1))
 
 
 @define(VECTOR, types.float32)
 def fill(context: Any, builder: Any, value: Any) -> Any:
-    """``value`` in every lane."""
+    """Return a vector with ``value`` in every lane."""
     return splat(builder, value)
 
 
@@ -211,7 +211,7 @@ def keep_first(context: Any, builder: Any, a: Any, count: Any) -> Any:
 
 @define(types.float32, VECTOR)
 def total(context: Any, builder: Any, a: Any) -> Any:
-    """Sum of the lanes, halves upon halves."""
+    """Return the sum of the lanes, adding halves upon halves."""
     size = LANES
     while size > 1:
         size //= 2
@@ -244,7 +244,7 @@ def store_first(context: Any, builder: Any, target: Any, index: Any, value: Any,
 
 @define(types.float32, VECTOR)
 def first_lane(context: Any, builder: Any, a: Any) -> Any:
-    """The first value."""
+    """Return the value in the first lane."""
     return builder.extract_element(a, ir.Constant(INT32, 0))
 
 

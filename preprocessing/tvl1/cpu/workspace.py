@@ -22,7 +22,7 @@ _KEPT = 4
 
 
 class Workspace:
-    """Everything that :func:`preprocessing.tvl1.cpu.solver.solve_sequence` needs for frames of one size.
+    """Everything that :func:`.solve_sequence` needs for frames of one size.
 
     One thread uses it at a time. At 340x256 it takes about 8 MB.
     """
@@ -72,7 +72,7 @@ class Workspace:
 
     @property
     def num_bytes(self) -> int:
-        """Memory that it takes."""
+        """Bytes that all of its arrays take."""
         return sum(array.nbytes for array in (*self.pyramids, *self.memory, self.line[0]))
 
     def solve(self, solve_pair: Callable[..., int], one: Float32, two: Float32, result_2HW: Float32) -> int:

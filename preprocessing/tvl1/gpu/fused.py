@@ -1,7 +1,7 @@
 """TV-L1 on one level of the pyramid with Triton kernels: buffers on the device, and chunks of launches.
 
 A chunk warps, filters, iterates ten times and lists the pairs that are left; what a pair needs of it is decided on the
-device (see :mod:`preprocessing.tvl1.gpu.kernels`). With CUDA a chunk is one captured graph, and the host looks back at
+device (see :mod:`.gpu.kernels`). With CUDA a chunk is one captured graph, and the host looks back at
 the chunk before the last to see whether anybody is left, so that the device never waits for it.
 
 Axes: N pairs, B pairs that fit (N <= B), H height, W width, 2 components of flow, 3 planes (image and gradients).

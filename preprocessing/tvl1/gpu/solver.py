@@ -50,7 +50,7 @@ class LevelSolver(Protocol):
 
 @dataclass(frozen=True)
 class PlainSolver:
-    """Solves levels with torch operations; see :mod:`preprocessing.tvl1.gpu.plain`."""
+    """Solves levels with torch operations; see :mod:`.gpu.plain`."""
 
     capacity: int
     levels: tuple[LevelParams, ...]
@@ -64,7 +64,7 @@ class PlainSolver:
 def solve_torch(
     grey_THW: NDArray[np.uint8], params: TvL1Params, device: torch.device | str | None = None
 ) -> NDArray[np.float32]:
-    """Solve every pair of neighbours; see :func:`preprocessing.tvl1.tvl1_flow`. By default on a GPU if there is one."""
+    """Solve every pair of neighbouring frames: ``(T - 1, 2, H, W)`` in pixels; by default on a GPU if there is one."""
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     t, h, w = grey_THW.shape
     is_pinned = device.type == "cuda" and (t - 1) * 8 * h * w <= _PINNED_BYTES
@@ -185,11 +185,3 @@ def _kernels_work(device: torch.device) -> bool:
         )
         return False
     return True
-
-
-def _capacity(device: torch.device, area: int, most_pixels: int, pixel_bytes: int) -> int:
-    """Return how many pairs of frames of ``area`` pixels to solve at once."""
-    free, _ = torch.cuda.mem_get_info(device)
-    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # kept by torch, but not in use
-    fits = int(free * _MEMORY_SHARE) // (pixel_bytes * area)
-    return max(1, min(fits, most_pixels // area, _MOST_PAIRS))
