@@ -17,6 +17,49 @@ if TYPE_CHECKING:
 _WORDS: tuple[Literal["single", "multi", "eccv2020"], ...] = ("single", "multi", "eccv2020")
 
 
+VAL_SHARE, TEST_SHARE = 0.1, 0.2
+"""Shares of a random split that is asked for without them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexRequest:
+    """A data set whose videos are to be listed in a manifest."""
+
+    source: str
+    """Kind of the data set, such as folder or csv: a name of :data:`kinebert.preprocessing.datasets.READERS`."""
+    paths: tuple[str, ...]
+    """Videos and lists, as the source wants them: local paths or URIs."""
+    output: str
+    """The manifest to write (Parquet). One that is there is replaced."""
+    split_name: str | None = None
+    """Make a random split of this name that keeps classes in proportion and groups together; by default split1 where
+    the source has no splits, else none."""
+    val: float | None = None
+    """Share of validation videos in the random split, 0 to 1; by default 0.1."""
+    test: float | None = None
+    """Share of test videos in the random split, 0 to 1; by default 0.2."""
+    seed: int = 0
+    """Another number gives another random split."""
+    group_regex: str | None = None
+    """Regular expression for the part of a video's id (its path without extension) that names its recording. The random
+    split keeps clips of one recording together. By default the groups that the source names."""
+    max_problems: float = 0.01
+    """Largest share of videos that may be unusable before the job counts as failed, 0 to 1."""
+    timeout_s: float = 60.0
+    """Longest that looking into one file may take."""
+    num_workers: int | None = None
+    """Files to look into at once; by default one per core."""
+
+    def __post_init__(self) -> None:
+        for name, share in (("val", self.val), ("test", self.test), ("max-problems", self.max_problems)):
+            if share is not None and not 0 <= share <= 1:
+                raise ConfigError(f"--{name} is a share from 0 to 1, got {share:g}.")
+        if self.timeout_s <= 0 or (self.num_workers is not None and self.num_workers < 1):
+            raise ConfigError("--timeout-s and --num-workers must be positive.")
+        if self.split_name == "":
+            raise ConfigError("--split-name needs a name.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExtractionSettings:
     """What extractions of all kinds are asked."""

@@ -124,7 +124,7 @@ def test_a_hanging_and_a_dying_decoder_cost_one_row_each(
     def faulty(paths: list[str], **options: object) -> list[Facts]:
         return probe_videos(paths, function="index_faults:probe", **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(program, "probe_videos", faulty)
+    monkeypatch.setattr("kinebert.orchestration.jobs.indexing.probe_videos", faulty)
     output = tmp_path / "manifest.parquet"
     assert program.cli(["folder", str(videos), "--output", str(output), "--timeout-s", "1", "--max-problems", "1"]) == 0
     assert {row.video_id: row.problem for row in read_manifest(str(output)) if row.problem} == {
@@ -162,7 +162,9 @@ def test_mistakes_end_in_one_line_before_any_video_is_opened(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(program, "probe_videos", lambda *_, **__: pytest.fail("a video was opened"))
+    monkeypatch.setattr(
+        "kinebert.orchestration.jobs.indexing.probe_videos", lambda *_, **__: pytest.fail("a video was opened")
+    )
     before = sorted(tmp_path.rglob("*"))
     assert program.cli([arg.format(videos=videos, tmp=tmp_path) for arg in args]) == 2
     error = capsys.readouterr().err
