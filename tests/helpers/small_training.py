@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kinebert.preprocessing.config import from_mapping
 from kinebert.training.checkpoints.state import load_state
+from kinebert.training.data import transforms
 from kinebert.training.loop import learner
 from kinebert.training.loop.events import Event
 from kinebert.training.loop.loop import TrainSummary, WorkerContext, train
@@ -91,7 +92,7 @@ class PoisonedShards(FakeShards):
 
 def poison(monkeypatch: pytest.MonkeyPatch, *videos: str) -> PoisonedShards:
     """Make the clips of ``videos`` infinite from here on."""
-    move = learner.to_device_batch
+    move = transforms.to_device_batch
 
     def to_device_batch(clips_NTHWC: Tensor, *args: Any) -> Tensor:
         x_NCTHW = move(clips_NTHWC, *args)

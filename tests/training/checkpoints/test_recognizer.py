@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.checkpoints.recognizer import (
     FORMAT_VERSION,
@@ -21,10 +20,14 @@ from kinebert.training.checkpoints.recognizer import (
     save_recognizer,
 )
 from kinebert.training.models import Recognizer, build_recognizer
+from tests.helpers.fake_shards import FakeShards, FakeVideo
 
 
 @dataclass
-class FakeShards:
+class FlowShards(FakeShards):
+    """A set without videos: a checkpoint does not look at them."""
+
+    videos: list[FakeVideo] = field(default_factory=list)
     uri: str = "/data/flow"
     modality: str = "flow"
     recipe: dict[str, Any] = field(default_factory=lambda: {"width": 340, "tvl1": {"tau": 0.25}})
@@ -33,10 +36,8 @@ class FakeShards:
 
 
 def network(**options: Any) -> Recognizer:
-    return build_recognizer(
-        **{"backbone": "resnet18", "modality": "flow", "num_classes": 3, "clip_length": 4, "size": 32, "width": 0.125}
-        | options
-    )
+    plain: dict[str, Any] = {"backbone": "resnet18", "modality": "flow", "num_classes": 3, "clip_length": 4}
+    return build_recognizer(**plain | {"size": 32, "width": 0.125} | options)
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def saved(tmp_path: Path) -> tuple[str, Recognizer]:
     net.train()(torch.randn(2, 2, 4, 32, 32))  # moves the running statistics
     uri = str(tmp_path / "best.pt")
     metrics = {"val_top1": 0.75, "val_loss": 0.1}
-    save_recognizer(uri, net, FakeShards(), epoch=7, metrics=metrics, extra={"git": "abc", "order": [1, 2]})
+    save_recognizer(uri, net, FlowShards(), epoch=7, metrics=metrics, extra={"git": "abc", "order": [1, 2]})
     return uri, net
 
 
@@ -60,9 +61,9 @@ def test_what_was_saved_comes_back(saved: tuple[str, Recognizer]) -> None:
     assert again.spec == net.spec == info.spec
     assert info.classes == ("wave", "öffnen", "push (left)")
     assert (info.epoch, info.metrics, info.digest) == (7, {"val_top1": 0.75, "val_loss": 0.1}, "0123456789ab")
-    assert info.recipe == FakeShards().recipe
+    assert info.recipe == FlowShards().recipe
     assert info.extra == {"git": "abc", "order": [1, 2]}
-    check_shards(uri, info, FakeShards())
+    check_shards(uri, info, FlowShards())
 
 
 def test_the_first_checkpoints_named_a_stem_otherwise(saved: tuple[str, Recognizer]) -> None:
@@ -81,7 +82,7 @@ def test_the_spec_is_that_of_the_file_not_of_the_code(saved: tuple[str, Recogniz
     """A later version may normalise otherwise by default; old weights keep what they were trained with."""
     uri, net = saved
     net.spec = replace(net.spec, mean=(0.1, 0.2))
-    save_recognizer(uri, net, FakeShards(), epoch=7, metrics={})
+    save_recognizer(uri, net, FlowShards(), epoch=7, metrics={})
     assert load_recognizer(uri)[0].spec.mean == (0.1, 0.2)
 
 
@@ -113,7 +114,7 @@ def test_other_shards_are_refused_with_the_difference(
     saved: tuple[str, Recognizer], change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        check_shards(saved[0], load_recognizer(saved[0])[1], replace(FakeShards(), **change))
+        check_shards(saved[0], load_recognizer(saved[0])[1], replace(FlowShards(), **change))
     assert str(caught.value).startswith(saved[0])
     assert "\n" not in str(caught.value)
 
@@ -194,7 +195,7 @@ def test_checkpoints_that_contradict_themselves_are_refused(saved: tuple[str, Re
 def test_what_could_not_be_read_back_is_not_written(saved: tuple[str, Recognizer], value: Any) -> None:
     before = Path(saved[0]).read_bytes()
     with pytest.raises(TypeError, match=r"content\.extra\.x"):
-        save_recognizer(saved[0], saved[1], FakeShards(), epoch=8, metrics={}, extra={"x": value})
+        save_recognizer(saved[0], saved[1], FlowShards(), epoch=8, metrics={}, extra={"x": value})
     assert Path(saved[0]).read_bytes() == before
 
 
@@ -205,16 +206,16 @@ def test_a_failed_write_leaves_the_old_file(saved: tuple[str, Recognizer], monke
     def full_disk(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage.os, "fsync", full_disk)
+    monkeypatch.setattr("os.fsync", full_disk)
     with pytest.raises(UserError, match="cannot write the checkpoint: no space is left"):
-        save_recognizer(uri, net, FakeShards(), epoch=8, metrics={})
+        save_recognizer(uri, net, FlowShards(), epoch=8, metrics={})
     assert Path(uri).read_bytes() == before
     assert [path.name for path in Path(uri).parent.iterdir()] == ["best.pt"]
 
 
 def test_a_missing_folder_is_named(saved: tuple[str, Recognizer], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no/best\.pt: cannot write the checkpoint: there is no such file or folder"):
-        save_recognizer(str(tmp_path / "no" / "best.pt"), saved[1], FakeShards(), epoch=1, metrics={})
+        save_recognizer(str(tmp_path / "no" / "best.pt"), saved[1], FlowShards(), epoch=1, metrics={})
 
 
 def test_nested_state_keeps_its_shape(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ import torch
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
+from kinebert.training.checkpoints import recognizer
 from kinebert.training.checkpoints import state as training_state
 from kinebert.training.checkpoints import writer as training_files
 from kinebert.training.checkpoints.recognizer import load_recognizer, snapshot
 from kinebert.training.checkpoints.state import TrainState, find_state, load_state, save_state
 from kinebert.training.checkpoints.writer import TrainFiles
 from kinebert.training.loop.initial import initial_recognizer
-from kinebert.training.run_folder import BEFORE_FILE, DAMAGED_FILE, STATE_FILE
+from kinebert.training.run_folder import BEFORE_FILE, DAMAGED_FILE, STATE_FILE, EpochRow
 from tests.helpers.fake_shards import make_shards
 from tests.helpers.small_training import Killed, kinds, numbers, recipe_with, run, weights_of
 
@@ -98,8 +99,9 @@ def test_nothing_to_go_on_from_is_an_error_with_a_way_out(output: str) -> None:
 
 def test_whoever_trains_does_not_wait_for_the_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what changes in place afterwards is not what is written; states that nobody needs any more are left out."""
-    may_write, saved = threading.Event(), []
-    save = training_files.save_content
+    may_write = threading.Event()
+    saved: list[Any] = []
+    save = training_state.save_content
 
     def slow(folder: str, content: dict[str, Any]) -> None:
         assert threading.current_thread().name == "files"
@@ -138,7 +140,7 @@ def test_copies_do_not_pile_up_and_the_best_is_what_the_state_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten epochs, each the best so far, while the storage is still busy with the first."""
-    may_write, save = threading.Event(), training_files.save_plain
+    may_write, save = threading.Event(), recognizer.save_plain
 
     def slow(*args: Any) -> None:
         may_write.wait(20)
@@ -148,7 +150,7 @@ def test_copies_do_not_pile_up_and_the_best_is_what_the_state_says(
     model, shards = initial_recognizer(recipe_with(), make_shards())[0], make_shards()
     with TrainFiles(str(tmp_path), writes=True) as files:
         for epoch in range(1, 11):
-            row = {"epoch": epoch, "val_top1": epoch / 10, "val_loss": 1.0}
+            row: EpochRow = {"epoch": epoch, "val_top1": epoch / 10, "val_loss": 1.0}
             files.recognizer(["best.pt"], model, shards, row, {})
             files.state(replace(state_at(epoch), best=row))
         assert sum(job.do is not None for job in files._waiting) <= 3  # of ten recognizers and ten states
@@ -210,7 +212,7 @@ def test_a_run_whose_last_state_is_damaged_ends_with_the_same_numbers(tmp_path: 
 
 
 def test_a_snapshot_shares_no_memory() -> None:
-    weights = {"a": torch.ones(2), "b": [torch.ones(3)]}
+    weights: dict[str, Any] = {"a": torch.ones(2), "b": [torch.ones(3)]}
     copied = snapshot(weights)
     weights["a"].zero_()
     weights["b"][0].zero_()

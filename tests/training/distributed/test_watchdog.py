@@ -49,7 +49,9 @@ def test_who_is_waited_for(reports: list[Standstill], ranks: list[int], sentence
 
 
 def watch(limit_s: float, beats_every_s: float, seconds: float) -> tuple[list[Standstill], list[int]]:
-    pulse, reports, ends = Pulse(), [], []
+    pulse = Pulse()
+    reports: list[Standstill] = []
+    ends: list[int] = []
     with PulseWatchdog(pulse, limit_s, 3, reports.append, ends.append):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,11 +40,12 @@ def test_every_clip_says_where_the_token_looks() -> None:
         assert layer.mean == pytest.approx(layer.weights.mean(axis=0))
     assert not np.allclose(first.layers[0].weights, second.layers[0].weights), "clips have looks of their own"
 
+    looks: Any = net.head.attention_weights
     with torch.inference_mode():
         mean, std = torch.tensor(net.spec.mean), torch.tensor(net.spec.std)
         x_NCTHW = ((torch.from_numpy(first.clip) / 255 - mean) / std).permute(3, 0, 1, 2)[None]
         logits_K = net(x_NCTHW)[0]
-        weights_NASS = net.head.attention_weights(net.backbone(x_NCTHW))[1]
+        weights_NASS = looks(net.backbone(x_NCTHW))[1]
     assert first.predicted == shards.classes[int(logits_K.argmax())]
     assert first.probability == pytest.approx(float(logits_K.softmax(dim=0).max()), abs=1e-5)
     assert first.layers[1].weights == pytest.approx(weights_NASS[0, :, 0].numpy(), abs=1e-5)

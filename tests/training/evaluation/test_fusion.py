@@ -1,6 +1,7 @@
 """Fusion of streams against hand-worked numbers."""
 
 import math
+from typing import cast
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.evaluation.evaluate import VideoScores
 from kinebert.training.evaluation.fusion import fit_weights, fuse, subsets, unit_scores
+from kinebert.training.evaluation.view_scores import About
 
 
 def table(
@@ -19,7 +21,7 @@ def table(
         scores=np.array(scores, np.float32),
         num_clips=np.ones(len(ids), np.int64),
         classes=["open", "close"],
-        about=about,
+        about=cast(About, about),
     )
 
 
@@ -27,7 +29,7 @@ def test_fusion_by_hand() -> None:
     rgb = table([[3, 4], [0, 2], [-5, 12]], modality="rgb")  # norms 5, 2, 13
     flow = table([[8, 6], [1, 0], [0, 0]], modality="flow")  # norms 10, 1, 0
     result = fuse([rgb, flow])
-    np.testing.assert_allclose(result.scores.scores, [[1.4, 1.4], [1, 1], [-5 / 13, 12 / 13]], rtol=1e-6)
+    np.testing.assert_allclose(result.scores.scores, np.array([[1.4, 1.4], [1, 1], [-5 / 13, 12 / 13]]), rtol=1e-6)
     assert result.scores.about["modality"] == "rgb+flow"
     assert result.scores.num_clips.tolist() == [2, 2, 2]
     weighted = fuse([rgb, flow], [1, 0.5]).scores

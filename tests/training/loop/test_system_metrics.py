@@ -4,13 +4,12 @@ import psutil
 import pytest
 import torch
 
-from kinebert.training.loop import system_metrics
 from kinebert.training.loop.system_metrics import MachineUse
 
 
 def test_a_measurement_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(system_metrics.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     use = MachineUse(torch.device("cpu"), every_s=10)
     assert use() == {}
     now[0] = 110.0

@@ -33,7 +33,9 @@ def swats_of_the_paper(w: F64, steps: int, alpha: float, tolerance: float, decay
     """Algorithm 1 of arXiv:1712.07628, line by line; the penalty is part of the loss."""
     beta1, beta2, eps = 0.9, 0.999, 1e-9
     m = a = v = np.zeros_like(w)
-    average, rate, switched = 0.0, 0.0, 0
+    average: Any = 0.0
+    rate: Any = 0.0
+    switched = 0
     for k in range(1, steps + 1):
         g = gradient(w, k) + decay * w
         if switched:
