@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -20,6 +20,11 @@ from kinebert.orchestration.printing import Table, say
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.config import from_mapping, read_toml
 from kinebert.preprocessing.errors import ConfigError
+
+if TYPE_CHECKING:  # slow imports
+    from kinebert.training.clips.sampling import Clips
+    from kinebert.training.models.sizes.measure import Sizes
+    from kinebert.training.recipe.train import TrainRecipe
 
 COUNT = (
     "the BERT papers' own count of the published network, as ptflops 0.5.2 makes it: multiply-adds of convolutions, "
@@ -110,7 +115,7 @@ def main(config: DescribeConfig) -> int:
     return 0
 
 
-def _recipe(config: DescribeConfig) -> "TrainRecipe":  # noqa: F821 - imported late
+def _recipe(config: DescribeConfig) -> "TrainRecipe":
     """The recipe with the options over it."""
     from kinebert.training.recipe.train import TrainRecipe
 
@@ -128,19 +133,19 @@ def _recipe(config: DescribeConfig) -> "TrainRecipe":  # noqa: F821 - imported l
     return from_mapping(TrainRecipe, values, where=config.recipe or "the options")
 
 
-def _protocol(config: DescribeConfig, recipe: "TrainRecipe") -> dict[str, int]:  # noqa: F821 - imported late
+def _protocol(config: DescribeConfig, recipe: "TrainRecipe") -> dict[str, int]:
     from kinebert.training.clips.sampling import eval_clips
 
     data, test, images = recipe.data, recipe.test, config.video_frames
     clips = config.clips or (test.clips if isinstance(test.clips, int) else 1)
     crops = test.crops if config.crops is None else config.crops
     if images is not None:
-        which = "multi" if test.clips == "single" else test.clips
+        which: Clips = "multi" if test.clips == "single" else test.clips
         clips = len(eval_clips(data.sampling, which, images, data.clip_length, data.frame_interval, test.step))
     return {"clips": clips, "crops": crops, "views": clips * crops}
 
 
-def _as_json(sizes: "Sizes", network: Mapping[str, Any], protocol: Mapping[str, int]) -> dict[str, Any]:  # noqa: F821
+def _as_json(sizes: "Sizes", network: Mapping[str, Any], protocol: Mapping[str, int]) -> dict[str, Any]:
     keys = ("input_shape", "output_shape", "parameters", "macs", "paper_flops")
     total = {key: getattr(sizes, key) for key in keys}
     parts = [

@@ -91,7 +91,7 @@ def test_published_weights_are_read(examples: dict[str, ModuleType]) -> None:
     assert report.layout == "somebody_c3d"
     assert report.ignored == ["step"]
     assert len(report.loaded) == len(state) == 18
-    assert torch.equal(net.backbone.stages[4][2][0].bias, state["module.conv5b.bias"])
+    assert torch.equal(net.backbone.get_parameter("stages.4.2.0.bias"), state["module.conv5b.bias"])
 
 
 def scores_of(labels: list[int], scale: str = "probabilities") -> VideoScores:

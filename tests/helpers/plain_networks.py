@@ -52,6 +52,8 @@ def _same_conv(self: SameConv3d, x_NCTHW: Tensor) -> Tensor:
 
 
 def _same_pool(self: SamePool3d, x_NCTHW: Tensor) -> Tensor:
+    assert isinstance(self.kernel_size, tuple)
+    assert isinstance(self.stride, tuple)
     return functional.max_pool3d(_padded(x_NCTHW, self.kernel_size, self.stride), self.kernel_size, self.stride)
 
 

@@ -107,7 +107,7 @@ def batch_norm(state: State, name: str, x: Tensor, eps: float) -> Tensor:
 
 def same(x_NCTHW: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
     """Pad with zeros as TensorFlow does."""
-    pads = []
+    pads: list[int] = []
     for size, extent, step in zip(x_NCTHW.shape[2:], kernel, stride, strict=True):
         total = max((-(-size // step) - 1) * step + extent - size, 0)
         pads = [total // 2, total - total // 2, *pads]

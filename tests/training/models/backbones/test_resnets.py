@@ -68,7 +68,7 @@ def test_sizes_are_those_that_torchvision_documents(
 def test_depths_are_those_of_the_paper(depth: int, num_blocks: int, num_features: int) -> None:
     with torch.device("meta"):
         net = trunk(f"resnet3d_{depth}", width=1.0)
-    assert sum(len(stage) for stage in net.stages()) == num_blocks  # type: ignore[arg-type]
+    assert sum(len([*stage.children()]) for stage in net.stages()) == num_blocks
     assert net.num_features == num_features
     layers = [module for module in net.modules() if isinstance(module, nn.Conv3d) and module.kernel_size != (1, 1, 1)]
     per_block = 2 if depth < 50 else 1
@@ -90,7 +90,7 @@ def test_depths_are_those_of_the_paper(depth: int, num_blocks: int, num_features
         ("resnet50", {}, 17, 4),
     ],
 )
-def test_every_size_of_a_map_is_rounded_up(name: str, options: dict[str, str], steps: int, size: int) -> None:
+def test_every_size_of_a_map_is_rounded_up(name: str, options: dict[str, Any], steps: int, size: int) -> None:
     with torch.device("meta"):
         net = trunk(name, **options)
         features_NFTHW = net(torch.empty(2, 3, 17, 112, 100))  # 17 / 16, 17 / 8; 112 / 32, 112 / 16

@@ -193,7 +193,8 @@ def test_checkpointing_and_memory_layout_change_nothing(memory_format: torch.mem
     for checkpointing in (False, True):
         torch.manual_seed(0)
         nets.append(network("tgap", reduction="frab", clip_length=16, checkpointing=checkpointing).train())
-    plain, checkpointed = nets[0].double(), nets[1].double().to(memory_format=memory_format)
+    plain = nets[0].double()
+    checkpointed = nets[1].double().to(memory_format=memory_format)  # type: ignore[call-overload]
     x_NCTHW = clip(2, 3, 16, 32, 32).double()
     plain(x_NCTHW).square().sum().backward()
     checkpointed(x_NCTHW.to(memory_format=memory_format)).square().sum().backward()

@@ -1,6 +1,7 @@
 """Temporal heads: shapes of every one, and each against a plain reading of its equations."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -156,6 +157,7 @@ def test_non_local_block_follows_its_equations() -> None:
     assert torch.equal(block(x_NFTHW), x_NFTHW), "a fresh block changes nothing"
 
     nn.init.normal_(block.norm.weight)
+    assert block.norm.running_mean is not None
     nn.init.normal_(block.norm.running_mean)
     query, key, value = (layer(x_NFTHW).flatten(2) for layer in (block.query, block.key, block.value))
     scores_NPP = torch.einsum("ndi,ndj->nij", query, key) / 24**0.5  # 3 x 2 x 4 positions, not 6 features
@@ -216,7 +218,7 @@ def test_a_wrong_size_is_named(build: object, options: dict[str, object], messag
     ],
 )
 def test_heads_are_as_large_as_in_the_thesis(
-    head: str, options: dict[str, int], num_parameters: int, printed: str
+    head: str, options: dict[str, Any], num_parameters: int, printed: str
 ) -> None:
     """METU thesis 2020, table 3.3: ResNet18, 16 frames, 51 classes, in millions."""
     with torch.device("meta"):

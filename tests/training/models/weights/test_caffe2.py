@@ -30,7 +30,7 @@ def test_arrays_come_out_as_they_went_in(wrap: Callable[[Any], Any], protocol: i
     found = read_blobs(pickle.dumps(wrap(BLOBS), protocol=protocol))
     assert list(found) == list(BLOBS)
     for name, array in found.items():
-        assert np.array_equal(array, BLOBS[name]), name
+        assert np.array_equal(array, np.asarray(BLOBS[name])), name
         assert array.dtype.isnative, name
         assert array.dtype.kind == np.asarray(BLOBS[name]).dtype.kind, name
 

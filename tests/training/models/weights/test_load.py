@@ -20,7 +20,7 @@ from kinebert.training.models.weights import load
 from kinebert.training.models.weights.keys import Layout, layouts
 from kinebert.training.models.weights.load import WeightsError, check_published
 
-FACTS = {"source": "somebody/somewhere", "paper": "", "licence": "MIT", "url": "https://example.org"}
+FACTS: dict[str, Any] = {"source": "somebody/somewhere", "paper": "", "licence": "MIT", "url": "https://example.org"}
 LAYOUT = Layout(
     name="toy",
     rules=((r"(stem|layer[1-4])\.(.+)", r"backbone.\1.\2"), (r"fc\.(weight|bias)", r"classifier.\1")),
