@@ -1,0 +1,70 @@
+"""What the driver writes into the folder of a training."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kinebert.orchestration.reports.run_files import epoch_metrics, load_history, save_history, save_recipe
+from kinebert.preprocessing.config import from_mapping, read_toml
+from kinebert.preprocessing.errors import UserError
+from kinebert.training.recipe.train import DataRecipe, TrainRecipe
+from kinebert.training.run_folder import EpochRow
+
+ROWS = [
+    EpochRow(epoch=1, train_loss=1.5, val_loss=1.25, val_top1=0.5, lr=0.01),
+    EpochRow(epoch=2, train_loss=0.5, val_loss=0.25, val_top1=0.75, lr=0.001),
+]
+
+
+def test_epochs_are_read_as_they_were_written(tmp_path: Path) -> None:
+    save_history(str(tmp_path), ROWS)
+    assert load_history(str(tmp_path)) == ROWS
+    assert json.loads((tmp_path / "history.json").read_text()) == ROWS
+    save_history(str(tmp_path), ROWS[:1])
+    assert load_history(str(tmp_path)) == ROWS[:1]
+
+
+def test_where_none_were_kept_there_are_none(tmp_path: Path) -> None:
+    assert load_history(str(tmp_path)) == []
+    assert load_history(str(tmp_path / "absent")) == []
+    assert load_history("") == []
+
+
+def test_a_recipe_says_all_settings_and_is_read_as_it_was(tmp_path: Path) -> None:
+    recipe = TrainRecipe(data=DataRecipe(shards='/sets/"rgb" ü'), epochs=7, seed=3)
+    path = save_recipe(str(tmp_path / "new" / "run"), recipe)
+    assert path == str(tmp_path / "new" / "run" / "recipe.toml")
+    values = read_toml(path, [])
+    assert values["optim"]["lr"] == recipe.optim.lr  # a default
+    assert from_mapping(TrainRecipe, values, path) == recipe
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(UserError, match="run: cannot write the recipe"):
+        save_recipe(str(tmp_path / "run"), TrainRecipe(data=DataRecipe(shards="/set")))
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_numbers_of_an_epoch_have_the_names_of_its_page_and_its_number_none() -> None:
+    row = {
+        **ROWS[0],
+        "clips_per_s": 40.0,
+        "data_wait": 0.1,
+        "gpu_gib": 3.0,
+        "seconds": 9.0,
+        "skipped": 0,
+        "generation": 2,
+    }
+    assert epoch_metrics(row) == {
+        "epoch/train_loss": 1.5,
+        "epoch/val_loss": 1.25,
+        "epoch/val_top1": 0.5,
+        "epoch/lr": 0.01,
+        "epoch/clips_per_s": 40.0,
+        "epoch/data_wait": 0.1,
+        "epoch/gpu_gib": 3.0,
+        "epoch/seconds": 9.0,
+        "epoch/skipped": 0,
+    }
