@@ -118,6 +118,8 @@ class Recognizer(nn.Module):
         return self.backbone.path_steps(frames) if self.head.takes_paths else self.backbone.num_steps(frames)
 
 
+# Flat, however many they are: the names of its arguments are those of a recipe's [model] and of a checkpoint's config,
+# and the options of a head stand among them.
 def build_recognizer(
     *,
     backbone: str = "r2plus1d_18",

@@ -30,12 +30,12 @@ BACKBONES: dict[str, BackboneEntry] = {}
 HEADS: dict[str, Callable[..., Head]] = {}
 """Every head's builder by name, called with the sizes of the backbone's features and options."""
 BACKBONE_OPTIONS: dict[str, Mapping[str, Any]] = {}
-"""By head: options that its published backbones have instead of their own defaults."""
+"""Options that a head's published backbones have instead of their own defaults, by the head's name."""
 REDUCTIONS: dict[str, Callable[[Backbone, int], None]] = {
     "frab": lambda backbone, width: backbone.reduce_append(width),
     "frmb": lambda backbone, width: backbone.reduce_replace(width),
 }
-"""What makes a backbone narrower in place: feature reduction with an appended block, and with a modified block."""
+"""Functions that make a backbone narrower in place: they append a block (FRAB), or modify the last one (FRMB)."""
 
 BackboneBuilder = TypeVar("BackboneBuilder", bound=Callable[..., Backbone])
 HeadBuilder = TypeVar("HeadBuilder", bound=Callable[..., Head])

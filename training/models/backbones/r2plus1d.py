@@ -26,10 +26,10 @@ Norm = Callable[[int], nn.Module]
 
 @dataclass(frozen=True)
 class Family:
-    """What tells the published families apart."""
+    """What tells one published family of R(2+1)D from another."""
 
     eps: float
-    """Of the batch norms."""
+    """What batch norms add to a variance."""
     stem_middle: int
     """Channels between the stem's two convolutions."""
     stem_frames: int

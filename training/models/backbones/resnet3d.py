@@ -24,12 +24,12 @@ from kinebert.training.models.registry import register_backbone
 
 @dataclass(frozen=True)
 class Family:
-    """What tells the published families apart."""
+    """What tells one published family of 3D ResNets from another."""
 
     stem_frames: int
     """Frames that the first convolution looks at."""
     pool: bool
-    """Whether a pool behind it halves T, H and W."""
+    """Whether a pool behind the first convolution halves T, H and W."""
     frames: tuple[int, int, int, int]
     """Frames that the convolutions of each stage look at; a stage of 1 leaves T as it is."""
 

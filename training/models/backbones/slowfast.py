@@ -97,7 +97,8 @@ class SlowFast(Backbone):
         blocks: Bottlenecks of each of the four stages.
         channels_in: C.
         width: Multiplier of every number of channels inside. The slow pathway leaves 2048 times it.
-        options: See :func:`slowfast_50`.
+        alpha, beta, fusion_ratio, fusion_kernel, picking, fast_frames, reduced_paths: Options, as :func:`slowfast_50`
+            explains them.
     """
 
     idle_pools = ("slow.res3", "fast.res3")

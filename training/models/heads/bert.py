@@ -32,7 +32,7 @@ class LayerNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x_NSF: Tensor) -> Tensor:
-        """Normalise over F."""
+        """Normalise the last axis, F."""
         std_NS1, mean_NS1 = torch.std_mean(x_NSF, dim=-1, keepdim=True)
         return self.scale * (x_NSF - mean_NS1) / (std_NS1 + self.eps) + self.shift
 

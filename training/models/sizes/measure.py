@@ -43,9 +43,9 @@ class Part:
     """What one part of a network holds, and does to one clip."""
 
     name: str
-    """Of the module; empty for what is in no part."""
+    """Dotted name of the module in its network; empty for what is in no part."""
     kind: str
-    """Class of the module."""
+    """Name of the module's class."""
     input_shape: Shapes
     output_shape: Shapes
     parameters: int
@@ -54,7 +54,7 @@ class Part:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds."""
+        """Multiply-adds of convolutions, linear layers and matrix products for one clip."""
         return sum(self.operations.get(name, 0) for name in _MACS)
 
     @property
@@ -65,7 +65,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes(Part):
-    """A whole network."""
+    """What a whole network holds, and does to one clip."""
 
     parts: tuple[Part, ...]
     """They add up to it; parts that hold and do nothing are left out."""

@@ -29,7 +29,7 @@ class Row:
     parameters: str = ""
     operations: str = ""
     count: Count = "paper_flops"
-    """What the paper's operations are."""
+    """Which of our counts the paper's operations are."""
     cause: str = ""
     """Why a printed figure is not ours."""
     cut: bool = False
@@ -41,12 +41,12 @@ class Row:
 
     @cached_property
     def sizes(self) -> tuple[Sizes, ...]:
-        """Of each network."""
+        """Sizes of each network of the row."""
         return tuple(sizes_of(**{"num_classes": HMDB51_CLASSES, **network}) for network in self.networks)
 
     @property
     def our_parameters(self) -> int:
-        """Parameters, with what the printed figure holds besides."""
+        """Our parameters, with those that the printed figure holds besides."""
         return sum(sizes.parameters for sizes in self.sizes) + self.parameters_besides
 
     @property
@@ -56,7 +56,7 @@ class Row:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds."""
+        """Multiply-adds of all networks of the row, for one clip each."""
         return sum(sizes.macs for sizes in self.sizes)
 
     def is_explained(self) -> bool:

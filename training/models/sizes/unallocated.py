@@ -48,7 +48,7 @@ class LightMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class _WithoutDraws(TorchFunctionMode):
-    """Skips initialisation."""
+    """Skips the initialisation of weights."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

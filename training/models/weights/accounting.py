@@ -52,17 +52,17 @@ class Report:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a user allows, and how weights are changed to fit."""
+    """How published weights are brought to fit a network, and what may be left over."""
 
     allow: tuple[str, ...]
     """Patterns of our names that may be missing, and of published keys without a place."""
     rescale: bool = True
-    """See :func:`kinebert.training.models.weights.adapting.adapt`."""
+    """Whether kernels over averaged channels grow by the ratio of the numbers of channels."""
     inflation: Inflation = "divide"
-    """Likewise."""
+    """How kernels of pictures are spread over time: divided by their frames, or copied to each of them."""
 
     def allows(self, name: str) -> bool:
-        """Whether one of the patterns is that of ``name``."""
+        """Whether a pattern of ``allow`` matches ``name``."""
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.allow)
 
 

@@ -17,27 +17,27 @@ class PublishedFile:
     """A file that its authors offer. We ship none."""
 
     name: str
-    """File name."""
+    """Name of the file."""
     backbone: str
-    """Ours, by name."""
+    """Name of our backbone that reads it."""
     num_classes: int | None
-    """Of its classifier; None without one."""
+    """Classes of its classifier; None without one."""
     num_frames: int
     """Images in a clip that it was trained on."""
     crop_size: int
     """Height and width of its input, pixels."""
     modality: str = "rgb"
-    """``rgb`` or ``flow``."""
+    """Modality that it was trained on: ``rgb`` or ``flow``."""
     frame_interval: int = 1
     """Frames of the video from one image of a clip to the next."""
     data: str = "Kinetics-400"
-    """What it was trained on."""
+    """Data set that it was trained on."""
     backbone_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the backbone that are not its defaults."""
     reduction: str | None = None
-    """Feature reduction."""
+    """Feature reduction of the published network: ``frab`` or ``frmb``."""
     head: str = "tgap"
-    """Temporal head."""
+    """Name of our head that reads it."""
     head_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the head that are not its defaults on this backbone."""
 
@@ -66,11 +66,11 @@ class Layout:
     source: str
     """Repository or project that publishes the weights."""
     paper: str
-    """Title and arXiv number."""
+    """Title and arXiv number of the paper."""
     licence: str
     """Licence of the weights (of the code, where nothing else is said)."""
     url: str
-    """Where their authors offer them."""
+    """Where the authors offer the weights."""
     rules: tuple[tuple[str, str], ...]
     """Pairs of a regular expression for whole published keys, prefixes such as ``module.`` off, and our full key (a
     template of its groups: ``backbone.``, ``head.`` or ``classifier.`` and so on). The first that matches counts."""

@@ -70,7 +70,7 @@ HEADS = (
     (r"linear\.(weight|bias)", r"head.fc.\1"),
     (r"fc_action\.(weight|bias)", r"classifier.\1"),
 )
-"""Of every head, and of the classifier; the networks' layouts differ in the backbone."""
+"""Rules for every head and the classifier; the networks' layouts differ in the backbone."""
 
 _RESNEXT = (
     (r"features\.0\.weight", r"backbone.stem.0.weight"),

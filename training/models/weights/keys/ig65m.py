@@ -14,7 +14,7 @@ R2PLUS1D = (
     (r"(layer[1-4]\.\d+\.downsample\.[01]\..+)", r"backbone.\1"),
     (r"fc\.(weight|bias)", r"classifier.\1"),
 )
-"""Of R(2+1)D with basic blocks, torchvision's included: the names here are theirs."""
+"""Rules for R(2+1)D with basic blocks, torchvision's included: the names here are theirs."""
 
 
 def one_middle(shapes: Mapping[str, Shape], prefix: str = "") -> bool:

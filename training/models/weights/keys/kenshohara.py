@@ -18,7 +18,7 @@ TRUNK = (
     (_BLOCK + r"(conv[1-3]\.weight|bn[1-3]\..+|downsample\.[01]\..+)", r"backbone.\1.\2"),
     (r"fc\.(weight|bias)", r"classifier.\1"),
 )
-"""Of every ResNet and ResNeXt, 2D ones of torchvision included."""
+"""Rules for every ResNet and ResNeXt, 2D ones of torchvision included."""
 
 _R2PLUS1D = (
     (r"conv1_s\.weight", r"backbone.stem.0.weight"),
