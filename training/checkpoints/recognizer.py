@@ -180,7 +180,7 @@ def save_plain(uri: str, content: Mapping[str, Any], kind: str, version: int) ->
         uri: File to write; its folder must exist.
         content: String keys; nested lists, tuples and dictionaries of tensors, numbers, texts and None.
         kind: Word that :func:`load_plain` must be given again.
-        version: Format version, likewise.
+        version: Version of the format that this program reads.
 
     Raises:
         UserError: If the file cannot be written.

@@ -41,7 +41,7 @@ class TrainState:
     step: int
     """Steps of that epoch that are done."""
     sums: list[float]
-    """Of those steps: loss times clips, clips that were right, clips, updates that were left out."""
+    """Sums over those steps: loss times clips, clips that were right, clips, updates that were left out."""
     best: EpochRow | None
     """The epoch with the best validation so far, as in ``history``."""
     history: list[EpochRow]
@@ -75,7 +75,10 @@ def content_of(state: TrainState) -> dict[str, Any]:
 
 
 def save_content(output: str, content: dict[str, Any]) -> None:
-    """Do what :func:`save_state` does. At every moment a whole state is there, under one name or the other."""
+    """Write the values of a state into the folder ``output``; the state before it is kept as :data:`.BEFORE_FILE`.
+
+    At every moment a whole state is there, under one name or the other.
+    """
     uri = storage.join(output, STATE_FILE)
     next_one = storage.join(output, f"{STATE_FILE}{storage.PARTIAL}")
     save_plain(next_one, content, _KIND, _FORMAT)
@@ -95,7 +98,14 @@ def load_state(output: str) -> TrainState | None:
 
 
 def find_state(output: str) -> tuple[TrainState | None, str]:
-    """Do what :func:`load_state` does, and return also a sentence about what was wrong, empty if nothing was."""
+    """Read the state in the folder ``output``, or the one before it if that is damaged.
+
+    Returns:
+        The state, or None if there is none; and a sentence about what is damaged, empty if nothing is.
+
+    Raises:
+        UserError: If both are damaged, or of another version of this program.
+    """
     uri, before = storage.join(output, STATE_FILE), storage.join(output, BEFORE_FILE)
     with storage.explained(uri, "look for a training state"):
         there, there_before = storage.exists(uri), storage.exists(before)
@@ -120,7 +130,16 @@ def find_state(output: str) -> tuple[TrainState | None, str]:
 
 
 def recover_state(output: str) -> tuple[TrainState | None, str]:
-    """Do what :func:`find_state` does, and put a damaged file aside, so that it never takes the good one's place."""
+    """Read the state in the folder ``output`` for a training that goes on from it.
+
+    A damaged file is put aside as :data:`.DAMAGED_FILE`, so that it never takes the place of a good one.
+
+    Returns:
+        The state, or None if there is none; and a sentence about what is damaged, empty if nothing is.
+
+    Raises:
+        UserError: If the last two states are damaged, or of another version of this program.
+    """
     state, problem = find_state(output)
     if problem:
         storage.move_file(storage.join(output, STATE_FILE), storage.join(output, DAMAGED_FILE))

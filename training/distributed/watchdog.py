@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 EXIT_STATUS = 75
-"""Of a process that was ended because it, or one that it waited for, hung."""
+"""Exit status of a process that was ended because it, or one that it waited for, hung."""
 AFTER_TRAINING = sys.maxsize
 """In the place of an epoch: later than all of them."""
 _ASK_S = 5.0
@@ -37,7 +37,7 @@ class Standstill:
     host: str
     pid: int
     stacks: str
-    """Of all threads, as faulthandler writes them."""
+    """Stacks of all threads, as faulthandler writes them."""
 
 
 class Pulse:

@@ -1,4 +1,4 @@
-"""One of the processes of a training."""
+"""Which of the processes of a training this is: rank, device, threads."""
 
 from dataclasses import dataclass, field
 

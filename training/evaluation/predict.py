@@ -74,13 +74,13 @@ class Prediction:
     """What is said of one video."""
 
     scores: NDArray[np.float32]
-    """Of the whole video, ``(K,)``."""
+    """Scores of the whole video, ``(K,)``."""
     scale: str
     """``logits``, ``probabilities`` or ``sums``."""
     windows: list[tuple[int, int]]
     """First and last frame of each clip, from 0."""
     window_scores: NDArray[np.float32]
-    """Of each clip, the mean over its crops, ``(C, K)``, on the scale of ``scores``."""
+    """Scores of each clip, the mean over its crops, ``(C, K)``, on the scale of ``scores``."""
     num_frames: int
     """Frames that were decoded and used."""
     problem: str | None
@@ -108,7 +108,7 @@ def predict_video(
         path: Local path or URI.
         streams: At least one; all know the same classes.
         weights: Of the streams, as in :func:`kinebert.training.evaluation.fusion.fuse`.
-        method: Of fusion, likewise.
+        method: How fusion brings scores to one scale: ``l2`` or ``softmax``.
         batch: Views that are fed at once.
         device: Where the networks run; None for where they are.
         solver: Who solves flow.

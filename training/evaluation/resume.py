@@ -1,4 +1,4 @@
-"""An evaluation that is killed and run again goes on: what was scored is kept on the way, beside where it will end.
+"""Scores that are kept while an evaluation runs, so that one that is killed and run again goes on from them.
 
 Axes: N views, K classes.
 """

@@ -45,7 +45,7 @@ class Difference:
     first: float
     second: float
     interval: Interval
-    """Of ``second - first``."""
+    """Interval of ``second - first``."""
     p_value: float
     """Twice the share of the draws on the other side of 0, at most 1: paired bootstrap."""
 

@@ -56,7 +56,7 @@ class About(TypedDict, total=False):
     subset: dict[str, list[int]]
     """Numbers of the clips and crops that were taken, if not all."""
     weights: list[float]
-    """Of the streams of a fusion; nothing else has them."""
+    """Weights of the streams of a fusion; nothing else has them."""
     method: str
     """How a fusion brings its streams to one scale."""
     streams: list["About"]
@@ -160,7 +160,7 @@ def list_column(values_NK: NDArray[Any]) -> pa.Array:
 
 
 def matrix_of(column: pa.ChunkedArray, num_classes: int) -> NDArray[np.float32]:
-    """Undo :func:`list_column`."""
+    """Return a column of lists, one per row, as a matrix ``(N, K)``."""
     flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return np.asarray(flat, np.float32).reshape(-1, num_classes)
 

@@ -39,9 +39,9 @@ class Started(StageFacts):
     val_videos: int
     """Videos that are measured after every epoch."""
     num_classes: int
-    """K."""
+    """Classes that are told apart."""
     num_parameters: int
-    """Of the recognizer."""
+    """Parameters of the recognizer."""
     notes: list[str]
     """What is unusual about data and weights, in sentences."""
 
@@ -62,7 +62,7 @@ class StepDone:
     num_epochs: int
     """Epochs of the whole training."""
     steps_per_epoch: int
-    """Of this stage."""
+    """Updates in an epoch of this stage."""
     global_step: int
     """Steps since the very start."""
     loss: float

@@ -1,4 +1,4 @@
-"""What learns: a network, its optimizer and all that belongs to an update of the weights, on one or several workers.
+"""A recognizer in training with its optimizer: one update of the weights after the other, on one or several workers.
 
 Axes: N clips, C channels, T frames, H height, W width, K classes.
 """
@@ -97,7 +97,7 @@ class Learner:
 
     @property
     def num_parameters(self) -> int:
-        """Of the recognizer."""
+        """Parameters of the recognizer, frozen ones included."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def facts(self) -> dict[str, float]:
@@ -116,7 +116,7 @@ class Learner:
         Args:
             batches: Micro-batches of this worker.
             epoch: From 0, for what is drawn.
-            step: Of the epoch, from 0, likewise.
+            step: Update of the epoch, from 0, for what is drawn.
             lr: Learning rate.
 
         Raises:

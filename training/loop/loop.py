@@ -50,7 +50,7 @@ class TrainSummary:
     checkpoint: str
     """Where the best weights are."""
     num_parameters: int
-    """Of the recognizer."""
+    """Parameters of the recognizer."""
     notes: list[str]
     """What is unusual about the data, in sentences."""
 

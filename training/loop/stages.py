@@ -23,9 +23,9 @@ class Stage:
     number: int
     """From 0."""
     num_stages: int
-    """Of the training."""
+    """Stages of the training."""
     recipe: TrainRecipe
-    """Of this stage alone."""
+    """Recipe of this stage alone."""
     first_epoch: int
     """Epochs of the stages before."""
     end_epoch: int

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from kinebert.training.optim.losses import LossSum
 
 DeviceBatch = tuple[Tensor, Tensor]
-"""On the model's device: normalised clips ``(N, C, T, H, W)``, and labels ``(N,)`` or shares of classes ``(N, K)``."""
+"""Normalised clips ``(N, C, T, H, W)``; labels ``(N,)`` or shares of classes ``(N, K)``. On the network's device."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Gradients:
     """What the passes over the micro-batches of a step came to; the gradients themselves are in the parameters."""
 
     losses: list[Tensor]
-    """Of each micro-batch: the sum over its clips, divided by the clips of the step."""
+    """Losses of the micro-batches: the sum over the clips of each, divided by the clips of the step."""
     num_right: Tensor
     """Clips of this process whose highest score is their label's, or that of their larger share."""
 
