@@ -1,13 +1,14 @@
 """A comparison as tables, in a terminal and in files."""
 
 import csv
+import io
 
 import pytest
 
 from kinebert.orchestration.comparing.runs import Run
-from kinebert.orchestration.comparing.tables import csv_files
-from kinebert.orchestration.comparing.verdict import judge
-from tests.helpers.compared import side
+from kinebert.orchestration.comparing.tables import csv_files, terminal, verdict_of
+from kinebert.orchestration.comparing.verdict import Verdict, class_changes, judge
+from tests.helpers.compared import make_scores, side
 
 
 def test_the_tables_hold_the_same_numbers(three: list[Run]) -> None:
@@ -24,3 +25,95 @@ def test_the_tables_hold_the_same_numbers(three: list[Run]) -> None:
     assert float(pair["mean_class"]) == pytest.approx(float(pair["top1"]), abs=1e-9)  # classes of the same size
     assert len(tables["classes.csv"]) == 2 * 4
     assert set(csv_files(judge([three[0], side("x", None)]))) == {"runs.csv", "differences.csv"}
+
+
+def printed(verdict: Verdict) -> list[str]:
+    return "\n".join(map(str, terminal(verdict))).splitlines()
+
+
+def test_what_is_printed_of_two_runs(three: list[Run]) -> None:
+    verdict = judge(three[:2])
+    lines = printed(verdict)
+    assert lines[:4] == [
+        "what differs:",
+        "        a  b",
+        "  seed  0  1",
+        "  (0 values of the recipes are the same)",
+    ]
+    assert lines[5].split()[:5] == ["run,", "best", "first", "videos", "top-1"]
+    assert [line.split()[0] for line in lines[6:8]] == ["b", "a"]
+    found, p_value = verdict.pairs["a", "b"], verdict.p_values["a", "b"]
+    top1 = found.differences["top1"]
+    assert lines[9].startswith(f"b - a: {100 * (top1.second - top1.first):+.1f} points of top-1 (95 %: ")
+    assert f"only b is right in {found.only_second}, only a in {found.only_first}: p = {p_value:.2g}" in lines[9]
+    assert not any("Holm" in line for line in lines)  # there is one comparison only
+    changes = {row.name: row.change for row in class_changes(verdict.baseline, verdict.others[0])}
+    most = sorted(changes, key=lambda name: -abs(changes[name]))[:3]
+    words = ", ".join(f"{name} {100 * changes[name]:+.1f}" for name in most)
+    assert lines[10] == f"b - a, classes that change most: {words}"
+
+
+def test_many_runs_have_no_column_each() -> None:
+    runs = [side(f"r{i}", make_scores(0.6, seed=i), seed=i % 2, lr=i) for i in range(7)]
+    lines = printed(judge(runs))
+    assert "  seed: 0 (4), 1 (3)" in lines
+    assert "  lr: 7 values" in lines
+
+
+def test_many_differences_are_cut_and_counted() -> None:
+    many = [side(name, make_scores(0.6), **{f"key{i:02d}": f"{name}{i}" for i in range(30)}) for name in "ab"]
+    lines = printed(judge(many))
+    assert sum(line.startswith("  key") for line in lines) == 24
+    assert "  and 6 more, see differences.csv" in lines
+    table = list(csv.DictReader(csv_files(judge(many))["differences.csv"].splitlines()))
+    assert sum(row["name"].startswith("key") for row in table) == 30
+
+
+def test_long_values_are_cut_in_their_middle_on_the_terminal_only() -> None:
+    places = [f"/data/{'very/' * 20}{name}.parquet" for name in "ab"]
+    runs = [side(name, make_scores(0.6), place=place) for name, place in zip("ab", places, strict=True)]
+    (line,) = (line for line in printed(judge(runs)) if line.startswith("  place"))
+    assert line.count(" … ") == 2
+    assert line.endswith("b.parquet")
+    assert len(line) < 100
+    assert places[0] in csv_files(judge(runs))["differences.csv"]
+
+
+def test_runs_that_do_not_differ_are_said_not_to() -> None:
+    same = [side(name, make_scores(0.6)) for name in "ab"]
+    lines = printed(judge(same))
+    assert lines[1:3] == ["  nothing that was kept", ""]
+    assert not any("classes that change most" in line for line in lines)
+
+
+def test_names_with_commas_quotes_and_lines_are_one_cell() -> None:
+    names = ('a "quoted", name', "two\nlines")
+    verdict = judge([side(name, make_scores(0.6 + i / 5, seed=i)) for i, name in enumerate(names)])
+    files = csv_files(verdict)
+    assert {row["run"] for row in csv.DictReader(io.StringIO(files["runs.csv"]))} == set(names)
+    pairs = list(csv.DictReader(io.StringIO(files["pairs.csv"])))
+    assert [(row["first"], row["second"]) for row in pairs] == [names]
+
+
+def test_runs_of_the_same_top1_have_the_same_rank() -> None:
+    scores = make_scores(0.8)
+    verdict = judge([side("a", scores), side("b", scores), side("c", make_scores(0.5))])
+    rows = csv.DictReader(csv_files(verdict)["runs.csv"].splitlines())
+    assert [row["rank"] for row in rows] == ["1", "1", "3"]
+
+
+def test_confusions_add_up_to_the_changes_of_classes(three: list[Run]) -> None:
+    verdict = judge(three[:2])
+    files = {name: list(csv.DictReader(text.splitlines())) for name, text in csv_files(verdict).items()}
+    for row in files["classes.csv"]:
+        wrong = [pair for pair in files["confusions.csv"] if pair["class"] == row["class"]]
+        change = sum(int(pair["after"]) - int(pair["before"]) for pair in wrong)
+        assert change == round(-float(row["change"]) * int(row["videos"]))
+    for row in files["pairs.csv"]:
+        alone = [int(one["only_after"]) - int(one["only_before"]) for one in files["classes.csv"]]
+        assert sum(alone) == int(row["only_second"]) - int(row["only_first"])
+
+
+@pytest.mark.parametrize(("p_value", "words"), [(0.049, "significant"), (0.05, "not significant")])
+def test_the_words_for_a_p_value(p_value: float, words: str) -> None:
+    assert verdict_of(p_value) == words
