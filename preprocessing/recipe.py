@@ -123,6 +123,7 @@ class FlowRecipe(FrameRecipe):
         super().__post_init__()
         if self.bound <= 0:
             raise ConfigError(f"bound must be positive (pixels per frame step), got {self.bound}.")
+        object.__setattr__(self, "bound", float(self.bound))  # 8 and 8.0 make the same pixels: one digest
 
 
 def preset_of(params: TvL1Params) -> str | None:

@@ -45,6 +45,7 @@ class TvL1Params:
         for name in ("tau", "lambda_", "theta", "epsilon"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"tvl1.{name} must be positive, got {getattr(self, name)}.")
+            object.__setattr__(self, name, float(getattr(self, name)))  # 1 and 1.0 are one digest
         for name in ("nscales", "warps", "inner_iterations", "outer_iterations"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"tvl1.{name} must be at least 1, got {getattr(self, name)}.")

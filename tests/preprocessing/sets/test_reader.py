@@ -1,0 +1,144 @@
+"""Sets are read wherever they lie, no more of them than is asked for, and what is wrong with them is named."""
+
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+import pytest
+
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.sets import reader
+from kinebert.preprocessing.sets.reader import ShardSet
+from tests.helpers.sets import make_rows, make_set
+
+LENGTHS = [6, 70, 6, 6, 6, 6]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
+    """Six videos in six shards."""
+    folder = tmp_path_factory.mktemp("reader")
+    rows = make_rows(folder / "videos", LENGTHS)
+    return make_set(rows, folder / "set", FrameRecipe(width=48, height=32), videos_per_shard=1)
+
+
+@pytest.fixture
+def copy(made: ShardSet, tmp_path: Path) -> Path:
+    shutil.copytree(made.uri, tmp_path / "set")
+    return tmp_path / "set"
+
+
+def test_a_set_on_an_object_store_is_the_same(made: ShardSet, tmp_path: Path) -> None:
+    uri = f"mock:///{tmp_path.name}/set"
+    storage.make_folder(uri)
+    fs, path = storage.open_filesystem(uri)
+    pafs.copy_files(made.uri, path, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=fs)
+    found = ShardSet.open(uri)
+    assert found.videos == made.videos
+    assert found.content == made.content
+    for entry in made.videos:
+        np.testing.assert_array_equal(found.read_clip(entry, [0, 5, 2]), made.read_clip(entry, [0, 5, 2]))
+
+
+def test_only_the_row_groups_of_a_clip_are_read(made: ShardSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    read = pq.ParquetFile.read_row_group
+
+    def watched(self: pq.ParquetFile, i: int, columns: list[str]) -> object:
+        assert columns == ["frames"]
+        asked.append(i)
+        return read(self, i, columns=columns)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", watched)
+    entry = made.entry("class1/v01")
+    assert (entry.num_images, entry.num_row_groups) == (70, 3)
+    made.read_clip(entry, range(40, 56))
+    assert asked == [1]
+    made.read_clip(entry, [63, 64, 63, 69])
+    assert asked == [1, 1, 2]
+
+
+def test_images_come_in_the_order_that_is_asked_for(made: ShardSet) -> None:
+    entry = made.entry("class1/v01")
+    whole = made.read_clip(entry, range(70))
+    indices = [69, 0, 33, 33, 31, 32]
+    np.testing.assert_array_equal(made.read_clip(entry, indices), whole[indices])
+    assert made.read_clip(entry, indices).shape == (6, 32, 48, 3)
+    for outside in (-1, 70):
+        with pytest.raises(IndexError, match=f"class1/v01: image {outside} of 70"):
+            made.read_clip(entry, [0, outside])
+
+
+def test_few_files_stay_open(made: ShardSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "_OPEN_SHARDS", 2)
+    found = ShardSet.open(made.uri)
+    for _ in range(2):
+        for entry in found.videos:
+            found.read_clip(entry, [0])
+            assert len(found._files) <= 2
+    found.read_clip(found.videos[-2], [0])
+    assert set(found._files) == {entry.shard for entry in found.videos[-2:]}, "the last used stay"
+
+
+def test_it_may_be_sent_to_another_process(made: ShardSet) -> None:
+    made.read_clip(made.videos[0], [0])
+    sent: ShardSet = pickle.loads(pickle.dumps(made))
+    assert len(sent._files) == 0
+    assert sent.videos == made.videos
+    np.testing.assert_array_equal(sent.read_clip(sent.videos[0], [3]), made.read_clip(made.videos[0], [3]))
+
+
+def test_whoever_is_not_there_is_named_with_some_who_are(made: ShardSet) -> None:
+    with pytest.raises(UserError, match=r"no video 'x'\. There are 6, such as class0/v00, class0/v02, class0/v04"):
+        made.entry("x")
+
+
+def test_a_split_or_part_that_is_not_there_is_named(made: ShardSet) -> None:
+    assert [video.video_id for video in made.select("split1", "val")] == ["class0/v04", "class1/v05"]
+    with pytest.raises(ConfigError, match=r"there is no split 'split2'\. There are: split1"):
+        made.select("split2", "train")
+    with pytest.raises(ConfigError, match=r"split 'split1' has no 'test' videos\. It has: train, val"):
+        made.select("split1", "test")
+
+
+def test_a_damaged_image_is_named_with_its_shard_and_video(copy: Path) -> None:
+    found = ShardSet.open(str(copy))
+    entry = found.entry("class0/v00")
+    shard = copy / entry.shard
+    data = shard.read_bytes()
+    (jpeg,) = found.read_jpegs(entry, [2])[0]
+    found = ShardSet.open(str(copy))  # the file is mapped into memory by the first
+    shard.unlink()
+    shard.write_bytes(data.replace(jpeg.to_pybytes(), b"\0" * len(jpeg)))
+    with pytest.raises(ValueError, match=rf"{entry.shard}: class0/v00: \d+ bytes that are not a JPEG picture"):
+        found.read_clip(entry, [0, 2])
+    assert found.read_clip(entry, [0, 1]).shape == (2, 32, 48, 3)
+
+
+def test_a_shard_that_cannot_be_read_points_to_verify(copy: Path) -> None:
+    found = ShardSet.open(str(copy))
+    (copy / found.videos[0].shard).write_bytes(b"PAR1")
+    with pytest.raises(UserError, match=r"not a readable shard: .*`kinebert verify` tells more"):
+        found.read_clip(found.videos[0], [0])
+    (copy / found.videos[1].shard).unlink()
+    with pytest.raises(UserError, match="not a readable shard"):
+        found.read_clip(found.videos[1], [0])
+
+
+def test_what_is_no_finished_set_is_refused(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"expected a finished shard set \(with a dataset\.json\), found nothing"):
+        ShardSet.open(str(tmp_path / "absent"))
+    (copy / "index.parquet").write_bytes(b"rubbish")
+    with pytest.raises(UserError, match=r"index\.parquet: damaged: .*Delete it, and extract again"):
+        ShardSet.open(str(copy))
+    (copy / "index.parquet").unlink()
+    with pytest.raises(UserError, match="cannot read this shard set: there is no such file or folder"):
+        ShardSet.open(str(copy))
+    (copy / "dataset.json").unlink()
+    with pytest.raises(UserError, match="found an unfinished set: run its extraction again"):
+        ShardSet.open(str(copy))
