@@ -1,0 +1,63 @@
+"""Which clips meet in a batch: every worker knows its own, whoever has begun, and wherever it goes on."""
+
+import numpy as np
+import pytest
+import torch
+
+from kinebert.training.data.batches import TrainBatches, collate, in_batches
+from kinebert.training.data.dataset import Key
+
+
+def keys_of(rank: int, num_workers: int, epochs: int = 2, start: Key = (0, 0), num_items: int = 24) -> list[list[Key]]:
+    return list(TrainBatches(num_items, 8, 2, rank, num_workers, epochs, start))
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 4])
+def test_workers_share_every_batch(num_workers: int) -> None:
+    """Three steps of 8 clips per epoch, each in four micro-batches of 2."""
+    alone = keys_of(0, 1)
+    assert [len(keys) for keys in alone] == [2] * 4 * 3 * 2
+    shares = [keys_of(rank, num_workers) for rank in range(num_workers)]
+    turns = 4 // num_workers
+    for step in range(6):
+        mine = [share[step * turns : (step + 1) * turns] for share in shares]
+        together = sorted(key for part in mine for keys in part for key in keys)
+        assert together == sorted(key for keys in alone[4 * step : 4 * step + 4] for key in keys)
+
+
+def test_every_video_comes_once_in_an_epoch() -> None:
+    for epoch in range(2):
+        found = [position for keys in keys_of(0, 1) for of, position in keys if of == epoch]
+        assert sorted(found) == list(range(24))
+
+
+@pytest.mark.parametrize(("start", "left_out"), [((0, 0), 0), ((0, 2), 8), ((1, 0), 12), ((1, 2), 20), ((2, 0), 24)])
+def test_whoever_goes_on_takes_what_is_left(start: Key, left_out: int) -> None:
+    assert keys_of(0, 1, start=start) == keys_of(0, 1)[left_out:]
+    assert keys_of(1, 2, start=start) == keys_of(1, 2)[left_out // 2 :]
+
+
+def test_it_can_be_gone_through_again() -> None:
+    batches = TrainBatches(24, 8, 2, 0, 1, 1, (0, 0))
+    assert list(batches) == list(batches) != []
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 9, 100])
+def test_keys_are_cut_in_order(size: int) -> None:
+    keys = [(video, view) for video in range(3) for view in range(3)]
+    parts = in_batches(keys, size)
+    assert [key for part in parts for key in part] == keys
+    assert {len(part) for part in parts[:-1]} <= {size}
+    assert 0 < len(parts[-1]) <= size
+    assert in_batches([], size) == []
+
+
+def test_items_are_put_together_as_they_are_stored() -> None:
+    clips = [np.full((4, 8, 6, 3), value, np.uint8) for value in (0, 255)]
+    batch = collate([(clips[0], 2, 7), (clips[1], -1, 0)])
+    assert (batch.clips.dtype, batch.labels.dtype, batch.videos.dtype) == (torch.uint8, torch.int64, torch.int64)
+    assert batch.clips.shape == (2, 4, 8, 6, 3)
+    assert batch.clips.amax(dim=(1, 2, 3, 4)).tolist() == [0, 255]
+    assert (batch.labels.tolist(), batch.videos.tolist()) == ([2, -1], [7, 0])
+    with pytest.raises(ValueError, match="same shape"):
+        collate([(clips[0], 0, 0), (clips[1][:2], 0, 0)])
