@@ -89,8 +89,7 @@ def test_a_killed_worker(start: Start, undisturbed: dict[str, bytes], tmp_path: 
     """And while a cluster is alive: nobody else can reach it, and it leaves no trace outside its folder."""
     program = start(workers=2)
     program.wait_for(lambda: shards(tmp_path), "the first shard")
-    found: list[int] = []
-    program.wait_for(lambda: found.extend(program.workers()) or found, "a worker in the middle of a task")
+    found = program.wait_for(program.workers, "a worker in the middle of a task")
     os.kill(found[0], signal.SIGKILL)
     assert len(program.listening()) >= 3
     assert program.listening_to_strangers() == set()

@@ -110,8 +110,7 @@ def test_a_killed_trial_goes_on(start: Start, tmp_path: Path, workers: int) -> N
     assert undisturbed.wait(600) == 0, undisturbed.errors()
     program = start("worker", "none", *sets)
     program.wait_for(lambda: [r for r in trials(tmp_path / "worker") if r.epoch >= 3], "three epochs", 300)
-    found: list[int] = []
-    program.wait_for(lambda: found.extend(trainers(program)) or found, "a process that trains")
+    found = program.wait_for(lambda: trainers(program), "a process that trains")
     os.kill(found[0], signal.SIGKILL)
     assert program.wait(600) == 0, program.errors()
     assert "trial 0: its process was lost" in program.errors()
@@ -127,7 +126,7 @@ def test_a_killed_node(start: Start, tmp_path: Path, scheduler: str) -> None:
     importlib.import_module("kinebert.orchestration.cluster")  # says what Ray reads at its import
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+    node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
     nodes = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 0, "include_dashboard": False})
     try:
         lost = nodes.add_node(**node)

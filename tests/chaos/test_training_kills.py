@@ -124,7 +124,7 @@ def nodes() -> Iterator[Any]:
     importlib.import_module("kinebert.orchestration.cluster")  # says what Ray reads at its import
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+    node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
     found = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 0, "include_dashboard": False})
     try:
         found.add_node(**node)
@@ -188,8 +188,7 @@ def test_killed_in_an_evaluation(start: Start, undisturbed: Path, tmp_path: Path
     args = [str(run / "best.pt"), "--part", "val", "--workers", "2", "--output", str(run / "val-scores")]
     args += ["--batch", "2", "--save-every-s", "0"]
     program = start("evaluate", *args)
-    at_work: list[int] = []
-    program.wait_for(lambda: at_work.extend(named(program, "ray::_Worker")) or at_work, "a worker", 400)
+    at_work = program.wait_for(lambda: named(program, "ray::_Worker"), "a worker", 400)
     program.wait_for(lambda: list((run / "val-scores").glob(".scored-*/*.npy")), "some scores", 400)
     if whom == "driver":
         program.process.kill()

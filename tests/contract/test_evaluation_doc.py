@@ -14,10 +14,10 @@ from kinebert.pipelines.cli import PROGRAMS
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.training.recipe.train import ProtocolRecipe
+from tests.helpers.checkpoints import make_checkpoint
 from tests.helpers.paths import ROOT
 from tests.helpers.sets import make_rows, make_set
 from tests.helpers.videos import moving_texture, write_video
-from tests.pipelines.test_evaluation import make_checkpoint
 
 DOC = ROOT / "docs" / "evaluation.md"
 

@@ -9,10 +9,11 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from tests.helpers.paths import ROOT
 
+T = TypeVar("T")
 _LISTEN = "0A"
 _LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
 
@@ -87,13 +88,14 @@ class Program:
         """Wait for the end and return the exit status."""
         return self.process.wait(timeout_s)
 
-    def wait_for(self, condition: Callable[[], object], what: str, timeout_s: float = 90.0) -> None:
-        """Poll until ``condition`` holds; the program must not end before."""
+    def wait_for(self, condition: Callable[[], T], what: str, timeout_s: float = 90.0) -> T:
+        """Poll until ``condition`` holds, and return what it gave then; the program must not end before."""
         deadline = time.monotonic() + timeout_s
-        while not condition():
+        while not (found := condition()):
             assert self.process.poll() is None, f"ended before {what}: {self.errors()}"
             assert time.monotonic() < deadline, f"waited {timeout_s:g} s for {what}: {self.errors()}"
             time.sleep(0.02)
+        return found
 
     def wait_until_nobody_works(self, timeout_s: float = 30.0) -> None:
         """Wait until no process is left that could touch a shard."""

@@ -58,3 +58,12 @@ def make_set(
     finish_set(str(output), recipe, rows, [build(shard) for shard in shards])
     sweep(str(output))
     return ShardSet.open(str(output))
+
+
+RECIPE_OF_PROGRAMS = f"""
+{small_recipe("{shards}", epochs=1, head="bert")}
+[test]
+clips = "multi"
+crops = 10
+"""
+"""What programs are tried with; ``{shards}`` is the set."""

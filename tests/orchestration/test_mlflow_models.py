@@ -17,8 +17,8 @@ from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.recipe.train import ProtocolRecipe
+from tests.helpers.checkpoints import make_checkpoint
 from tests.helpers.sets import make_rows, make_set
-from tests.pipelines.test_evaluation import make_checkpoint
 
 
 @pytest.fixture(scope="module")

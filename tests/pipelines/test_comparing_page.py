@@ -14,11 +14,11 @@ from kinebert.pipelines import compare, register
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.evaluation.evaluate import write_scores
 from kinebert.training.recipe.train import ProtocolRecipe
+from tests.helpers.checkpoints import make_checkpoint
 from tests.helpers.compared import MULTI_VIEWS, make_run, make_scores
 from tests.helpers.paths import ROOT
 from tests.helpers.sets import make_rows, make_set
 from tests.helpers.videos import moving_texture, write_video
-from tests.pipelines.test_evaluation import make_checkpoint
 
 PAGE = (ROOT / "docs" / "comparing.md").read_text()
 COMMANDS = [line for block in re.findall(r"```\n(kinebert.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]

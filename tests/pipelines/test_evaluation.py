@@ -15,28 +15,11 @@ from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.checkpoints.recognizer import save_recognizer
 from kinebert.training.evaluation.evaluate import read_scores
 from kinebert.training.evaluation.view_scores import read_views
-from kinebert.training.models import build_recognizer
-from kinebert.training.recipe.train import DataRecipe, ModelRecipe, ProtocolRecipe, TrainRecipe
+from kinebert.training.recipe.train import ProtocolRecipe
+from tests.helpers.checkpoints import make_checkpoint
 from tests.helpers.sets import make_rows, make_set
-
-MODEL = ModelRecipe(backbone="resnet18", head="tgap", width=0.125)
-
-
-def make_checkpoint(
-    path: Path, shards: ShardSet, protocol: ProtocolRecipe, split: str = "split1", seed: int = 0
-) -> str:
-    """Write a recognizer of random weights, as a training would."""
-    data = DataRecipe(shards=shards.uri, split=split, clip_length=4, crop_size=32)
-    recipe = TrainRecipe(data=data, model=MODEL, test=protocol)
-    torch.manual_seed(seed)
-    sizes = {"modality": shards.modality, "num_classes": len(shards.classes), "clip_length": 4, "size": 32}
-    recognizer = build_recognizer(**MODEL.arguments(), **sizes)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_recognizer(str(path), recognizer, shards, epoch=1, metrics={}, extra={"train": to_plain(recipe)})
-    return str(path)
 
 
 @pytest.fixture(scope="module")

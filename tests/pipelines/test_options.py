@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import tyro
@@ -93,7 +93,7 @@ def test_presets_of_flow_end_in_the_recipe(name: str) -> None:
 
 
 def test_what_does_not_go_together_is_refused() -> None:
-    required = {"manifest": "m", "output": "o"}
+    required: dict[str, Any] = {"manifest": "m", "output": "o"}
     with pytest.raises(ConfigError, match=r"gpus_per_task = 0.5, but backend = numba uses no GPU"):
         ExtractFlowConfig(**required, backend="numba", gpus_per_task=0.5)
     with pytest.raises(ConfigError, match="gpus_per_task must lie between 0 and 1, got 2"):

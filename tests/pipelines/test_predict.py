@@ -23,9 +23,9 @@ from kinebert.training.evaluation.fusion import fuse
 from kinebert.training.evaluation.predict import Stream
 from kinebert.training.evaluation.scorer import Scorer
 from kinebert.training.recipe.train import ProtocolRecipe
+from tests.helpers.checkpoints import make_checkpoint
 from tests.helpers.sets import make_rows, make_set
 from tests.helpers.videos import moving_texture, write_video
-from tests.pipelines.test_evaluation import make_checkpoint
 
 LENGTHS = [9, 14, 5]
 
@@ -109,7 +109,7 @@ def test_a_sliding_window_over_a_longer_video(kept: Path, capsys: pytest.Capture
     with av.open("predictions/long.mp4") as container:
         stream = container.streams.video[0]
         frames = list(container.decode(stream))
-        assert (len(frames), stream.width, stream.height, stream.average_rate) == (61, 320, 240 + 92, 10)
+        assert (len(frames), stream.width, stream.height, float(stream.average_rate or 0)) == (61, 320, 240 + 92, 10)
 
 
 def test_what_is_written_below_a_frame(kept: Path, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.data.dataset import Key
 from kinebert.training.evaluation.scorer import Scorer
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe
+from tests.helpers.checkpoints import make_checkpoint
 from tests.helpers.sets import make_rows, make_set
-from tests.pipelines.test_evaluation import make_checkpoint
 
 BATCHES: list[list[Key]] = [[(video, view)] for view in range(4) for video in range(4)]
 

@@ -21,13 +21,13 @@ from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.sets.verify import verify_set
 from kinebert.preprocessing.sets.writer import VideoSummary
-from kinebert.preprocessing.tvl1 import TvL1Params
+from kinebert.preprocessing.tvl1 import Backend, TvL1Params
 from tests.helpers import faults
 from tests.helpers.listening import Heard
 from tests.helpers.sets import make_rows, make_set
 
 RGB = FrameRecipe(resize="none")
-ray = shard_tasks.ray  # not imported here: what Ray reads at its import must be set before
+ray: Any = vars(shard_tasks)["ray"]  # not imported here: what Ray reads at its import must be set before
 ray.cloudpickle.register_pickle_by_value(faults)
 
 
@@ -130,7 +130,8 @@ def test_tasks_on_cpus_import_no_torch_and_say_who_solved(
 ) -> None:
     heard = Heard()
     flow = FlowRecipe(resize="none", tvl1=TvL1Params(warps=1))
-    for backend, expected in (("auto", "numba"), ("opencv", "opencv")):
+    backends: tuple[tuple[Backend, str], ...] = (("auto", "numba"), ("opencv", "opencv"))
+    for backend, expected in backends:
         build = BuildShard(output=str(tmp_path / backend), recipe=flow, limits=Limits(), run_id="")
         build = replace(build, solver=FlowSolver(backend=backend), open_video=faults.WithoutTorch)
         output = str(tmp_path / backend)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from kinebert.orchestration import cluster
 from kinebert.orchestration.jobs import workers
 from kinebert.orchestration.jobs.fit import fit
 from kinebert.orchestration.jobs.workers import check_device, plan_when_there_is_room, plan_workers
@@ -32,7 +33,7 @@ def test_gpus_that_are_not_there_are_refused_before_anything_starts(
         pytest.skip("there is one")
     with pytest.raises(UserError, match=r"workers = 1, but the cluster has 0 GPUs .*or --device cpu"):
         fit(recipe, str(tmp_path), lambda _: None, device="cuda")
-    monkeypatch.setattr(workers.cluster, "is_private", lambda: True)
+    monkeypatch.setattr(cluster, "is_private", lambda: True)
     with pytest.raises(UserError, match=r"--device cuda: this machine has 0 GPUs that torch can use, .* wants 2"):
         check_device(replace(recipe, workers=2), "cuda")
     check_device(recipe, "auto")
@@ -54,8 +55,8 @@ def test_nodes_that_come_back_are_waited_for(
     ray_cluster: Any, recipe: TrainRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rooms = iter([1, 1, 1, 1, 2])
-    monkeypatch.setattr(workers.cluster, "present", lambda: workers.cluster.Cluster(1, 0, False))
-    monkeypatch.setattr(workers.cluster, "nodes", lambda: [workers.cluster.Node(next(rooms), 0)])
+    monkeypatch.setattr(cluster, "present", lambda: cluster.Cluster(1, 0, False))
+    monkeypatch.setattr(cluster, "nodes", lambda: [cluster.Node(next(rooms), 0)])
     monkeypatch.setattr(workers, "_POLL_S", 0.0)
     told: list[str] = []
     placed = plan_when_there_is_room(replace(recipe, workers=2), None, "cpu", told.append)
@@ -63,7 +64,7 @@ def test_nodes_that_come_back_are_waited_for(
     (note,) = told
     assert note.startswith("waiting for nodes to come back: workers = 2 with 1 CPUs each need 2, the cluster has 1")
     monkeypatch.setattr(workers, "ROOM_WAIT_S", 0.0)
-    monkeypatch.setattr(workers.cluster, "nodes", lambda: [workers.cluster.Node(1, 0)])
+    monkeypatch.setattr(cluster, "nodes", lambda: [cluster.Node(1, 0)])
     with pytest.raises(UserError, match="workers = 2 with 1 CPUs each need 2, the cluster has 1"):
         plan_when_there_is_room(replace(recipe, workers=2), None, "cpu", told.append)
 
@@ -71,8 +72,8 @@ def test_nodes_that_come_back_are_waited_for(
 def test_workers_must_fit_on_nodes_and_wait_for_others_only_as_long_as_they_must(
     recipe: TrainRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers.cluster, "present", lambda: workers.cluster.Cluster(12, 2, False))
-    monkeypatch.setattr(workers.cluster, "nodes", lambda: [workers.cluster.Node(6, 2), workers.cluster.Node(6, 0)])
+    monkeypatch.setattr(cluster, "present", lambda: cluster.Cluster(12, 2, False))
+    monkeypatch.setattr(cluster, "nodes", lambda: [cluster.Node(6, 2), cluster.Node(6, 0)])
     three = replace(recipe, batch_size=6, micro_batch=1, workers=3)
     with pytest.raises(UserError, match="need 12, the cluster has 12, and 6 on its largest node"):
         plan_workers(three, 4.0, "cpu")
@@ -80,7 +81,7 @@ def test_workers_must_fit_on_nodes_and_wait_for_others_only_as_long_as_they_must
     assert plan_workers(three, 2.0, "cpu").recipe.workers == 3
     with pytest.raises(UserError, match="workers = 3, but the cluster has 2 GPUs"):
         plan_workers(three, 1.0, "auto")
-    monkeypatch.setattr(workers.cluster, "free_cpus", lambda: 2.0)  # others hold ten
+    monkeypatch.setattr(cluster, "free_cpus", lambda: 2.0)  # others hold ten
     assert plan_workers(replace(three, min_workers=1), 1.0, "cpu").recipe.workers == 3
     assert plan_workers(replace(three, min_workers=1), 1.0, "cpu", free_only=True).recipe.workers == 2
     assert plan_workers(three, 1.0, "cpu", free_only=True).recipe.workers == 3  # and waits

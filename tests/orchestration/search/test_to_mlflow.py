@@ -25,8 +25,8 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe, TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe
 from kinebert.training.run_folder import rank
+from tests.helpers.checkpoints import make_checkpoint
 from tests.helpers.fake_shards import make_shards
-from tests.pipelines.test_evaluation import make_checkpoint
 
 SPACE = {"optim.lr": {"log_uniform": [1e-5, 1e-1]}, "model.head": {"choice": ["bert", "tgap"]}}
 TUNE = TuneRecipe(space=SPACE, keep=1)
