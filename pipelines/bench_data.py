@@ -8,18 +8,15 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from kinebert.orchestration.printing import Table, say
-from kinebert.pipelines.options import run
-from kinebert.preprocessing.config import load_config
+from kinebert.pipelines.options import Overrides, load_recipe, run
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.recipe.train import TrainRecipe
 
 if TYPE_CHECKING:
     from kinebert.training.data.loader_bench import ClipCost, Delivery
@@ -35,9 +32,7 @@ class BenchDataConfig:
 
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
     """TOML file of a training."""
-    overrides: tyro.conf.UseAppendAction[
-        Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(name="set", metavar="KEY=VALUE ...")]
-    ] = ()
+    overrides: Overrides = ()
     """Values to take instead of the recipe's, such as data.shards=sets/rgb."""
     clips_per_s: float | None = None
     """Clips per second that one GPU (or other training process) takes: how many loader processes are needed is said."""
@@ -56,7 +51,7 @@ def main(config: BenchDataConfig) -> int:
             raise ConfigError(f"--{name} must be above 0, got {value}.")
     if any(number < 0 for number in config.loader_workers):
         raise ConfigError(f"--loader-workers must be 0 or more, got {min(config.loader_workers)}.")
-    recipe = load_config(TrainRecipe, config.recipe, list(chain.from_iterable(config.overrides)))
+    recipe = load_recipe(config.recipe, config.overrides)
     recipe = recipe.with_absolute_shards()
     shards = ShardSet.open(recipe.data.shards)
     shards.select(recipe.data.split, recipe.data.train_part)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from kinebert.orchestration.printing import Table, say
-from kinebert.pipelines.options import run
+from kinebert.pipelines.options import Overrides, run
 from kinebert.preprocessing.config import from_mapping, read_toml
 from kinebert.preprocessing.errors import ConfigError
 
@@ -54,9 +54,7 @@ class DescribeConfig:
     """Images in a clip."""
     size: int | None = None
     """Height and width of the input, pixels."""
-    overrides: tyro.conf.UseAppendAction[
-        Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(name="set", metavar="KEY=VALUE ...")]
-    ] = ()
+    overrides: Overrides = ()
     """Values to take instead of the recipe's, such as model.head_options.num_layers=2."""
     modality: str | None = None
     """rgb, flow or pose: decides the channels of the input; by default the recipe's, else rgb."""

@@ -6,14 +6,20 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from kinebert.preprocessing.config import from_mapping, nested, read_toml
+from kinebert.preprocessing.config import from_mapping, load_config, nested, read_toml
 from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.training.recipe.train import TrainRecipe
 
 T = TypeVar("T")
+Overrides = tyro.conf.UseAppendAction[
+    Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(name="set", metavar="KEY=VALUE ...")]
+]
+"""The option ``--set``, given as often as one likes; :func:`load_recipe` takes what it has gathered."""
 _ABOUT_CONFIG = "--config FILE reads a TOML recipe with the same names; options given here override it."
 
 
@@ -54,6 +60,15 @@ def parse(
     about = "\n\n".join([inspect.getdoc(cls) or "", *([_ABOUT_CONFIG] if from_file else [])])
     options: T = tyro.cli(cls, args=rest, default=default, prog=program, description=about)
     return options
+
+
+def load_recipe(path: str, overrides: Sequence[Sequence[str]]) -> TrainRecipe:
+    """Read the recipe of a training, with the values of ``--set`` in place of its own.
+
+    Raises:
+        ConfigError: If the file is not there, or is no such recipe.
+    """
+    return load_config(TrainRecipe, path, list(chain.from_iterable(overrides)))
 
 
 def _option(args: Sequence[str], name: str) -> str | None:

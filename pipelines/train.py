@@ -7,7 +7,6 @@ ray job submit --working-dir . -- python pipelines/train.py pipelines/recipes/r.
 import shlex
 import sys
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,9 +15,8 @@ import tyro
 from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs.requests import TrainingRequest
 from kinebert.orchestration.printing import Table, say
-from kinebert.pipelines.options import run
-from kinebert.preprocessing.config import load_config
-from kinebert.training.recipe.train import ProtocolRecipe, TrainRecipe
+from kinebert.pipelines.options import Overrides, load_recipe, run
+from kinebert.training.recipe.train import ProtocolRecipe
 
 if TYPE_CHECKING:
     from kinebert.orchestration.jobs.training import TrainingResult
@@ -34,9 +32,7 @@ class TrainConfig:
 
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
     """TOML file that describes the whole training; see pipelines/recipes."""
-    overrides: tyro.conf.UseAppendAction[
-        Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(name="set", metavar="KEY=VALUE ...")]
-    ] = ()
+    overrides: Overrides = ()
     """Values to take instead of the recipe's, such as optim.lr=0.001 model.width=0.5."""
     output: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
     """Folder (path or URI) of the run; by default runs/ and the recipe's name."""
@@ -55,7 +51,7 @@ class TrainConfig:
 def main(config: TrainConfig) -> int:
     """Train, say what came of it and what comes next, and return the exit status."""
     request = TrainingRequest(
-        recipe=load_config(TrainRecipe, config.recipe, list(chain.from_iterable(config.overrides))),
+        recipe=load_recipe(config.recipe, config.overrides),
         source=config.recipe,
         output=config.output or f"runs/{Path(config.recipe).stem}",
         experiment=config.experiment,

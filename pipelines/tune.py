@@ -7,7 +7,6 @@ ray job submit --working-dir . -- python pipelines/tune.py pipelines/recipes/r.t
 import shlex
 import sys
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,10 +15,8 @@ import tyro
 from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs.requests import TuningRequest
 from kinebert.orchestration.printing import say
-from kinebert.pipelines.options import run
+from kinebert.pipelines.options import Overrides, load_recipe, run
 from kinebert.preprocessing import storage
-from kinebert.preprocessing.config import load_config
-from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.run_folder import BEST_FILE, RECIPE_FILE
 
 if TYPE_CHECKING:
@@ -38,9 +35,7 @@ class TuneConfig:
 
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
     """TOML file of a training, with a table [tune]; see docs/tuning.md."""
-    overrides: tyro.conf.UseAppendAction[
-        Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(name="set", metavar="KEY=VALUE ...")]
-    ] = ()
+    overrides: Overrides = ()
     """Values to take instead of the recipe's, such as tune.trials=40 epochs=10."""
     output: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
     """Folder (path or URI) of the search; by default searches/ and the recipe's name."""
@@ -57,7 +52,7 @@ class TuneConfig:
 def main(config: TuneConfig) -> int:
     """Search, say what came of it, and return 0 unless every trial failed."""
     request = TuningRequest(
-        recipe=load_config(TrainRecipe, config.recipe, list(chain.from_iterable(config.overrides))),
+        recipe=load_recipe(config.recipe, config.overrides),
         source=config.recipe,
         output=config.output or f"searches/{Path(config.recipe).stem}",
         experiment=config.experiment,

@@ -40,3 +40,17 @@ def test_help_of_the_installed_command_takes_no_cluster_and_little_time(tmp_path
     done = subprocess.run([command, "--help"], capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert "extract-frames" in done.stdout
+
+
+def test_help_and_wrong_options_wait_for_no_torch_ray_or_mlflow() -> None:
+    """Every program's module, which is all that its options need, and ``import kinebert``."""
+    code = (
+        "import importlib, sys, kinebert\n"
+        "first = set(sys.modules)\n"
+        f"for name in {[module for module, _ in kinebert.PROGRAMS.values()]!r}:\n"
+        "    importlib.import_module(f'kinebert.pipelines.{name}')\n"
+        "slow = ('torch', 'ray', 'mlflow', 'optuna', 'matplotlib')\n"
+        "print([name for name in (*slow, 'numpy', 'tyro') if name in first], [n for n in slow if n in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=100)
+    assert (done.stdout, done.stderr) == ("[] []\n", "")
