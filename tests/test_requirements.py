@@ -93,4 +93,4 @@ def test_every_skip_goes_through_the_helper() -> None:
         for path in (ROOT / "tests").rglob("*.py")
         if any(word in path.read_text() for word in words)
     }
-    assert found <= others
+    assert found <= others, "what may be missing goes through tests.helpers.requirements"

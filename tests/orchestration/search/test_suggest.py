@@ -12,6 +12,7 @@ from kinebert.orchestration.search.suggest import check_installed, known_beforeh
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.recipe.train import DataRecipe, TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe
+from tests.helpers.requirements import imported
 
 MIXED = {"optim.lr": {"log_uniform": [1e-5, 1e-1]}, "model.head": {"choice": ["bert", "tgap"]}}
 GRID = {"optim.lr": {"grid": [0.1, 0.01]}, "model.head": {"grid": ["bert", "tgap", "concat"]}}
@@ -53,7 +54,7 @@ def test_tpe_is_known_by_nobody_beforehand() -> None:
 @pytest.mark.parametrize("state", ["finished", "stopped", "failed", "running"])
 @pytest.mark.parametrize("top1", [0.5, math.nan])
 def test_tpe_bears_trials_of_every_kind(state: str, top1: float) -> None:
-    pytest.importorskip("optuna")
+    imported("optuna", "optuna")
     tune, space = search(MIXED, search="tpe", trials=20)
     records = [trained(n, {"optim.lr": 10.0 ** -(1 + n % 4), "model.head": "bert"}, top1, state) for n in range(12)]
     values = suggest(tune, space, 12, records)
