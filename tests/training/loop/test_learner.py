@@ -6,28 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import nn
 
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.checkpoints.state import load_state
-from kinebert.training.clips.ordering import mix_rng
 from kinebert.training.data.batches import Batch
-from kinebert.training.data.mixing import mix_batch
 from kinebert.training.data.transforms import to_device_batch
-from kinebert.training.distributed.batch_norms import RunningStatistics
 from kinebert.training.distributed.worker import WorkerContext
 from kinebert.training.loop.events import LeftOut, StoppedEarly
 from kinebert.training.loop.learner import Learner
 from kinebert.training.models import build_recognizer
 from kinebert.training.numerics import deterministic
-from kinebert.training.optim.ema import WeightAverage
-from kinebert.training.optim.losses import cross_entropy_sum
-from kinebert.training.recipe.optim import MixRecipe
 from kinebert.training.run_folder import number_of
 from tests.helpers.small_training import Killed, numbers, poison, recipe_with, run, weights_of
 
@@ -86,21 +78,6 @@ def test_frozen_stages_keep_weights_and_statistics(tmp_path: Path) -> None:
         run(recipe_with(optim={"frozen": ["backbone.stage1"]}), tmp_path / "misspelt")
 
 
-def test_the_average_by_hand() -> None:
-    model = build_recognizer(backbone="resnet18", width=0.125, num_classes=3, clip_length=4, size=16)
-    average = WeightAverage(model, 0.75)
-    weight, expected = model.classifier.weight, torch.zeros(0)
-    mean = model.get_buffer("backbone.stem.1.running_mean")
-    for i in range(4):
-        with torch.no_grad():
-            weight.fill_(2.0**i)
-            mean.fill_(-(2.0**i))
-        average.update(model)
-        expected = weight.clone() if i == 0 else 0.75 * expected + 0.25 * weight
-        torch.testing.assert_close(average.recognizer.classifier.weight, expected)
-        assert torch.equal(average.recognizer.get_buffer("backbone.stem.1.running_mean")[:1], -expected[0, :1])
-
-
 def test_the_average_is_what_is_validated_and_saved(tmp_path: Path) -> None:
     summary, _ = run(recipe_with(epochs=2, ema=0.9), tmp_path)
     state = load_state(str(tmp_path))
@@ -113,43 +90,6 @@ def test_the_average_is_what_is_validated_and_saved(tmp_path: Path) -> None:
     plain, _ = run(recipe_with(epochs=2), tmp_path / "plain")
     assert [row["train_loss"] for row in plain.history] == [row["train_loss"] for row in summary.history]
     assert plain.history[-1]["val_loss"] != summary.history[-1]["val_loss"] == info.metrics["val_loss"]
-
-
-@pytest.mark.parametrize("recipe", [MixRecipe(mixup=0.4), MixRecipe(cutmix=1.0)])
-def test_mixed_loss_is_the_two_targets_one(recipe: MixRecipe) -> None:
-    generator = torch.Generator().manual_seed(0)
-    x_NCTHW, labels_N = torch.randn(6, 3, 2, 8, 8, generator=generator), torch.tensor([0, 1, 2, 0, 1, 2])
-    mixed_NCTHW, targets_NK = mix_batch(x_NCTHW, labels_N, 3, recipe, mix_rng(0, 0, 0, 1))
-    rng = mix_rng(0, 0, 0, 1)
-    rng.random()
-    lam, partner_N = rng.beta(recipe.mixup or recipe.cutmix, recipe.mixup or recipe.cutmix), rng.permutation(6)
-    other_NCTHW = x_NCTHW[partner_N]
-    if recipe.mixup:
-        torch.testing.assert_close(mixed_NCTHW, lam * x_NCTHW + (1 - lam) * other_NCTHW)
-    else:  # every pixel is of one of the two, in the same place in all frames, and the shares are those of the area
-        own = (mixed_NCTHW == x_NCTHW).all(dim=1)
-        assert torch.equal(own | (mixed_NCTHW == other_NCTHW).all(dim=1), torch.ones_like(own))
-        i = int(np.flatnonzero(partner_N != np.arange(6))[0])
-        assert torch.equal(own[i, 0], own[i, 1])
-        lam = float(own[i].float().mean())
-        assert 0 < lam < 1
-    logits_NK = torch.randn(6, 3, generator=generator)
-    for smoothing in (0.0, 0.1):
-        both = [cross_entropy_sum(logits_NK, labels, smoothing) for labels in (labels_N, labels_N[partner_N])]
-        torch.testing.assert_close(
-            cross_entropy_sum(logits_NK, targets_NK, smoothing), lam * both[0] + (1 - lam) * both[1]
-        )
-
-
-def test_how_often_clips_are_mixed() -> None:
-    x_NCTHW, labels_N = torch.randn(4, 3, 1, 4, 4), torch.arange(4)
-    rngs = [mix_rng(0, 0, step, 0) for step in range(200)]
-    rare = MixRecipe(mixup=1.0, cutmix=1.0, share=0.25)
-    made = [mix_batch(x_NCTHW, labels_N, 4, rare, rng) for rng in rngs]
-    assert 25 < sum(targets.is_floating_point() for _, targets in made) < 75
-    assert all(clips is x_NCTHW for clips, targets in made if not targets.is_floating_point())
-    with pytest.raises(ConfigError, match="mixing needs two clips in a micro-batch"):
-        recipe_with(micro_batch=1, mixing={"mixup": 0.2})
 
 
 def test_a_broken_batch_stops_before_the_update_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,29 +144,6 @@ def test_early_stop(tmp_path: Path) -> None:
     assert len(more.history) == 9
 
 
-def test_statistics_do_not_depend_on_how_turns_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three workers, played one after the other: what they would sum up is what one worker has."""
-    batches = [torch.randn(5, 2, dtype=torch.float64) * (i + 1) for i in range(6)]
-
-    def follow(mine: list[torch.Tensor], rank: int, world_size: int) -> nn.BatchNorm1d:
-        norm = nn.BatchNorm1d(2, momentum=0.3, dtype=torch.float64)
-        norm.running_mean.fill_(7.0)  # type: ignore[union-attr]
-        statistics = RunningStatistics(norm, rank, world_size)
-        statistics.begin()
-        for batch in mine:
-            statistics.before_batch()
-            norm(batch)
-        statistics.finish()
-        return norm
-
-    monkeypatch.setattr("torch.distributed.all_reduce", lambda _: None)
-    alone = follow(batches, 0, 1)
-    parts = [follow(batches[rank::3], rank, 3) for rank in range(3)]
-    for name in ("running_mean", "running_var"):
-        torch.testing.assert_close(sum(getattr(part, name) for part in parts), getattr(alone, name))
-    assert int(parts[0].num_batches_tracked) == int(alone.num_batches_tracked) == 6  # type: ignore[arg-type]
-
-
 def test_double_precision_is_double_throughout(tmp_path: Path) -> None:
     run(recipe_with(epochs=1, amp="fp64"), tmp_path)
     assert {value.dtype for value in weights_of(tmp_path).values() if value.is_floating_point()} == {torch.float64}
@@ -264,12 +181,6 @@ def test_compiled_it_learns_the_same(tmp_path: Path) -> None:
     )
     assert compiled.history[0]["train_loss"] == pytest.approx(plain.history[0]["train_loss"], rel=1e-3)
     assert set(weights_of(tmp_path / "compiled")) == set(weights_of(tmp_path / "plain"))
-
-
-def test_cross_entropy_of_shares_is_torch_s() -> None:
-    logits_NK, shares_NK = torch.randn(3, 4, dtype=torch.float64), torch.rand(3, 4).softmax(dim=1)
-    expected = -(shares_NK.double() * F.log_softmax(logits_NK, dim=1)).sum()
-    torch.testing.assert_close(cross_entropy_sum(logits_NK, shares_NK), expected)
 
 
 def test_an_overflow_of_float16_lowers_the_scale_and_leaves_the_update_out() -> None:

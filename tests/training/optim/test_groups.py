@@ -1,8 +1,7 @@
-"""Optimizers and groups: SWATS against the paper's algorithm written down again, groups, frozen parts, schedules."""
+"""SWATS against the paper's algorithm written down again; which parameters learn together, and which not at all."""
 
 import copy
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from kinebert.training.models import Recognizer, build_recognizer
 from kinebert.training.optim.groups import freeze, parameter_groups, set_lr
 from kinebert.training.optim.registry import build_optimizer
 from kinebert.training.optim.rules.swats import Swats
-from kinebert.training.optim.schedule import Schedule
 from kinebert.training.recipe.optim import GroupRecipe, GroupsRecipe, OptimRecipe
 
 F64 = NDArray[np.float64]
@@ -171,33 +169,3 @@ def test_frozen_modules(model: Recognizer) -> None:
         freeze(network, ["backbone.layr1"])
     with pytest.raises(ConfigError, match="nothing to train"):
         freeze(network, ["backbone", "head", "classifier"])
-
-
-def test_multistep_is_torch_s() -> None:
-    recipe = OptimRecipe(lr=0.1, schedule="multistep", milestones=(2, 5), factor=0.3, warmup_epochs=0.5)
-    ours = Schedule(recipe, steps_per_epoch=4, epochs=8)
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    reference = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 5], 0.3)
-    assert [ours.lr(0), ours.lr(1)] == pytest.approx([0.05, 0.1])  # two steps of warm-up
-    for epoch in range(8):
-        assert [ours.lr(4 * epoch + i) for i in (2, 3)] == pytest.approx([optimizer.param_groups[0]["lr"]] * 2)
-        optimizer.step()
-        reference.step()
-
-
-def test_plateau_of_top1_is_torch_s() -> None:
-    recipe = OptimRecipe(lr=0.1, patience=1, monitor="top1")
-    ours = Schedule(recipe, steps_per_epoch=1, epochs=99)
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=1, factor=0.1)
-    for epoch, top1 in enumerate([0.1, 0.3, 0.3, 0.3, 0.2, 0.5, 0.5, 0.5, 0.4, 0.5]):
-        assert ours.lr(epoch) == pytest.approx(optimizer.param_groups[0]["lr"])
-        reference.step(top1)
-        ours.end_epoch(9.0 - epoch, top1)  # a loss that falls is not looked at
-    assert ours.lr(0) < 2e-3
-
-
-def test_the_rate_can_follow_the_batch() -> None:
-    recipe = OptimRecipe(lr=0.1, lr_batch=128)
-    assert [recipe.scaled_lr(size) for size in (32, 128, 256)] == [0.025, 0.1, 0.2]
-    assert replace(recipe, lr_batch=0).scaled_lr(32) == 0.1
