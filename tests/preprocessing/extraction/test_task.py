@@ -1,0 +1,153 @@
+"""A task: one planned shard in, one file and a summary out, whatever its videos do."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from kinebert.preprocessing.datasets.manifest import ManifestRow
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.guard import Attempts, Limits
+from kinebert.preprocessing.extraction.task import BuildShard
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.sets.plan import PlannedShard, plan_shards
+from kinebert.preprocessing.sets.writer import VideoSummary, read_footer
+from kinebert.preprocessing.tvl1 import TvL1Params
+from kinebert.preprocessing.video.frames import VideoFrames
+from tests.helpers.sets import make_rows
+
+RECIPE = FrameRecipe(width=48, height=32)
+FLOW = FlowRecipe(width=48, height=32, tvl1=TvL1Params(warps=1, nscales=1, outer_iterations=1))
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[ManifestRow]:
+    return make_rows(tmp_path_factory.mktemp("task"), [6, 6, 6, 6])
+
+
+@pytest.fixture(scope="module")
+def shard(rows: list[ManifestRow]) -> PlannedShard:
+    """All videos in one."""
+    (planned,) = plan_shards(rows, 4)
+    return planned
+
+
+def task(output: Path, **options: Any) -> BuildShard:
+    return BuildShard(output=str(output), **{"recipe": RECIPE, "limits": Limits(), "run_id": "job", **options})
+
+
+class Watched(VideoFrames):
+    """Notes which files are opened."""
+
+    opened: list[str] = []  # noqa: RUF012 - shared on purpose
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        self.opened.append(Path(self.path).stem)
+        yield from super().__iter__()
+
+
+def test_every_video_is_reported_and_lies_where_its_summary_says(shard: PlannedShard, tmp_path: Path) -> None:
+    told: list[VideoSummary] = []
+    made = task(tmp_path)(shard, told.append)
+    assert made.videos == tuple(told)
+    assert [video.video_id for video in made.videos] == [video.video_id for video in shard.videos]
+    assert [video.first_row_group for video in made.videos] == [0, 1, 2, 3]
+    assert {(video.num_frames, video.num_images, video.width, video.height) for video in made.videos} == {
+        (6, 6, 48, 32)
+    }
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [shard.name]
+    assert made.timing is None
+
+
+def test_a_shard_that_is_there_is_reported_and_not_made_again(shard: PlannedShard, tmp_path: Path) -> None:
+    first = task(tmp_path)(shard)
+    Watched.opened.clear()
+    told: list[VideoSummary] = []
+    assert task(tmp_path, open_video=Watched)(shard, told.append) == first
+    assert tuple(told) == first.videos
+    assert Watched.opened == []
+
+
+def test_a_file_that_was_replaced_makes_it_anew(shard: PlannedShard, tmp_path: Path) -> None:
+    task(tmp_path)(shard)
+    Watched.opened.clear()
+    first, *others = shard.videos
+    touched = PlannedShard(shard.name, (replace(first, num_bytes=first.num_bytes + 1), *others))
+    made = task(tmp_path, open_video=Watched)(touched)
+    assert len(Watched.opened) == 4
+    assert made.files == touched.files_digest() != shard.files_digest()
+
+
+def test_a_shard_of_another_recipe_is_refused(shard: PlannedShard, tmp_path: Path) -> None:
+    task(tmp_path)(shard)
+    other = replace(RECIPE, jpeg_quality=50)
+    with pytest.raises(UserError, match=rf"made by recipe {RECIPE.digest()}, this job has {other.digest()}"):
+        task(tmp_path, recipe=other)(shard)
+
+
+def test_who_killed_a_worker_before_goes_first_and_keeps_its_place(shard: PlannedShard, tmp_path: Path) -> None:
+    suspect = shard.videos[2]
+    died = Attempts(str(tmp_path), "job").attempt(suspect.video_id)
+    died.__enter__()  # and never left
+    Watched.opened.clear()
+    made = task(tmp_path, open_video=Watched)(shard)
+    assert Watched.opened[0] == Path(suspect.path).stem
+    assert len(Watched.opened) == 4
+    assert [video.video_id for video in made.videos] == [video.video_id for video in shard.videos]
+    assert [video.first_row_group for video in made.videos] == [0, 1, 2, 3]
+
+
+def test_a_problem_of_one_video_is_its_own(shard: PlannedShard, tmp_path: Path) -> None:
+    first, second, *others = shard.videos
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"nothing")
+    planned = PlannedShard(shard.name, (replace(first, path=str(broken)), replace(second, problem="0 bytes"), *others))
+    (tmp_path / "set").mkdir()
+    made = task(tmp_path / "set")(planned)
+    problems = [video.problem for video in made.videos]
+    assert problems[0] is not None
+    assert problems[0].startswith("decode: 0 frames, at least 2 are needed; InvalidDataError")
+    assert problems[1:] == ["manifest: 0 bytes", None, None]
+    assert [video.rejected for video in made.videos] == [True, True, False, False]
+    assert [video.first_row_group for video in made.videos[2:]] == [0, 1]
+
+
+def test_the_solver_is_in_the_footer_and_no_part_of_the_recipe(shard: PlannedShard, tmp_path: Path) -> None:
+    digests = set()
+    for backend in ("numba", "opencv"):
+        (tmp_path / backend).mkdir()
+        made = task(tmp_path / backend, recipe=FLOW, solver=FlowSolver(backend=backend))(shard)
+        footer = read_footer(str(tmp_path / backend / shard.name))
+        assert footer["kinebert.solver"] == made.solver
+        assert str(made.solver).startswith(backend)
+        assert {video.num_images for video in made.videos} == {5}
+        digests.add(footer["kinebert.digest"])
+    assert digests == {FLOW.digest()}
+
+
+def test_time_is_measured_where_that_is_asked_for(shard: PlannedShard, tmp_path: Path) -> None:
+    made = task(tmp_path, timed=True)(shard)
+    assert made.timing is not None
+    assert {"decode", "encode", "write"} <= made.timing.stages.keys()
+    assert "solve" not in made.timing.stages
+    assert 0 < made.timing.stages["decode"].wall_s < made.timing.end - made.timing.start
+
+
+def test_a_full_disk_for_temporary_files_is_the_users_to_mend(
+    shard: PlannedShard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    class Full:
+        write_batch = full
+
+    monkeypatch.setattr("pyarrow.ipc.new_stream", lambda *_: Full())
+    with pytest.raises(UserError, match=r"cannot keep a video's images for a while \(TMPDIR\): no space is left"):
+        task(tmp_path)(shard)
+    assert not (tmp_path / shard.name).exists()
