@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from kinebert.orchestration.reports.drawing import FAINT, INK, style
+from kinebert.orchestration.reports.formatting import cut_end
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.video.frames import VideoFrames
@@ -106,7 +107,6 @@ def _panel(window: Window, width: int) -> UInt8:
             y = rows - 1 - i
             axes.barh(y, 1, 0.86, color=FAINT)
             axes.barh(y, max(0.0, value / most), 0.86, color=BEST if i == 0 else OTHER)
-            short = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
             said = f"{value:.0%}" if window.is_share else f"{value:.2f}"
             font: dict[str, Any] = {
                 "va": "center",
@@ -114,7 +114,7 @@ def _panel(window: Window, width: int) -> UInt8:
                 "color": INK,
                 "weight": "bold" if i == 0 else "normal",
             }
-            axes.text(0.015, y, short, ha="left", **font)
+            axes.text(0.015, y, cut_end(name, _LONGEST), ha="left", **font)
             axes.text(0.985, y, said, ha="right", **font)
         axes.set_xlim(-0.01, 1.01)
         axes.set_ylim(-0.6, rows - 0.4)
