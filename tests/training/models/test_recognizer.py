@@ -5,9 +5,7 @@ import torch
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import InputSpec, build_recognizer
-from kinebert.training.models.arguments import scaled
 from kinebert.training.models.heads.average import tgap
-from kinebert.training.models.registry import register_backbone, register_head
 
 
 def test_tgap_is_the_mean_and_blind_to_order() -> None:
@@ -47,11 +45,6 @@ def test_full_width_is_the_published_size(backbone: str, num_parameters: int) ->
     with torch.device("meta"):
         net = build_recognizer(backbone=backbone, head="tgap", num_classes=2)
     assert sum(p.numel() for p in net.backbone.parameters()) == num_parameters
-
-
-def test_scaled_keeps_what_is_published() -> None:
-    assert [scaled(channels, 1) for channels in (64, 45, 921)] == [64, 45, 921]
-    assert [scaled(64, width) for width in (2, 0.5, 0.2, 0.001)] == [128, 32, 16, 8]
 
 
 def test_normalisation_is_that_of_the_backbone_and_modality() -> None:
@@ -174,20 +167,3 @@ def test_a_backbone_is_rebuilt_as_another_variant() -> None:
         net.rebuild({"depth": 3})
     with pytest.raises(ConfigError, match=r"the backbone 'resnet3d_18' leaves other features than those that the head"):
         net.rebuild({"family": "torchvision"})  # twice as many time steps
-
-
-def test_input_spec_refuses_what_does_not_fit_the_modality() -> None:
-    with pytest.raises(ConfigError, match=r"flow has 2 channels, got 3 means and 2 deviations"):
-        InputSpec(modality="flow", num_frames=8, crop_size=32, mean=(0.5,) * 3, std=(0.2,) * 2)
-    with pytest.raises(ConfigError, match=r"std must be positive"):
-        InputSpec(modality="flow", num_frames=8, crop_size=32, mean=(0.5,) * 2, std=(0.2, 0.0))
-
-
-def test_a_taken_name_is_an_error() -> None:
-    with pytest.raises(ValueError, match="two heads are called 'tgap'"):
-        register_head(tgap)
-
-    def resnet18() -> None: ...
-
-    with pytest.raises(ValueError, match="two backbones are called 'resnet18'"):
-        register_backbone()(resnet18)  # type: ignore[type-var]

@@ -7,6 +7,8 @@ import pytest
 
 from kinebert.preprocessing.discovery import modules_of
 from kinebert.training.models import BACKBONES, HEADS, backbones, build_recognizer, heads
+from kinebert.training.models.heads.average import tgap
+from kinebert.training.models.registry import register_backbone, register_head
 
 HALVED = """
 from kinebert.training.models.backbones.resnet import resnet18
@@ -35,3 +37,13 @@ def test_a_file_put_beside_them_is_all_that_it_takes(tmp_path: Path, monkeypatch
     del BACKBONES["halved"]
     modules_of(backbones.__name__)
     assert build_recognizer(backbone="halved", num_classes=2, width=0.5).backbone.num_features == 128
+
+
+def test_a_taken_name_is_an_error() -> None:
+    with pytest.raises(ValueError, match="two heads are called 'tgap'"):
+        register_head(tgap)
+
+    def resnet18() -> None: ...
+
+    with pytest.raises(ValueError, match="two backbones are called 'resnet18'"):
+        register_backbone()(resnet18)  # type: ignore[type-var]
