@@ -43,21 +43,26 @@ def main(config: ShowConfig) -> int:
     first = ShardSet.open(resolve_uri(config.set))
     first.entry(config.video_id)
     second = ShardSet.open(resolve_uri(config.other)) if config.other else _neighbour(first, config.video_id)
-    sets = {found.modality: found for found in (second, first) if found is not None}
-    if second is not None and len(sets) == 1:
-        raise ConfigError(f"{first.uri} and {second.uri} both hold {first.modality}; --with takes the other kind.")
-    flow, frames = (
-        next((found for name, found in reversed(sets.items()) if modality_of(name).motion is motion), None)
-        for motion in (True, False)
-    )
+    kinds = {_is_flow(found): found for found in (second, first) if found is not None}
+    if second is not None and len(kinds) == 1:
+        what = (
+            first.modality if first.modality == second.modality else f"{first.modality} or {second.modality}, no flow"
+        )
+        raise ConfigError(f"{first.uri} and {second.uri} both hold {what}; --with takes the other kind.")
+    frames, flow = kinds.get(False), kinds.get(True)
     sheet = contact_sheet(config.video_id, frames, flow, config.images)
     output = resolve_uri(config.output or f"{config.video_id.replace('/', '_')}.png")
     with explained(output, "write this picture"):
         write_bytes(output, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
-    print(f"{' and '.join(sorted(found.uri for found in sets.values()))}: {config.video_id} drawn to {output}")
+    print(f"{' and '.join(sorted(found.uri for found in kinds.values()))}: {config.video_id} drawn to {output}")
     if flow is not None and (line := describe_flow(read_dataset_file(flow.uri) or {})) is not None:
         print(f"  {line}")
     return 0
+
+
+def _is_flow(found: ShardSet) -> bool:
+    """Whether a set is drawn by the colour wheel, or as the pictures that it holds."""
+    return modality_of(found.modality).motion
 
 
 def _neighbour(first: ShardSet, video_id: str) -> ShardSet | None:
@@ -74,7 +79,7 @@ def _neighbour(first: ShardSet, video_id: str) -> ShardSet | None:
             same = other.entry(video_id).num_frames == first.entry(video_id).num_frames
         except UserError:
             continue
-        if same and other.modality != first.modality:
+        if same and _is_flow(other) != _is_flow(first):
             return other
     return None
 
