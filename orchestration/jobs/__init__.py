@@ -1,1 +1,1 @@
-"""Work that a cluster does: extraction, training, evaluation, and programs as submitted jobs."""
+"""Work as a whole, as programs and Python callers ask for it; and extraction, scoring and submission on Ray."""

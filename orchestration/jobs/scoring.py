@@ -19,7 +19,7 @@ import ray
 import torch
 from numpy.typing import NDArray
 
-from kinebert.orchestration.jobs.workers import ROOM_WAIT_S
+from kinebert.orchestration.ray_train.workers import ROOM_WAIT_S
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer

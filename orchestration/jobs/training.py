@@ -7,10 +7,10 @@ from kinebert.orchestration.cluster import check_workers
 # isort: split
 from kinebert.orchestration import mlflow_models, tracking
 from kinebert.orchestration.audience import NOBODY, Audience
-from kinebert.orchestration.jobs.fit import FitResult, fit
 from kinebert.orchestration.jobs.requests import TrainingRequest
 from kinebert.orchestration.jobs.training_log import TrainingLog
-from kinebert.orchestration.jobs.workers import check_device
+from kinebert.orchestration.ray_train.fit import FitResult, fit
+from kinebert.orchestration.ray_train.workers import check_device
 from kinebert.orchestration.reports.publishing import publish_report, report_data
 from kinebert.orchestration.reports.run_files import epoch_metrics, save_history
 from kinebert.orchestration.run_tags import describe_training, training_tags

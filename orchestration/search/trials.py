@@ -124,8 +124,8 @@ def _train_by_group(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: 
 
     Ray Tune can end this process only: the workers' resources would stay taken, as nobody gave them back.
     """
-    from kinebert.orchestration.jobs.fit import fit  # seconds that only trials with a worker group have to wait
-    from kinebert.orchestration.jobs.hearing import StoppedError
+    from kinebert.orchestration.ray_train.fit import fit  # seconds that only trials with a worker group have to wait
+    from kinebert.orchestration.ray_train.hearing import StoppedError
 
     def hear(event: Event) -> None:
         emit(event)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from kinebert.orchestration.jobs.fit import fit
+from kinebert.orchestration.ray_train.fit import fit
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.loop.loop import WorkerContext, train

@@ -10,8 +10,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from kinebert.orchestration.jobs import process_group
-from kinebert.orchestration.jobs.process_group import LOOPBACK, ProcessGroupConfig, interface_of, listening_socket
+from kinebert.orchestration.ray_train import process_group
+from kinebert.orchestration.ray_train.process_group import LOOPBACK, ProcessGroupConfig, interface_of, listening_socket
 
 
 def listening() -> set[str]:

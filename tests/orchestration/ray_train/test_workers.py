@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from kinebert.orchestration import cluster
-from kinebert.orchestration.jobs import workers
-from kinebert.orchestration.jobs.fit import fit
-from kinebert.orchestration.jobs.workers import check_device, plan_when_there_is_room, plan_workers
+from kinebert.orchestration.ray_train import workers
+from kinebert.orchestration.ray_train.fit import fit
+from kinebert.orchestration.ray_train.workers import check_device, plan_when_there_is_room, plan_workers
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from kinebert.orchestration.jobs.fit import fit
+from kinebert.orchestration.ray_train.fit import fit
 from kinebert.pipelines import evaluate as evaluate_program
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.recipe import FrameRecipe
@@ -196,7 +196,7 @@ def test_a_rank_that_hangs_is_named_and_training_goes_on(
 def test_a_training_that_hangs_again_and_again_ends_with_a_word(
     ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kinebert.orchestration.jobs import fit as fitting
+    from kinebert.orchestration.ray_train import fit as fitting
 
     monkeypatch.setattr(fitting, "MAX_RESTARTS", 0)
     slow = replace(recipe, hang_after_s=0.01)
@@ -236,7 +236,7 @@ def test_workers_that_are_killed_again_and_again(
     """As by a system that has no memory left."""
     import psutil
 
-    from kinebert.orchestration.jobs import fit as fitting
+    from kinebert.orchestration.ray_train import fit as fitting
 
     monkeypatch.setattr(fitting, "MAX_RESTARTS", 0)
 

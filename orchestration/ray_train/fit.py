@@ -19,9 +19,9 @@ import ray.train
 import torch
 from ray.train.torch import TorchTrainer
 
-from kinebert.orchestration.jobs.hearing import Ear, Listener
-from kinebert.orchestration.jobs.process_group import ProcessGroupConfig
-from kinebert.orchestration.jobs.workers import (
+from kinebert.orchestration.ray_train.hearing import Ear, Listener
+from kinebert.orchestration.ray_train.process_group import ProcessGroupConfig
+from kinebert.orchestration.ray_train.workers import (
     WorkerPlan,
     free_room,
     plan_when_there_is_room,
