@@ -77,8 +77,8 @@ def train(request: TrainingRequest, audience: Audience = NOBODY) -> TrainingResu
     store = choose_store(request.tracking_uri, checked.folder)
     storage.check_writable(checked.folder)
     tags = training_tags("train", checked.recipe, checked.shards, checked.folder)
-    tracker = tracking.open_run(checked.folder, store, request.experiment, tags)
-    with held(checked.folder, "train"):
+    with held(checked.folder, "train"):  # first: who is refused must leave no run open in MLflow
+        tracker = tracking.open_run(checked.folder, store, request.experiment, tags)
         return _train(checked, tracker, audience)
 
 

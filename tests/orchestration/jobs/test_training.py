@@ -9,6 +9,7 @@ import torch
 from kinebert.orchestration.jobs.requests import TrainingRequest
 from kinebert.orchestration.jobs.training import train
 from kinebert.orchestration.tracking import RunAddress
+from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import load_config
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.folder_lock import held
@@ -54,9 +55,14 @@ def test_a_result_names_all_that_is_kept_and_is_given_again(
     assert capsys.readouterr().out == ""
 
 
-def test_a_folder_in_which_another_trains_is_left_alone(request_for: TrainingRequest, tmp_path: Path) -> None:
-    request = TrainingRequest(recipe=request_for.recipe, output=str(tmp_path / "run"))
-    (tmp_path / "run").mkdir()
-    with held(request.output, "train"), pytest.raises(UserError, match="another kinebert train works here"):
+@pytest.mark.parametrize("place", ["disk", "store"])
+def test_a_folder_in_which_another_trains_is_left_alone(
+    request_for: TrainingRequest, tmp_path: Path, place: str
+) -> None:
+    output = str(tmp_path / "run") if place == "disk" else f"mock:///{tmp_path.name}/run"
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    request = TrainingRequest(recipe=request_for.recipe, output=output, tracking_uri=store)
+    storage.make_folder(output)
+    with held(output, "train"), pytest.raises(UserError, match="another kinebert train works here"):
         train(request)
-    assert not (tmp_path / "run" / "recipe.toml").exists()
+    assert storage.list_files(output) == [], "no recipe, and no run that would stay open for ever"
