@@ -103,11 +103,6 @@ class Metrics:
     ece: float = float("nan")
     """Expected calibration error, 0 to 1; NaN where scores are no probabilities of anything."""
 
-    @property
-    def per_class_num(self) -> Ints:
-        """Videos of each class."""
-        return np.asarray(self.confusion.sum(axis=1))
-
     def as_numbers(self) -> dict[str, float]:
         """Return the overall numbers by name: ``top1``, ``top3``, ``top5``, ``mean_class`` and, if known, ``ece``."""
         known = {} if np.isnan(self.ece) else {"ece": self.ece}
