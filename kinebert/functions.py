@@ -46,7 +46,7 @@ def index(
     """
     from kinebert.orchestration.jobs import indexing
 
-    request = requests.IndexRequest(source=source, paths=_texts(paths), output=fspath(output), **options)
+    request = requests.IndexRequest(source=source, paths=_texts(paths), output=fspath(output), **_plain(options))
     return indexing.index(request, _audience(verbose))
 
 
@@ -75,7 +75,7 @@ def extract(
 
     location = manifest.manifest if isinstance(manifest, Index) else fspath(manifest)
     request = requests.ExtractionRequest(
-        manifest=location, output=fspath(output), recipe=_frame_recipe(recipe, modality), **options
+        manifest=location, output=fspath(output), recipe=_frame_recipe(recipe, modality), **_plain(options)
     )
     return extraction.extract(request, _audience(verbose))
 
@@ -99,7 +99,7 @@ def train(
     """
     from kinebert.orchestration.jobs import training
 
-    request = requests.TrainingRequest(**_of_recipe(recipe, changes, output, "runs"), **options)
+    request = requests.TrainingRequest(**_of_recipe(recipe, changes, output, "runs"), **_plain(options))
     return training.train(request, _audience(verbose))
 
 
@@ -130,7 +130,7 @@ def evaluate(
         part=part,
         views=None if views is None else str(views),
         output=None if output is None else fspath(output),
-        **options,
+        **_plain(options),
     )
     (result,) = evaluation.evaluate(request, _audience(verbose))
     return result
@@ -159,7 +159,7 @@ def fuse(
         output=fspath(output),
         weights=None if weights is None else tuple(weights),
         fit=_tables(fit),
-        **options,
+        **_plain(options),
     )
     return fusion.fuse(request)
 
@@ -206,7 +206,7 @@ def predict(
         checkpoint=_several(checkpoints),
         output=fspath(output),
         views=None if views is None else str(views),
-        **options,
+        **_plain(options),
     )
     return prediction.predict(request, _audience(verbose))
 
@@ -231,7 +231,7 @@ def tune(
     """
     from kinebert.orchestration.search import tuning
 
-    request = requests.TuningRequest(**_of_recipe(recipe, changes, output, "searches"), **options)
+    request = requests.TuningRequest(**_of_recipe(recipe, changes, output, "searches"), **_plain(options))
     return tuning.tune(request, _audience(verbose))
 
 
