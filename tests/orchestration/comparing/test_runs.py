@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from kinebert.orchestration.comparing.runs import Run, choose_evaluations, name_apart, read_run
+from kinebert.orchestration.comparing.runs import (
+    Run,
+    address_of,
+    choose_evaluations,
+    fusion_recipe,
+    name_apart,
+    parse_recipe,
+    read_run,
+)
 from kinebert.orchestration.comparing.verdict import obstacles
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.evaluation.evaluate import write_scores
@@ -58,3 +66,59 @@ def test_tables_of_scores_and_fusions_are_runs_too(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty: no run. Give the folder of a training"):
         read_run(str(tmp_path / "empty"))
+
+
+def test_a_recipe_of_another_version_is_compared_by_what_it_says() -> None:
+    newer = parse_recipe(b"epochs = 3\nnovelty = true\n[model]\nhead = 'bert'\n", "newer")
+    assert newer == {"epochs": 3, "novelty": True, "model.head": "bert"}
+    known = parse_recipe(b"epochs = 3\n[data]\nshards = 'x'\n", "older")
+    assert known["epochs"] == 3
+    assert known["optim.lr"] > 0  # its default
+    assert not [name for name in known if name.startswith("tune")]
+
+
+@pytest.mark.parametrize("text", [b"epochs = ", b"\xff\xfe", b"[model\n"])
+def test_a_recipe_that_is_no_toml_is_named(text: bytes) -> None:
+    with pytest.raises(UserError, match="/runs/a/recipe.toml: cannot be read as TOML"):
+        parse_recipe(text, "/runs/a/recipe.toml")
+
+
+def test_a_folder_with_a_recipe_alone_is_a_run_without_scores(tmp_path: Path) -> None:
+    run = read_run(str(make_run(tmp_path / "begun", {}, HEAD)))
+    assert (run.tables, run.scores, run.recipe["model.head"]) == ({}, None, "tgap")
+    assert address_of(run) is None
+    (chosen,) = choose_evaluations([run], None)
+    assert chosen.evaluation == ""
+
+
+def test_the_test_part_is_taken_where_there_are_others(tmp_path: Path) -> None:
+    tables = {MULTI: make_scores(0.6), "split1-val-multi": make_scores(0.9, part="val")}
+    runs = [read_run(str(make_run(tmp_path / name, tables))) for name in "ab"]
+    assert [run.evaluation for run in choose_evaluations(runs, None)] == [MULTI, MULTI]
+    assert [run.evaluation for run in choose_evaluations(runs, "split1-val-multi")] == ["split1-val-multi"] * 2
+
+
+def test_a_run_that_was_tested_otherwise_has_its_only_one_taken_or_a_choice_is_asked_for() -> None:
+    scores, single = make_scores(0.6), make_scores(0.6)
+    one = Run(name="a", where="a", tables={MULTI: scores})
+    other = Run(name="b", where="b", tables={"split1-test-single": single})
+    assert [run.evaluation for run in choose_evaluations([one, other], None)] == [MULTI, "split1-test-single"]
+    several = Run(name="c", where="c", tables={"split1-test-single": single, "split1-test-x10": single})
+    with pytest.raises(ConfigError, match="c was tested in several ways, and none of them is that of all runs"):
+        choose_evaluations([one, several], None)
+
+
+def test_names_are_kept_where_they_differ_and_numbered_where_nothing_else_helps() -> None:
+    def named(*places: str) -> list[str]:
+        return [run.name for run in name_apart([Run(name=place.split("/")[-1], where=place) for place in places])]
+
+    assert named("/x/a", "/x/b") == ["a", "b"]
+    assert named("/x/a", "/y/a", "/y/b") == ["x/a", "y/a", "b"]
+    assert named("/1/x/a", "/2/x/a", "/y/b") == ["a (1)", "a (2)", "b"]
+
+
+def test_a_fusion_of_more_weights_than_streams_is_told_as_far_as_it_is_known() -> None:
+    fused = make_scores(0.6)
+    fused.about["weights"] = [1.0]
+    fused.about["streams"] = []
+    assert fusion_recipe(fused) == {"fusion.method": "l2"}

@@ -1,5 +1,6 @@
 """What differs between runs, when they are ranked, and what is said of classes and confusions."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from kinebert.orchestration.comparing.page import render
 from kinebert.orchestration.comparing.runs import Run, choose_evaluations, parse_recipe, read_run
 from kinebert.orchestration.comparing.tables import terminal
-from kinebert.orchestration.comparing.verdict import class_changes, differences, judge, obstacles, pair_changes
+from kinebert.orchestration.comparing.verdict import ABSENT, class_changes, differences, judge, obstacles, pair_changes
+from kinebert.preprocessing.errors import UserError
 from kinebert.training.evaluation.significance import compare
 from kinebert.training.recipe.train import ProtocolRecipe
 from tests.helpers.compared import HEAD, MULTI, make_run, make_scores, side
@@ -119,3 +121,53 @@ def test_a_checkpoint_that_the_test_chose_is_noted(tmp_path: Path) -> None:
     ]
     verdict = judge(choose_evaluations(runs, None))
     assert verdict.notes == ["best: these videos chose epoch 5; its numbers are too good"]
+
+
+def test_sets_of_one_recipe_whose_bytes_differ_are_noted() -> None:
+    verdict = judge([side("a", make_scores(0.7)), side("b", make_scores(0.7, about={"content": "c1"}))])
+    assert verdict.ranked
+    assert "the rgb sets of recipe aaaaaaaaaaaa are not the same bytes in all runs" in verdict.notes
+    other = make_scores(0.7, about={"content": "c1", "shards": "bbb"})
+    assert judge([side("a", make_scores(0.7)), side("b", other)]).notes == []  # another recipe makes other bytes
+
+
+def test_values_that_only_one_run_has_are_absent_from_the_other() -> None:
+    lines, num_same = differences([side("a", make_scores(0.6), lr=0.1, seed=0), side("b", None, lr=0.1)])
+    found = {line.name: line.values for line in lines}
+    assert found["seed"] == ("0", ABSENT)
+    assert found["part"] == ("split1/test", ABSENT)
+    assert "lr" not in found
+    assert num_same == 1
+
+
+def test_nothing_but_the_number_is_told_of_a_float() -> None:
+    lines, _ = differences([side("a", None, lr=0.1, decay=1e-4), side("b", None, lr=0.30000000000000004, decay=1e-4)])
+    assert [(line.name, line.values) for line in lines] == [("lr", ("0.1", "0.3"))]
+
+
+def test_classes_without_a_video_are_left_out_and_equal_runs_change_nothing() -> None:
+    scores = make_scores(0.7, num_videos=3, classes=("open", "close", "wave", "clap"))
+    verdict = judge([side("a", scores), side("b", scores)])
+    changes = class_changes(verdict.baseline, verdict.others[0])
+    assert [row.name for row in changes] == ["open", "close", "wave"]
+    assert all((row.change, row.only_before, row.only_after, row.p_value) == (0, 0, 0, 1) for row in changes)
+    assert pair_changes(verdict.baseline, verdict.others[0]) == []
+
+
+def test_no_more_runs_are_shown_than_a_page_bears_and_they_are_the_best() -> None:
+    runs = [side(f"r{i}", make_scores(0.5 + i / 20, seed=i)) for i in range(8)]
+    verdict = judge(runs)
+    tops = {standing.run.name: standing.metrics.top[1] for standing in verdict.others}
+    assert len(verdict.others) == 7
+    assert len(verdict.shown) == 4
+    least = min(standing.metrics.top[1] for standing in verdict.shown)
+    assert sum(top > least for top in tops.values()) < 4
+    names = [standing.run.name for standing in verdict.shown]
+    assert names == sorted(names)  # in the order of the runs
+
+
+def test_told_to_runs_without_a_video_in_common_cannot_be_ranked() -> None:
+    other = make_scores(0.7, num_videos=20)
+    moved = replace(other, video_ids=[f"w{name}" for name in other.video_ids])
+    with pytest.raises(UserError):
+        judge([side("a", make_scores(0.7, num_videos=20)), side("b", moved)], anyway=True)
