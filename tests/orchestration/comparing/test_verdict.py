@@ -169,5 +169,5 @@ def test_no_more_runs_are_shown_than_a_page_bears_and_they_are_the_best() -> Non
 def test_told_to_runs_without_a_video_in_common_cannot_be_ranked() -> None:
     other = make_scores(0.7, num_videos=20)
     moved = replace(other, video_ids=[f"w{name}" for name in other.video_ids])
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="no video has a score in every table"):
         judge([side("a", make_scores(0.7, num_videos=20)), side("b", moved)], anyway=True)
