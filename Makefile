@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
 
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test test-all check bench clean
 
 help:  ## say what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /' | sed 's/^/make /'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /' | sed 's/^/make /'
 
 setup: $(STAMP)  ## make .venv with the tested versions
 
@@ -29,6 +29,9 @@ test: setup  ## pass the tests (about 15 minutes)
 	@echo "  source .venv/bin/activate"
 	@echo "  kinebert index folder VIDEOS --output manifest.parquet    your own videos, one sub-folder per class"
 	@echo "  mlflow ui --backend-store-uri sqlite:///$(CURDIR)/demo/mlflow.db    the runs, after the demo"
+
+test-all: setup  ## pass the slow tests too: every network, whole extractions, killed jobs (hours)
+	@$(BIN)/python -m pytest -q -m "not gpu"
 
 check: setup  ## lint, types, and who imports whom
 	@$(BIN)/ruff check .
