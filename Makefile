@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
+# a file's tests stay together, and share what they start
+CORES := -n logical --maxprocesses 4 --dist loadfile
 
 .PHONY: help setup demo test test-all check bench clean
 
@@ -21,9 +23,9 @@ demo: setup  ## run the main job on generated videos, to a two-stream result (ab
 	@$(BIN)/kinebert demo --output demo
 	@echo "these commands are in .venv: source .venv/bin/activate"
 
-test: setup  ## pass the tests (about 15 minutes)
+test: setup  ## pass the tests (about 10 minutes on two cores)
 	@echo "running the fast tests; 'slow' and 'gpu' are markers for the others (-m slow)"
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q $(CORES)
 	@echo "passed. Next:"
 	@echo "  make demo                                   the whole job on generated videos"
 	@echo "  source .venv/bin/activate"

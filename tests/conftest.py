@@ -11,6 +11,8 @@ import pytest
 from tests.helpers import requirements
 from tests.helpers.paths import SHARED
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, here and in what tests start: cores are shared
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")

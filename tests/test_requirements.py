@@ -82,7 +82,7 @@ def test_every_skip_goes_through_the_helper() -> None:
     others = {
         "tests/orchestration/jobs/test_flow_actors.py",
         "tests/orchestration/jobs/test_submit.py",
-        "tests/orchestration/jobs/test_workers.py",
+        "tests/orchestration/ray_train/test_workers.py",
         "tests/preprocessing/tvl1/interpreted_kernels.py",
         "tests/helpers/requirements.py",
         "tests/test_requirements.py",

@@ -85,6 +85,7 @@ def test_a_killed_driver(start: Start, undisturbed: dict[str, bytes], tmp_path: 
     first.wait_until_nothing_runs(100)  # two of Ray's helpers spend up to 60 s on a report to the driver that is dead
 
 
+@pytest.mark.slow
 def test_a_killed_worker(start: Start, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     """And while a cluster is alive: nobody else can reach it, and it leaves no trace outside its folder."""
     program = start(workers=2)
@@ -102,6 +103,7 @@ def test_a_killed_worker(start: Start, undisturbed: dict[str, bytes], tmp_path: 
     assert "12 of 12 videos" in program.stdout_file.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "status", "words"),
     [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],

@@ -16,6 +16,8 @@ from tests.helpers.paths import ROOT
 from tests.helpers.sets import make_set
 from tests.helpers.videos import manifest_rows
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

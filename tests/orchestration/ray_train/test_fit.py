@@ -102,6 +102,7 @@ def test_the_validation_report_says_what_an_evaluation_of_the_checkpoint_says(
     assert result.val_scores.scores == pytest.approx(scores.scores, rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_goes_on_to_the_same_bits(
     ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path
 ) -> None:

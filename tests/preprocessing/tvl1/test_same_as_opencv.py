@@ -150,7 +150,7 @@ def test_fast_stays_near_classic(comparison: Comparison) -> None:
 
 @pytest.mark.parametrize("kind", ["cuts", "blurred"])
 @pytest.mark.parametrize("size", ["171x128", pytest.param("340x256", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("backend", ["numba", "torch"])
+@pytest.mark.parametrize("backend", ["numba", pytest.param("torch", marks=pytest.mark.slow)])
 def test_what_cannot_be_matched_is_no_further_than_the_noise_floor(
     backend: Backend, size: str, kind: str, clips: Clips
 ) -> None:
