@@ -115,9 +115,9 @@ def probe_videos(
     for i in range(total):
         todo.put(i)
     finished: queue.SimpleQueue[tuple[int, Facts] | Exception] = queue.SimpleQueue()
-    workers = [_Worker(function, timeout_s) for _ in range(min(num_workers or available_cores(), total))]
+    workers = [_ProbeProcess(function, timeout_s) for _ in range(min(num_workers or available_cores(), total))]
 
-    def work(worker: _Worker) -> None:
+    def work(worker: _ProbeProcess) -> None:
         try:
             while True:
                 i = todo.get_nowait()
@@ -154,7 +154,7 @@ def probe_videos(
     return [fact for fact in facts if fact is not None]
 
 
-class _Worker:
+class _ProbeProcess:
     """One process that probes videos one after another, and a fresh one whenever it hangs or dies."""
 
     def __init__(self, function: str, timeout_s: float) -> None:
