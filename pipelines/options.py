@@ -103,27 +103,27 @@ def run(
     Ctrl-C and SIGTERM (``ray job stop``, a batch system) end the program as an error would: it tidies up behind itself.
     """
     before: Any = None
+    terminated = threading.Event()
+
+    def terminate(*_: object) -> None:
+        terminated.set()
+        raise SystemExit(143)
+
     if threading.current_thread() is threading.main_thread():
-        before = signal.signal(signal.SIGTERM, _terminate)
+        before = signal.signal(signal.SIGTERM, terminate)
     try:
         return main(parse(cls, args, program, from_file, presets))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        if terminated.is_set():  # Ray, if it was waiting, makes an exit with status 1 of ours
+            print("terminated; run the same command again to continue", file=sys.stderr)
+            return 143
+        if isinstance(end, SystemExit):
+            raise
         print("interrupted; run the same command again to continue", file=sys.stderr)
         return 130
-    except _TerminatedError:
-        print("terminated; run the same command again to continue", file=sys.stderr)
-        return 143
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
-
-
-class _TerminatedError(SystemExit):
-    """SIGTERM came."""
-
-
-def _terminate(*_: object) -> None:
-    raise _TerminatedError(143)

@@ -1,5 +1,6 @@
 """Options over a file over a preset: who wins, key by key."""
 
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -8,7 +9,7 @@ import pytest
 import tyro
 
 from kinebert.pipelines.extraction import FLOW_PRESETS, ExtractFlowConfig
-from kinebert.pipelines.options import parse
+from kinebert.pipelines.options import parse, run
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.tvl1 import PRESETS
 
@@ -101,3 +102,37 @@ def test_what_does_not_go_together_is_refused() -> None:
     with pytest.raises(ConfigError, match="preset = fast, but all|every parameter"):
         ExtractFlowConfig(**required, preset="fast")
     assert ExtractFlowConfig(**required, backend="numba", gpus_per_task=0.0).backend == "numba"
+
+
+@pytest.mark.parametrize("made_of_it", [SystemExit(143), SystemExit(1), KeyboardInterrupt()], ids=repr)
+def test_a_program_that_is_told_to_end_says_so_whatever_a_library_makes_of_it(
+    made_of_it: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ray, waiting in its own code, ends with status 1 where a signal's handler has raised something."""
+
+    def waits(config: Any) -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except SystemExit:
+            raise made_of_it from None
+        return 0
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert run(waits, _Config, ["--output", "o"], "p") == 143
+    assert capsys.readouterr().err == "terminated; run the same command again to continue\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_end_that_nobody_asked_for_stays_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    def ends(config: Any) -> int:
+        raise SystemExit(7)
+
+    with pytest.raises(SystemExit) as found:
+        run(ends, _Config, ["--output", "o"], "p")
+    assert found.value.code == 7
+
+    def interrupted(config: Any) -> int:
+        raise KeyboardInterrupt
+
+    assert run(interrupted, _Config, ["--output", "o"], "p") == 130
+    assert capsys.readouterr().err == "interrupted; run the same command again to continue\n"
