@@ -21,6 +21,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch's 
 LOOPBACK = "127.0.0.1"
 INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 """Variables by which a user chooses the interfaces of the collectives; what is set stays."""
+_LEAVE_S = 10.0
 
 _store: Any = None
 """The store that this process serves, until its group has joined it."""
@@ -61,9 +62,6 @@ class _ProcessGroup(Backend):
 
     def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
         ray.wait(worker_group.execute_async(_leave), num_returns=len(worker_group), timeout=_LEAVE_S)
-
-
-_LEAVE_S = 10.0
 
 
 def _say_who_we_are() -> None:

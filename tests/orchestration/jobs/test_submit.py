@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from kinebert.preprocessing.datasets.manifest import write_manifest
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from tests.helpers.foreign import foreign_packages
+from tests.helpers.mlflow_servers import free_port
 from tests.helpers.paths import ROOT
 from tests.helpers.requirements import needs
 from tests.helpers.sets import make_rows, make_set
@@ -44,13 +44,6 @@ pytestmark = [
         "jobs can be submitted to a cluster of ray[default] only",
     ),
 ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def end_all(mark: str) -> None:
