@@ -1,9 +1,9 @@
 """Whom a job tells how it goes: nobody, or the people at a terminal."""
 
-import sys
 from collections.abc import Callable
 from typing import Protocol
 
+from kinebert.orchestration import printing
 from kinebert.orchestration.progress import ProgressLine
 
 
@@ -36,11 +36,11 @@ class Terminal(Audience):
 
     def say(self, text: str) -> None:
         """Print a sentence."""
-        print(text, flush=True)
+        printing.say(text)
 
     def warn(self, text: str) -> None:
         """Print a sentence to stderr."""
-        print(text, file=sys.stderr)
+        printing.warn(text)
 
     def line(self) -> Line:
         """Return a line that moves in a terminal, and is repeated now and then in a log."""

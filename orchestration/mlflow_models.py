@@ -6,7 +6,6 @@ A model's ``python_function`` takes paths of videos and goes the way of `kineber
 
 import json
 import platform
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
+from kinebert.orchestration.printing import warn
 from kinebert.orchestration.tracking import RunAddress
 from kinebert.orchestration.tracking_store import connect, explained
 from kinebert.preprocessing import storage
@@ -103,7 +103,7 @@ def keep_model(address: RunAddress, checkpoint: str) -> None:
     try:
         log_model(address, checkpoint)
     except UserError as error:
-        print(f"MLflow did not take the model: {error}", file=sys.stderr)
+        warn(f"MLflow did not take the model: {error}")
 
 
 def register(address: RunAddress, checkpoint: str, name: str, alias: str | None = None) -> tuple[str, str]:

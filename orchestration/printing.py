@@ -1,7 +1,7 @@
-"""Tables for people: fitted to a terminal, plain text in a log or a pipe.
+"""What programs print: lines, and tables that are fitted to a terminal, plain text in a log or a pipe.
 
-What is printed is text as it is given: no word of it is markup. ``rich`` is imported when a table is drawn, so that
-programs start without it.
+Everything goes through here. What is printed is text as it is given: no word of it is markup, and what a terminal would
+obey is spelt out. ``rich`` is imported when a table is drawn, so that programs start without it.
 """
 
 import sys
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any, TextIO
+
+from kinebert.preprocessing.plain_text import json_text, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,25 +73,36 @@ class Table:
         for i, name in enumerate(self.header):
             is_number = self._is_number(i)
             drawn.add_column(
-                Text(_printable(name)),
+                Text(visible(name)),
                 justify="right" if is_number else "left",
                 no_wrap=is_number,
                 overflow="fold",
             )
         for row in self.rows:
-            drawn.add_row(*(Text(_printable(cell)) for cell in row))
+            drawn.add_row(*(Text(visible(cell)) for cell in row))
         return Padding(drawn, (0, 0, 0, self.indent), expand=False)
 
 
 def say(*parts: str | Table, stream: TextIO | None = None) -> None:
-    """Print lines and tables, by default on standard output."""
+    """Print lines and tables, by default on standard output. A text is one line, whatever a name in it holds."""
     to = stream or sys.stdout
     for part in parts:
         if isinstance(part, Table):
             part.show(to)
         else:
-            to.write(f"{part}\n")
+            to.write(f"{visible(part)}\n")
     to.flush()
+
+
+def warn(text: str) -> None:
+    """Print a line on standard error."""
+    say(text, stream=sys.stderr)
+
+
+def say_json(value: Any, indent: int = 1) -> None:
+    """Print a value as JSON for programs; whatever shows it obeys nothing in it."""
+    sys.stdout.write(f"{json_text(value, indent=indent)}\n")
+    sys.stdout.flush()
 
 
 def plain_console(stream: TextIO, **options: Any) -> "Console":
@@ -97,8 +110,3 @@ def plain_console(stream: TextIO, **options: Any) -> "Console":
     from rich.console import Console
 
     return Console(file=stream, markup=False, highlight=False, emoji=False, **options)
-
-
-def _printable(text: str) -> str:
-    """Return a text of one line that moves no cursor and rings no bell, whatever a file or a class is called."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

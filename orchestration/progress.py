@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from kinebert.orchestration.printing import plain_console
+from kinebert.preprocessing.plain_text import visible
 
 LOG_INTERVAL_S = 10.0
 _TERMINAL_INTERVAL_S = 0.2
@@ -30,16 +31,16 @@ class ProgressLine:
             return
         self._last = now
         if self._terminal:
-            self._rewrite(text())
+            self._rewrite(visible(text()))
         else:
-            self._stream.write(text() + "\n")
+            self._stream.write(visible(text()) + "\n")
         self._stream.flush()
 
     def close(self, text: str) -> None:
         """Show the last state, whatever the time, and end the line."""
         if self._terminal:
             self._rewrite("")
-        self._stream.write(text + "\n")
+        self._stream.write(visible(text) + "\n")
         self._stream.flush()
 
     def _rewrite(self, text: str) -> None:

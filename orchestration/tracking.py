@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.tracking import MlflowClient
 
+from kinebert.orchestration.printing import warn
 from kinebert.orchestration.tracking_store import connect, experiment_id, explained, reason_of
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
@@ -99,7 +99,7 @@ class Tracker:
             with explained(address.tracking_uri):
                 client.get_run(address.run_id)
         except UserError as error:
-            print(f"not recorded in MLflow: {error}", file=sys.stderr)
+            warn(f"not recorded in MLflow: {error}")
             return None
         return Tracker(client, address)
 
@@ -141,9 +141,7 @@ class Tracker:
         except Exception as error:  # whatever the store's trouble is, training goes on
             if not self._told:
                 self._told = True
-                print(
-                    f"MLflow is out of reach; its numbers are kept and sent later: {reason_of(error)}", file=sys.stderr
-                )
+                warn(f"MLflow is out of reach; its numbers are kept and sent later: {reason_of(error)}")
             self._next_flush = time.monotonic() + _PATIENCE_S
             return False
         self._next_flush = time.monotonic() + _FLUSH_S
@@ -155,7 +153,7 @@ class Tracker:
             time.sleep(pause_s)
             if self.flush():
                 return True
-        print(f"MLflow stayed out of reach: {len(self._waiting)} numbers of the run are lost.", file=sys.stderr)
+        warn(f"MLflow stayed out of reach: {len(self._waiting)} numbers of the run are lost.")
         return False
 
     def tags(self, values: Mapping[str, str]) -> None:
@@ -164,7 +162,7 @@ class Tracker:
             for key, value in values.items():
                 self._client.set_tag(self.address.run_id, key, value)
         except Exception as error:  # a tag is worth less than the work that it is about
-            print(f"MLflow did not take the tags {', '.join(values)}: {reason_of(error)}", file=sys.stderr)
+            warn(f"MLflow did not take the tags {', '.join(values)}: {reason_of(error)}")
 
     def dataset(self, shards: ShardSet, parts: Mapping[str, str]) -> None:
         """Say which shard set is used for what. Says so if the store is out of reach.
@@ -200,7 +198,7 @@ class Tracker:
                 if pause_s is not None:
                     time.sleep(pause_s)
                     continue
-                print(f"MLflow did not take the record of {given.dataset.name}: {reason_of(error)}", file=sys.stderr)
+                warn(f"MLflow did not take the record of {given.dataset.name}: {reason_of(error)}")
             return
 
     def is_open(self) -> bool:
@@ -220,7 +218,7 @@ class Tracker:
             else:
                 self._client.log_artifact(self.address.run_id, str(path), folder)
         except Exception as error:  # the file is still where it was
-            print(f"MLflow did not take {path.name}: {reason_of(error)}", file=sys.stderr)
+            warn(f"MLflow did not take {path.name}: {reason_of(error)}")
 
     def artifact_of(self, uri: str, folder: str | None = None) -> None:
         """Keep a file with the run, given by its path or URI. Says so if the store is out of reach."""
@@ -238,7 +236,7 @@ class Tracker:
         try:
             self._client.set_terminated(self.address.run_id, status)
         except Exception as error:  # nothing is left to do for a run whose store is gone
-            print(f"MLflow did not close the run: {reason_of(error)}", file=sys.stderr)
+            warn(f"MLflow did not close the run: {reason_of(error)}")
             return False
         return sent
 

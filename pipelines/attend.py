@@ -3,13 +3,13 @@
 kinebert attend runs/rgb/best.pt --set sets/rgb --video VIDEO_ID
 """
 
-import json
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from kinebert.orchestration.printing import say, say_json
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.modalities import modality_of
@@ -74,16 +74,16 @@ def main(config: AttendConfig) -> int:
         write_bytes(output, to_png(draw_attention(clips, bound)))
     if config.json:
         plain = {"checkpoint": checkpoint, "set": shards.uri, "picture": output, "clips": [c.plain() for c in clips]}
-        print(json.dumps(plain, indent=1))
+        say_json(plain)
         return 0
     for clip in clips:
-        print(f"{clip.video_id}: taken for {clip.predicted} ({clip.probability:.0%}); it is {clip.label or 'unknown'}")
+        say(f"{clip.video_id}: taken for {clip.predicted} ({clip.probability:.0%}); it is {clip.label or 'unknown'}")
         for layer in clip.layers:
             token, *steps = [f"{share:.0%}" for share in layer.mean.tolist()]
-            print(f"  {layer.name}: {' '.join(steps)}, itself {token}")
+            say(f"  {layer.name}: {' '.join(steps)}, itself {token}")
     if recognizer.config.get("readout") == "mean":
-        print("note: this recognizer reads out the mean over the steps; its token only takes part in it")
-    print(f"drawn to {output}")
+        say("note: this recognizer reads out the mean over the steps; its token only takes part in it")
+    say(f"drawn to {output}")
     return 0
 
 

@@ -38,9 +38,9 @@ def main(config: AverageConfig) -> int:
         return 0
     (scores,) = result.tables
     say(accuracy_table({str(scores.about.get("modality")): scores}), *rejected_lines(scores))
-    print(f"views: {scores.about.get('views')}, {scores.about['num_views']} of {len(scores.video_ids)} videos")
-    print(f"scores: {result.table}")
-    print(f"report: {result.report}")
+    say(f"views: {scores.about.get('views')}, {scores.about['num_views']} of {len(scores.video_ids)} videos")
+    say(f"scores: {result.table}")
+    say(f"report: {result.report}")
     return 0
 
 

@@ -3,7 +3,6 @@
 kinebert bench-data pipelines/recipes/rgb.toml --set data.shards=sets/rgb --clips-per-s 200
 """
 
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from kinebert.orchestration.printing import Table, say
+from kinebert.orchestration.printing import Table, say, say_json
 from kinebert.pipelines.options import Overrides, load_recipe, run
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.machine import available_cores
@@ -72,16 +71,17 @@ def main(config: BenchDataConfig) -> int:
             "clips_per_s": config.clips_per_s,
             "loader_workers_needed": needed,
         }
-        print(json.dumps(values, indent=1))
+        say_json(values)
         return 0
     data = recipe.data
-    print(
+    say(
         f"{shards.uri}: {shards.modality}, {data.split}/{data.train_part}; clips of {data.clip_length} images, "
-        f"{data.crop_size} px, {recipe.micro_batch} to a batch; {cores} cores\n"
+        f"{data.crop_size} px, {recipe.micro_batch} to a batch; {cores} cores",
+        "",
     )
     say(*_cost(cost), "", *_deliveries(measured))
     if config.clips_per_s is not None:
-        print("\n" + _advice(measured, config.clips_per_s, needed, cores))
+        say("", _advice(measured, config.clips_per_s, needed, cores))
     return 0
 
 

@@ -5,6 +5,8 @@ import os
 import select
 import sys
 
+from kinebert.orchestration.printing import say, warn
+
 PROGRAMS = {
     "index": ("index_videos", "list a data set's videos, with labels and splits, in a manifest"),
     "extract-frames": ("extract_frames", "videos to Parquet shards of RGB frames"),
@@ -52,10 +54,10 @@ def main() -> int:
     """Run the program that the command line names and return its exit status."""
     args = sys.argv[1:]
     if not args or args[0] in ("-h", "--help"):
-        print(usage())
+        say(*usage().splitlines())
         return 0 if args else 2
     if args[0] not in PROGRAMS:
-        print(f"error: there is no program {args[0]!r}. There are: {', '.join(PROGRAMS)}.", file=sys.stderr)
+        warn(f"error: there is no program {args[0]!r}. There are: {', '.join(PROGRAMS)}.")
         return 2
     module = importlib.import_module(f"kinebert.pipelines.{PROGRAMS[args[0]][0]}")
     try:

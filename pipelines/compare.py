@@ -40,8 +40,8 @@ def main(config: CompareConfig) -> int:
 
     result = compare(config)
     say(*tables.terminal(result.verdict))
-    print(f"page: {result.page}")
-    print(f"tables: {', '.join(result.tables)} beside it")
+    say(f"page: {result.page}")
+    say(f"tables: {', '.join(result.tables)} beside it")
     return 0 if result.verdict.ranked else 1
 
 

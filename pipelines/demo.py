@@ -58,7 +58,7 @@ class _Clock:
 
     def step(self, about: str, program: Callable[[list[str]], int], name: str, *args: str) -> None:
         """Run one program, as its command line says; a failure ends the demo."""
-        print(f"\n== {about}\n$ kinebert {name} {shlex.join(args)}", flush=True)
+        say("", f"== {about}", f"$ kinebert {name} {shlex.join(args)}")
         start = time.monotonic()
         status = program(list(args))
         self.steps.append((about, time.monotonic() - start))
@@ -78,7 +78,7 @@ def main(config: DemoConfig) -> int:
     from kinebert.pipelines import evaluate, extract_flow, extract_frames, fuse, index_videos, train
 
     start, clock, folder = time.monotonic(), _Clock(), Path(output)
-    print(f"the whole job on {available_cores()} cores, in {folder}")
+    say(f"the whole job on {available_cores()} cores, in {folder}")
     _generate(config, folder, clock)
     manifest, sets, runs = str(folder / "manifest.parquet"), folder / "sets", folder / "runs"
     store = f"sqlite:///{folder / 'mlflow.db'}"
@@ -105,7 +105,7 @@ def main(config: DemoConfig) -> int:
 def _generate(config: DemoConfig, folder: Path, clock: _Clock) -> None:
     """Make the videos; those of an earlier run are replaced by the same bytes."""
     about = f"generate {config.videos_per_class * len(SYNTHETIC_CLASSES)} videos in {len(SYNTHETIC_CLASSES)} classes"
-    print(f"\n== {about}", flush=True)
+    say("", f"== {about}")
     start, line = time.monotonic(), ProgressLine()
     write_synthetic_videos(
         folder / "videos",
@@ -115,7 +115,7 @@ def _generate(config: DemoConfig, folder: Path, clock: _Clock) -> None:
     )
     line.close(f"{config.videos_per_class * len(SYNTHETIC_CLASSES)} videos written")
     clock.steps.append((about, time.monotonic() - start))
-    print(f"in {folder / 'videos'}: {', '.join(SYNTHETIC_CLASSES)}")
+    say(f"in {folder / 'videos'}: {', '.join(SYNTHETIC_CLASSES)}")
 
 
 def _verdict(folder: Path, store: str, clock: _Clock, seconds: float) -> int:
@@ -124,27 +124,27 @@ def _verdict(folder: Path, store: str, clock: _Clock, seconds: float) -> int:
     from kinebert.orchestration.tracking_store import page_command
 
     found = {name: _accuracies(folder / "scores" / name / SCORES_FILE) for name in STREAMS}
-    print("\n== result: top-1 on the held-out videos, percent")
+    say("", "== result: top-1 on the held-out videos, percent")
     rows = [[about, *map(percent, found[name])] for name, about in STREAMS.items()]
     say(Table(header=["", "all", "direction", "order"], rows=rows))
-    print(
-        f"order: {', '.join(ORDER_CLASSES)}, which come in pairs of the same frames in two orders; whoever tells the\n"
-        "pair but not the order is right in 50 % of them. direction: " + ", ".join(DIRECTION_CLASSES)
+    say(
+        f"order: {', '.join(ORDER_CLASSES)}, which come in pairs of the same frames in two orders; whoever tells the",
+        "pair but not the order is right in 50 % of them. direction: " + ", ".join(DIRECTION_CLASSES),
     )
-    print("\n== time")
+    say("", "== time")
     for about, step_s in clock.steps:
-        print(f"{duration(step_s):>12}  {about}")
-    print(f"{duration(seconds):>12}  in all")
+        say(f"{duration(step_s):>12}  {about}")
+    say(f"{duration(seconds):>12}  in all")
     gain = found["rgb_bert"][2] - found["rgb_tgap"][2]
     shown = found["two_stream"][0] >= GOAL_TWO_STREAM and gain >= GOAL_ORDER_GAIN
     shown = shown and found["rgb_tgap"][2] <= GOAL_TGAP_ORDER
-    print(f"\n{'shown' if shown else 'NOT shown'}:")
-    print(f"  two-stream {found['two_stream'][0]:.1%} ({GOAL_TWO_STREAM:.0%} expected)")
-    print(f"  bert {100 * gain:.0f} points above tgap on order ({100 * GOAL_ORDER_GAIN:.0f} expected)")
-    print(f"  tgap {found['rgb_tgap'][2]:.1%} on order (at most {GOAL_TGAP_ORDER:.0%} expected)")
-    print(f"report:    {folder / 'scores' / 'two_stream' / 'report' / 'report.md'}")
-    print(f"all runs:  {page_command(store)}   (then open http://127.0.0.1:5000)")
-    print("your own:  kinebert index folder VIDEOS --output manifest.parquet   (one sub-folder of VIDEOS per class)")
+    say("", f"{'shown' if shown else 'NOT shown'}:")
+    say(f"  two-stream {found['two_stream'][0]:.1%} ({GOAL_TWO_STREAM:.0%} expected)")
+    say(f"  bert {100 * gain:.0f} points above tgap on order ({100 * GOAL_ORDER_GAIN:.0f} expected)")
+    say(f"  tgap {found['rgb_tgap'][2]:.1%} on order (at most {GOAL_TGAP_ORDER:.0%} expected)")
+    say(f"report:    {folder / 'scores' / 'two_stream' / 'report' / 'report.md'}")
+    say(f"all runs:  {page_command(store)}   (then open http://127.0.0.1:5000)")
+    say("your own:  kinebert index folder VIDEOS --output manifest.parquet   (one sub-folder of VIDEOS per class)")
     return 0 if shown else 1
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from kinebert.orchestration.printing import Table, say
+from kinebert.orchestration.printing import Table, say, say_json
 from kinebert.pipelines.options import Overrides, run
 from kinebert.preprocessing.config import from_mapping, read_toml
 from kinebert.preprocessing.errors import ConfigError
@@ -84,7 +84,7 @@ def main(config: DescribeConfig) -> int:
 
         with explained(config.paper_tables, "write this table"):
             Path(config.paper_tables).write_text(markdown())
-        print(f"table: {config.paper_tables}")
+        say(f"table: {config.paper_tables}")
         return 0
     given = [number for number in (config.clips, config.crops, config.video_frames) if number is not None]
     if given and min(given) < 1:
@@ -104,12 +104,12 @@ def main(config: DescribeConfig) -> int:
     }
     found = _as_json(sizes_of(**network), network, _protocol(config, recipe))
     if config.json:
-        print(json.dumps(found, indent=2))
+        say_json(found, indent=2)
     else:
         say(*_told(found))
     counted = isinstance(recipe.test.clips, int) or recipe.test.clips == "single"
     if not counted and config.clips is config.video_frames is None and not config.json:
-        print("note: this recipe tests as many clips as a video has; --video-frames N counts those of N images")
+        say("note: this recipe tests as many clips as a video has; --video-frames N counts those of N images")
     return 0
 
 

@@ -45,7 +45,7 @@ def main(config: EvaluateConfig) -> int:
     if len(by_folder) > 1:
         say(split_table(list(by_folder.values())))
     tables = " ".join(shlex.quote(one.table) for one in found)
-    print(f"next: kinebert fuse {tables} OTHER/scores.parquet" if len(found) == 1 else f"scores: {tables}")
+    say(f"next: kinebert fuse {tables} OTHER/scores.parquet" if len(found) == 1 else f"scores: {tables}")
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from kinebert.orchestration.printing import say
 from kinebert.orchestration.progress import ProgressLine
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
@@ -42,9 +43,9 @@ def main(config: ExportFramesConfig) -> int:
         found, Path(output), on_video=lambda done, total: line.show(lambda: f"{done}/{total} videos")
     )
     line.close(f"{len(found.videos)}/{len(found.videos)} videos")
-    print(f"{written} pictures written, those that were there are kept: {output}")
+    say(f"{written} pictures written, those that were there are kept: {output}")
     if found.rejected:
-        print(f"{len(found.rejected)} videos were left out at extraction: {found.uri}/dataset.json says why")
+        say(f"{len(found.rejected)} videos were left out at extraction: {found.uri}/dataset.json says why")
     return 0
 
 

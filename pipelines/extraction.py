@@ -8,6 +8,7 @@ import tyro
 
 from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs.requests import ExtractionRequest, ExtractionSettings
+from kinebert.orchestration.printing import say
 from kinebert.orchestration.progress import duration
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import ConfigError
@@ -109,7 +110,7 @@ def main(config: ExtractFramesConfig | ExtractFlowConfig) -> int:
     from kinebert.orchestration.jobs.extraction import extract  # slow imports, after the options are known to be right
 
     result = extract(config.asked(), Terminal())
-    print("\n".join(_lines(result)))
+    say(*_lines(result))
     return 1 if result.failed else 0
 
 

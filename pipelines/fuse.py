@@ -36,11 +36,11 @@ def main(config: FuseConfig) -> int:
     result = fuse(config)
     say(accuracy_table(result.measured))
     given = ", ".join(f"{name} {weight:g}" for name, weight in zip(result.streams, result.weights, strict=True))
-    print(f"{result.about}; weights: {given}")
+    say(f"{result.about}; weights: {given}")
     say(*result.notes, *rejected_lines(result.scores))
-    print(f"scores: {result.table}")
-    print(f"report: {result.report}")
-    print(f"next: {page_command(result.tracking_uri)}")
+    say(f"scores: {result.table}")
+    say(f"report: {result.report}")
+    say(f"next: {page_command(result.tracking_uri)}")
     return 0
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -11,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
+from kinebert.orchestration.printing import warn
 from kinebert.preprocessing.config import from_mapping, load_config, nested, read_toml
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.recipe.train import TrainRecipe
@@ -114,15 +114,15 @@ def run(
     try:
         return main(parse(cls, args, program, from_file, presets))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        warn(f"error: {error}")
         return 2
     except (KeyboardInterrupt, SystemExit) as end:
         if terminated.is_set():  # Ray, if it was waiting, makes an exit with status 1 of ours
-            print("terminated; run the same command again to continue", file=sys.stderr)
+            warn("terminated; run the same command again to continue")
             return 143
         if isinstance(end, SystemExit):
             raise
-        print("interrupted; run the same command again to continue", file=sys.stderr)
+        warn("interrupted; run the same command again to continue")
         return 130
     finally:
         if before is not None:

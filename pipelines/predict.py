@@ -11,6 +11,7 @@ import tyro
 
 from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs.requests import PredictionRequest
+from kinebert.orchestration.printing import say
 from kinebert.pipelines.options import run
 
 
@@ -34,7 +35,7 @@ def main(config: PredictConfig) -> int:
     from kinebert.orchestration.jobs.prediction import predict  # slow imports, after the options are known to be right
 
     result = predict(config, Terminal())
-    print(f"predictions: {', '.join(result.files)}")
+    say(f"predictions: {', '.join(result.files)}")
     return 0 if result.complete else 1
 
 

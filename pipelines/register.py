@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from kinebert.orchestration.printing import say
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.storage import name_of, resolve_uri
@@ -56,9 +57,9 @@ def main(config: RegisterConfig) -> int:
         address = tracker.address
     else:
         version, model = mlflow_models.register(address, uri, config.name, config.alias)
-    print(f"{config.name}, version {version}: {model}" + (f", alias {config.alias}" if config.alias else ""))
+    say(f"{config.name}, version {version}: {model}" + (f", alias {config.alias}" if config.alias else ""))
     call = f"mlflow.pyfunc.load_model('{model}').predict(" + "pandas.DataFrame({'video': ['VIDEO']}))"
-    print(f'next: MLFLOW_TRACKING_URI={address.tracking_uri} python -c "import mlflow, pandas; print({call})"')
+    say(f'next: MLFLOW_TRACKING_URI={address.tracking_uri} python -c "import mlflow, pandas; print({call})"')
     return 0
 
 

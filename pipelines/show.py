@@ -11,6 +11,7 @@ from typing import Annotated
 import cv2
 import tyro
 
+from kinebert.orchestration.printing import say
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.modalities import modality_of
@@ -54,9 +55,9 @@ def main(config: ShowConfig) -> int:
     output = resolve_uri(config.output or f"{config.video_id.replace('/', '_')}.png")
     with explained(output, "write this picture"):
         write_bytes(output, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
-    print(f"{' and '.join(sorted(found.uri for found in kinds.values()))}: {config.video_id} drawn to {output}")
+    say(f"{' and '.join(sorted(found.uri for found in kinds.values()))}: {config.video_id} drawn to {output}")
     if flow is not None and (line := describe_flow(read_dataset_file(flow.uri) or {})) is not None:
-        print(f"  {line}")
+        say(f"  {line}")
     return 0
 
 

@@ -10,6 +10,7 @@ from functools import partial
 import tyro
 
 from kinebert.orchestration.jobs import submission
+from kinebert.orchestration.printing import warn
 from kinebert.pipelines.cli import PROGRAMS
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
@@ -48,20 +49,20 @@ def main(command: list[str], config: SubmitConfig) -> int:
         jobs = submission.Jobs(config.address)
         job = jobs.running(entrypoint)
         if job is not None:
-            print(f"{job}: this command is running already; nothing is submitted", file=sys.stderr)
+            warn(f"{job}: this command is running already; nothing is submitted")
         else:
             env = {**_commit(), **env}
             job = jobs.submit(entrypoint, pack.folder, env, command[0])
-            print(f"{job}: submitted with {pack.num_bytes / 2**20:.1f} MiB of code: {entrypoint}", file=sys.stderr)
+            warn(f"{job}: submitted with {pack.num_bytes / 2**20:.1f} MiB of code: {entrypoint}")
     if config.detach:
-        print(f"to follow it, give the same command without --detach; to stop it: {_stop(jobs, job)}", file=sys.stderr)
+        warn(f"to follow it, give the same command without --detach; to stop it: {_stop(jobs, job)}")
         return 0
     try:
         status = jobs.follow(job)
     except KeyboardInterrupt:
-        print(f"{job} goes on without being followed; to stop it: {_stop(jobs, job)}", file=sys.stderr)
+        warn(f"{job} goes on without being followed; to stop it: {_stop(jobs, job)}")
         raise
-    print(f"{job}: ended with status {status}", file=sys.stderr)
+    warn(f"{job}: ended with status {status}")
     return status
 
 

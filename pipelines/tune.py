@@ -73,16 +73,16 @@ def _report(result: "TuningResult") -> int:
     best, metric = result.best, result.tune.metric
     say(*table(result.trials, result.tune, _SHOWN))
     if best is None:
-        print(f"every trial failed; the reasons are in {result.folder}/trials/*/error.txt and above")
+        say(f"every trial failed; the reasons are in {result.folder}/trials/*/error.txt and above")
         return 1
-    print(f"best: trial {best.record.number}, {metric} {best.row[metric]:.4g} after epoch {best.row['epoch']}")
+    say(f"best: trial {best.record.number}, {metric} {best.row[metric]:.4g} after epoch {best.row['epoch']}")
     if best.kept is not best.row:
         other = f"{metric} {best.kept[metric]:.4g}"
-        print(f"its {BEST_FILE} holds epoch {best.kept['epoch']}, the best in val_top1, with {other}")
-    print(f"pictures: {storage.join(result.folder, 'parallel.png')}, {storage.join(result.folder, 'learning.png')}")
-    print(f"next: kinebert evaluate {shlex.quote(best.checkpoint)} --part test")
-    print(f"      kinebert train {shlex.quote(storage.join(best.folder, RECIPE_FILE))} --output runs/best")
-    print(f"      {page_command(result.tracking_uri)}")
+        say(f"its {BEST_FILE} holds epoch {best.kept['epoch']}, the best in val_top1, with {other}")
+    say(f"pictures: {storage.join(result.folder, 'parallel.png')}, {storage.join(result.folder, 'learning.png')}")
+    say(f"next: kinebert evaluate {shlex.quote(best.checkpoint)} --part test")
+    say(f"      kinebert train {shlex.quote(storage.join(best.folder, RECIPE_FILE))} --output runs/best")
+    say(f"      {page_command(result.tracking_uri)}")
     return 0
 
 

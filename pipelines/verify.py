@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from kinebert.orchestration.printing import say
 from kinebert.orchestration.progress import ProgressLine
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.machine import available_cores
@@ -44,16 +45,16 @@ def main(config: VerifyConfig) -> int:
     )
     line.close(f"{verdict.num_shards}/{verdict.num_shards} shards")
     for problem in verdict.problems[:50]:
-        print(f"  {problem}")
+        say(f"  {problem}")
     if len(verdict.problems) > 50:
-        print(f"  and {len(verdict.problems) - 50} more")
+        say(f"  and {len(verdict.problems) - 50} more")
     checked = f"{verdict.num_videos} videos, {verdict.num_images} images in {verdict.num_shards} shards"
-    print(f"{uri}: {f'{len(verdict.problems)} problems' if verdict.problems else 'whole'}: {checked}")
+    say(f"{uri}: {f'{len(verdict.problems)} problems' if verdict.problems else 'whole'}: {checked}")
     if (flow := describe_flow(read_dataset_file(uri) or {})) is not None:
-        print(f"  {flow}")
+        say(f"  {flow}")
     if verdict.problems:
         return 1
-    print(f"next: kinebert train RECIPE --set data.shards={shlex.quote(uri)}   (such as pipelines/recipes/rgb.toml)")
+    say(f"next: kinebert train RECIPE --set data.shards={shlex.quote(uri)}   (such as pipelines/recipes/rgb.toml)")
     return 0
 
 

@@ -4,7 +4,6 @@ kinebert weights
 kinebert weights --check r2plus1d_34_clip32_ig65m_from_scratch-449a7af9.pth
 """
 
-import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated
 
 import tyro
 
-from kinebert.orchestration.printing import Table, say
+from kinebert.orchestration.printing import Table, say, say_json
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.storage import explained, resolve_uri
 
@@ -64,14 +63,14 @@ def main(config: WeightsConfig) -> int:
     if config.table is not None:
         with explained(config.table, "write this table"):
             Path(config.table).write_text(about.markdown(chosen), encoding="utf-8")
-        print(f"table: {config.table}")
+        say(f"table: {config.table}")
     elif config.json:
-        print(json.dumps([about.plain(layout) for layout in chosen], indent=1))
+        say_json([about.plain(layout) for layout in chosen])
     else:
         for layout in chosen:
             rows = list(about.rows(layout))
             say(*about.lines(layout), *[Table(header=[""] * 5, rows=rows, align="lllll", indent=2)] * bool(rows), "")
-        print('next: kinebert weights --check FILE, then model.weights = "FILE" in a recipe')
+        say('next: kinebert weights --check FILE, then model.weights = "FILE" in a recipe')
     return 0
 
 
@@ -100,11 +99,11 @@ def _check(config: WeightsConfig, file: str) -> int:
     names = ("backbone", "reduction", "head", "modality", "num_classes")
     network = ", ".join(f"{name} {model.config[name] or 'none'}" for name in names)
     if config.json:
-        print(json.dumps({"network": model.config, "fits": fits, "report": asdict(report)}, indent=1))
+        say_json({"network": model.config, "fits": fits, "report": asdict(report)})
     else:
-        print(f"network: {network}")
-        print(report)
-        print(f"{uri}: {'every weight is accounted for' if fits else 'refused: something is unaccounted for'}")
+        say(f"network: {network}")
+        say(*report.lines())
+        say(f"{uri}: {'every weight is accounted for' if fits else 'refused: something is unaccounted for'}")
     return 0 if fits else 1
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import kinebert
+from kinebert.orchestration.printing import warn
 from kinebert.preprocessing.errors import ConfigError, UserError
 
 PACKAGE = Path(kinebert.__file__).parent
@@ -225,7 +226,7 @@ def _exit_status(details: Any) -> int:
     status = str(details.status.value)
     if status == "SUCCEEDED":
         return 0
-    print(f"{status.lower()}: {details.message or 'without a word'}", file=sys.stderr)
+    warn(f"{status.lower()}: {details.message or 'without a word'}")
     return _STOPPED if status == "STOPPED" else 1
 
 

@@ -1,12 +1,12 @@
 """How the driver of a training hears what rank 0 says: an actor that keeps events, and a thread that passes them on."""
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from kinebert.orchestration import cluster as _cluster  # noqa: F401 - first: it says what Ray reads at its import
+from kinebert.orchestration.printing import warn
 
 # isort: split
 import ray
@@ -117,7 +117,7 @@ class Listener:
             if not self._failed:
                 self._failed = True
                 with suppress(OSError):
-                    print(f"progress is no longer shown or recorded in full: {error!r}", file=sys.stderr)
+                    warn(f"progress is no longer shown or recorded in full: {error!r}")
 
     def _drain(self, ear: Any) -> None:
         try:

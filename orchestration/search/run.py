@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import pickle
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kinebert.orchestration import cluster as _cluster  # first: it says what Ray reads at its import
+from kinebert.orchestration.printing import warn
 from kinebert.preprocessing.machine import available_cores
 from kinebert.training.run_folder import SCRATCH_FOLDER
 
@@ -198,7 +198,7 @@ class _Suggestions(Searcher):
             if self._given_up[number] > MAX_LOSSES:
                 self._planner.ended(number, _lost_for_good(reason), False)
                 continue
-            print(f"trial {number}: Ray gave it up ({reason}); beginning it again", file=sys.stderr)
+            warn(f"trial {number}: Ray gave it up ({reason}); beginning it again")
             self._planner.lost(number)
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
@@ -259,7 +259,7 @@ class _Decisions(FIFOScheduler):
         self._legs.losses[trial.trial_id] = reason
         if trial.should_recover():
             number = unpacked(trial.config).number
-            print(f"trial {number}: its process was lost ({reason}); going on from its last state", file=sys.stderr)
+            warn(f"trial {number}: its process was lost ({reason}); going on from its last state")
 
 
 def _lost_for_good(reason: str) -> str:

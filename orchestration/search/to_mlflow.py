@@ -5,7 +5,6 @@ has ended is closed. So a restart repairs what a killed driver, or a store that 
 """
 
 import copy
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kinebert.orchestration.printing import warn
 from kinebert.orchestration.reports.run_files import epoch_metrics
 from kinebert.orchestration.run_tags import describe_training, training_tags
 from kinebert.orchestration.search.records import Record, TrialEpoch, ranking, trial_folder
@@ -144,7 +144,7 @@ class Recorder:
         except UserError as error:  # the records hold it all
             if not self._told:
                 self._told = True
-                print(f"MLflow is out of reach; trials are recorded later: {error}", file=sys.stderr)
+                warn(f"MLflow is out of reach; trials are recorded later: {error}")
             return
         for row in record.rows:
             if row["epoch"] > self._sent[record.number]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.plain_text import visible
 from kinebert.preprocessing.tvl1 import Backend, TvL1Params, choose_backend, tvl1_flow
 
 _ORDINARY_PIXELS = 340 * 256
@@ -84,7 +85,7 @@ class FlowSolver:
                 half = len(grey_THW) // 2
                 return np.concatenate([self.solve(grey_THW[: half + 1], params), self.solve(grey_THW[half:], params)])
             if self.on_gpu and "CUDA error" in str(error):
-                print(f"the GPU is lost: {error}", file=sys.stderr, flush=True)
+                print(visible(f"the GPU is lost: {error}"), file=sys.stderr, flush=True)
                 os._exit(_GPU_LOST)
             raise
 

@@ -40,6 +40,10 @@ class Report:
     """Sentences about what was done to the network."""
 
     def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """Return what is known of every weight, as lines for people."""
         lines = [f"layout: {self.layout}", *(f"note: {note}" for note in self.notes)]
         lines.append(f"loaded: {len(self.loaded) or 'none'}")
         lines += [f"  {part}: {len(list(names))}" for part, names in groupby(sorted(self.loaded), _part)]
@@ -47,7 +51,7 @@ class Report:
             names = getattr(self, kind)
             lines.append(f"{kind}: {len(names) or 'none'}")
             lines += [f"  {name}" + (f"  ({why})" if (why := self.reasons.get(name)) else "") for name in names]
-        return "\n".join(lines)
+        return lines
 
 
 @dataclass(frozen=True)
