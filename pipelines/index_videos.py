@@ -23,8 +23,10 @@ from kinebert.preprocessing.datasets.indexing import split_table
 from kinebert.preprocessing.datasets.listing import Finding
 from kinebert.preprocessing.datasets.manifest import PARTS, name_some
 from kinebert.preprocessing.datasets.registry import sources
+from kinebert.preprocessing.extraction.guard import MAX_PIXELS
 
 _SPLIT_HINT = "(default: split1 where the source has no splits, else none)"
+_STREAM_HINT = "(default: the one marked default, else the largest)"
 _GROUP_HINT = "(default: the groups that the source names)"
 
 
@@ -79,6 +81,11 @@ class IndexConfig(IndexRequest):
     """Longest that looking into one file may take."""
     num_workers: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: one per core)")] = None
     """Files to look into at once."""
+    video_stream: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint=_STREAM_HINT)] = None
+    """Which video stream of files that have several to look into, from 0; cover pictures are none. Give extract-frames
+    and extract-flow the same number."""
+    max_pixels: Annotated[int, tyro.conf.arg(metavar="N")] = MAX_PIXELS
+    """Most pixels of one picture; videos of larger ones cannot be used."""
 
 
 _BY_SOURCE = "\n\n".join(

@@ -41,6 +41,9 @@ class FrameRecipe:
     """Undo non-square pixels, for resize = short_side or none."""
     frame_step: int = 1
     """Take every frame_step-th frame, in decode order."""
+    video_stream: int | None = None
+    """Which video stream of files that have several, from 0, cover pictures not counted. None: the default one, else
+    the largest."""
     jpeg_quality: int = 95
     """JPEG quality, 1 to 100."""
     on_decode_error: Literal["keep", "reject"] = "keep"
@@ -56,6 +59,8 @@ class FrameRecipe:
                 raise ConfigError(f"{name} must be at least {MIN_SIDE} (pixels), got {getattr(self, name)}.")
         if self.frame_step < 1:
             raise ConfigError(f"frame_step must be at least 1, got {self.frame_step}.")
+        if self.video_stream is not None and self.video_stream < 0:
+            raise ConfigError(f"video_stream must be at least 0, got {self.video_stream}.")
         if not 1 <= self.jpeg_quality <= 100:
             raise ConfigError(f"jpeg_quality must lie between 1 and 100, got {self.jpeg_quality}.")
         least = 1 + modality_of(self.modality).fewer
@@ -73,7 +78,8 @@ class FrameRecipe:
 
     def plain(self) -> dict[str, Any]:
         """Everything that the digest covers, as plain values: what does not touch a pixel here is left out."""
-        values = {key: value for key, value in to_plain(self).items() if key not in _IDLE[self.resize]}
+        idle = _IDLE[self.resize] | ({"video_stream"} if self.video_stream is None else set())  # older sets lack it
+        values = {key: value for key, value in to_plain(self).items() if key not in idle}
         return {"format": FORMAT_VERSION, "modality": self.modality, **values}
 
     def digest(self) -> str:

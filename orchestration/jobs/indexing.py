@@ -8,7 +8,7 @@ from kinebert.orchestration.audience import NOBODY, Audience, Line
 from kinebert.orchestration.jobs.requests import TEST_SHARE, VAL_SHARE, IndexRequest
 from kinebert.orchestration.progress import duration
 from kinebert.preprocessing.datasets import READERS
-from kinebert.preprocessing.datasets.indexing import groups_of, manifest_rows, uneven_splits
+from kinebert.preprocessing.datasets.indexing import groups_of, manifest_rows, several_streams, uneven_splits
 from kinebert.preprocessing.datasets.listing import Finding, Listing
 from kinebert.preprocessing.datasets.manifest import ManifestRow, check_ids, write_manifest
 from kinebert.preprocessing.datasets.splits import make_split
@@ -61,7 +61,8 @@ def index(request: IndexRequest, audience: Audience = NOBODY) -> Index:
     facts = _probe([video.path for video in listing.videos], request, audience.line())
     rows = manifest_rows(listing, groups, splits, facts)
     write_manifest(output, rows)
-    return Index(output, tuple(rows), (*findings, *listing.findings, *uneven_splits(rows)), request.max_problems)
+    findings += [*listing.findings, *several_streams(listing, facts, request.video_stream), *uneven_splits(rows)]
+    return Index(output, tuple(rows), tuple(findings), request.max_problems)
 
 
 def _seeded_split(
@@ -104,6 +105,8 @@ def _probe(paths: Sequence[str], request: IndexRequest, line: Line) -> list[Fact
         num_workers=request.num_workers,
         timeout_s=request.timeout_s,
         on_progress=lambda done, total: line.show(lambda: text(done, total)),
+        video_stream=request.video_stream,
+        max_pixels=request.max_pixels,
     )
     line.close(text(len(paths), len(paths)))
     return facts

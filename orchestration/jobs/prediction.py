@@ -77,7 +77,7 @@ def predict(request: PredictionRequest, audience: Audience = NOBODY) -> Predicti
         for number, (name, path) in enumerate(videos.items(), start=1):
             shown = _Shown(audience.line(), f"{number}/{len(videos)} {name}")
             said = _look(path, streams, request, device, shown)
-            found.append(_told(name, path, said, streams[0].classes, request, audience))
+            found.append(_told(name, path, said, streams[0], request, audience))
             if time.monotonic() - written_at >= _WRITE_EVERY_S:
                 write_predictions(output, found, streams, request.top, fused)
                 written_at = time.monotonic()
@@ -115,6 +115,7 @@ def _look(
                 device=device,
                 solver=FlowSolver(backend=request.backend, num_threads=available_cores()),
                 num_threads=available_cores(),
+                max_pixels=request.max_pixels,
                 progress=shown,
             )
     except VideoError as error:
@@ -127,7 +128,7 @@ def _told(
     name: str,
     path: str,
     said: Prediction | VideoError,
-    classes: Sequence[str],
+    stream: Stream,
     request: PredictionRequest,
     audience: Audience,
 ) -> PredictionRow:
@@ -136,10 +137,16 @@ def _told(
         problem = f"{said.stage}: {said.problem}"
         audience.say(f"{name}: left out: {problem}")
         return {"video": name, "path": path, "problem": problem}
-    row = row_of(name, path, said, classes, request.top, probe_video(path).fps)
+    video_stream = stream.extraction.video_stream
+    facts = probe_video(path, video_stream, request.max_pixels)
+    if facts.num_streams > 1:
+        taken = "the default one, else the largest" if video_stream is None else f"number {video_stream}"
+        audience.say(f"{name}: of {facts.num_streams} video streams, {taken} is taken")
+    row = row_of(name, path, said, stream.classes, request.top, facts.fps)
     audience.say(f"{name}: {words(row['top'])}" + (f" ({said.problem})" if said.problem else ""))
     if request.annotate:
-        annotate(join(resolve_uri(request.output), f"{name}.mp4"), row, said.scale)
+        target = join(resolve_uri(request.output), f"{name}.mp4")
+        annotate(target, row, said.scale, video_stream=video_stream, max_pixels=request.max_pixels)
     return row
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.extraction.guard import Limits
+from kinebert.preprocessing.extraction.guard import MAX_PIXELS, Limits
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.tvl1 import Backend
 from kinebert.training.clips.sampling import Clips
@@ -49,6 +49,11 @@ class IndexRequest:
     """Longest that looking into one file may take."""
     num_workers: int | None = None
     """Files to look into at once; by default one per core."""
+    video_stream: int | None = None
+    """Which video stream of files that have several to look into, from 0; by default the default one, else the largest.
+    An extraction is told the same."""
+    max_pixels: int = MAX_PIXELS
+    """Most pixels of one picture; videos of larger ones cannot be used."""
 
     def __post_init__(self) -> None:
         for name, share in (("val", self.val), ("test", self.test), ("max-problems", self.max_problems)):
@@ -56,6 +61,8 @@ class IndexRequest:
                 raise ConfigError(f"--{name} is a share from 0 to 1, got {share:g}.")
         if self.timeout_s <= 0 or (self.num_workers is not None and self.num_workers < 1):
             raise ConfigError("--timeout-s and --num-workers must be positive.")
+        if self.max_pixels < 1 or (self.video_stream is not None and self.video_stream < 0):
+            raise ConfigError("--max-pixels must be positive, and --video-stream 0 or more.")
         if self.split_name == "":
             raise ConfigError("--split-name needs a name.")
 
@@ -333,10 +340,14 @@ class PredictionRequest(Views):
     """auto takes a GPU if there is one; or cpu, cuda, cuda:1."""
     backend: Backend = "auto"
     """Who solves flow: auto, numba, torch or opencv."""
+    max_pixels: int = MAX_PIXELS
+    """Most pixels of one picture as coded; videos of larger ones are left out."""
 
     def __post_init__(self) -> None:
-        if min(self.batch, self.top) < 1:
-            raise ConfigError(f"batch and top must be at least 1, got {self.batch} and {self.top}.")
+        if min(self.batch, self.top, self.max_pixels) < 1:
+            raise ConfigError(
+                f"batch, top and max_pixels must be at least 1, got {self.batch}, {self.top} and {self.max_pixels}."
+            )
         if not self.videos:
             raise ConfigError("give a video, or a folder of videos.")
         if self.weights is not None and len(self.weights) != len(self.checkpoint):

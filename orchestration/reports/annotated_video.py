@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from kinebert.orchestration.reports.drawing import FAINT, INK, style
 from kinebert.orchestration.reports.formatting import cut_end
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.extraction.guard import MAX_PIXELS
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.video.frames import VideoFrames
 
@@ -49,7 +50,15 @@ def codec() -> str:
     return "libx264" if "libx264" in av.codecs_available else "mpeg4"
 
 
-def annotate_video(path: str, output: str, windows: Sequence[Window], fps: float) -> int:
+def annotate_video(
+    path: str,
+    output: str,
+    windows: Sequence[Window],
+    fps: float,
+    *,
+    video_stream: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> int:
     """Write the video ``path`` to the MP4 file ``output`` with the windows' best classes below each frame.
 
     A frame shows the window whose middle is nearest. Frames come and go one at a time, whatever the video's length.
@@ -60,12 +69,15 @@ def annotate_video(path: str, output: str, windows: Sequence[Window], fps: float
         output: File to write, whole or not at all. Its folder must exist.
         windows: At least one, by time.
         fps: Frames per second of the video; 0 where it is not known.
+        video_stream: Which of several video streams, as in :class:`.FrameRecipe`.
+        max_pixels: Most pixels of one of its pictures as coded.
 
     Returns:
         Frames written.
     """
     middles = np.array([(window.first + window.last) / 2 for window in windows])
     count = 0
+    frames = VideoFrames(path, FrameRecipe(resize="none", video_stream=video_stream), max_pixels=max_pixels)
     with (
         storage.explained(output, "write this video"),
         storage.whole_file(output) as partial,
@@ -73,7 +85,7 @@ def annotate_video(path: str, output: str, windows: Sequence[Window], fps: float
     ):
         stream: Any = container.add_stream(codec(), rate=Fraction(fps or _UNKNOWN_FPS).limit_denominator(1001))
         stream.pix_fmt = "yuv420p"
-        for number, frame_HW3 in enumerate(VideoFrames(path, FrameRecipe(resize="none"))):
+        for number, frame_HW3 in enumerate(frames):
             image_HW3 = _with_panel(frame_HW3, windows[int(np.abs(middles - number).argmin())])
             if not count:
                 stream.height, stream.width = image_HW3.shape[:2]

@@ -60,13 +60,14 @@ def words(best: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def annotate(target: str, row: PredictionRow, scale: str) -> None:
+def annotate(target: str, row: PredictionRow, scale: str, **options: Any) -> None:
     """Write the video of a row to ``target``, with the best classes of each window below the picture.
 
     Args:
         target: MP4 file.
         row: Of :func:`row_of`.
         scale: Of the scores, :attr:`.Prediction.scale`.
+        **options: How its pictures are read, see :func:`.annotate_video`.
     """
     windows = [
         Window(
@@ -78,7 +79,7 @@ def annotate(target: str, row: PredictionRow, scale: str) -> None:
         for window in row["windows"]
     ]
     storage.make_folder(target.rpartition("/")[0])
-    annotate_video(row["path"], target, windows, row["fps"])
+    annotate_video(row["path"], target, windows, row["fps"], **options)
 
 
 def write_predictions(

@@ -51,9 +51,20 @@ def manifest_rows(
                 **video.splits,
                 **{name: split[video.video_id] for name, split in extra_splits.items() if video.video_id in split},
             },
-            **asdict(fact),
+            **{name: value for name, value in asdict(fact).items() if name != "num_streams"},
         )
         for video, fact in zip(listing.videos, facts, strict=True)
+    ]
+
+
+def several_streams(listing: Listing, facts: Sequence[Facts], video_stream: int | None) -> list[Finding]:
+    """Videos whose files hold several video streams, and which of them is taken."""
+    taken = "the default one, else the largest, is taken (--video-stream)" if video_stream is None else ""
+    kind = f"several video streams: {taken or f'number {video_stream} is taken'}"
+    return [
+        Finding(kind, video.video_id)
+        for video, fact in zip(listing.videos, facts, strict=True)
+        if fact.num_streams > 1 and fact.problem is None
     ]
 
 

@@ -18,6 +18,8 @@ from kinebert.preprocessing.errors import ConfigError
 
 MAX_ATTEMPTS = 3
 """Deaths of its worker after which a video is given up."""
+MAX_PIXELS = 40_000_000
+"""Most pixels of one picture that is decoded, unless another limit is given: 8K has 33 millions."""
 ATTEMPTS_FOLDER = ".attempts"
 _GRACE_S = 30.0
 _VERDICT = "verdict"
@@ -25,17 +27,19 @@ _VERDICT = "verdict"
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long one video may take."""
+    """How long one video may take, and how large its pictures may be."""
 
     time_limit_s: float = 86400.0
     """Seconds that one video may take in all."""
     stall_limit_s: float = 300.0
     """Seconds without a new image after which decoding or solving counts as hanging."""
+    max_pixels: int = MAX_PIXELS
+    """Most pixels of one picture as coded; the decoder refuses larger ones before it takes memory for them."""
 
     def __post_init__(self) -> None:
-        for name in ("time_limit_s", "stall_limit_s"):
+        for name, unit in (("time_limit_s", "seconds"), ("stall_limit_s", "seconds"), ("max_pixels", "pixels")):
             if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be positive (seconds), got {getattr(self, name)}.")
+                raise ConfigError(f"{name} must be positive ({unit}), got {getattr(self, name)}.")
 
 
 class Attempts:

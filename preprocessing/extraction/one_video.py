@@ -24,7 +24,7 @@ from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.schema import SEGMENT_LENGTH, segment_schema
 from kinebert.preprocessing.sets.plan import PlannedVideo
 from kinebert.preprocessing.sets.writer import VideoSummary
-from kinebert.preprocessing.video.frames import in_words
+from kinebert.preprocessing.video.container import in_words
 from kinebert.preprocessing.video.images import encode_jpeg, quantize_flow
 
 UInt8 = NDArray[np.uint8]

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import cv2
 
@@ -11,7 +12,7 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError, VideoError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import Attempts, Limits, Watchdog, die_of
-from kinebert.preprocessing.extraction.one_video import OpenVideo, Spool, extract_video
+from kinebert.preprocessing.extraction.one_video import Frames, Spool, extract_video
 from kinebert.preprocessing.extraction.timing import OFF, NoTiming, Timing
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
@@ -42,13 +43,13 @@ class BuildShard:
     recipe: FrameRecipe
     """What is stored."""
     limits: Limits
-    """How long one video may take."""
+    """How long one video may take, and how large its pictures may be."""
     run_id: str
     """Of the job; deaths of workers are counted within it."""
     retry_rejected: bool = False
     """Make shards again that left videos out."""
-    open_video: OpenVideo = VideoFrames
-    """Gives the frames of a video."""
+    open_video: Callable[..., Frames] = VideoFrames
+    """Gives the frames of a video: an :data:`OpenVideo` that also takes ``max_pixels``."""
     solver: FlowSolver = field(default_factory=FlowSolver)
     """Who solves flow; recorded in the shard, and no part of its recipe."""
     timed: bool = False
@@ -119,7 +120,8 @@ class BuildShard:
                     attempts.attempt(video.video_id),
                     Watchdog(self.limits, die_of(attempts, video.video_id)) as watchdog,
                 ):
-                    return extract_video(video, self.recipe, self.open_video, watchdog.beat, solver, timing)
+                    open_video = partial(self.open_video, max_pixels=self.limits.max_pixels)
+                    return extract_video(video, self.recipe, open_video, watchdog.beat, solver, timing)
             except VideoError as error:
                 problem = f"{error.stage}: {error.problem}"
         return VideoSummary(video_id=video.video_id, problem=problem, rejected=True), None

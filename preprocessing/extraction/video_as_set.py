@@ -5,12 +5,14 @@ disk, not in memory, however long the video is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import from_mapping
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.guard import MAX_PIXELS
 from kinebert.preprocessing.extraction.one_video import extract_video
 from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe
 from kinebert.preprocessing.schema import FORMAT_VERSION
@@ -51,6 +53,7 @@ def video_set(
     classes: Sequence[str],
     solver: FlowSolver,
     beat: Callable[[], None] = lambda: None,
+    max_pixels: int = MAX_PIXELS,
 ) -> ShardSet:
     """Extract one video into ``folder`` and return it as a set of one video without a label.
 
@@ -61,6 +64,7 @@ def video_set(
         classes: Names of the classes that the set is said to have.
         solver: Who solves flow.
         beat: Called for every image.
+        max_pixels: Most pixels of one picture as coded.
 
     Raises:
         VideoError: If the video cannot be used.
@@ -70,7 +74,7 @@ def video_set(
     is_flow = isinstance(recipe, FlowRecipe)
     if isinstance(recipe, FlowRecipe):
         solver = solver.ready(recipe.tvl1)
-    summary, spool = extract_video(video, recipe, VideoFrames, beat, solver)
+    summary, spool = extract_video(video, recipe, partial(VideoFrames, max_pixels=max_pixels), beat, solver)
     digest = PlannedShard(_SHARD, (video,)).files_digest()
     with open_shard(uri, recipe, digest, solver.name() if is_flow else None) as writer:
         for row in spool.rows():

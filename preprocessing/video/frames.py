@@ -6,7 +6,6 @@ Axes: H height, W width, 3 colours (BGR, OpenCV's order).
 import errno
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,9 +16,10 @@ from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from kinebert.preprocessing.extraction.guard import MAX_PIXELS
 from kinebert.preprocessing.extraction.timing import OFF, NoTiming
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.storage import is_local, open_input
+from kinebert.preprocessing.video.container import check_size, in_words, open_video
 
 UInt8 = NDArray[np.uint8]
 _STORAGE_TROUBLE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.ENOTCONN, errno.ENETUNREACH}
@@ -32,16 +32,18 @@ class VideoFrames:
     Frames come in the decoder's output order (time stamps of XviD files are scrambled, so nothing is sorted by them),
     turned and mirrored as the file's display matrix says, resized by the recipe: ``uint8 (H, W, 3)`` BGR. All frames of
     a video have the size of its first. Nothing that is wrong with a file raises: what decodes before an error is
-    yielded. A file that ends well before its header says is a problem as well, though no decoder complains.
+    yielded. A file that ends well before its header says is a problem as well, though no decoder complains. Pictures of
+    more than ``max_pixels`` are not decoded, which is a problem, too.
 
     Raises:
         OSError: While iterating, if the storage fails, which says nothing of the video.
     """
 
-    def __init__(self, path: str, recipe: FrameRecipe, timing: NoTiming = OFF) -> None:
+    def __init__(self, path: str, recipe: FrameRecipe, timing: NoTiming = OFF, *, max_pixels: int = MAX_PIXELS) -> None:
         self.path = path
         self.recipe = recipe
         self.timing = timing
+        self.max_pixels = max_pixels
         self.problem: str | None = None
 
     def __iter__(self) -> Iterator[UInt8]:
@@ -74,24 +76,20 @@ class VideoFrames:
             yield image_HW3
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        with ExitStack() as stack:
-            source = self.path if is_local(self.path) else stack.enter_context(open_input(self.path))
-            container = stack.enter_context(av.open(source, metadata_errors="ignore"))
-            if not container.streams.video:
-                raise ValueError("there is no video stream in this file")
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1  # the cores belong to the tasks, not to each decoder
+        with open_video(self.path, self.recipe.video_stream, self.max_pixels) as video:
+            stream = video.stream
             self._aspect = stream.sample_aspect_ratio
             count, end_s, corrupt = 0, 0.0, False
-            for packet in container.demux(stream):
+            for packet in video.container.demux(stream):
                 if packet.size:
                     corrupt = packet.is_corrupt
                     end_s = max(end_s, _end_s(packet))
                 for frame in packet.decode():
+                    check_size(frame.width, frame.height, self.max_pixels)
                     if count % self.recipe.frame_step == 0:
                         yield frame
                     count += 1
-            self.problem = _early_end(container, stream, end_s, corrupt)
+            self.problem = _early_end(video.container, stream, end_s, corrupt)
 
 
 def _end_s(packet: Any) -> float:
@@ -111,12 +109,6 @@ def _early_end(container: Any, stream: Any, end_s: float, corrupt: bool) -> str 
     if end_s and seconds < 0.9 * declared_s - 0.2:  # headers are often off by a frame or two
         return f"the file ends early: {seconds:.1f} of {declared_s:.1f} s"
     return None
-
-
-def in_words(error: BaseException) -> str:
-    """An error in one line, without the parts that differ from machine to machine."""
-    said = getattr(error, "strerror", None) or str(error)
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def target_size(width: int, height: int, pixel_aspect: float, recipe: FrameRecipe) -> tuple[int, int]:

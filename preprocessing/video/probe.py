@@ -12,15 +12,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 import av
 
+from kinebert.preprocessing.extraction.guard import MAX_PIXELS
 from kinebert.preprocessing.machine import available_cores
-from kinebert.preprocessing.storage import file_size, is_local, open_input
-from kinebert.preprocessing.video.frames import in_words
+from kinebert.preprocessing.storage import file_size, is_local
+from kinebert.preprocessing.video.container import check_size, in_words, open_video
 
 _START = "from kinebert.preprocessing.video.probe import serve; serve()"
 _START_S = 120
@@ -42,13 +43,17 @@ class Facts:
     pixel_aspect: float = 1.0
     bytes: int = 0
     problem: str | None = None
+    num_streams: int = 1
+    """Video streams that there were to choose from."""
 
 
-def probe_video(path: str) -> Facts:
+def probe_video(path: str, video_stream: int | None = None, max_pixels: int = MAX_PIXELS) -> Facts:
     """Read the facts of one video and decode its first frame. Whatever is wrong becomes ``problem``.
 
     Args:
         path: Absolute local path or URI.
+        video_stream: Which of several video streams, see :func:`.open_video`.
+        max_pixels: Most pixels of its pictures.
     """
     try:
         if is_local(path) and os.path.isdir(path):
@@ -61,19 +66,14 @@ def probe_video(path: str) -> Facts:
     if size == 0:
         return Facts(problem="0 bytes")
     try:
-        return replace(_decode_first(path), bytes=size)
+        return replace(_decode_first(path, video_stream, max_pixels), bytes=size)
     except Exception as error:  # whatever a decoder says of a damaged file is data, not a bug
         return Facts(bytes=size, problem=in_words(error))
 
 
-def _decode_first(path: str) -> Facts:
-    with ExitStack() as stack:
-        source = path if is_local(path) else stack.enter_context(open_input(path))
-        container = stack.enter_context(av.open(source, metadata_errors="ignore"))
-        if not container.streams.video:
-            return Facts(problem="no video stream")
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1  # the cores belong to the other workers
+def _decode_first(path: str, video_stream: int | None, max_pixels: int) -> Facts:
+    with open_video(path, video_stream, max_pixels) as video:
+        container, stream = video.container, video.stream
         if stream.duration is not None and stream.time_base is not None:
             duration_s = float(stream.duration * stream.time_base)
         else:
@@ -81,6 +81,7 @@ def _decode_first(path: str) -> Facts:
         frame = next(container.decode(stream), None)
         if frame is None:
             return Facts(problem="no frame decodes")
+        check_size(frame.width, frame.height, max_pixels)
         return Facts(
             width=frame.width,
             height=frame.height,
@@ -89,6 +90,7 @@ def _decode_first(path: str) -> Facts:
             codec=stream.codec_context.name,
             rotation=int(frame.rotation),
             pixel_aspect=float(stream.sample_aspect_ratio or 1),
+            num_streams=video.num_streams,
         )
 
 
@@ -99,6 +101,7 @@ def probe_videos(
     timeout_s: float = 60.0,
     on_progress: Callable[[int, int], None] | None = None,
     function: str = "kinebert.preprocessing.video.probe:probe_video",
+    **options: int | None,
 ) -> list[Facts]:
     """Probe every video once and return the facts in the order of ``paths``.
 
@@ -108,6 +111,7 @@ def probe_videos(
         timeout_s: Longest that one video may take, in seconds.
         on_progress: Called as ``(done, total)`` in this thread, at least every half second.
         function: ``module:name`` of the function that is given each path in a worker process.
+        **options: What it is given besides, such as ``video_stream`` and ``max_pixels``.
     """
     total = len(paths)
     facts: list[Facts | None] = [None] * total
@@ -115,7 +119,7 @@ def probe_videos(
     for i in range(total):
         todo.put(i)
     finished: queue.SimpleQueue[tuple[int, Facts] | Exception] = queue.SimpleQueue()
-    workers = [_ProbeProcess(function, timeout_s) for _ in range(min(num_workers or available_cores(), total))]
+    workers = [_ProbeProcess(function, timeout_s, options) for _ in range(min(num_workers or available_cores(), total))]
 
     def work(worker: _ProbeProcess) -> None:
         try:
@@ -157,8 +161,8 @@ def probe_videos(
 class _ProbeProcess:
     """One process that probes videos one after another, and a fresh one whenever it hangs or dies."""
 
-    def __init__(self, function: str, timeout_s: float) -> None:
-        self.function, self.timeout_s = function, timeout_s
+    def __init__(self, function: str, timeout_s: float, options: Mapping[str, int | None]) -> None:
+        self.function, self.timeout_s, self.options = function, timeout_s, json.dumps(options)
         self.process: subprocess.Popen[str] | None = None
         self.stopped = False
         self.lock = threading.Lock()
@@ -212,7 +216,7 @@ class _ProbeProcess:
             # nothing of the program that asked is imported again, only this module and the decoder
             found = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
             process = self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, self.function, str(self.timeout_s)],
+                [sys.executable, "-P", "-c", _START, self.function, str(self.timeout_s), self.options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": found},
@@ -244,6 +248,7 @@ def serve() -> None:
     """Be a worker process: a path per line on standard input, its facts as a line on standard output."""
     module, _, name = sys.argv[1].partition(":")
     limit_s = int(float(sys.argv[2])) + 30
+    options = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
     function = getattr(importlib.import_module(module), name)
     answers = os.fdopen(os.dup(1), "w")
     silence = os.open(os.devnull, os.O_WRONLY)
@@ -252,6 +257,6 @@ def serve() -> None:
     os.dup2(silence, 2)  # decoders complain there; what matters is in the answer
     for line in sys.stdin:
         signal.alarm(limit_s)  # ends a hanging decoder even if the program that asked is gone
-        facts = function(json.loads(line))
+        facts = function(json.loads(line), **options)
         signal.alarm(0)
         print(json.dumps(asdict(facts)), file=answers, flush=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.guard import MAX_PIXELS
 from kinebert.preprocessing.extraction.video_as_set import recipe_of as extraction_of
 from kinebert.preprocessing.extraction.video_as_set import video_set
 from kinebert.preprocessing.recipe import FrameRecipe
@@ -97,6 +98,7 @@ def predict_video(
     device: torch.device | None = None,
     solver: FlowSolver | None = None,
     num_threads: int | None = None,
+    max_pixels: int = MAX_PIXELS,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Prediction:
     """Score a video with one stream, or fuse those of several.
@@ -113,6 +115,7 @@ def predict_video(
         device: Where the networks run; None for where they are.
         solver: Who solves flow.
         num_threads: Threads that torch may use; None leaves them as they are.
+        max_pixels: Most pixels of one of its pictures as coded.
         progress: Told in words what is being done, often.
 
     Raises:
@@ -131,7 +134,8 @@ def predict_video(
                 done[0] += 1
                 progress(f"{done[0]} images of {name}")
 
-            shards = video_set(path, folder, stream.extraction, stream.classes, solver or FlowSolver(), beat)
+            solved_by = solver or FlowSolver()
+            shards = video_set(path, folder, stream.extraction, stream.classes, solved_by, beat, max_pixels)
             entry = shards.videos[0]
             settings: dict[str, Any] = {"device": device, "num_threads": num_threads}
             settings["amp"] = stream.amp

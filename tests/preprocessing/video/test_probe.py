@@ -94,7 +94,7 @@ def test_says_why_a_file_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_a_uri_gives_the_same_facts_as_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import kinebert.preprocessing.video.probe as module
+    import kinebert.preprocessing.video.container as module
 
     path = encode(tmp_path / "clip.mp4")
     # the only remote filesystem at hand is the local one behind pyarrow's file objects
