@@ -31,6 +31,7 @@ from kinebert.orchestration.tracking import RunAddress
 from kinebert.orchestration.tracking_store import connect, explained
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.plain_text import json_text
 from kinebert.training.checkpoints.recognizer import CheckpointInfo, load_recognizer
 from kinebert.training.evaluation.evaluate import recipe_of
 from kinebert.training.models import Recognizer
@@ -147,7 +148,7 @@ def write_model(
         _export(folder, recognizer, model, pins)
     folder.mkdir(exist_ok=True)
     (folder / CHECKPOINT).write_bytes(storage.read_bytes(checkpoint))
-    (folder / LABELS).write_text(json.dumps(list(info.classes), indent=1, ensure_ascii=False) + "\n")
+    (folder / LABELS).write_text(f"{json_text(list(info.classes), indent=1)}\n")
     model.signature = _signature()
     model.saved_input_example_info = None  # type: ignore[assignment]  # of the exported network, not of videos
     model.flavors.pop("python_function", None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinebert.orchestration.reports.run_files import save_recipe
+from kinebert.preprocessing.plain_text import markdown
 from kinebert.preprocessing.sets.reader import ShardSet
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def training_tags(program: str, recipe: "TrainRecipe", shards: ShardSet, folder:
     return {
         **code_version(program),
         "mlflow.note.content": f"{recipe.model.backbone} + {recipe.model.head} on {shards.modality}, "
-        f"{recipe.data.clip_length} images, {recipe.epochs} epochs; {len(shards.classes)} classes of {shards.uri}",
+        f"{recipe.data.clip_length} images, {recipe.epochs} epochs; {len(shards.classes)} classes of "
+        f"{markdown(shards.uri)}",
         "modality": shards.modality,
         "shards_digest": shards.digest,
         "shards_content": shards.content,

@@ -4,6 +4,8 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
+import re
 import tomllib
 import types
 import typing
@@ -12,8 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.plain_text import toml_string
 
 T = TypeVar("T")
+_BARE = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
+"""Keys of TOML that need no quotes, and those that name a value in a table."""
 
 
 def read_toml(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -167,15 +172,26 @@ def to_toml(plain: Mapping[str, Any], table: str = "") -> str:
     """Write plain values as TOML that :func:`load_config` reads back; None is left out, as TOML has none."""
     lines, tables = [], []
     for key, value in plain.items():
+        key = key if _BARE.fullmatch(key) else toml_string(key)
         if isinstance(value, Mapping):
             name = f"{table}.{key}" if table else key
             tables.append(f"\n[{name}]\n{to_toml(value, name)}")
         elif isinstance(value, (list, tuple)) and value and all(isinstance(item, Mapping) for item in value):
             name = f"{table}.{key}" if table else key
             tables += [f"\n[[{name}]]\n{to_toml(item, name)}" for item in value]
-        elif value is not None:  # JSON's strings, numbers, lists and booleans are TOML's as well
-            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}\n")
+        elif value is not None:
+            lines.append(f"{key} = {_toml_value(value)}\n")
     return "".join([*lines, *tables])
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, str):
+        return toml_string(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # nan, inf and -inf
+    return json.dumps(value, ensure_ascii=False)  # numbers and booleans are as in JSON
 
 
 def digest(*values: Any) -> str:

@@ -18,8 +18,10 @@ _HIDDEN = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
 without width, halves of signs, ends of lines."""
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Letters and marks that look like nothing at all."""
-_MARKUP = re.compile(r"[\\`*_{}\[\]|~#]|:(?=//)|(?<=www)\.|[<>&$]", re.IGNORECASE)
-_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "$": "&#36;", ":": "&#58;", ".": "&#46;"}
+_MARKUP = re.compile(
+    r"[\\`*_{}\[\]|~#]|(?<=http):(?=//)|(?<=https):(?=//)|(?<=ftp):(?=//)|(?<=www)\.|[<>&]", re.IGNORECASE
+)
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", ":": "&#58;", ".": "&#46;"}
 """Signs that not every reader of Markdown lets a backslash escape."""
 _FORMULA = re.compile(r"(^|;)(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20].)")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?%?|[+-]?(inf|nan)", re.IGNORECASE)
@@ -36,7 +38,7 @@ def visible(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Return a text that Markdown shows as it is, in a cell of a table too: no markup, HTML, link or formula."""
+    """Return a text that Markdown shows as it is, in a cell of a table too: no markup, HTML or link."""
     return _MARKUP.sub(lambda sign: _ENTITIES.get(sign[0], "\\" + sign[0]), visible(" ".join(text.split())))
 
 
@@ -81,7 +83,7 @@ def _is_hidden(one: str) -> bool:
 def _csv_cell(cell: object) -> object:
     if not isinstance(cell, str):
         return cell
-    text = visible(cell)
+    text = "\n".join(map(visible, cell.split("\n")))  # a cell may have lines
     return text if _NUMBER.fullmatch(text) else _FORMULA.sub(r"\1'", text)
 
 

@@ -1,19 +1,22 @@
 """A comparison as one HTML page that needs nothing else: styles and pictures are in it, and no script.
 
-The page is written in ``templates/``; everything that it is given is escaped.
+The page is written in ``templates/``; everything that it is given is escaped, and what would hide in it is spelt out.
 """
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from kinebert.orchestration.comparing.figures import colours
 from kinebert.orchestration.comparing.tables import verdict_of
 from kinebert.orchestration.comparing.verdict import ClassChange, Verdict, class_changes, pair_changes
 from kinebert.orchestration.reports import formatting
+from kinebert.preprocessing.plain_text import visible
 from kinebert.training.evaluation.metrics import TOP
 from kinebert.training.evaluation.significance import ALPHA, Interval
 
@@ -52,6 +55,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
+        finalize=_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -81,6 +85,10 @@ def _environment() -> Environment:
         ends=_ends,
     )
     return environment
+
+
+def _visible(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _leaders(verdict: Verdict) -> list[str]:

@@ -1,13 +1,12 @@
 """A comparison as text for the terminal and as CSV files."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 
 from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes, pair_changes
 from kinebert.orchestration.printing import Table
 from kinebert.orchestration.reports.accuracies import metric_table
 from kinebert.orchestration.reports.formatting import between_points, cut_middle, p_text, points
+from kinebert.preprocessing.plain_text import csv_text
 from kinebert.training.evaluation.significance import ALPHA, Comparison
 
 METRICS = ("top1", "top3", "top5", "mean_class", "ece")
@@ -67,8 +66,8 @@ def changed_most(before: Standing, after: Standing, most: int = 3) -> str:
 def csv_files(verdict: Verdict) -> dict[str, str]:
     """Return the CSV files of a comparison by name; shares are from 0 to 1."""
     files = {
-        "runs.csv": _csv(_run_rows(verdict)),
-        "differences.csv": _csv(
+        "runs.csv": csv_text(_run_rows(verdict)),
+        "differences.csv": csv_text(
             [
                 ["kind", "name", *(run.name for run in verdict.runs)],
                 *([line.kind, line.name, *line.values] for line in verdict.differences),
@@ -76,9 +75,9 @@ def csv_files(verdict: Verdict) -> dict[str, str]:
         ),
     }
     if verdict.ranked:
-        files["pairs.csv"] = _csv(_pair_rows(verdict))
-        files["classes.csv"] = _csv(_class_rows(verdict))
-        files["confusions.csv"] = _csv(_confusion_rows(verdict))
+        files["pairs.csv"] = csv_text(_pair_rows(verdict))
+        files["classes.csv"] = csv_text(_class_rows(verdict))
+        files["confusions.csv"] = csv_text(_confusion_rows(verdict))
     return files
 
 
@@ -132,12 +131,6 @@ def _confusion_rows(verdict: Verdict) -> Iterable[Sequence[object]]:
     for other in verdict.others:
         for row in pair_changes(verdict.baseline, other):
             yield [row.name, row.taken_for, verdict.baseline.run.name, other.run.name, row.before, row.after]
-
-
-def _csv(rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 def _differences(verdict: Verdict) -> list[str | Table]:

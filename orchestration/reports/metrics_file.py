@@ -1,10 +1,10 @@
 """What was measured on a table of scores, as JSON."""
 
-import json
 from dataclasses import asdict
 
 from kinebert.orchestration.reports.intervals import known_intervals
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.plain_text import json_text
 from kinebert.training.evaluation.evaluate import VideoScores
 from kinebert.training.evaluation.per_class import class_table
 
@@ -29,4 +29,4 @@ def write_metrics(uri: str, scores: VideoScores) -> None:
         "confusion": metrics.confusion.tolist(),
     }
     with storage.explained(uri, "write the metrics"):
-        storage.write_bytes(uri, (json.dumps(plain, indent=1, ensure_ascii=False) + "\n").encode())
+        storage.write_bytes(uri, f"{json_text(plain, indent=1)}\n".encode())

@@ -1,8 +1,5 @@
 """What recognizers say of new videos, for people and programs: sentences, a JSON file and a table, annotated videos."""
 
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +8,7 @@ from numpy.typing import NDArray
 from kinebert.orchestration.reports.annotated_video import Window, annotate_video
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import to_plain
+from kinebert.preprocessing.plain_text import csv_text, json_text
 from kinebert.preprocessing.storage import join
 from kinebert.training.evaluation.metrics import probabilities
 from kinebert.training.evaluation.predict import Prediction, Stream
@@ -99,15 +97,12 @@ def write_predictions(
         for stream in streams
     ]
     plain = {"streams": about, **fused, "classes": streams[0].classes, "videos": found}
-    table = io.StringIO()
-    writer = csv.writer(table)
     ranks = range(1, min(top, len(streams[0].classes)) + 1)
-    writer.writerow(["video", "frames", *(f"{what}{k}" for k in ranks for what in ("class", "score")), "problem"])
+    rows = [["video", "frames", *(f"{what}{k}" for k in ranks for what in ("class", "score")), "problem"]]
     for row in found:
         best = [cell for one in row.get("top", ()) for cell in (one["class"], one.get("probability", one.get("score")))]
         best += [""] * (2 * len(ranks) - len(best))
-        writer.writerow([row["video"], row.get("frames", ""), *best, row.get("problem", "")])
+        rows.append([row["video"], row.get("frames", ""), *best, row.get("problem", "")])
     with storage.explained(output, "write the predictions"):
-        storage.write_bytes(join(output, TABLE_FILE), table.getvalue().encode())
-        text = json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
-        storage.write_bytes(join(output, JSON_FILE), text.encode())
+        storage.write_bytes(join(output, TABLE_FILE), csv_text(rows, line_end="\r\n").encode())
+        storage.write_bytes(join(output, JSON_FILE), f"{json_text(plain, indent=1)}\n".encode())

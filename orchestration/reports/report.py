@@ -21,6 +21,7 @@ from kinebert.orchestration.reports.figures import (
 from kinebert.orchestration.reports.formatting import UNKNOWN, percent, percents
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten
+from kinebert.preprocessing.plain_text import markdown
 from kinebert.training.evaluation.metrics import TOP, Metrics, measure
 from kinebert.training.evaluation.per_class import class_table, most_confused
 from kinebert.training.run_folder import best_epoch
@@ -115,9 +116,9 @@ def draw_pictures(data: ReportData) -> dict[str, bytes]:
 def render_report(data: ReportData) -> str:
     """Return a report as Markdown, the text of ``report.md``."""
     measured = {stream.name: measure(stream.scores, stream.labels, stream.scale) for stream in data.streams}
-    parts = [f"# {_cell(data.title)}"]
+    parts = [f"# {markdown(data.title)}"]
     if data.facts:
-        parts.append("\n".join(f"- {_cell(name)}: {_cell(value)}" for name, value in data.facts.items()))
+        parts.append("\n".join(f"- {markdown(name)}: {markdown(value)}" for name, value in data.facts.items()))
     parts += ["## Accuracy", _accuracy_table(data, measured)]
     if data.subsets:
         parts += ["## Every subset of the streams", _subset_table(data.subsets)]
@@ -125,7 +126,8 @@ def render_report(data: ReportData) -> str:
     parts += ["## Classes", "![accuracy per class](per-class.png)", _class_table(data, measured)]
     parts.append("## Confusion")
     for name, metrics in measured.items():
-        parts += [f"### {_cell(name)}", f"![confusion of {name}]({_confusion_file(name)})", _pairs(data, metrics)]
+        shown = markdown(name)
+        parts += [f"### {shown}", f"![confusion of {shown}]({_confusion_file(name)})", _pairs(data, metrics)]
     parts += ["## Rejected videos", _rejected(data), "## Shard sets", _recipes(data)]
     return "\n\n".join(parts) + "\n"
 
@@ -164,7 +166,7 @@ def _curves(data: ReportData) -> list[str]:
     for name, history in histories.items():
         best = best_epoch(history)
         said = f", best validation top-1 {percent(best['val_top1'])} % in epoch {best['epoch']}" if best else ""
-        lines.append(f"- {_cell(name)}: {len(history)} epochs{said}")
+        lines.append(f"- {markdown(name)}: {len(history)} epochs{said}")
     return ["## Training", "![loss and accuracy by epoch](curves.png)", "\n".join(lines)]
 
 
@@ -200,7 +202,8 @@ def _rejected(data: ReportData) -> str:
     rows = [[video.stream, video.video_id, video.problem] for video in data.rejected[:MOST_REJECTED]]
     more = len(data.rejected) - len(rows)
     rest = f"\n\nand {more} more." if more else ""
-    return f"{told}. They are in no number above.\n\n" + _table(["stream", "video", "problem"], rows, text=3) + rest
+    table = _table(["stream", "video", "problem"], rows, text=3)
+    return f"{markdown(told)}. They are in no number above.\n\n{table}{rest}"
 
 
 def _streams_of(rejected: Sequence[Rejected]) -> list[str]:
@@ -224,14 +227,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]], text: int) -
     """Return a Markdown table whose first ``text`` columns are words, and the others numbers."""
     rule = [":---" if i < text else "---:" for i in range(len(header))]
     lines = [header, rule, *rows]
-    return "\n".join("| " + " | ".join(_cell(str(value)) for value in line) + " |" for line in lines)
-
-
-def _cell(value: str) -> str:
-    """Keep ``value`` in its cell and on its line, and from being read as markup."""
-    for sign in "\\|*_`<[":
-        value = value.replace(sign, "\\" + sign)
-    return " ".join(value.split())
+    return "\n".join("| " + " | ".join(markdown(str(value)) for value in line) + " |" for line in lines)
 
 
 def _confusion_file(name: str) -> str:

@@ -1,7 +1,5 @@
 """A search in words, as a table and as pictures."""
 
-import csv
-import io
 from collections.abc import Sequence
 
 from kinebert.orchestration.printing import Table
@@ -10,6 +8,7 @@ from kinebert.orchestration.reports.formatting import value_text
 from kinebert.orchestration.search.figures import draw_learning, draw_parallel
 from kinebert.orchestration.search.records import Record, ranking
 from kinebert.orchestration.search.space import Space
+from kinebert.preprocessing.plain_text import csv_text
 from kinebert.training.recipe.tune import TuneRecipe
 
 
@@ -54,14 +53,14 @@ def files(records: Sequence[Record], space: Space, tune: TuneRecipe) -> dict[str
 
 
 def _csv(records: Sequence[Record], tune: TuneRecipe) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     fields = list(records[0].values) if records else []
-    writer.writerow(["trial", "state", "epochs", tune.metric, "best_epoch", "startup_s", "seed", *fields, "reason"])
+    rows: list[list[object]] = [
+        ["trial", "state", "epochs", tune.metric, "best_epoch", "startup_s", "seed", *fields, "reason"]
+    ]
     for record in records:
         best = record.best(tune.metric, tune.sign)
         reached = ["", ""] if best is None else [best[tune.metric], best["epoch"]]
         numbers = [*reached, record.startup_s or "", record.seed]
         values = record.present_values.values()
-        writer.writerow([record.number, record.state, record.epoch, *numbers, *values, record.reason])
-    return text.getvalue()
+        rows.append([record.number, record.state, record.epoch, *numbers, *values, record.reason])
+    return csv_text(rows)

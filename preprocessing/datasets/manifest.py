@@ -43,10 +43,12 @@ def write_manifest(uri: str, rows: Iterable[ManifestRow]) -> None:
     """Write the manifest, sorted by video_id, whole or not at all. The same rows give the same bytes.
 
     Raises:
-        UserError: If an id occurs twice or cannot name files, or ``uri`` cannot be written.
+        UserError: If an id occurs twice or cannot name files, a name of a class, group or split has control
+            characters, or ``uri`` cannot be written.
     """
     ordered = sorted(rows, key=lambda row: row.video_id)
     check_ids([row.video_id for row in ordered])
+    _check_names(ordered)
     columns = {name: [getattr(row, name) for row in ordered] for name in MANIFEST.names}
     columns["splits"] = [sorted(row.splits.items()) for row in ordered]
     table = pa.table(columns, schema=MANIFEST)
@@ -132,6 +134,17 @@ def check_ids(ids: Sequence[str]) -> None:
             f"{len(wrong)} video id{'s'[: len(wrong) != 1]} cannot be used: {name_some(map(repr, wrong))}. An id names "
             "files, so it is a relative path without empty parts, '.', '..' or control characters."
         )
+
+
+def _check_names(rows: Iterable[ManifestRow]) -> None:
+    for row in rows:
+        for kind, names in (("class", [row.label_name]), ("group", [row.group]), ("split", row.splits)):
+            wrong = next((name for name in names if not is_plain(name)), None)
+            if wrong is not None:
+                raise UserError(
+                    f"the name {wrong!r} of a {kind} (at {row.video_id}) has control characters or bytes that are not "
+                    "UTF-8. Correct it in the data set's lists or folders."
+                )
 
 
 def _is_good_id(video_id: str) -> bool:

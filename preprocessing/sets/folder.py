@@ -11,6 +11,7 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import differences, digest
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.plain_text import json_text
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, preset_of
 from kinebert.preprocessing.schema import FORMAT_VERSION, INDEX
 from kinebert.preprocessing.sets.plan import PlannedShard
@@ -36,7 +37,7 @@ def claim_output(output: str, recipe: FrameRecipe, shards: Sequence[PlannedShard
             raise ConfigError(f"{output}: holds Parquet files that are no shard set ({made[0]}). Choose another.")
         plan = {shard.name: [video.video_id for video in shard.videos] for shard in shards}
         plain = {"recipe": recipe.plain(), "plan": plan}
-        storage.write_bytes(path, (json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+        storage.write_bytes(path, f"{json_text(plain, indent=1, sort_keys=True)}\n".encode())
         return list(shards)
     try:
         found = json.loads(storage.read_bytes(path))
@@ -129,7 +130,7 @@ def finish_set(
         "rejected": rejected,
         **_flow(recipe, shards),
     }
-    text = json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    text = f"{json_text(plain, indent=2, sort_keys=True)}\n"
     with storage.explained(output, "finish the set"):
         storage.write_bytes(storage.join(output, DATASET_FILE), text.encode())
     return plain

@@ -130,3 +130,12 @@ def test_runs_that_are_not_ranked_have_no_differences_on_the_page() -> None:
     assert "no scores of b" in words
     assert "baseline" not in words
     assert "against" not in words
+
+
+def test_no_name_hides_or_turns_what_the_page_says(three: list[Run]) -> None:
+    evil = side("gnp\u202e.exe\u200b\x9b2J", make_scores(0.7, seed=9), seed="\x1b[2J")
+    verdict = judge([*three, evil])
+    text = render("a\u2066title\n", verdict, {})
+    assert all(one.isprintable() for one in text if one != "\n")
+    assert r"gnp\u202e.exe\u200b\x9b2J" in text
+    assert r"<title>a\u2066title\n</title>" in text

@@ -117,3 +117,20 @@ def test_confusions_add_up_to_the_changes_of_classes(three: list[Run]) -> None:
 @pytest.mark.parametrize(("p_value", "words"), [(0.049, "significant"), (0.05, "not significant")])
 def test_the_words_for_a_p_value(p_value: float, words: str) -> None:
     assert verdict_of(p_value) == words
+
+
+def test_no_name_is_computed_by_a_spreadsheet() -> None:
+    evil = "=HYPERLINK(1)", "@SUM(A1)", "+cmd", "\x1b[31m"
+    runs = [side(name, make_scores(share, classes=evil)) for name, share in (("-1+1", 0.9), ("=a", 0.5))]
+    for text in csv_files(judge(runs)).values():
+        assert "\x1b" not in text
+        for row in csv.reader(io.StringIO(text)):
+            for cell in row:
+                if cell[:1] in tuple("=+-@"):
+                    float(cell)
+    assert {row["class"] for row in csv.DictReader(io.StringIO(csv_files(judge(runs))["confusions.csv"]))} <= {
+        "'=HYPERLINK(1)",
+        "'@SUM(A1)",
+        "'+cmd",
+        "\\x1b[31m",
+    }

@@ -1,5 +1,6 @@
 """The report: its numbers, its words, and what the pictures are made of (not their pixels)."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -177,3 +178,23 @@ def test_training_code_draws_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_no_name_is_markup_html_or_a_link_in_a_report(data: ReportData) -> None:
+    evil = "<img src=x onerror=alert(1)>|[a](javascript:b)`c`\x1b[31m\u202e\n# https://e.example"
+    hostile = replace(
+        data,
+        title=evil,
+        classes=["open", evil, "wave"],
+        streams=[replace(data.streams[0], name=evil, recipe={"width": evil}), data.streams[1]],
+        histories={evil: HISTORY},
+        rejected=[Rejected(video_id=evil, stream=evil, problem=evil)],
+        facts={"split": evil},
+    )
+    text = render_report(hostile)
+    assert not set(text) & set("<>\x1b\u202e")
+    assert "https://" not in text
+    assert not re.search(r"(?<!\\)\]\(javascript", text)
+    shown = r"&lt;img src=x onerror=alert(1)&gt;\|\[a\](javascript:b)\`c\`\\x1b\[31m\\u202e \# https&#58;//e.example"
+    assert rows(text, "## Rejected videos") == [[shown] * 3]
+    assert text.count("\n# ") + text.startswith("# ") == 1, "a name has made a heading"

@@ -121,3 +121,13 @@ def test_says_what_is_wrong_with_a_manifest(tmp_path: Path) -> None:
 def test_names_some_and_counts_the_rest() -> None:
     assert name_some(["a", "b"]) == "a, b"
     assert name_some("abcdefg") == "a, b, c, d, e and 2 more"
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", "\x9b2J", "half\udc80"])
+@pytest.mark.parametrize("kind", ["class", "group", "split"])
+def test_refuses_names_with_control_characters(tmp_path: Path, kind: str, name: str) -> None:
+    values = {"class": {"label_name": name}, "group": {"group": name}, "split": {"splits": {name: "train"}}}[kind]
+    row = replace(some_rows()[0], **values)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=f"of a {kind}") as caught:
+        write_manifest(str(tmp_path / "m"), [row])
+    assert repr(name) in str(caught.value)
