@@ -20,6 +20,7 @@ from kinebert.preprocessing.extraction.guard import MAX_PIXELS
 from kinebert.preprocessing.extraction.timing import OFF, NoTiming
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.video.container import check_size, in_words, open_video
+from kinebert.preprocessing.video.ending import Ending
 
 UInt8 = NDArray[np.uint8]
 _STORAGE_TROUBLE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.ENOTCONN, errno.ENETUNREACH}
@@ -79,36 +80,17 @@ class VideoFrames:
         with open_video(self.path, self.recipe.video_stream, self.max_pixels) as video:
             stream = video.stream
             self._aspect = stream.sample_aspect_ratio
-            count, end_s, corrupt = 0, 0.0, False
-            for packet in video.container.demux(stream):
-                if packet.size:
-                    corrupt = packet.is_corrupt
-                    end_s = max(end_s, _end_s(packet))
+            count, ending = 0, Ending(video.container, stream)
+            for packet in video.container.demux():
+                ending.hear(packet)
+                if packet.stream is not stream:
+                    continue
                 for frame in packet.decode():
                     check_size(frame.width, frame.height, self.max_pixels)
                     if count % self.recipe.frame_step == 0:
                         yield frame
                     count += 1
-            self.problem = _early_end(video.container, stream, end_s, corrupt)
-
-
-def _end_s(packet: Any) -> float:
-    """Time at which a packet's picture ends, in seconds; 0 where the file does not say."""
-    start = packet.pts if packet.pts is not None else packet.dts
-    return 0.0 if start is None else float((start + (packet.duration or 0)) * packet.time_base)
-
-
-def _early_end(container: Any, stream: Any, end_s: float, corrupt: bool) -> str | None:
-    """Say so if a file was cut off: many formats simply end there, and no decoder complains."""
-    if corrupt:
-        return "the file ends in the middle of a picture"
-    declared_s = float(stream.duration * stream.time_base) if stream.duration else 0.0
-    if not declared_s and container.duration and len(container.streams) == 1:  # else it may be the sound's
-        declared_s = container.duration / av.time_base
-    seconds = end_s - float((stream.start_time or 0) * stream.time_base)
-    if end_s and seconds < 0.9 * declared_s - 0.2:  # headers are often off by a frame or two
-        return f"the file ends early: {seconds:.1f} of {declared_s:.1f} s"
-    return None
+            self.problem = ending.problem(self.path)
 
 
 def target_size(width: int, height: int, pixel_aspect: float, recipe: FrameRecipe) -> tuple[int, int]:

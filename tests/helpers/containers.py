@@ -73,11 +73,11 @@ def with_cover(path: Path, pictures: Sequence[UInt8]) -> Path:
         silence = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
         silence.sample_rate = 8000
         file.mux(sound.encode(silence))
-        for picture in pictures if film is not None else ():
-            file.mux(film.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         file.mux(stream.encode())
         file.mux(sound.encode())
         if film is not None:
+            for picture in pictures:
+                file.mux(film.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             file.mux(film.encode())
     return path
 
@@ -126,3 +126,49 @@ def with_external_data(other: Path, path: Path) -> Path:
 def giant(path: Path, size: int = 8000) -> Path:
     """Write two pictures of ``size`` x ``size`` pixels, in few bytes."""
     return write_video(path, [np.full((size, size, 3), 90, np.uint8)] * 2, "mpeg4")
+
+
+WITH_SOUND: dict[str, tuple[str, str, dict[str, str]]] = {
+    "a.mkv": ("libx264", "aac", {}),
+    "a.webm": ("libvpx", "libopus", {}),
+    "front.mp4": ("libx264", "aac", {"movflags": "faststart"}),
+    "back.mp4": ("libx264", "aac", {}),
+    "fragments.mp4": ("libx264", "aac", {"movflags": "frag_keyframe+empty_moov"}),
+    "a.mov": ("libx264", "aac", {"movflags": "faststart"}),
+    "a.avi": ("mpeg4", "mp3", {}),
+    "a.wmv": ("wmv2", "mp3", {}),
+    "a.flv": ("flv", "aac", {}),
+    "a.ogg": ("libvpx", "libopus", {}),
+    "a.ts": ("libx264", "aac", {}),
+}
+"""Codecs of picture and sound, and options of the container, by the name of a file."""
+
+
+def write_with_sound(path: Path, pictures: Sequence[UInt8], sound_s: float) -> Path:
+    """Write a film of 25 pictures a second with noise beside it, woven together as cameras and programs do."""
+    codec, sound_codec, options = WITH_SOUND[path.name]
+    rate = 48_000 if sound_codec == "libopus" else 44_100
+    noise = np.random.default_rng(0).integers(-9000, 9000, (1, int(rate * sound_s)), np.int16)
+    with av.open(str(path), "w", options=options) as file:
+        film = file.add_stream(codec, rate=25, options={"g": "10"})
+        sound = file.add_stream(sound_codec, rate=rate, layout="mono")
+        assert isinstance(film, av.VideoStream)
+        assert isinstance(sound, av.AudioStream)
+        film.height, film.width = pictures[0].shape[:2]
+        film.pix_fmt = "yuv420p"
+        resampler = av.AudioResampler(sound.codec_context.format, "mono", rate, sound.codec_context.frame_size or 1024)
+        step = rate // 25
+        for i in range(max(len(pictures), -(-noise.shape[1] // step))):
+            if i < len(pictures):
+                file.mux(film.encode(av.VideoFrame.from_ndarray(pictures[i], format="rgb24")))
+            if i * step < noise.shape[1]:
+                piece = np.ascontiguousarray(noise[:, i * step : (i + 1) * step])
+                frame = av.AudioFrame.from_ndarray(piece, format="s16", layout="mono")
+                frame.sample_rate, frame.pts = rate, i * step
+                for part in resampler.resample(frame):
+                    file.mux(sound.encode(part))
+        file.mux(film.encode())
+        for part in resampler.resample(None):
+            file.mux(sound.encode(part))
+        file.mux(sound.encode())
+    return path

@@ -114,10 +114,10 @@ def test_a_hanging_and_a_dying_decoder_cost_one_row_each(
 ) -> None:
     (tmp_path / "index_faults.py").write_text(
         "import os, signal, time\nfrom kinebert.preprocessing.video.probe import probe_video\n\n"
-        "def probe(path):\n"
+        "def probe(path, **options):\n"
         "    if path.endswith('tape0_1.mp4'):\n"
         "        os.kill(os.getpid(), signal.SIGSEGV) if 'wave' in path else time.sleep(600)\n"
-        "    return probe_video(path)\n"
+        "    return probe_video(path, **options)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
 

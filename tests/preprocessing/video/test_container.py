@@ -32,10 +32,12 @@ def frames_of(path: Path, recipe: FrameRecipe = AS_CODED) -> tuple[int, str | No
 def test_every_kind_of_file_that_folders_are_searched_for_is_read(suffix: str, tmp_path: Path) -> None:
     """Whatever it is called: the reader is chosen by what is in the file."""
     path = tmp_path / f"a{suffix}"
-    with av.open(str(path), "w", format=WRITERS[suffix][0]) as file:
-        stream = file.add_stream(WRITERS[suffix][1], rate=25)
-        stream.width, stream.height, stream.pix_fmt = WRITERS[suffix][2], 96, WRITERS[suffix][3]
-        for picture in moving_texture(10, WRITERS[suffix][2], 96):
+    writer, codec, width, pixels = WRITERS[suffix]
+    with av.open(str(path), "w", format=writer) as file:
+        stream = file.add_stream(codec, rate=25)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = width, 96, pixels
+        for picture in moving_texture(10, width, 96):
             file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         file.mux(stream.encode())
     renamed = path.with_suffix(".avi" if suffix != ".avi" else ".mkv")
