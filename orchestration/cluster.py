@@ -44,6 +44,7 @@ _prepare_private_cluster()
 import ray  # noqa: E402 - after the settings that its import reads
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
+from kinebert.preprocessing import storage  # noqa: E402
 from kinebert.preprocessing.errors import ConfigError, UserError  # noqa: E402
 from kinebert.preprocessing.machine import available_cores  # noqa: E402
 
@@ -148,7 +149,9 @@ def _own_folder() -> Iterator[str]:
     A lock says whose program is alive: it goes with the process, and is seen by every container that shares /tmp.
     """
     for stale in glob.glob(f"/tmp/{_PREFIX}*/{_LOCK}"):
-        with suppress(OSError), open(stale) as lock:
+        with suppress(OSError, UserError), open(storage.open_regular(stale)) as lock:
+            if os.fstat(lock.fileno()).st_uid != os.getuid():
+                continue  # /tmp is everybody's
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(os.path.dirname(stale), ignore_errors=True)
     folder = tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp")  # Ray's socket paths must stay below 107 characters

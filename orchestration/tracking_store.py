@@ -51,8 +51,10 @@ def connect(tracking_uri: str) -> MlflowClient:
         UserError: If it cannot be reached, or is none.
     """
     if tracking_uri.startswith("sqlite:///"):
-        folder = os.path.dirname(tracking_uri.removeprefix("sqlite:///"))
-        storage.check_writable(folder)
+        file = tracking_uri.removeprefix("sqlite:///")
+        storage.check_writable(os.path.dirname(file))
+        if os.path.exists(file):
+            storage.check_regular(file)
     if tracking_uri.startswith(("http://", "https://")):
         try:
             urllib.request.urlopen(tracking_uri.rstrip("/") + "/health", timeout=10).close()
@@ -94,7 +96,8 @@ def _one_at_a_time(tracking_uri: str) -> Iterator[None]:
     if not tracking_uri.startswith("sqlite:///"):
         yield
         return
-    with open(tracking_uri.removeprefix("sqlite:///") + ".lock", "w") as file:
+    lock = storage.open_regular(tracking_uri.removeprefix("sqlite:///") + ".lock", os.O_CREAT | os.O_RDWR)
+    with open(lock, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

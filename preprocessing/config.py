@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.plain_text import toml_string
+from kinebert.preprocessing.storage import open_regular
 
 T = TypeVar("T")
 _BARE = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
@@ -28,7 +29,7 @@ def read_toml(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]
         ConfigError: If the file is missing or is not TOML, or an override has no ``=``.
     """
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path), "rb") as file:
             values = tomllib.load(file)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such recipe file.") from None

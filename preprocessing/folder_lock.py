@@ -75,7 +75,7 @@ def _read(path: str) -> _Mark | None:
     try:
         found = json.loads(storage.read_bytes(path))
         return _Mark(**{"token": "", **found, "time": float(found["time"]), "pid": int(found["pid"])})
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, UserError, ValueError, TypeError, KeyError):
         return None
 
 
@@ -171,7 +171,7 @@ def _alone(output: str) -> Iterator[None]:
 def _disk_lock(path: str) -> int | None:
     """Open and lock the file ``path``; None if this filesystem has no such locks (some shared ones)."""
     while True:
-        lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+        lock = storage.open_regular(path, os.O_CREAT | os.O_RDWR)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             here, there = os.fstat(lock), os.stat(path)

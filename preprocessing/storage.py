@@ -7,6 +7,7 @@ import errno
 import functools
 import hashlib
 import os
+import stat
 import tempfile
 import urllib.parse
 import uuid
@@ -136,13 +137,56 @@ def file_size(uri: str) -> int:
     """Size of the file at ``uri`` in bytes. Raises FileNotFoundError if there is none."""
     fs, path = open_filesystem(uri)
     info = fs.get_file_info(path)
+    if info.type == pafs.FileType.Unknown and is_local(uri):
+        check_regular(uri)
     if info.type != pafs.FileType.File:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)
     return int(info.size)
 
 
+def open_regular(path: str | Path, flags: int = os.O_RDONLY) -> int:
+    """Open a local file and return its descriptor, which the caller closes; a new one is as the umask wants it.
+
+    Whatever is read or locked on a disk is opened here: a pipe would be waited for, and a device may never end.
+
+    Raises:
+        OSError: If it cannot be opened, as by ``os.open``; a folder neither.
+        UserError: If it is a pipe, a socket or a device.
+    """
+    with suppress(FileNotFoundError):
+        _check_regular(path, os.stat(path))  # before it is opened: some devices act on that alone
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
+    try:
+        _check_regular(path, os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def check_regular(path: str | Path) -> None:
+    """Raise, as :func:`open_regular` does, unless a local file can be opened for reading without waiting for it."""
+    os.close(open_regular(path))
+
+
+def _check_regular(path: str | Path, found: os.stat_result) -> None:
+    mode = found.st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        kind = "named pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
+        raise UserError(f"{path}: this is a {kind}, not a file. Give a file, or remove it if it lies in the way.")
+
+
 def open_input(uri: str) -> Any:
-    """Open a file for random reads. The caller closes it."""
+    """Open a file for random reads. The caller closes it.
+
+    Raises:
+        OSError: If it cannot be opened.
+        UserError: If it is a pipe, a socket or a device.
+    """
+    if is_local(uri):
+        check_regular(uri)
     fs, path = open_filesystem(uri)
     return fs.open_input_file(path)
 

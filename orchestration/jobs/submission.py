@@ -18,6 +18,7 @@ from typing import Any
 
 import kinebert
 from kinebert.orchestration.printing import warn
+from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError, UserError
 
 PACKAGE = Path(kinebert.__file__).parent
@@ -65,6 +66,7 @@ def packed(args: Sequence[str], include: Sequence[str] = ()) -> Iterator[Packed]
             if path.is_dir():
                 shutil.copytree(path, target, ignore=_LEFT_OUT)
             else:
+                storage.check_regular(path)
                 shutil.copy(path, target)
         told = tuple(_with_recipe(arg, folder) for arg in args)
         yield Packed(folder, told, _check_size(folder))

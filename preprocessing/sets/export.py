@@ -29,9 +29,9 @@ def export_frames(
     marker = output / f".{found.modality}-of"
     with storage.explained(str(output), "write pictures"):
         output.mkdir(parents=True, exist_ok=True)
-        if marker.exists() and marker.read_text() != found.content:
+        if marker.exists() and storage.read_bytes(str(marker)) != found.content.encode():
             raise UserError(f"{output}: holds {found.modality} pictures of another set. Choose another folder.")
-        marker.write_text(found.content)
+        storage.write_bytes(str(marker), found.content.encode())
     written = 0
     for done, entry in enumerate(found.videos, start=1):
         folder = output / entry.video_id

@@ -174,6 +174,8 @@ class ShardSet:
             return self._files[shard]
         uri = storage.join(self.uri, shard)
         try:
+            if storage.is_local(uri):
+                storage.check_regular(uri)
             source = uri if storage.is_local(uri) else storage.open_input(uri)
             file = pq.ParquetFile(source, memory_map=storage.is_local(uri))
         except (pa.ArrowException, OSError) as error:
