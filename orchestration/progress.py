@@ -54,6 +54,21 @@ class ProgressLine:
         console.print(Text(text), no_wrap=True, overflow="ellipsis", end="")
 
 
+def time_left(elapsed_s: float, done: float, rest: float, waited_s: float = 0.0) -> str:
+    """How long the ``rest`` of the work will take, if it goes on as what is ``done`` went in ``elapsed_s`` seconds.
+
+    Args:
+        elapsed_s: Seconds since the beginning.
+        done: Work that is done, in any unit.
+        rest: Work that is not, in the same unit.
+        waited_s: Seconds since the last news. More of them than all the rest should take mean that nobody knows.
+    """
+    if done <= 0:
+        return "unknown"
+    left_s = elapsed_s * rest / done
+    return duration(left_s) if rest <= 0 or left_s >= max(waited_s, 0.5) else "unknown"
+
+
 def duration(seconds: float) -> str:
     """``75`` to ``1 min 15 s``."""
     whole = max(0, round(seconds))

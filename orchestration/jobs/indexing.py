@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kinebert.orchestration.audience import NOBODY, Audience, Line
 from kinebert.orchestration.jobs.requests import TEST_SHARE, VAL_SHARE, IndexRequest
-from kinebert.orchestration.progress import duration
+from kinebert.orchestration.progress import time_left
 from kinebert.preprocessing.datasets import READERS
 from kinebert.preprocessing.datasets.indexing import groups_of, manifest_rows, several_streams, uneven_splits
 from kinebert.preprocessing.datasets.listing import Finding, Listing
@@ -93,11 +93,15 @@ def _seeded_split(
 
 
 def _probe(paths: Sequence[str], request: IndexRequest, line: Line) -> list[Facts]:
-    begin = time.monotonic()
+    begin = news = time.monotonic()
+    known = 0
 
     def text(done: int, total: int) -> str:
-        spent = time.monotonic() - begin
-        left = f", {duration(spent / done * (total - done))} left" if 0 < done < total else ""
+        nonlocal news, known
+        now = time.monotonic()
+        news, known = (now, done) if done != known else (news, known)
+        spent = now - begin
+        left = f", {time_left(spent, done, total - done, now - news)} left" if 0 < done < total else ""
         return f"looked into {done} of {total} videos, {done / max(spent, 1e-9):.0f} per second{left}"
 
     facts = probe_videos(

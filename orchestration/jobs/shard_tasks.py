@@ -7,6 +7,7 @@ import logging
 import math
 import pickle
 import queue
+import statistics
 import threading
 import time
 import uuid
@@ -23,7 +24,7 @@ import ray.data
 
 from kinebert.orchestration.audience import NOBODY, Audience, Line
 from kinebert.orchestration.jobs.placement import Placement, place
-from kinebert.orchestration.progress import duration
+from kinebert.orchestration.progress import duration, time_left
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import UserError
@@ -36,6 +37,8 @@ from kinebert.preprocessing.sets.plan import PlannedShard, plan_shards
 from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
 
 _POLL_S = 0.5
+_ABSURD = 50
+"""Times by which the frames that a header promises may differ from those that the file's size suggests."""
 
 
 @dataclass(frozen=True)
@@ -242,14 +245,32 @@ def _stop() -> None:
                 thread.shutdown(force=True)  # type: ignore[attr-defined]
 
 
+def estimated_frames(rows: Sequence[ManifestRow]) -> dict[str, float]:
+    """Frames of each video by its id: what its header says, unless that is absurd for so many bytes.
+
+    Then, and where the header says nothing, as many as the other videos have in so many bytes.
+    """
+    said = {row.video_id: row.duration_s * row.fps for row in rows}
+    each = [row.bytes / said[row.video_id] for row in rows if said[row.video_id] > 0 and row.bytes]
+    usual = statistics.median(each) if each else 0.0
+    estimates = {}
+    for row in rows:
+        expected = row.bytes / usual if usual else said[row.video_id]
+        absurd = usual and not expected / _ABSURD <= said[row.video_id] <= expected * _ABSURD
+        estimates[row.video_id] = max(1.0, expected if absurd else said[row.video_id])
+    return estimates
+
+
 class _Progress:
     """Turns reports of videos into the progress line. Speed and time left are of the videos that are not ``kept``."""
 
     def __init__(self, rows: Sequence[ManifestRow], kept: Collection[str], line: Line) -> None:
         self._num_videos = len(rows)
-        self._weights = {row.video_id: max(1.0, row.duration_s * row.fps) for row in rows if row.video_id not in kept}
-        self._total = sum(self._weights.values())
-        self._line, self._start = line, time.monotonic()
+        estimates = estimated_frames(rows)
+        self._weights = {row.video_id: estimates[row.video_id] for row in rows if row.video_id not in kept}
+        self._rest = sum(self._weights.values())
+        self._line = line
+        self._start = self._news = time.monotonic()
         self._heard: set[str] = set()
         self._frames = self._new_frames = self._rejected = 0
         self._weight = 0.0
@@ -262,8 +283,11 @@ class _Progress:
             self._frames += video.num_frames
             self._rejected += video.rejected
             if video.video_id in self._weights:
+                estimate = self._weights[video.video_id]
                 self._new_frames += video.num_frames
-                self._weight += self._weights[video.video_id]
+                self._rest -= estimate
+                self._weight += min(estimate, max(1.0, video.num_frames))  # a header may promise the moon
+                self._news = time.monotonic()
         self._line.show(self._text)
 
     def close(self, videos: Sequence[VideoSummary]) -> None:
@@ -272,8 +296,10 @@ class _Progress:
         self._line.close(self._text())
 
     def _text(self) -> str:
-        elapsed_s = time.monotonic() - self._start
-        left = duration(elapsed_s * (self._total / self._weight - 1)) if self._weight else "unknown"
+        now = time.monotonic()
+        elapsed_s = now - self._start
+        rest = self._rest if len(self._heard) < self._num_videos else 0.0
+        left = time_left(elapsed_s, self._weight, rest, now - self._news)
         return (
             f"{len(self._heard)}/{self._num_videos} videos, {self._frames} frames, {self._new_frames / elapsed_s:.1f} "
             f"frames/s, {self._rejected} rejected, {duration(elapsed_s)} gone, {left} left"

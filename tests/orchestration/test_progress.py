@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from kinebert.orchestration.progress import ProgressLine, duration
+from kinebert.orchestration.progress import ProgressLine, duration, time_left
 from tests.helpers.terminals import Terminal
 
 
@@ -88,3 +88,20 @@ def test_a_forced_colour_reaches_no_log(monkeypatch: pytest.MonkeyPatch) -> None
 )
 def test_durations_are_rounded_to_what_matters(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "done", "rest", "waited_s", "said"),
+    [
+        (10, 0, 5, 0, "unknown"),
+        (10, 5, 5, 0, "10 s"),
+        (10, 5, 5, 9, "10 s"),
+        (60, 50, 5, 30, "unknown"),  # the last one takes longer than it should
+        (60, 1e12, 5, 0, "unknown"),  # and never "0 s left" while there is something left
+        (60, 5, 0, 30, "0 s"),
+    ],
+)
+def test_time_left_is_not_claimed_where_nobody_knows(
+    elapsed_s: float, done: float, rest: float, waited_s: float, said: str
+) -> None:
+    assert time_left(elapsed_s, done, rest, waited_s) == said

@@ -198,6 +198,19 @@ def test_time_left_is_of_the_new_videos_only(rows: list[ManifestRow], monkeypatc
     assert progress._text() == "5/6 videos, 500 frames, 20.0 frames/s, 0 rejected, 10 s gone, 5 s left"
 
 
+@pytest.mark.parametrize("absurd", [0, 5])
+def test_a_header_that_promises_the_moon_does_not_spoil_the_time_left(
+    absurd: int, rows: list[ManifestRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither when its video is done, which made the others seem nothing, nor while it waits."""
+    listed = [replace(row, duration_s=1e9 if i == absurd else 1.0, bytes=5000) for i, row in enumerate(rows)]
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)
+    progress = shard_tasks._Progress(listed, kept=(), line=ProgressLine())
+    monkeypatch.setattr("time.monotonic", lambda: 10.0)
+    progress.hear([VideoSummary(video_id=row.video_id, num_frames=25) for row in rows[:4]])
+    assert progress._text().endswith("10 s gone, 5 s left")
+
+
 def test_the_last_word_does_not_depend_on_who_reported_in_time(
     rows: list[ManifestRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
