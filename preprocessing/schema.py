@@ -7,7 +7,8 @@ import pyarrow as pa
 from kinebert.preprocessing.modalities import modality_of
 
 FORMAT_VERSION = 1
-"""Changes whenever old shards cannot be read, or would be made with other bytes, by this code."""
+"""Changes whenever old shards cannot be read, or would be made with other images, by this code. Bytes around the images
+may differ between versions: earlier ones wrote no checksums of pages."""
 
 SEGMENT_LENGTH = 32
 """Most consecutive images in one row of a shard."""

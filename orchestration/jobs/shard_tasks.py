@@ -32,6 +32,7 @@ from kinebert.preprocessing.extraction.guard import sweep
 from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.folder_lock import EXTRACTION, held
 from kinebert.preprocessing.recipe import FlowRecipe
+from kinebert.preprocessing.sets.digests import keep_digests
 from kinebert.preprocessing.sets.folder import DATASET_FILE, claim_output, finish_set, is_finished, read_dataset_file
 from kinebert.preprocessing.sets.plan import PlannedShard, plan_shards
 from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
@@ -90,6 +91,8 @@ def extract_set(
             assert dataset is not None
             return ExtractionResult(dataset, 0, time.monotonic() - start)
         sweep(output)
+        if (before := read_dataset_file(output)) is not None:
+            keep_digests(output, before["shards"])
         storage.delete_file(storage.join(output, DATASET_FILE))  # whoever kills this leaves a set that is not finished
         there = set(storage.list_files(output))
         kept = {video.video_id for shard in shards if shard.name in there for video in shard.videos}
@@ -103,6 +106,9 @@ def extract_set(
                 progress = _Progress(rows, kept, audience.line())
                 summaries = _run(shards, build, _pool(placement, len(shards), cpus_per_task, workers), progress)
             _check_shared(output, shards)
+            if damaged := [shard.name for shard in summaries if shard.was_damaged]:
+                some = f"{damaged[0]}{' and others' * (len(damaged) > 1)}"
+                audience.warn(f"{some}: not the bytes that had been written ({len(damaged)} in all); made again")
             dataset = finish_set(output, build.recipe, rows, summaries)
         finally:
             with suppress(OSError):  # a store that fails here has failed before, and said why

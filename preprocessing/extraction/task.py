@@ -15,6 +15,7 @@ from kinebert.preprocessing.extraction.guard import Attempts, Limits, Watchdog, 
 from kinebert.preprocessing.extraction.one_video import Frames, Spool, extract_video
 from kinebert.preprocessing.extraction.timing import OFF, NoTiming, Timing
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.sets.digests import keep_digest, kept_digest
 from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
 from kinebert.preprocessing.sets.writer import (
     ShardSummary,
@@ -34,8 +35,8 @@ class BuildShard:
     """Turn one planned shard into one file, and return only a summary of it.
 
     A video that fails is reported in the summary and left out; the other videos of the shard are still written. A
-    shard that exists is not made again unless one of its files was replaced. The same plan, recipe and solver give the
-    same bytes, wherever and however often.
+    shard that exists is not made again unless one of its files was replaced, or its own bytes have changed. The same
+    plan, recipe and solver give the same bytes, wherever and however often.
     """
 
     output: str
@@ -59,7 +60,8 @@ class BuildShard:
         """Build ``shard`` and tell ``report`` of every video as it is done."""
         cv2.setNumThreads(1)  # the cores belong to the tasks; OpenCV would take them all in each
         uri = storage.join(self.output, shard.name)
-        kept = self._kept(uri, shard)
+        damaged = self._damaged(uri, shard.name)
+        kept = None if damaged else self._kept(uri, shard)
         if kept is not None:
             for summary in kept.videos:
                 report(summary)
@@ -70,7 +72,7 @@ class BuildShard:
             made = summarize(uri)
         if isinstance(timing, Timing):
             made = replace(made, timing=timing.result(f"{socket.gethostname()} {os.getpid()}"))
-        return made
+        return replace(made, was_damaged=damaged)
 
     def _write(self, uri: str, shard: PlannedShard, report: Report, timing: NoTiming) -> None:
         solver = self.solver
@@ -79,7 +81,8 @@ class BuildShard:
                 solver = solver.ready(self.recipe.tvl1)
         attempts = Attempts(self.output, self.run_id)
         solved_by = solver.name() if isinstance(self.recipe, FlowRecipe) else None
-        with open_shard(uri, self.recipe, shard.files_digest(), solved_by) as writer:
+        keep = partial(keep_digest, self.output, shard.name)
+        with open_shard(uri, self.recipe, shard.files_digest(), solved_by, keep) as writer:
             # who killed a worker before goes first: should it do so again, no other work is lost
             suspects = [video for video in shard.videos if attempts.suspects(video.video_id)]
             early = {video: self._video(video, attempts, solver, timing) for video in suspects}
@@ -93,6 +96,11 @@ class BuildShard:
                 summaries.append(summary)
                 report(summary)
             writer.describe(summaries)
+
+    def _damaged(self, uri: str, name: str) -> bool:
+        """Whether a shard is there, but is not what was written. Of those of earlier versions nobody knows."""
+        written = kept_digest(self.output, name)
+        return written is not None and storage.exists(uri) and storage.file_digest(uri) != written
 
     def _kept(self, uri: str, shard: PlannedShard) -> ShardSummary | None:
         if not storage.exists(uri):

@@ -14,6 +14,7 @@ from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.plain_text import json_text
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, preset_of
 from kinebert.preprocessing.schema import FORMAT_VERSION, INDEX
+from kinebert.preprocessing.sets.digests import forget_digests
 from kinebert.preprocessing.sets.plan import PlannedShard
 from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
 
@@ -79,13 +80,18 @@ def read_dataset_file(output: str) -> dict[str, Any] | None:
 
 
 def is_finished(output: str, rows: Sequence[ManifestRow], shards: Sequence[PlannedShard]) -> bool:
-    """Whether ``output`` holds the finished set of a claimed plan, with the manifest's present files and labels."""
+    """Whether ``output`` holds the finished set of a claimed plan, with the manifest's present files and labels.
+
+    Shards are known by name and size; `kinebert verify` reads them.
+    """
     plain = read_dataset_file(output)
     if plain is None or plain["labels"] != labels_digest(rows):
         return False
     if [shard["files"] for shard in plain["shards"]] != [shard.files_digest() for shard in shards]:
         return False
-    return {shard.name for shard in shards} | {INDEX_FILE} <= set(storage.list_files(output))
+    if not {shard.name for shard in shards} | {INDEX_FILE} <= set(storage.list_files(output)):
+        return False
+    return all(storage.file_size(storage.join(output, shard["name"])) == shard["bytes"] for shard in plain["shards"])
 
 
 def finish_set(
@@ -133,6 +139,7 @@ def finish_set(
     text = f"{json_text(plain, indent=2, sort_keys=True)}\n"
     with storage.explained(output, "finish the set"):
         storage.write_bytes(storage.join(output, DATASET_FILE), text.encode())
+        forget_digests(output)
     return plain
 
 

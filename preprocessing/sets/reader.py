@@ -139,6 +139,7 @@ class ShardSet:
 
         Raises:
             IndexError: If an index lies outside ``0 .. num_images - 1``.
+            UserError: If the shard cannot be read, or its checksums say that it is damaged.
         """
         columns = [column.name for column in modality_of(self.modality).columns]
         groups: dict[int, list[Any]] = {}
@@ -148,7 +149,7 @@ class ShardSet:
                 raise IndexError(f"{entry.video_id}: image {index} of {entry.num_images}")
             segment, offset = divmod(int(index), SEGMENT_LENGTH)
             if segment not in groups:
-                table = self._file(entry.shard).read_row_group(entry.first_row_group + segment, columns=columns)
+                table = self._row_group(entry, segment, columns)
                 groups[segment] = [table.column(name).chunk(0).values for name in columns]
             images.append(tuple(values[offset].as_buffer() for values in groups[segment]))
         return images
@@ -158,7 +159,8 @@ class ShardSet:
 
         Raises:
             IndexError: If an index lies outside ``0 .. num_images - 1``.
-            ValueError: If a stored image is damaged.
+            UserError: If the shard cannot be read, or its checksums say that it is damaged.
+            ValueError: If a stored image is no picture.
         """
         wanted, back = np.unique(np.asarray(indices, np.int64), return_inverse=True)
         jpegs = self.read_jpegs(entry, wanted.tolist())
@@ -167,6 +169,17 @@ class ShardSet:
         except ValueError as error:
             raise ValueError(f"{storage.join(self.uri, entry.shard)}: {entry.video_id}: {error}") from None
         return images if len(wanted) == len(back) and (np.diff(back) == 1).all() else images[back]
+
+    def _row_group(self, entry: VideoEntry, segment: int, columns: list[str]) -> pa.Table:
+        file = self._file(entry.shard)
+        try:
+            return file.read_row_group(entry.first_row_group + segment, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(
+                f"{storage.join(self.uri, entry.shard)}: {entry.video_id}: segment {segment} cannot be read: "
+                f"{str(error).splitlines()[0]}. `kinebert verify` tells whether the shard is damaged: then delete it, "
+                "and extract again."
+            ) from None
 
     def _file(self, shard: str) -> pq.ParquetFile:
         if shard in self._files:
@@ -177,7 +190,7 @@ class ShardSet:
             if storage.is_local(uri):
                 storage.check_regular(uri)
             source = uri if storage.is_local(uri) else storage.open_input(uri)
-            file = pq.ParquetFile(source, memory_map=storage.is_local(uri))
+            file = pq.ParquetFile(source, memory_map=storage.is_local(uri), page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{uri}: not a readable shard: {error}. `kinebert verify` tells more.") from None
         if len(self._files) >= _OPEN_SHARDS:

@@ -125,7 +125,7 @@ def _shard(found: ShardSet, shard: dict[str, Any], entries: list[VideoEntry], de
         yield f"{name}: holds {len(summaries)} videos, {INDEX_FILE} lists {len(entries)} others or fewer"
         return
     with storage.open_input(uri) as source:
-        file = pq.ParquetFile(source)
+        file = pq.ParquetFile(source, page_checksum_verification=True)
         expected = segment_schema(found.modality).names
         if file.schema_arrow.names != expected:
             yield f"{name}: columns {file.schema_arrow.names}, expected {expected}"

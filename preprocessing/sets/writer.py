@@ -1,7 +1,7 @@
 """Parquet shards: one row group is one row is one segment of a video, so that a reader fetches what a clip touches."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
@@ -47,6 +47,8 @@ class ShardSummary:
     """Who solved its flow: library and version. None for frames."""
     timing: TaskTiming | None = None
     """Where the time went, if that was measured."""
+    was_damaged: bool = False
+    """It was there, but with other bytes than had been written, and has been made again."""
 
 
 class ShardWriter:
@@ -70,8 +72,16 @@ class ShardWriter:
 
 
 @contextmanager
-def open_shard(uri: str, recipe: FrameRecipe, files_digest: str, solver: str | None) -> Iterator[ShardWriter]:
+def open_shard(
+    uri: str,
+    recipe: FrameRecipe,
+    files_digest: str,
+    solver: str | None,
+    on_written: Callable[[str], None] = lambda sha256: None,
+) -> Iterator[ShardWriter]:
     """Write a shard that appears under its name, whole, when the block ends without an error.
+
+    Just before, ``on_written`` is told the SHA-256 of its bytes. Every page bears a checksum, which readers look at.
 
     The footer holds the format version, the recipe and its digest, the digest of the files that the shard is made
     from, and who solved its flow; :meth:`ShardWriter.describe` adds the videos.
@@ -86,8 +96,10 @@ def open_shard(uri: str, recipe: FrameRecipe, files_digest: str, solver: str | N
         footer["kinebert.solver"] = solver
     with storage.explained(uri, "write this shard"), storage.whole_file(uri) as path:
         options = {"compression": "none", "use_dictionary": False, "write_statistics": False}  # JPEG is compressed
+        options["write_page_checksum"] = True
         with pq.ParquetWriter(path, segment_schema(recipe.modality).with_metadata(footer), **options) as writer:
             yield ShardWriter(writer, recipe.modality)
+        on_written(storage.file_digest(str(path)))
 
 
 def read_footer(uri: str) -> dict[str, str]:

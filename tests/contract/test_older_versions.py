@@ -112,10 +112,15 @@ def test_extraction_finds_its_work_done(made: Path) -> None:
         NOW.run(made, "verify", str(output))
 
 
-def test_an_extraction_anew_gives_the_same_set(made: Path) -> None:
+def test_an_extraction_anew_gives_the_same_pictures(made: Path) -> None:
+    """Every image byte for byte. What lies around them has checksums now, so the shards' own digests differ."""
     anew = ["--manifest", "manifest.parquet", "--resize", "none", "--videos-per-shard", "3", "--output", "sets/anew"]
     NOW.run(made, "extract-frames", *anew)
-    assert ShardSet.open(str(made / "sets/anew")).content == ShardSet.open(str(made / "sets/rgb")).content
+    now, before = ShardSet.open(str(made / "sets/anew")), ShardSet.open(str(made / "sets/rgb"))
+    assert (now.videos, now.rejected, now.digest) == (before.videos, before.rejected, before.digest)
+    for entry in before.videos:
+        images = range(entry.num_images)
+        assert now.read_jpegs(entry, images) == before.read_jpegs(entry, images)
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(made: Path) -> None:

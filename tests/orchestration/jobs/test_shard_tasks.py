@@ -18,6 +18,7 @@ from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import Limits
 from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.sets.digests import keep_digest
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.sets.verify import verify_set
 from kinebert.preprocessing.sets.writer import VideoSummary
@@ -57,6 +58,34 @@ def test_one_worker_two_workers_and_no_cluster_give_the_same_bytes(
     make_set(rows, tmp_path / "alone", RGB)
     assert content(tmp_path / "one") == content(tmp_path / "two") == content(tmp_path / "alone")
     assert verify_set(str(tmp_path / "one")).problems == ()
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_shard_that_changed_between_two_runs_is_made_again_and_said(
+    finished: bool,
+    ray_cluster: Any,
+    rows: list[ManifestRow],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of a set that was not finished, and of one whose labels were changed."""
+    make_set(rows, tmp_path / "set", RGB)
+    before = content(tmp_path / "set")
+    plain = json.loads(before["dataset.json"])
+    if not finished:
+        for shard in plain["shards"]:
+            keep_digest(str(tmp_path / "set"), shard["name"], shard["sha256"])
+        (tmp_path / "set" / "dataset.json").unlink()
+    damaged = min((tmp_path / "set").glob("shard-*"))
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    labelled = [replace(row, label_name=f"new {row.label_name}") for row in rows] if finished else rows
+    extract(labelled, tmp_path / "set")
+    assert f"{damaged.name}: not the bytes that had been written (1 in all); made again" in capsys.readouterr().err
+    assert damaged.read_bytes() == before[damaged.name]
+    assert not (tmp_path / "set" / ".digests").exists()
+    assert verify_set(str(tmp_path / "set")).problems == ()
 
 
 def test_a_second_run_does_nothing_and_another_recipe_is_refused(

@@ -15,6 +15,7 @@ from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import Attempts, Limits
 from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.sets.digests import forget_digests
 from kinebert.preprocessing.sets.plan import PlannedShard, plan_shards
 from kinebert.preprocessing.sets.writer import VideoSummary, read_footer
 from kinebert.preprocessing.tvl1 import TvL1Params
@@ -81,6 +82,35 @@ def test_a_file_that_was_replaced_makes_it_anew(shard: PlannedShard, tmp_path: P
     made = task(tmp_path, open_video=Watched)(touched)
     assert len(Watched.opened) == 4
     assert made.files == touched.files_digest() != shard.files_digest()
+
+
+def flip(path: Path, at: float) -> bytes:
+    """Change one bit of a file, and return what it held."""
+    whole = path.read_bytes()
+    data = bytearray(whole)
+    data[int(len(data) * at)] ^= 4
+    path.write_bytes(data)
+    return whole
+
+
+@pytest.mark.parametrize("at", [0.5, 0.9999])
+def test_a_shard_whose_bytes_have_changed_is_made_again(at: float, shard: PlannedShard, tmp_path: Path) -> None:
+    """In its pictures, where nobody else would look, or in its footer, where nothing more could be read."""
+    first = task(tmp_path)(shard)
+    assert not first.was_damaged
+    whole = flip(tmp_path / shard.name, at)
+    again = task(tmp_path)(shard)
+    assert again == replace(first, was_damaged=True)
+    assert (tmp_path / shard.name).read_bytes() == whole
+    assert task(tmp_path)(shard) == first
+
+
+def test_a_shard_of_an_earlier_version_is_kept_without_a_digest(shard: PlannedShard, tmp_path: Path) -> None:
+    first = task(tmp_path)(shard)
+    forget_digests(str(tmp_path))
+    Watched.opened.clear()
+    assert task(tmp_path, open_video=Watched)(shard) == first
+    assert Watched.opened == []
 
 
 def test_a_shard_of_another_recipe_is_refused(shard: PlannedShard, tmp_path: Path) -> None:

@@ -106,10 +106,38 @@ def test_a_split_or_part_that_is_not_there_is_named(made: ShardSet) -> None:
         made.select("split1", "test")
 
 
-def test_a_damaged_image_is_named_with_its_shard_and_video(copy: Path) -> None:
+def without_checksums(shard: Path) -> None:
+    """Write a shard anew as earlier versions did."""
+    file = pq.ParquetFile(shard, memory_map=False)
+    groups = [file.read_row_group(i) for i in range(file.num_row_groups)]
+    footer = {key: value for key, value in file.metadata.metadata.items() if key.startswith(b"kinebert.")}
+    with pq.ParquetWriter(shard, file.schema_arrow, compression="none", use_dictionary=False) as writer:
+        for group in groups:
+            writer.write_table(group)
+        writer.add_key_value_metadata(footer)
+
+
+def test_a_bit_that_flipped_is_noticed_though_its_picture_decodes(copy: Path) -> None:
     found = ShardSet.open(str(copy))
     entry = found.entry("class0/v00")
     shard = copy / entry.shard
+    data = bytearray(shard.read_bytes())
+    (jpeg,) = found.read_jpegs(entry, [2])[0]
+    found = ShardSet.open(str(copy))  # the file is mapped into memory by the first
+    shard.unlink()
+    data[data.index(jpeg.to_pybytes()) + len(jpeg) * 3 // 4] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(UserError, match=rf"{entry.shard}: class0/v00: segment 0 cannot be read: .*checksum") as said:
+        found.read_clip(entry, [2])
+    assert "\n" not in str(said.value)
+
+
+def test_a_damaged_image_is_named_with_its_shard_and_video(copy: Path) -> None:
+    """In a set of an earlier version, which has no checksums, the others of the segment are read."""
+    found = ShardSet.open(str(copy))
+    entry = found.entry("class0/v00")
+    shard = copy / entry.shard
+    without_checksums(shard)
     data = shard.read_bytes()
     (jpeg,) = found.read_jpegs(entry, [2])[0]
     found = ShardSet.open(str(copy))  # the file is mapped into memory by the first
