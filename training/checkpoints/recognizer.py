@@ -8,7 +8,6 @@ A file is what ``torch.save`` makes of a plain dictionary of tensors and plain v
 """
 
 import io
-import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,9 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import differences, from_mapping, to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.models import InputSpec, Recognizer, build_recognizer
+from kinebert.training.models.weights.foreign import foreign
 from kinebert.training.shards import Shards
+from kinebert.training.torch_files import ExcessiveError, check_directory, load_bytes
 
 
 class DamagedError(UserError):
@@ -201,14 +202,17 @@ def load_plain(uri: str, kind: str, version: int) -> dict[str, Any]:
     with storage.explained(uri, "read the checkpoint"):
         data = storage.read_bytes(uri)
     try:
+        check_directory(data)
         _check_sums(data)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about what foreign pickles contain; they are refused just the same
-            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        content = load_bytes(data)
+    except ExcessiveError as error:
+        raise UserError(f"{uri}: refused: {error}. Give a file that this program wrote.") from None
     except Exception as error:  # what torch raises for bytes of a stranger has no common class
         broken = data[:2] == b"PK"
         what = "a damaged file, or a PyTorch file with more than tensors and plain values" if broken else "other data"
-        raise DamagedError(f"{uri}: not a {kind}, but {what} ({len(data)} bytes). Give another file.") from error
+        told = foreign(data)
+        it_is = f": {told}. Or give" if told else ". Give"
+        raise DamagedError(f"{uri}: not a {kind}, but {what} ({len(data)} bytes){it_is} another file.") from error
     if not isinstance(content, dict) or content.get("kind") != kind:
         found = content.get("kind") if isinstance(content, dict) else None
         what = f"a {found}" if isinstance(found, str) else "a PyTorch file of another program"

@@ -90,7 +90,7 @@ def _read(place: str, ends: set[int]) -> Iterator[NDArray[np.float32]]:
         try:
             data = storage.read_bytes(storage.join(place, f"{start:010d}-{stop:010d}.npy"))
             logits_NK: NDArray[np.float32] = np.load(io.BytesIO(data), allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+        except (OSError, ValueError, EOFError, MemoryError):  # a damaged header may claim any size
             return
         if logits_NK.ndim != 2 or len(logits_NK) != stop - start or logits_NK.dtype != np.float32:
             return

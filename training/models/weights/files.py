@@ -2,10 +2,9 @@
 
 import argparse
 import codecs
-import io
 import pickle
 import re
-import warnings
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,9 +16,17 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.models.inputs import Normalization, num_channels
 from kinebert.training.models.weights.caffe2 import read_blobs
+from kinebert.training.models.weights.foreign import as_text, foreign
+from kinebert.training.torch_files import ExcessiveError, load_bytes
 
-WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "net")
-"""Keys under which training programs keep the weights among other things."""
+WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "net", "network", "weights", "params", "module")
+"""Keys under which training programs keep the weights among other things; the first that is there counts."""
+_INSIDE = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
+"""Parts of keys that wrappers put in anywhere: torch.compile, sharding, recomputing, and Lightning's strategies."""
+_AROUND = {"module", "model", "network", "net", "backbone", "encoder", "ema", "ema_model", "model_ema"}
+"""First parts of keys that are names of a whole network, also where other keys lie beside it."""
+_COUNTER = "n_averaged"
+"""What torch.optim.swa_utils.AveragedModel keeps beside the averages."""
 
 _SCALAR, _ARRAY = (value.__reduce__()[0] for value in (np.float64(0), np.zeros(1)))  # NumPy 2 moved the functions
 _DTYPES = {type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"}
@@ -43,10 +50,14 @@ def read_content(uri: str) -> Any:
     """
     with storage.explained(uri, "read the weights"):
         data = storage.read_bytes(uri)
+    if found := foreign(data):
+        raise UserError(f"{uri}: no weights: this is {found}.")
     if not _is_torch(data):
         try:
             return read_blobs(data)
         except Exception as error:  # what pickle raises for bytes of a stranger has no common class
+            if found := as_text(data):
+                raise UserError(f"{uri}: no weights: this is {found}.") from None
             reason = str(error) if isinstance(error, pickle.UnpicklingError | ValueError) else type(error).__name__
             raise UserError(
                 f"{uri}: neither a PyTorch file nor a Caffe2 pickle of arrays ({len(data)} bytes): {reason}. "
@@ -61,15 +72,43 @@ def unwrap(content: Any, where: str) -> dict[str, Tensor]:
     Raises:
         UserError: If there are none.
     """
-    while isinstance(content, Mapping):
-        if content and all(isinstance(value, Tensor | np.ndarray) for value in content.values()):
-            return {str(key): torch.as_tensor(value) for key, value in content.items()}
+    seen: set[int] = set()
+    while isinstance(content, Mapping) and id(content) not in seen:
+        seen.add(id(content))
+        tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor | np.ndarray)}
+        if tensors and len(tensors) == len(content):
+            return {key: torch.as_tensor(value) for key, value in tensors.items()}
         inside = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inside is None:
+            holding = [key for key, value in content.items() if _holds_tensors(value)]
+            if len(holding) > 1:
+                raise UserError(
+                    f"{where}: holds weights under {', '.join(map(repr, holding))}. Save those alone that are wanted."
+                )
+            if tensors and not holding:  # beside an epoch's number or the like
+                return {key: torch.as_tensor(value) for key, value in tensors.items()}
+            inside = content[holding[0]] if holding else None
         if inside is None:
             break
         content = inside
     found = f"the keys {', '.join(map(repr, list(content)[:5]))}" if isinstance(content, Mapping) else type(content)
     raise UserError(f"{where}: holds no weights: expected tensors by name, perhaps in {WRAPPERS[0]!r}, found {found}.")
+
+
+def aside(content: Any) -> list[str]:
+    """Return the keys beside a usual one, such as ``state_dict``, under which a file holds weights as well."""
+    if not isinstance(content, Mapping) or not any(isinstance(content.get(key), Mapping) for key in WRAPPERS):
+        return []
+    taken = next(key for key in WRAPPERS if isinstance(content.get(key), Mapping))
+    return [str(key) for key, value in content.items() if key != taken and _holds_tensors(value)]
+
+
+def _holds_tensors(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(key, str) and isinstance(one, Tensor | np.ndarray) for key, one in value.items())
+    )
 
 
 def own_normalization(content: Any, modality: str) -> Normalization | None:
@@ -82,15 +121,34 @@ def own_normalization(content: Any, modality: str) -> Normalization | None:
     return Normalization(mean=mean[:channels], std=std[:channels], value_range=(value_range[0], value_range[1]))
 
 
-def strip_prefixes(state: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> list[dict[str, Tensor]]:
-    """Return ``state`` and what is left of it when a prefix that every key has is taken off, as often as that goes."""
-    stripped = [dict(state)]
-    while True:
-        last = stripped[-1]
-        prefix = next((prefix for prefix in prefixes if last and all(key.startswith(prefix) for key in last)), None)
-        if prefix is None:
-            return stripped
-        stripped.append({key.removeprefix(prefix): tensor for key, tensor in last.items()})
+def strip_prefixes(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Return ``state``, and what is left of it as one part after the other that wrappers have put into its keys goes.
+
+    Off come the parts that torch.compile and the like put in anywhere, and a first part that every key has or, if it is
+    the usual name of a network (``module.``, ``model.``), more than half of them. No two keys become one.
+    """
+    states = [dict(state)]
+    bare = {".".join(part for part in key.split(".") if part not in _INSIDE): one for key, one in state.items()}
+    if len(bare) == len(state) and bare.keys() != state.keys():
+        states.append(bare)
+    while (shorter := _without_first(states[-1])) is not None:
+        states.append(shorter)
+    return states
+
+
+def _without_first(state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """Take off the first part of keys, if it is a wrapper's."""
+    own = [key for key in state if key != _COUNTER]
+    if not own:
+        return None
+    (first, count), *_ = Counter(key.partition(".")[0] for key in own).most_common(1)
+    whole = count == len(own)
+    if not first or not (whole or (first in _AROUND and 2 * count > len(own))):
+        return None
+    if any(key == first for key in own):
+        return None
+    shorter = {key.removeprefix(f"{first}."): state[key] for key in own}
+    return shorter if len(shorter) == len(own) else None
 
 
 def _is_torch(data: bytes) -> bool:
@@ -100,9 +158,9 @@ def _is_torch(data: bytes) -> bool:
 
 def _load_torch(uri: str, data: bytes) -> Any:
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(_HARMLESS):
-            warnings.simplefilter("ignore")  # about what foreign pickles contain; they are refused just the same
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return load_bytes(data, _HARMLESS)
+    except ExcessiveError as error:
+        raise UserError(f"{uri}: refused: {error}. Give a file as torch.save writes it.") from None
     except Exception as error:  # what torch raises for bytes of a stranger has no common class
         wanted = re.search(r"(?:GLOBAL|got <class|Unsupported class|type) '?([\w.]+\.\w+)", str(error))
         what = f"wants to run {wanted[1]}, and no code of a file is ever run" if wanted else "is damaged, or other data"

@@ -16,7 +16,7 @@ from kinebert.training.models.registry import BACKBONES, normalization_of
 from kinebert.training.models.weights.accounting import Report, Rules
 from kinebert.training.models.weights.files import read_content, strip_prefixes, unwrap
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
-from kinebert.training.models.weights.load import PREFIXES, check_published, readings
+from kinebert.training.models.weights.load import check_published, readings
 
 _ABOUT = """\
 Written by `kinebert weights --table docs/weights.md`. None of these files is part of this repository: get them from
@@ -60,7 +60,7 @@ def identify(
     where = "these weights" if isinstance(source, Mapping) else str(source)
     tensors = unwrap(content, where)
     meta = {key: tensor.to("meta") for key, tensor in tensors.items()}
-    states = [{key: tuple(tensor.shape) for key, tensor in state.items()} for state in strip_prefixes(meta, PREFIXES)]
+    states = [{key: tuple(tensor.shape) for key, tensor in state.items()} for state in strip_prefixes(meta)]
     best: tuple[Recognizer, Report, bool] | None = None
     reason: UserError | None = None
     for arguments in _candidates(content, readings(states, layout, Rules(allow))):

@@ -18,11 +18,8 @@ from kinebert.training.models.inputs import InputSpec, Normalization
 from kinebert.training.models.recognizer import Recognizer, build_recognizer
 from kinebert.training.models.weights.accounting import Draft, Report, Rules, Target
 from kinebert.training.models.weights.adapting import Inflation
-from kinebert.training.models.weights.files import own_normalization, read_content, strip_prefixes, unwrap
+from kinebert.training.models.weights.files import aside, own_normalization, read_content, strip_prefixes, unwrap
 from kinebert.training.models.weights.keys import Layout, layouts
-
-PREFIXES = ("module.", "model.")
-"""What wrappers put before every key."""
 
 State = TypeVar("State", bound=Mapping[str, Any])
 
@@ -56,8 +53,8 @@ def load_published(
 
     Args:
         model: A fresh recognizer.
-        source: Path or URI of a file, or a state dict; prefixes such as ``module.`` and wrappers such as
-            ``{"state_dict": ...}`` are taken off.
+        source: Path or URI of a file, or a state dict; prefixes such as ``module.`` and ``_orig_mod.``, and wrappers
+            such as ``{"state_dict": ...}`` are taken off.
         layout: Name of a layout, see :func:`.layouts`; None recognises it from the keys.
         allow: Patterns (``head.*``) of our names that may be missing, and of published keys without a place.
         rescale: Whether kernels that are averaged over channels grow by the ratio of the numbers of channels, so that
@@ -110,7 +107,7 @@ def _read(source: str | Path | Mapping[str, Any]) -> tuple[str, Any]:
 
 def _best_plan(where: str, model: Recognizer, content: Any, name: str | None, rules: Rules) -> _Plan:
     """Plan with every layout that knows all keys, and return the plan that fits the network best."""
-    states = strip_prefixes(unwrap(content, where), PREFIXES)
+    states = strip_prefixes(unwrap(content, where))
     own = own_normalization(content, model.spec.modality)
     found = readings(states, name, rules)
     if not found:
@@ -123,7 +120,11 @@ def _best_plan(where: str, model: Recognizer, content: Any, name: str | None, ru
             problems.append(f"read as {layout.name}: {error}")
     if not plans:
         raise UserError(f"{where}: these weights do not fit this network: {' '.join(problems)}")
-    return min(plans, key=_strangeness)  # of equal ones the first
+    best = min(plans, key=_strangeness)  # of equal ones the first
+    best.report.notes.extend(
+        f"the file also holds weights under {key!r}, which are left aside" for key in aside(content)
+    )
+    return best
 
 
 def readings(states: Sequence[State], name: str | None, rules: Rules) -> list[tuple[Layout, State]]:
