@@ -178,6 +178,19 @@ def _check_regular(path: str | Path, found: os.stat_result) -> None:
         raise UserError(f"{path}: this is a {kind}, not a file. Give a file, or remove it if it lies in the way.")
 
 
+def file_identity(uri: str) -> tuple[int, ...] | None:
+    """Numbers that change when the file at ``uri`` is written to or replaced; its size first. None without a file."""
+    if is_local(uri):
+        try:
+            found = os.stat(uri)
+        except FileNotFoundError:
+            return None
+        return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev
+    fs, path = open_filesystem(uri)
+    info = fs.get_file_info(path)
+    return (int(info.size), int(info.mtime_ns or 0)) if info.type == pafs.FileType.File else None
+
+
 def open_input(uri: str) -> Any:
     """Open a file for random reads. The caller closes it.
 

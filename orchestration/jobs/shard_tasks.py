@@ -109,6 +109,12 @@ def extract_set(
             if damaged := [shard.name for shard in summaries if shard.was_damaged]:
                 some = f"{damaged[0]}{' and others' * (len(damaged) > 1)}"
                 audience.warn(f"{some}: not the bytes that had been written ({len(damaged)} in all); made again")
+            if others := [video_id for shard in summaries for video_id in shard.replaced]:
+                some = f"{others[0]}{' and others' * (len(others) > 1)}"
+                audience.warn(
+                    f"{some}: not the files that were indexed ({len(others)} in all). They were extracted as they are "
+                    "now; run kinebert index again, that the manifest says so"
+                )
             dataset = finish_set(output, build.recipe, rows, summaries)
         finally:
             with suppress(OSError):  # a store that fails here has failed before, and said why

@@ -27,6 +27,8 @@ from kinebert.preprocessing.sets.writer import (
 )
 from kinebert.preprocessing.video.frames import VideoFrames
 
+_READINGS = 3
+"""Times that a video is begun whose file changes while it is read."""
 Report = Callable[[VideoSummary], None]
 
 
@@ -72,7 +74,7 @@ class BuildShard:
             made = summarize(uri)
         if isinstance(timing, Timing):
             made = replace(made, timing=timing.result(f"{socket.gethostname()} {os.getpid()}"))
-        return replace(made, was_damaged=damaged)
+        return replace(made, was_damaged=damaged, replaced=_replaced(shard))
 
     def _write(self, uri: str, shard: PlannedShard, report: Report, timing: NoTiming) -> None:
         solver = self.solver
@@ -129,10 +131,36 @@ class BuildShard:
                     Watchdog(self.limits, die_of(attempts, video.video_id)) as watchdog,
                 ):
                     open_video = partial(self.open_video, max_pixels=self.limits.max_pixels)
-                    return extract_video(video, self.recipe, open_video, watchdog.beat, solver, timing)
+                    extract = partial(extract_video, video, self.recipe, open_video, watchdog.beat, solver, timing)
+                    return _undisturbed(video, extract)
             except VideoError as error:
                 problem = f"{error.stage}: {error.problem}"
         return VideoSummary(video_id=video.video_id, problem=problem, rejected=True), None
+
+
+def _replaced(shard: PlannedShard) -> tuple[str, ...]:
+    """Videos whose files have another size than when they were indexed."""
+    now = {video: storage.file_identity(video.path) for video in shard.videos if not video.problem}
+    return tuple(video.video_id for video, found in now.items() if found is not None and found[0] != video.num_bytes)
+
+
+def _undisturbed(video: PlannedVideo, extract: Callable[[], tuple[VideoSummary, Spool]]) -> tuple[VideoSummary, Spool]:
+    """Extract a video from one state of its file: begin again where that was written to or replaced meanwhile.
+
+    Raises:
+        VideoError: Of ``extract``; or if that happened every time.
+    """
+    for _ in range(_READINGS):
+        before, failed = storage.file_identity(video.path), None
+        try:
+            summary, spool = extract()
+        except VideoError as error:
+            failed = error
+        if storage.file_identity(video.path) == before:
+            if failed is not None:
+                raise failed
+            return summary, spool
+    raise VideoError(video.video_id, "read", f"its file was written to or replaced in each of {_READINGS} readings")
 
 
 def _append(writer: ShardWriter, spool: Spool) -> None:

@@ -47,6 +47,8 @@ class ShardSummary:
     """Who solved its flow: library and version. None for frames."""
     timing: TaskTiming | None = None
     """Where the time went, if that was measured."""
+    replaced: tuple[str, ...] = ()
+    """Videos whose files were not those that had been indexed: it holds what they are now."""
     was_damaged: bool = False
     """It was there, but with other bytes than had been written, and has been made again."""
 

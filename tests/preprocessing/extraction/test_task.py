@@ -181,3 +181,55 @@ def test_a_full_disk_for_temporary_files_is_the_users_to_mend(
     with pytest.raises(UserError, match=r"cannot keep a video's images for a while \(TMPDIR\): no space is left"):
         task(tmp_path)(shard)
     assert not (tmp_path / shard.name).exists()
+
+
+class Replaced(VideoFrames):
+    """Somebody puts another video in the place of one that is being read, so many times."""
+
+    other = b""
+    times = 0
+    in_place = False
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        for number, frame in enumerate(super().__iter__()):
+            if number == 2 and self.path.endswith("v01.mp4") and type(self).times:
+                type(self).times -= 1
+                target = Path(self.path)
+                if not self.in_place:
+                    target.unlink()
+                target.write_bytes(self.other)
+            yield frame
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_file_that_is_replaced_while_it_is_read_is_never_half_old_half_new(
+    times: int, in_place: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = make_rows(tmp_path / "videos", [30, 30])
+    (planned,) = plan_shards(rows, 2)
+    (after,) = make_rows(tmp_path / "other", [9], classes=1)
+    for name, value in (("other", Path(after.path).read_bytes()), ("times", times), ("in_place", in_place)):
+        monkeypatch.setattr(Replaced, name, value)
+    (tmp_path / "set").mkdir()
+    made = task(tmp_path / "set", open_video=Replaced)(planned)
+    kept, touched = made.videos
+    assert (kept.num_frames, kept.rejected) == (30, False)
+    if times > 3:
+        assert touched.rejected
+        assert touched.problem == "read: its file was written to or replaced in each of 3 readings"
+    else:
+        assert (touched.num_frames, touched.problem) == (9, None)
+        assert made.replaced == (touched.video_id,)
+
+
+def test_a_file_that_was_replaced_since_the_index_is_said(tmp_path: Path) -> None:
+    rows = make_rows(tmp_path / "videos", [6, 6])
+    (planned,) = plan_shards(rows, 2)
+    (after,) = make_rows(tmp_path / "other", [9], classes=1)
+    Path(rows[1].path).write_bytes(Path(after.path).read_bytes())
+    (tmp_path / "set").mkdir()
+    made = task(tmp_path / "set")(planned)
+    assert made.replaced == (rows[1].video_id,)
+    assert [video.num_frames for video in made.videos] == [6, 9]
+    assert task(tmp_path / "set")(planned).replaced == ()  # what is kept was said when it was made
