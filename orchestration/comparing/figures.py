@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes
-from kinebert.orchestration.reports.drawing import FAINT, INK, MANY, class_name, new_figure, style, to_png
+from kinebert.orchestration.reports.drawing import FAINT, INK, MANY, class_name, class_names, new_figure, style, to_png
 from kinebert.orchestration.reports.figures import History
 from kinebert.orchestration.reports.formatting import whole_points
 from kinebert.training.evaluation.per_class import normalised_confusion
@@ -110,6 +110,8 @@ def draw_class_changes(before: Standing, after: Standing) -> Figure:
     if hidden > 0:
         changes = sorted(changes, key=lambda row: -abs(row.change))[:MOST_CLASSES]
     changes.sort(key=lambda row: (-row.change, row.name))
+    classes = before.scores.classes
+    names = dict(zip(classes, class_names(classes), strict=True))
     with style():
         figure = new_figure(8, 1.2 + 0.21 * len(changes))
         axes = figure.subplots()
@@ -119,7 +121,7 @@ def draw_class_changes(before: Standing, after: Standing) -> Figure:
             axes.plot(row.before, y, "o", color="white", markeredgecolor="#777777", markersize=5, zorder=2)
             axes.plot(row.after, y, "o", color=colour, markersize=5.5, zorder=3, clip_on=False)
             axes.text(1.02, y, whole_points(row.change), transform=axes.get_yaxis_transform(), va="center", fontsize=8)
-        axes.set_yticks(range(len(changes)), [class_name(row.name) for row in changes], fontsize=8)
+        axes.set_yticks(range(len(changes)), [names[row.name] for row in changes], fontsize=8)
         axes.set_ylim(len(changes) - 0.4, -0.6)
         axes.set_xlim(-0.02, 1.02)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -146,12 +148,12 @@ def draw_confusion_change(before: Standing, after: Standing) -> Figure:
     most = max(0.01, float(np.abs(change_KK).max()))
     cell = (0.6 if num <= 12 else 0.42) if few else max(0.06, 7.5 / num)
     font = 8 if few else max(4.0, 62 * cell)
-    side = num * cell + 0.6 + 0.011 * font * max(len(class_name(name)) for name in classes)
+    names = class_names(classes)
+    side = num * cell + 0.6 + 0.011 * font * max(map(len, names))
     with style():
         figure = new_figure(max(side + 0.9, 4.5), max(side + 0.4, 3.6), dpi=110 if few else 130)
         axes = figure.subplots()
         picture = axes.imshow(good_KK, cmap="PiYG", norm=TwoSlopeNorm(0, -most, most), aspect="equal", alpha=0.9)
-        names = [class_name(name) for name in classes]
         axes.set_xticks(range(num), names, rotation=90 if num > 4 else 0, fontsize=font)
         axes.set_yticks(range(num), names, fontsize=font)
         axes.tick_params(length=0)

@@ -146,7 +146,7 @@ def _told(
     audience.say(f"{name}: {words(row['top'])}" + (f" ({said.problem})" if said.problem else ""))
     if request.annotate:
         target = join(resolve_uri(request.output), f"{name}.mp4")
-        annotate(target, row, said.scale, video_stream=video_stream, max_pixels=request.max_pixels)
+        annotate(target, row, said.scale, stream.classes, video_stream=video_stream, max_pixels=request.max_pixels)
     return row
 
 

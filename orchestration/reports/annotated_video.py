@@ -16,8 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from kinebert.orchestration.reports.drawing import FAINT, INK, style
-from kinebert.orchestration.reports.formatting import cut_end
+from kinebert.orchestration.reports.drawing import FAINT, INK, class_name, fit_fonts, style
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.extraction.guard import MAX_PIXELS
 from kinebert.preprocessing.recipe import FrameRecipe
@@ -27,7 +26,8 @@ UInt8 = NDArray[np.uint8]
 _LEAST_WIDTH = 320
 _PANEL_HEIGHT, _DPI = 92, 100
 _UNKNOWN_FPS = 25.0
-_LONGEST = 34
+LONGEST_IN_PANEL = 34
+"""Characters of a class name that are shown below a picture."""
 BEST, OTHER = "#56B4E9", "#b5d9ee"  # light enough for the names to be read on them
 
 
@@ -126,10 +126,11 @@ def _panel(window: Window, width: int) -> UInt8:
                 "color": INK,
                 "weight": "bold" if i == 0 else "normal",
             }
-            axes.text(0.015, y, cut_end(name, _LONGEST), ha="left", **font)
+            axes.text(0.015, y, class_name(name, LONGEST_IN_PANEL), ha="left", **font)
             axes.text(0.985, y, said, ha="right", **font)
         axes.set_xlim(-0.01, 1.01)
         axes.set_ylim(-0.6, rows - 0.4)
+        fit_fonts(figure)
         canvas.draw()
     picture = np.asarray(canvas.buffer_rgba(), np.uint8)[:_PANEL_HEIGHT, :width, 2::-1]
     return np.ascontiguousarray(cv2.resize(picture, (width, _PANEL_HEIGHT)) if picture.shape[1] != width else picture)

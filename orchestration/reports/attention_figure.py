@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from kinebert.orchestration.reports.drawing import COLOURS, FAINT, INK, style
+from kinebert.preprocessing.plain_text import visible
 from kinebert.preprocessing.sets.contact_sheet import flow_to_colour
 from kinebert.preprocessing.video.images import dequantize_flow, in_colour
 from kinebert.training.evaluation.attention import ClipAttention, Layer, step_edges
@@ -81,7 +82,7 @@ def _draw_clip(figure: Figure, clip: ClipAttention, strip: UInt8, width: float, 
     title += f"taken for {clip.predicted} ({clip.probability:.0%})"
     if clip.label is not None:
         title += ", and it is" if clip.label == clip.predicted else f", but it is {clip.label}"
-    figure.text(_LEFT / figure.get_figwidth(), (top - 0.24) / figure.get_figheight(), title, fontsize=10)
+    figure.text(_LEFT / figure.get_figwidth(), (top - 0.24) / figure.get_figheight(), visible(title), fontsize=10)
     top -= _TITLE + _image_height(strip)
     axes = _axes(figure, left, top, width, _image_height(strip))
     axes.set_axis_off()

@@ -4,15 +4,19 @@ So no display is needed, no global state is touched and no window stays open. Th
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from kinebert.orchestration.printing import warn
 from kinebert.orchestration.reports.formatting import cut_end
+from kinebert.preprocessing import fonts
+from kinebert.preprocessing.plain_text import visible
 
 COLOURS = {"rgb": "#0072B2", "flow": "#D55E00", "fused": "#333333"}
 OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # with COLOURS: Okabe and Ito's, told apart by the colour-blind
@@ -24,9 +28,10 @@ LONGEST = 28
 
 
 def to_png(figure: Figure) -> bytes:
-    """Draw a figure; return it as a PNG file."""
+    """Draw a figure; return it as a PNG file. Its texts get fonts that can write them, see :func:`fit_fonts`."""
     buffer = io.BytesIO()
     with style():
+        fit_fonts(figure)
         # without the version of matplotlib in the metadata the same values give the same bytes
         figure.savefig(
             buffer, format="png", dpi=figure.dpi, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None}
@@ -57,6 +62,44 @@ def new_figure(width: float, height: float, dpi: int = 110) -> Figure:
     return figure
 
 
-def class_name(name: str) -> str:
-    """Return a name as pictures show it: in at most :data:`LONGEST` characters."""
-    return cut_end(name, LONGEST)
+def fit_fonts(figure: Figure) -> None:
+    """Give the texts of a figure fonts that can write them; what none can is spelt out, and said once."""
+    for text in figure.findobj(Text):
+        words = text.get_text()
+        if words.isascii():
+            continue
+        if lines := fonts.lacking(words):
+            _say_once(min(lines))
+            words = "\n".join(map(fonts.writable, words.split("\n")))
+            text.set_text(words)
+        text.set_fontfamily(fonts.families(words))
+
+
+def class_name(name: str, longest: int = LONGEST) -> str:
+    """Return a name as pictures show it: in at most ``longest`` characters, all of which can be seen."""
+    shown = cut_end(visible(name), longest)
+    return f" {shown}" if shown.startswith("_") else shown  # or matplotlib would leave it out of legends
+
+
+def class_names(names: Sequence[str], longest: int = LONGEST) -> list[str]:
+    """Return the names of classes as pictures show them, by label; one that no font can write is ``class 7``."""
+    shown = []
+    for label, name in enumerate(names):
+        missing = fonts.lacking(visible(name))
+        if missing:
+            _say_once(min(missing))
+        shown.append(f"class {label}" if missing else class_name(name, longest))
+    return shown
+
+
+_told: list[str] = []
+"""The sign that a line was said about."""
+
+
+def _say_once(sign: str) -> None:
+    if not _told:
+        _told.append(sign)
+        warn(
+            f"note: no font of this machine can write {visible(sign)} (U+{ord(sign):04X}): pictures show the numbers "
+            "of such classes, or spell them out. Install one that can, such as those of Noto."
+        )

@@ -12,7 +12,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from kinebert.orchestration.reports.drawing import COLOURS, FAINT, INK, MANY, OTHERS, class_name, new_figure, style
+from kinebert.orchestration.reports.drawing import (
+    COLOURS,
+    FAINT,
+    INK,
+    MANY,
+    OTHERS,
+    class_name,
+    class_names,
+    new_figure,
+    style,
+)
+from kinebert.preprocessing.plain_text import visible
 from kinebert.training.evaluation.per_class import normalised_confusion
 from kinebert.training.run_folder import EpochRow, best_epoch, number_of
 
@@ -51,7 +62,8 @@ def _draw_curve(axes: Axes, name: str, history: History, value: str) -> None:
             )
             note = f" (best {best['val_top1']:.1%}, epoch {best['epoch']})"
         axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
-    axes.set_title(f"{name}: {'loss' if value == 'loss' else 'top-1 accuracy'}{note}", loc="left", fontsize=10)
+    what = "loss" if value == "loss" else "top-1 accuracy"
+    axes.set_title(f"{class_name(name)}: {what}{note}", loc="left", fontsize=10)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(color=FAINT, linewidth=0.6)
@@ -75,20 +87,20 @@ def draw_confusion(confusion_KK: NDArray[np.integer], classes: Sequence[str], ti
     few = num < MANY
     cell = (0.72 if num <= 12 else 0.5) if few else 0.17
     font = 9 if num <= 12 else 7.5 if few else 7
-    margin = 0.6 + 0.011 * font * max(len(class_name(name)) for name in classes)
+    names = class_names(classes)
+    margin = 0.6 + 0.011 * font * max(map(len, names))
     side = num * cell + margin
     with style():
         figure = new_figure(max(side + 0.9, 4.5), max(side + 0.4, 3.6), dpi=110 if few else 130)
         axes = figure.subplots()
         share_KK = normalised_confusion(confusion_KK)
         picture = axes.imshow(share_KK, cmap="Blues", norm=PowerNorm(1 if few else 0.5, 0, 1), aspect="equal")
-        names = [class_name(name) for name in classes]
         axes.set_xticks(range(num), names, rotation=90 if num > 4 else 0, fontsize=font)
         axes.set_yticks(range(num), names, fontsize=font)
         axes.tick_params(length=0)
         axes.set_xlabel("taken for")
         axes.set_ylabel("label")
-        axes.set_title(title, loc="left", fontsize=11 if few else 14)
+        axes.set_title(visible(title), loc="left", fontsize=11 if few else 14)
         axes.set_xticks(np.arange(num + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(num + 1) - 0.5, minor=True)
         axes.grid(which="minor", color="white" if few else "#eeeeee", linewidth=1.2 if few else 0.3)
@@ -117,7 +129,7 @@ def draw_per_class(accuracies: Mapping[str, NDArray[np.float64]], classes: Seque
     last = list(accuracies.values())[-1]
     order = sorted(range(len(classes)), key=lambda k: (bool(np.isnan(last[k])), -np.nan_to_num(last[k]), k))
     rows = np.arange(len(order))
-    few = len(classes) < MANY
+    few, names = len(classes) < MANY, class_names(classes)
     with style():
         height = len(order) * (0.16 * len(accuracies) + 0.16 if few else 0.16)
         figure = new_figure(8, height + 1.3)
@@ -125,14 +137,14 @@ def draw_per_class(accuracies: Mapping[str, NDArray[np.float64]], classes: Seque
         thick = 0.8 / len(accuracies)
         for i, (name, accuracy_K) in enumerate(accuracies.items()):
             values, colour = np.asarray(accuracy_K)[order], _colour(name, i)
-            mean = f"{name} (mean {np.nanmean(accuracy_K):.1%})"
+            mean = f"{class_name(name)} (mean {np.nanmean(accuracy_K):.1%})"
             if few:
                 y = rows + (i - (len(accuracies) - 1) / 2) * thick
                 axes.barh(y, np.nan_to_num(values), thick * 0.9, color=colour, label=mean)
                 axes.plot(values * 0, y, "|", color=colour, markersize=4)  # a class of which none is right is no gap
             else:
                 axes.plot(values, rows, "o", color=colour, label=mean, markersize=5, alpha=0.85, clip_on=False)
-        axes.set_yticks(rows, [class_name(classes[k]) for k in order], fontsize=9 if few else 7)
+        axes.set_yticks(rows, [names[k] for k in order], fontsize=9 if few else 7)
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -5,7 +5,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from kinebert.orchestration.reports.annotated_video import Window, annotate_video
+from kinebert.orchestration.reports.annotated_video import LONGEST_IN_PANEL, Window, annotate_video
+from kinebert.orchestration.reports.drawing import class_names
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.plain_text import csv_text, json_text
@@ -58,20 +59,25 @@ def words(best: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def annotate(target: str, row: PredictionRow, scale: str, **options: Any) -> None:
+def annotate(target: str, row: PredictionRow, scale: str, classes: Sequence[str] = (), **options: Any) -> None:
     """Write the video of a row to ``target``, with the best classes of each window below the picture.
 
     Args:
         target: MP4 file.
         row: Of :func:`row_of`.
         scale: Of the scores, :attr:`.Prediction.scale`.
+        classes: Names by label; one that no font can write is shown as its label.
         **options: How its pictures are read, see :func:`.annotate_video`.
     """
+    shown = dict(zip(classes, class_names(classes, LONGEST_IN_PANEL), strict=True))
     windows = [
         Window(
             window["first_frame"],
             window["last_frame"],
-            tuple((one["class"], one.get("probability", one.get("score"))) for one in window["top"][:3]),
+            tuple(
+                (shown.get(one["class"], one["class"]), one.get("probability", one.get("score")))
+                for one in window["top"][:3]
+            ),
             scale != "sums",
         )
         for window in row["windows"]

@@ -17,6 +17,7 @@ from kinebert.orchestration.reports.drawing import FAINT, INK, new_figure, style
 from kinebert.orchestration.reports.formatting import cut_end, value_text
 from kinebert.orchestration.search.records import Record, TrialEpoch, ranking
 from kinebert.orchestration.search.space import Dimension, Numbers, Options, Space
+from kinebert.preprocessing.plain_text import visible
 from kinebert.training.recipe.tune import TuneRecipe
 
 _MAP = "viridis"
@@ -158,7 +159,7 @@ def _part(dimension: Numbers, value: float) -> float:
 
 
 def _text(value: Any) -> str:
-    return cut_end(value_text(value, digits=3), 16)
+    return cut_end(visible(value_text(value, digits=3)), 16)
 
 
 def _number(tune: TuneRecipe, value: float) -> str:

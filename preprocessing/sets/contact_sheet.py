@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kinebert.preprocessing import fonts
+from kinebert.preprocessing.plain_text import visible
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.video.images import dequantize_flow, in_colour
 
@@ -113,5 +115,8 @@ def _arrange(strips: list[UInt8], indices: list[int], columns: int, caption: str
 
 
 def _write(sheet: UInt8, text: str, left: int, baseline: int) -> None:
-    plain = text.encode("ascii", "replace").decode()  # OpenCV's font has no others
-    cv2.putText(sheet, plain, (left, baseline), cv2.FONT_HERSHEY_SIMPLEX, 0.42, _INK, 1, cv2.LINE_AA)
+    if not text.isascii():  # OpenCV's font has nothing else
+        place = sheet[max(0, baseline - _CAPTION + 4) : baseline + 4, left:]
+        np.minimum(place, fonts.line_image(text, place.shape[1], place.shape[0], 13) | _INK[0], out=place)
+        return
+    cv2.putText(sheet, visible(text), (left, baseline), cv2.FONT_HERSHEY_SIMPLEX, 0.42, _INK, 1, cv2.LINE_AA)

@@ -43,6 +43,7 @@ def claimed(data: bytes, size: int) -> bytes:
     return data[: at + 24] + new + data[at + 28 :]
 
 
+SPARSE = torch.sparse_coo_tensor(torch.tensor([[0], [0]]), torch.tensor([1.0]), (10**9, 10**9), check_invariants=True)
 BOMBS = {
     "zeros": lambda: packed(written({"a": torch.ones(9)}), zipfile.ZIP_DEFLATED, 100 * 2**20),
     "lzma": lambda: packed(written({"a": torch.ones(9)}), zipfile.ZIP_LZMA, 100 * 2**20),
@@ -50,7 +51,7 @@ BOMBS = {
     "a view": lambda: written({"a": torch.ones(1).expand(10**6, 10**6)}),
     "a view deep inside": lambda: written({"a": [{"b": (torch.ones(1).expand(10**6, 10**6),)}]}),
     "no numbers": lambda: written({"a": torch.ones(10**6, 10**6, device="meta")}),
-    "sparse": lambda: written({"a": torch.sparse_coo_tensor([[0], [0]], [1.0], (10**9, 10**9), check_invariants=True)}),
+    "sparse": lambda: written({"a": SPARSE}),
 }
 
 
