@@ -1,7 +1,8 @@
 """One program at a time works in a folder: two would sweep away each other's unfinished files.
 
 The holder's mark is a file, :data:`RUNNING_FILE`, that it writes anew every 20 s. Whoever reads, judges and writes that
-file is alone: on a disk by ``flock``, on object storage, which has no locks, by claims (:func:`_alone_on_store`).
+file is alone: on a disk by ``flock``, on object storage, which has no locks, by claims (:func:`_alone_on_store`). Ages are
+told by the clock of the storage, which has one for all: those of two machines may be minutes apart, or be set.
 """
 
 import errno
@@ -49,17 +50,13 @@ class _Mark:
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     program: str = EXTRACTION
 
-    def alive(self) -> bool:
-        """Whether that program still runs; one of another machine does if it gave a sign of life lately."""
+    def alive(self, age_s: float) -> bool:
+        """Whether that program, which gave a sign of life ``age_s`` ago, runs; of this machine, whether it is there."""
         if self.host == socket.gethostname() and self.started is not None:
             if self.pid == os.getpid():
                 return self.token in _ours
             return _started(self.pid) == self.started
-        return self.age_s() < _DEAD_AFTER_S
-
-    def age_s(self) -> float:
-        """Seconds since its last sign of life."""
-        return time.time() - self.time
+        return age_s < _DEAD_AFTER_S
 
     def write(self, path: str) -> None:
         """Write it to ``path``, with the time of now."""
@@ -77,6 +74,12 @@ def _read(path: str) -> _Mark | None:
         return _Mark(**{"token": "", **found, "time": float(found["time"]), "pid": int(found["pid"])})
     except (OSError, UserError, ValueError, TypeError, KeyError):
         return None
+
+
+def _written_at(path: str, otherwise: float) -> float:
+    """When ``path`` was written, by the clock of its storage; ``otherwise`` where that does not say."""
+    found = storage.modified_at(path)
+    return otherwise if found is None else found
 
 
 @contextmanager
@@ -97,10 +100,12 @@ def held(output: str, program: str) -> Iterator[None]:
     mark = _Mark(program=program)
     _ours.add(mark.token)
     try:
-        with storage.explained(output, "write to this folder"), _alone(output):
+        with storage.explained(output, "write to this folder"), _alone(output) as now:
             other = _read(path)
-            if other is not None and other.alive():
-                raise UserError(_refusal(output, other))
+            if other is not None:
+                age_s = now - _written_at(path, other.time)
+                if other.alive(age_s):
+                    raise UserError(_refusal(output, other, age_s))
             mark.write(path)
         with _beating(output, mark):
             yield
@@ -108,14 +113,14 @@ def held(output: str, program: str) -> Iterator[None]:
         _ours.discard(mark.token)
 
 
-def _refusal(output: str, other: _Mark) -> str:
+def _refusal(output: str, other: _Mark, age_s: float) -> str:
     if other.program == EXTRACTION:
         text = f"another job (process {other.pid} on {other.host}) is filling this folder. Wait for it, or stop it."
     else:
         text = f"another kinebert {other.program} works here. Wait for its end, or end it."
     if other.host != socket.gethostname():
         text += (
-            f" It runs on {other.host} and gave its last sign of life {max(other.age_s(), 0.0):.0f} s ago; after "
+            f" It runs on {other.host} and gave its last sign of life {max(age_s, 0.0):.0f} s ago; after "
             f"{_DEAD_AFTER_S:.0f} s without one it counts as ended."
         )
     return f"{output}: {text}"
@@ -153,15 +158,19 @@ def _beating(output: str, mark: _Mark) -> Iterator[None]:
 
 
 @contextmanager
-def _alone(output: str) -> Iterator[None]:
-    """Be the only one, of all processes and threads everywhere, in such a block of this folder."""
+def _alone(output: str) -> Iterator[float]:
+    """Be the only one, of all processes and threads everywhere, in such a block of this folder.
+
+    Yields the time by the clock of the storage, in seconds since the epoch.
+    """
     lock = _disk_lock(os.path.join(output, _DISK_LOCK)) if storage.is_local(output) else None
     if lock is None:
-        with _alone_on_store(output):
-            yield
+        with _alone_on_store(output) as now:
+            yield now
         return
     try:
-        yield
+        os.utime(lock)
+        yield os.fstat(lock).st_mtime
     finally:
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(output, _DISK_LOCK))  # while it is still held
@@ -190,7 +199,7 @@ def _disk_lock(path: str) -> int | None:
 
 
 @contextmanager
-def _alone_on_store(output: str) -> Iterator[None]:
+def _alone_on_store(output: str) -> Iterator[float]:
     """Be alone where files can only be written, read and listed.
 
     Each lays down a claim, a file of its own, and goes in once a listing made after that shows no other living claim.
@@ -205,8 +214,9 @@ def _alone_on_store(output: str) -> Iterator[None]:
     try:
         while True:
             mark.write(path)  # anew each time: it is a sign of life too
+            now = _written_at(path, time.time())
             others = [name for name in storage.list_files(output) if name.startswith(_CLAIM) and name != mine]
-            living = [name for name in others if _claims(storage.join(output, name))]
+            living = [name for name in others if _claims(storage.join(output, name), now)]
             if not living:
                 break
             if time.monotonic() > give_up:
@@ -214,18 +224,19 @@ def _alone_on_store(output: str) -> Iterator[None]:
             if min(living) < mine:
                 storage.delete_file(path)
             time.sleep(_POLL_S * (0.5 + random.random()))
-        yield
+        yield now
     finally:
         _ours.discard(mark.token)
         with suppress(OSError):
             storage.delete_file(path)
 
 
-def _claims(path: str) -> bool:
+def _claims(path: str, now: float) -> bool:
     """Whether a claim is that of a living process; what a killed one left is removed."""
     mark = _read(path)
     if mark is None:
         return storage.exists(path)  # taken back meanwhile, or unreadable: then somebody may stand behind it
-    if not mark.alive():
+    alive = mark.alive(now - _written_at(path, mark.time))
+    if not alive:
         storage.delete_file(path)
-    return mark.alive()
+    return alive

@@ -191,6 +191,18 @@ def file_identity(uri: str) -> tuple[int, ...] | None:
     return (int(info.size), int(info.mtime_ns or 0)) if info.type == pafs.FileType.File else None
 
 
+def modified_at(uri: str) -> float | None:
+    """When the file was last written, by the clock of its storage, in seconds since the epoch; None if it cannot say."""
+    if is_local(uri):
+        try:
+            return os.stat(uri).st_mtime
+        except FileNotFoundError:
+            return None
+    fs, path = open_filesystem(uri)
+    found: int | None = fs.get_file_info(path).mtime_ns
+    return None if found is None else found / 1e9
+
+
 def open_input(uri: str) -> Any:
     """Open a file for random reads. The caller closes it.
 

@@ -74,10 +74,40 @@ def test_a_second_job_is_refused_until_the_first_is_gone(tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
+def foreign_mark(path: Path, age_s: float, clock_ahead_s: float = 0.0) -> None:
+    """Write what another machine wrote ``age_s`` ago onto a disk of both; its clock may be ahead of the disk's."""
+    now = time.time()
+    sign = {"host": "elsewhere", "pid": 1, "started": "1", "time": now - age_s + clock_ahead_s}
+    path.write_text(json.dumps(sign))
+    os.utime(path, (now - age_s, now - age_s))
+
+
+@pytest.mark.parametrize("ahead_s", [-7200.0, 7200.0])
+@pytest.mark.parametrize(("age_s", "refused"), [(10.0, True), (3600.0, False)])
+def test_a_clock_that_is_wrong_elsewhere_neither_lets_two_in_nor_keeps_all_out(
+    tmp_path: Path, age_s: float, refused: bool, ahead_s: float
+) -> None:
+    foreign_mark(tmp_path / RUNNING_FILE, age_s, ahead_s)
+    if refused:
+        assert "gave its last sign of life 10 s ago" in refusal(tmp_path)
+    else:
+        with held(str(tmp_path), EXTRACTION):
+            pass
+
+
+@pytest.mark.parametrize("jump_s", [-7200.0, 7200.0])
+def test_a_clock_that_is_set_here(root: str, monkeypatch: pytest.MonkeyPatch, jump_s: float) -> None:
+    """While the folder is held, and while another asks for it."""
+    with held(root, "train"):
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + jump_s)
+        assert "another kinebert train works here" in refusal(root)
+    assert storage.list_files(root) == []
+
+
 @pytest.mark.parametrize(("age_s", "refused"), [(10.0, True), (3600.0, False)])
 def test_a_job_elsewhere_counts_while_it_gives_signs_of_life(tmp_path: Path, age_s: float, refused: bool) -> None:
-    sign = {"host": "elsewhere", "pid": 1, "started": "1", "time": time.time() - age_s}
-    (tmp_path / RUNNING_FILE).write_text(json.dumps(sign))
+    foreign_mark(tmp_path / RUNNING_FILE, age_s)
     if refused:
         with pytest.raises(UserError, match="process 1 on elsewhere"):
             held(str(tmp_path), EXTRACTION).__enter__()
