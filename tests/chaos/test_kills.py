@@ -4,13 +4,14 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kinebert.preprocessing.datasets.manifest import ManifestRow, write_manifest
 from kinebert.preprocessing.recipe import FrameRecipe
+from tests.chaos.conftest import Launch
 from tests.helpers.processes import Program
 from tests.helpers.requirements import missing
 from tests.helpers.sets import make_set
@@ -40,19 +41,15 @@ def undisturbed(rows: list[ManifestRow], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def start(rows: list[ManifestRow], tmp_path: Path) -> Iterator[Start]:
+def start(rows: list[ManifestRow], tmp_path: Path, launch: Launch) -> Start:
     write_manifest(str(tmp_path / "manifest.parquet"), rows)
-    programs: list[Program] = []
 
     def extract(workers: int = 1, **env: str) -> Program:
         args = ["--manifest", str(tmp_path / "manifest.parquet"), "--output", str(tmp_path / "set")]
         args += ["--resize", "none", "--videos-per-shard", "1", "--workers", str(workers)]
-        programs.append(Program("extract_frames", args, tmp_path / f"run{len(programs)}", **env))
-        return programs[-1]
+        return launch("extract_frames", *args, **env)
 
-    yield extract
-    for program in programs:
-        program.tidy_up()
+    return extract
 
 
 def content(folder: Path) -> dict[str, bytes]:

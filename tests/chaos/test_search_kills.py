@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from kinebert.orchestration.search.records import Record, load_records
 from kinebert.preprocessing.recipe import FrameRecipe
+from tests.chaos.conftest import Launch
 from tests.helpers.processes import Program
 from tests.helpers.requirements import missing
 from tests.helpers.sets import make_rows, make_set, small_recipe
@@ -40,19 +41,13 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def start(shards: str, tmp_path: Path) -> Iterator[Start]:
-    programs: list[Program] = []
-
+def start(shards: str, tmp_path: Path, launch: Launch) -> Start:
     def search(name: str, scheduler: str, *sets: str, **env: str) -> Program:
         recipe = tmp_path / f"{scheduler}.toml"
         recipe.write_text(small_recipe(shards, epochs=8) + SEARCH.format(scheduler=scheduler))
-        args = [str(recipe), "--output", str(tmp_path / name), *(["--set", *sets] if sets else [])]
-        programs.append(Program("tune", args, tmp_path / f"run{len(programs)}", **env))
-        return programs[-1]
+        return launch("tune", str(recipe), "--output", str(tmp_path / name), *(["--set", *sets] if sets else []), **env)
 
-    yield search
-    for program in programs:
-        program.tidy_up()
+    return search
 
 
 def trials(folder: Path) -> list[Record]:

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.checkpoints.state import load_state
 from kinebert.training.evaluation.evaluate import read_scores
+from tests.chaos.conftest import Launch
 from tests.helpers.processes import Program
 from tests.helpers.requirements import missing
 from tests.helpers.sets import make_rows, make_set, small_recipe
@@ -24,7 +25,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 if not Path("/proc/self/environ").exists():
     missing("system", "there is no /proc")
 
-Start = Callable[..., Program]
 EPOCHS = 12
 RECIPE = f"""
 save_every_s = 0
@@ -62,19 +62,6 @@ def undisturbed(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    programs: list[Program] = []
-
-    def begin(name: str, *args: str, **env: str) -> Program:
-        programs.append(Program(name, list(args), tmp_path / f"p{len(programs)}", **env))
-        return programs[-1]
-
-    yield begin
-    for program in programs:
-        program.tidy_up()
-
-
 def history(folder: Path) -> list[dict[str, Any]]:
     """The numbers of the epochs, without what a clock measures."""
     rows = json.loads((folder / "history.json").read_text())
@@ -90,9 +77,9 @@ def named(program: Program, word: str) -> list[int]:
     return [pid for pid, command in program.alive().items() if word in command]
 
 
-def test_a_killed_worker(start: Start, recipe: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_a_killed_worker(launch: Launch, recipe: Path, undisturbed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    program = start("train", str(recipe), "--output", str(run))
+    program = launch("train", str(recipe), "--output", str(run))
     program.wait_for(lambda: epochs_done(run) >= 2, "the second epoch", 400)
     for pid in named(program, "RayTrainWorker"):
         os.kill(pid, signal.SIGKILL)
@@ -103,15 +90,15 @@ def test_a_killed_worker(start: Start, recipe: Path, undisturbed: Path, tmp_path
     program.wait_until_nothing_runs(100)
 
 
-def test_a_killed_driver_twice(start: Start, recipe: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_a_killed_driver_twice(launch: Launch, recipe: Path, undisturbed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     for least in (1, 4):
-        program = start("train", str(recipe), "--output", str(run))
+        program = launch("train", str(recipe), "--output", str(run))
         program.wait_for(lambda least=least: epochs_done(run) >= least, f"epoch {least}", 400)  # type: ignore[misc]
         program.process.kill()
         program.wait_until_nobody_works(100)
         assert epochs_done(run) < EPOCHS
-    last = start("train", str(recipe), "--output", str(run))
+    last = launch("train", str(recipe), "--output", str(run))
     assert last.wait(700) == 0, last.errors()
     told = last.stdout_file.read_text()
     assert f"note: {run}: holds this training, begun earlier; going on in epoch" in told
@@ -147,12 +134,12 @@ def lose_one(nodes: Any) -> None:
 
 
 def test_a_killed_node_and_fewer_workers(
-    start: Start, recipe: Path, undisturbed: Path, tmp_path: Path, nodes: Any
+    launch: Launch, recipe: Path, undisturbed: Path, tmp_path: Path, nodes: Any
 ) -> None:
     """Two nodes with a worker each; one is gone, and the other does it all: the same numbers to 1e-6."""
     run = tmp_path / "run"
     args = ["--set", "workers=2", "min_workers=1", "--output", str(run)]
-    program = start("train", str(recipe), *args, **joining(nodes))
+    program = launch("train", str(recipe), *args, **joining(nodes))
     program.wait_for(lambda: epochs_done(run) >= 2, "the second epoch", 400)
     lose_one(nodes)
     assert epochs_done(run) < EPOCHS
@@ -163,13 +150,13 @@ def test_a_killed_node_and_fewer_workers(
         assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-9)
 
 
-def test_a_killed_node_in_an_evaluation(start: Start, undisturbed: Path, tmp_path: Path, nodes: Any) -> None:
+def test_a_killed_node_in_an_evaluation(launch: Launch, undisturbed: Path, tmp_path: Path, nodes: Any) -> None:
     run = tmp_path / "run"
     run.mkdir()
     shutil.copy(undisturbed / "best.pt", run)
     scores = run / "val-scores"
     args = ["--part", "val", "--workers", "2", "--output", str(scores), "--batch", "1", "--save-every-s", "0"]
-    program = start("evaluate", str(run / "best.pt"), *args, **joining(nodes))
+    program = launch("evaluate", str(run / "best.pt"), *args, **joining(nodes))
     program.wait_for(lambda: list(scores.glob(".scored-*/*.npy")), "some scores", 400)
     lose_one(nodes)
     assert not (scores / "scores.parquet").exists()
@@ -181,20 +168,20 @@ def test_a_killed_node_in_an_evaluation(start: Start, undisturbed: Path, tmp_pat
 
 
 @pytest.mark.parametrize("whom", ["worker", "driver"])
-def test_killed_in_an_evaluation(start: Start, undisturbed: Path, tmp_path: Path, whom: str) -> None:
+def test_killed_in_an_evaluation(launch: Launch, undisturbed: Path, tmp_path: Path, whom: str) -> None:
     run = tmp_path / "run"
     run.mkdir()
     shutil.copy(undisturbed / "best.pt", run)
     args = [str(run / "best.pt"), "--part", "val", "--workers", "2", "--output", str(run / "val-scores")]
     args += ["--batch", "2", "--save-every-s", "0"]
-    program = start("evaluate", *args)
+    program = launch("evaluate", *args)
     at_work = program.wait_for(lambda: named(program, "ray::_Worker"), "a worker", 400)
     program.wait_for(lambda: list((run / "val-scores").glob(".scored-*/*.npy")), "some scores", 400)
     if whom == "driver":
         program.process.kill()
         program.wait_until_nobody_works(100)
         assert not (run / "val-scores" / "scores.parquet").exists()
-        program = start("evaluate", *args)
+        program = launch("evaluate", *args)
     else:
         for pid in at_work:
             os.kill(pid, signal.SIGKILL)
