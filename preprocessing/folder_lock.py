@@ -1,8 +1,8 @@
 """One program at a time works in a folder: two would sweep away each other's unfinished files.
 
 The holder's mark is a file, :data:`RUNNING_FILE`, that it writes anew every 20 s. Whoever reads, judges and writes that
-file is alone: on a disk by ``flock``, on object storage, which has no locks, by claims (:func:`_alone_on_store`). Ages are
-told by the clock of the storage, which has one for all: those of two machines may be minutes apart, or be set.
+file is alone: on a disk by ``flock``, on object storage, which has no locks, by claims (:func:`_alone_on_store`).
+Ages are told by the clock of the storage, which has one for all: those of two machines may be minutes apart, or be set.
 """
 
 import errno

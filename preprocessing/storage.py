@@ -192,7 +192,7 @@ def file_identity(uri: str) -> tuple[int, ...] | None:
 
 
 def modified_at(uri: str) -> float | None:
-    """When the file was last written, by the clock of its storage, in seconds since the epoch; None if it cannot say."""
+    """When a file was written, by the clock of its storage, in seconds since the epoch; None if that cannot say."""
     if is_local(uri):
         try:
             return os.stat(uri).st_mtime

@@ -45,6 +45,8 @@ MAX_RESTARTS = 3
 _FAIL_AT_ONCE: Any = ray.train.FailureConfig(controller_failure_limit=0)  # type: ignore[call-arg]
 """Ray would try for ever to start as many workers as before, though a node of theirs is gone."""
 _ANSWER_S = 10.0
+_UNHEARD_S = 30.0
+"""Beyond the recipe's ``hang_after_s``: silence after which a process is taken for one that does not run at all."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,9 @@ def fit(
 
 def _fit_once(plan: WorkerPlan, output: str, listener: "Listener", pause_after: int | None) -> FitResult:
     recipe, cpus, use_gpu = plan.recipe, plan.cpus, plan.use_gpu
-    ear: Any = ray.remote(num_cpus=0)(Ear).options(**_cluster.beside_us()).remote()
+    # longer than the watchdogs of the workers take, which can say where they stand
+    silence_s = recipe.hang_after_s + _UNHEARD_S if recipe.hang_after_s else 0.0
+    ear: Any = ray.remote(num_cpus=0)(Ear).options(**_cluster.beside_us()).remote(silence_s)
     resources = {"CPU": cpus, **({"GPU": 1.0} if use_gpu else {})}
     scratch = storage.join(output, SCRATCH_FOLDER)
     free_room(scratch)
@@ -152,7 +156,7 @@ def _fit_once(plan: WorkerPlan, output: str, listener: "Listener", pause_after: 
             if refusal is not None:
                 raise refusal from None
             standstills: dict[int, Standstill] = ray.get(ear.standstills.remote())
-            if standstills:
+            if standstills or ray.get(ear.silent.remote()):
                 raise _HangError(_hang(standstills, recipe.workers, output)) from None
             raise
         except ray.train.ControllerError as error:
@@ -180,6 +184,8 @@ class _HangError(Exception):
 def _hang(reports: dict[int, Standstill], num_workers: int, output: str) -> str:
     """Write the stacks of all ranks beside the training, and say who hung."""
     ranks, sentence = who_is_stuck(reports, num_workers)
+    if not reports:
+        return f"{sentence}: stopped, perhaps, by a signal"
     parts = [f"{sentence}\n"]
     for rank, found in sorted(reports.items()):
         about = f"{found.place}, {found.idle_s:.0f} s, process {found.pid} on {found.host}"
@@ -203,8 +209,8 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
         if rank == 0:
             ear.hear.remote(event)
 
-    if rank == 0:
-        ear.speaks.remote(ray.get_runtime_context().current_actor)
+    me = ray.get_runtime_context().current_actor
+    ear.lives.remote(rank, me)
     try:
         if rank == 0:
             remember_room(storage.join(config["output"], SCRATCH_FOLDER))
@@ -216,7 +222,7 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
             recipe.hang_after_s,
             rank,
             report=lambda found: ray.get(ear.stand_still.remote(found), timeout=_ANSWER_S),
-            alarm=lambda: bool(ray.get(ear.standstills.remote(), timeout=_ANSWER_S)),
+            alarm=lambda: bool(ray.get(ear.lives.remote(rank, me), timeout=_ANSWER_S)),
         )
         with watchdog, memory_explained(out_of_memory(recipe)):
             shards = ShardSet.open(recipe.data.shards)
@@ -238,6 +244,8 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
     except UserError as error:
         ray.get(ear.refuse.remote(error))
         raise
+    finally:
+        ear.leaves.remote(rank)
     ray.get(ear.hear.remote(Ended(best_epoch=info.epoch)))  # waits: all events before it have arrived
     return FitResult(summary, scores)
 

@@ -23,11 +23,19 @@ class StoppedError(UserError):
 
 
 class Ear:
-    """An actor that keeps what rank 0 says until the driver asks. It holds no CPU."""
+    """An actor that keeps what rank 0 says until the driver asks. It holds no CPU.
 
-    def __init__(self) -> None:
+    A process that does not run at all cannot say that it hangs. So all give signs of life, and whoever gives none while
+    the driver asks for ``silence_s`` (in seconds; 0 waits for ever) is ended. Time is counted in the driver's questions:
+    where everything was suspended, nobody was silent.
+    """
+
+    def __init__(self, silence_s: float = 0.0) -> None:
+        self._silence_s = silence_s
+        self._asked = 0
+        self._signs: dict[int, tuple[int, Any]] = {}
+        self._silent: list[int] = []
         self._events: list[Event] = []
-        self._speaker: Any = None
         self._refusal: UserError | None = None
         self._standstills: dict[int, Standstill] = {}
 
@@ -35,15 +43,24 @@ class Ear:
         """Keep an event."""
         self._events.append(event)
 
-    def speaks(self, worker: Any) -> None:
-        """Take note of the actor that is rank 0."""
-        self._speaker = worker
+    def lives(self, rank: int, worker: Any) -> bool:
+        """Take a sign of life of a rank, which is the actor ``worker``; return whether any rank stands still."""
+        self._signs[rank] = self._asked, worker
+        return bool(self._standstills)
+
+    def leaves(self, rank: int) -> None:
+        """Expect no more signs of a rank."""
+        self._signs.pop(rank, None)
+
+    def silent(self) -> list[int]:
+        """Return the ranks that were ended because they gave no sign of life."""
+        return self._silent
 
     def stop(self, error: UserError) -> None:
         """End the training with ``error``: kill rank 0."""
         self.refuse(error)
-        if self._speaker is not None:
-            ray.kill(self._speaker)  # and Ray Train ends the others; it has no way to be asked for that
+        if 0 in self._signs:
+            ray.kill(self._signs[0][1])  # and Ray Train ends the others; it has no way to be asked for that
 
     def refuse(self, error: UserError) -> None:
         """Keep the first reason for which a worker will not train."""
@@ -62,7 +79,12 @@ class Ear:
         return self._standstills
 
     def take(self) -> list[Event]:
-        """Hand over the events that came since the last call."""
+        """Hand over the events that came since the last call, and end who has been silent for too long."""
+        self._asked += 1
+        if self._silence_s > 0 and not self._silent:
+            self._silent = [rank for rank, (at, _) in self._signs.items() if self._asked - at > self._silence_s / _POLL_S]
+            for rank in self._silent:
+                ray.kill(self._signs[rank][1])
         events, self._events = self._events, []
         return events
 

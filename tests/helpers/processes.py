@@ -39,7 +39,7 @@ class Program:
     def _start(
         name: str, args: Sequence[str], env: dict[str, str], out: IO[str], err: IO[str]
     ) -> subprocess.Popen[bytes]:
-        env["PYTHONPATH"] = str(ROOT)
+        env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *env.get("MORE_PYTHONPATH", "").split()])
         command = [sys.executable, str(ROOT / "pipelines" / f"{name}.py"), *args]
         return subprocess.Popen(command, env=env, stdout=out, stderr=err, start_new_session=True)
 

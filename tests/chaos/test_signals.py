@@ -1,0 +1,103 @@
+"""A program that is interrupted, suspended or whose clock is set: it ends in a word, or goes on to the same result."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.conftest import CASES, Launch, Undisturbed
+from tests.helpers.processes import Program
+from tests.helpers.requirements import missing
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+if not Path("/proc/self/environ").exists():
+    missing("system", "there is no /proc")
+
+HANG_S = 15
+JUMPING_CLOCK = """
+import os
+import time
+
+plain = time.time
+time.time = lambda: plain() + ({jump} if os.path.exists({flag!r}) else 0.0)
+"""
+
+
+def begun(program: Program, worker: str) -> list[int]:
+    """Wait until some process works, and a little longer; return those that do."""
+    working = program.wait_for(lambda: [pid for pid, line in program.alive().items() if worker in line], "a worker")
+    time.sleep(3)
+    return working
+
+
+@pytest.mark.parametrize("undisturbed", CASES, indirect=True)
+def test_interrupted_in_a_terminal(launch: Launch, given: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
+    """Ctrl-C comes to all processes of the terminal's job at once. The same command goes on."""
+    name, *args = undisturbed.case.line.format(given=given, output=tmp_path / "out").split()
+    first = launch(name, *args)
+    begun(first, undisturbed.case.worker)
+    os.killpg(first.process.pid, signal.SIGINT)
+    assert first.wait(60) == 130, first.errors()
+    assert first.errors().splitlines()[-1] == "interrupted; run the same command again to continue"
+    assert "Traceback" not in first.errors()
+    first.wait_until_nothing_runs(60)
+    assert not any(Path(folder).exists() for folder in first.cluster_folders)
+    second = launch(name, *args)
+    assert second.wait(600) == 0, second.errors()
+    assert undisturbed.case.result(tmp_path / "out") == undisturbed.result
+
+
+@pytest.mark.parametrize("whom", ["driver", "worker", "everything"])
+@pytest.mark.parametrize("undisturbed", CASES, indirect=True)
+def test_suspended_for_a_while(
+    launch: Launch, given: Path, tmp_path: Path, undisturbed: Undisturbed, whom: str
+) -> None:
+    """As by Ctrl-Z and fg, by a debugger, or by a lid that is closed."""
+    name, *args = undisturbed.case.line.format(given=given, output=tmp_path / "out").split()
+    program = launch(name, *args)
+    working = begun(program, undisturbed.case.worker)
+    stopped = {"driver": [program.process.pid], "worker": working[:1], "everything": list(program.alive())}[whom]
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in stopped:
+            if Path(f"/proc/{pid}").exists():
+                os.kill(pid, number)
+        time.sleep(10 if number == signal.SIGSTOP else 0)
+    assert program.wait(600) == 0, program.errors()
+    assert "Traceback" not in program.errors()
+    assert undisturbed.case.result(tmp_path / "out") == undisturbed.result
+
+
+@pytest.mark.parametrize("undisturbed", ["train"], indirect=True)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_is_stopped_for_good_is_ended(
+    launch: Launch, given: Path, tmp_path: Path, undisturbed: Undisturbed, workers: int
+) -> None:
+    """It cannot say so itself; of two, the other one can say what it waits for."""
+    name, *args = undisturbed.case.line.format(given=given, output=tmp_path / "out").split()
+    program = launch(name, *args, "--set", f"workers={workers}", f"hang_after_s={HANG_S}", "epochs=30")
+    program.wait_for(lambda: "epoch 2/30" in program.errors(), "two epochs", 300)
+    os.kill(begun(program, undisturbed.case.worker)[-1], signal.SIGSTOP)
+    assert program.wait(600) == 0, program.errors()
+    told = {1: "rank 0 no longer answers: stopped, perhaps, by a signal", 2: "no longer answers, while rank "}
+    assert told[workers] in program.errors()
+    assert "going on from the last saved state" in program.errors()
+
+
+@pytest.mark.parametrize("jump_s", [-86400.0, 86400.0])
+@pytest.mark.parametrize("undisturbed", CASES, indirect=True)
+def test_a_clock_that_is_set(
+    launch: Launch, given: Path, tmp_path: Path, undisturbed: Undisturbed, jump_s: float
+) -> None:
+    """By a day, in all processes at once, in the middle."""
+    flag = tmp_path / "flag"
+    (tmp_path / "clock").mkdir()
+    (tmp_path / "clock" / "sitecustomize.py").write_text(JUMPING_CLOCK.format(jump=jump_s, flag=str(flag)))
+    name, *args = undisturbed.case.line.format(given=given, output=tmp_path / "out").split()
+    program = launch(name, *args, MORE_PYTHONPATH=str(tmp_path / "clock"))
+    begun(program, undisturbed.case.worker)
+    flag.touch()
+    assert program.wait(600) == 0, program.errors()
+    assert "Traceback" not in program.errors()
+    assert undisturbed.case.result(tmp_path / "out") == undisturbed.result
