@@ -1,4 +1,4 @@
-"""What all of these tests start, and end whatever they find; programs, and what nothing that befalls them may change."""
+"""What all of these tests start and end, programs among them, and what nothing that befalls those may change."""
 
 import json
 import time
