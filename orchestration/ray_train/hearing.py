@@ -25,9 +25,9 @@ class StoppedError(UserError):
 class Ear:
     """An actor that keeps what rank 0 says until the driver asks. It holds no CPU.
 
-    A process that does not run at all cannot say that it hangs. So all give signs of life, and whoever gives none while
-    the driver asks for ``silence_s`` (in seconds; 0 waits for ever) is ended. Time is counted in the driver's questions:
-    where everything was suspended, nobody was silent.
+    A process that does not run at all cannot say that it hangs. So all give signs of life, and whoever gives none
+    while the driver asks for ``silence_s`` (in seconds; 0 waits for ever) is ended. Time is counted in the driver's
+    questions: where everything was suspended, nobody was silent.
     """
 
     def __init__(self, silence_s: float = 0.0) -> None:
@@ -82,7 +82,8 @@ class Ear:
         """Hand over the events that came since the last call, and end who has been silent for too long."""
         self._asked += 1
         if self._silence_s > 0 and not self._silent:
-            self._silent = [rank for rank, (at, _) in self._signs.items() if self._asked - at > self._silence_s / _POLL_S]
+            most = self._silence_s / _POLL_S
+            self._silent = [rank for rank, (at, _) in self._signs.items() if self._asked - at > most]
             for rank in self._silent:
                 ray.kill(self._signs[rank][1])
         events, self._events = self._events, []
