@@ -13,7 +13,7 @@ from kinebert.preprocessing.errors import UserError
 def killed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The actors that were killed, in their order."""
     found: list[Any] = []
-    monkeypatch.setattr(hearing.ray, "kill", found.append)
+    monkeypatch.setattr("ray.kill", found.append)
     return found
 
 
