@@ -39,7 +39,7 @@ def extract(path: str, modality: str, output: str) -> None:
     quick = TvL1Params(warps=1, nscales=1, outer_iterations=1, inner_iterations=1)  # memory is the question, not flow
     recipe = FrameRecipe() if modality == "rgb" else FlowRecipe(resize="none", tvl1=quick)
     start = time.monotonic()
-    shard = PlannedShard("shard-00000-of-00001.parquet", (PlannedVideo("v", path, 1, None),))
+    shard = PlannedShard("shard-00000-of-00001.parquet", (PlannedVideo("v", path, Path(path).stat().st_size, None),))
     summary = BuildShard(output=output, recipe=recipe, limits=Limits(), run_id="benchmark")(shard)
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     seconds = time.monotonic() - start
