@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _WORDS: tuple[Literal["single", "multi", "eccv2020"], ...] = ("single", "multi", "eccv2020")
 
-
 VAL_SHARE, TEST_SHARE = 0.1, 0.2
 """Shares of a random split that is asked for without them."""
 
@@ -50,8 +49,7 @@ class IndexRequest:
     num_workers: int | None = None
     """Files to look into at once; by default one per core."""
     video_stream: int | None = None
-    """Which video stream of files that have several to look into, from 0; by default the default one, else the largest.
-    An extraction is told the same."""
+    """Which of several video streams to look into, from 0; by default the default one, else the largest."""
     max_pixels: int = MAX_PIXELS
     """Most pixels of one picture; videos of larger ones cannot be used."""
 
@@ -61,7 +59,7 @@ class IndexRequest:
                 raise ConfigError(f"--{name} is a share from 0 to 1, got {share:g}.")
         if self.timeout_s <= 0 or (self.num_workers is not None and self.num_workers < 1):
             raise ConfigError("--timeout-s and --num-workers must be positive.")
-        if self.max_pixels < 1 or (self.video_stream is not None and self.video_stream < 0):
+        if self.max_pixels < 1 or (self.video_stream or 0) < 0:
             raise ConfigError("--max-pixels must be positive, and --video-stream 0 or more.")
         if self.split_name == "":
             raise ConfigError("--split-name needs a name.")
@@ -346,7 +344,7 @@ class PredictionRequest(Views):
     def __post_init__(self) -> None:
         if min(self.batch, self.top, self.max_pixels) < 1:
             raise ConfigError(
-                f"batch, top and max_pixels must be at least 1, got {self.batch}, {self.top} and {self.max_pixels}."
+                f"batch, top and max_pixels must be at least 1, got {self.batch, self.top, self.max_pixels}."
             )
         if not self.videos:
             raise ConfigError("give a video, or a folder of videos.")

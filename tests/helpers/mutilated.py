@@ -145,7 +145,8 @@ def counted(path: str) -> Facts:
     count, problem = 0, None
     try:
         with av.open(path, metadata_errors="ignore") as file:
-            films = [one for one in file.streams.video if not one.disposition & av.stream.Disposition.attached_pic]
+            cover = av.stream.Disposition.attached_pic
+            films = [one for one in file.streams.video if not one.disposition & cover and one.codec_context]
             best = max(films, key=lambda one: (bool(one.disposition & 1), one.width * one.height, -one.index))
             best.thread_count = 1
             for _ in file.decode(best):
