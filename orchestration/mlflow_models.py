@@ -99,12 +99,14 @@ def log_model(address: RunAddress, checkpoint: str, *, with_network: bool = Fals
     return Logged(f"models:/{model.model_id}", model.model_id, True)
 
 
-def keep_model(address: RunAddress, checkpoint: str) -> None:
-    """Log a training's checkpoint as a model of its run. Says so if the store is out of reach, and goes on."""
+def keep_model(address: RunAddress, checkpoint: str) -> bool:
+    """Log a training's checkpoint as a model of its run; return whether MLflow took it, and say so if not."""
     try:
         log_model(address, checkpoint)
     except UserError as error:
         warn(f"MLflow did not take the model: {error}")
+        return False
+    return True
 
 
 def register(address: RunAddress, checkpoint: str, name: str, alias: str | None = None) -> tuple[str, str]:

@@ -2,26 +2,31 @@
 
 import getpass
 import os
+import platform
 import subprocess
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinebert.orchestration.reports.run_files import save_recipe
+from kinebert.preprocessing import storage
 from kinebert.preprocessing.plain_text import markdown
 from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.run_folder import RECIPE_FILE
 
 if TYPE_CHECKING:
     from kinebert.orchestration.tracking import Tracker
     from kinebert.training.recipe.train import TrainRecipe
 
+_PACKAGES = ("kinebert", "torch", "ray", "mlflow", "numpy", "av")
 COMMIT = "KINEBERT_COMMIT"
 """Environment variable that names the git commit where there is no checkout, as in a submitted job."""
 
 
 def code_version(program: str) -> dict[str, str]:
-    """Tags that say which program ran: its name, and the git commit and whether it was changed since, if known."""
-    name = {"mlflow.source.name": f"kinebert {program}", "mlflow.source.type": "LOCAL"}
+    """Tags that say which program ran: its name, on what, the git commit, and whether it was changed since."""
+    name = {"mlflow.source.name": f"kinebert {program}", "mlflow.source.type": "LOCAL", "versions": _versions()}
     with suppress(OSError, KeyError, ImportError):  # in a container there may be no such user
         name["mlflow.user"] = getpass.getuser()
     root = Path(__file__).parents[1]
@@ -40,6 +45,15 @@ def code_version(program: str) -> dict[str, str]:
     return {**name, "mlflow.source.git.commit": commit, "git_changed": str(changed).lower()}
 
 
+def _versions() -> str:
+    """What the code ran on: Python and the packages that numbers depend on."""
+    found = [f"Python {platform.python_version()}"]
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found.append(f"{package} {version(package)}")
+    return ", ".join(found)
+
+
 def training_tags(program: str, recipe: "TrainRecipe", shards: ShardSet, folder: str) -> dict[str, str]:
     """Return the tags by which trainings are told apart and compared: code, data, recipe, place."""
     return {
@@ -55,8 +69,19 @@ def training_tags(program: str, recipe: "TrainRecipe", shards: ShardSet, folder:
     }
 
 
-def describe_training(tracker: "Tracker", folder: str, recipe: "TrainRecipe", shards: ShardSet) -> None:
-    """Say what is trained and on what: ``recipe.toml`` in the folder and with the run, and the parts of the set."""
-    tracker.artifact_of(save_recipe(folder, recipe))
+def describe_training(
+    tracker: "Tracker", folder: str, recipe: "TrainRecipe", shards: ShardSet, *, is_over: bool = False
+) -> None:
+    """Say what is trained and on what: ``recipe.toml`` in the folder and with the run, and the parts of the set.
+
+    Args:
+        tracker: The run.
+        folder: Of the training.
+        recipe: What is trained.
+        shards: The set that it names.
+        is_over: Nothing is trained any more: a recipe that lies in the folder is that of what was, and stays.
+    """
+    path = storage.join(folder, RECIPE_FILE)
+    tracker.artifact_of(path if is_over and storage.exists(path) else save_recipe(folder, recipe))
     parts = {"training": recipe.data.train_part, "validation": recipe.data.val_part}
     tracker.dataset(shards, {context: f"{recipe.data.split}/{part}" for context, part in parts.items()})

@@ -4,25 +4,36 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
+from kinebert.orchestration.changed_settings import LONGEST_TAG, as_texts, present, settle
+from kinebert.orchestration.dataset_inputs import dataset_input
 from kinebert.orchestration.printing import warn
-from kinebert.orchestration.tracking_store import connect, experiment_id, explained, reason_of
+from kinebert.orchestration.tracking_names import LONGEST_NAME, legal_name
+from kinebert.orchestration.tracking_store import (
+    check_active,
+    connect,
+    experiment_id,
+    explained,
+    log_metrics,
+    reason_of,
+)
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.datasets.manifest import name_some
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
 
 RUN_FILE = "mlflow.json"
 """In the output folder of a training: which MLflow run it is."""
 _PAGE = 1000
-_LONGEST_PARAM = 6000
 _FLUSH_S = 5.0
 _PATIENCE_S = 60.0
 """From one attempt to the next while the store is out of reach: each may take a minute."""
@@ -59,7 +70,8 @@ class Tracker:
         self._client, self.address = client, address
         self._waiting: list[Metric] = []
         self._next_flush = time.monotonic() + _FLUSH_S
-        self._told = False
+        self._told = self._lost = False
+        self._refused: set[str] = set()
 
     @staticmethod
     def start(tracking_uri: str, experiment: str, run_name: str, tags: Mapping[str, str]) -> "Tracker":
@@ -70,7 +82,9 @@ class Tracker:
         """
         client = connect(tracking_uri)
         with explained(tracking_uri):
-            run = client.create_run(experiment_id(client, tracking_uri, experiment), run_name=run_name, tags=dict(tags))
+            found = experiment_id(client, tracking_uri, experiment)
+            known = {legal_name(key): value[:LONGEST_TAG] for key, value in tags.items()}
+            run = client.create_run(found, run_name=run_name[:LONGEST_NAME], tags=known)
         return Tracker(client, RunAddress(tracking_uri, experiment, run.info.run_id))
 
     @staticmethod
@@ -83,9 +97,10 @@ class Tracker:
         client = connect(address.tracking_uri)
         try:
             with explained(address.tracking_uri):
+                check_active(client.get_run(address.run_id), address.tracking_uri)
                 client.update_run(address.run_id, status="RUNNING")
         except UserError as error:
-            raise UserError(f"{error} Delete {RUN_FILE} in the run's folder to start a new MLflow run.") from None
+            raise UserError(f"{error}. Or delete {RUN_FILE} in the run's folder to start a new MLflow run.") from None
         return Tracker(client, address)
 
     @staticmethod
@@ -97,7 +112,7 @@ class Tracker:
                 raise UserError(f"{path}: there is no such store")
             client = connect(address.tracking_uri)
             with explained(address.tracking_uri):
-                client.get_run(address.run_id)
+                check_active(client.get_run(address.run_id), address.tracking_uri)
         except UserError as error:
             warn(f"not recorded in MLflow: {error}")
             return None
@@ -113,30 +128,58 @@ class Tracker:
             history = self._client.get_metric_history(self.address.run_id, name)
         return max((metric.step for metric in history), default=-1)
 
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Record parameters that the run does not have yet; those that it has stay as they are.
+    def params(self, values: Mapping[str, Any], tags: Mapping[str, str] | None = None, when: str = "") -> list[str]:
+        """Record with which parameters and tags work begins, or goes on: :mod:`.changed_settings` says how.
+
+        Args:
+            values: Parameters by name. Those that the run has stay as they are; what is other now goes to tags.
+            tags: By name.
+            when: Since when they hold, such as ``from epoch 3``.
+
+        Returns:
+            A sentence about each thing that changed, such as ``epochs: 2 -> 4``.
 
         Raises:
             UserError: If the store cannot be reached.
         """
         with explained(self.address.tracking_uri):
-            known = self._client.get_run(self.address.run_id).data.params
-            new = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in values.items() if key not in known]
+            known = self._client.get_run(self.address.run_id).data
+            found = settle(known.params, known.tags, as_texts(values), tags or {}, when)
+            new = [Param(key, value) for key, value in found.params.items()]
             for start in range(0, len(new), 100):
                 self._client.log_batch(self.address.run_id, params=new[start : start + 100])
+            for key, value in found.tags.items():
+                self._client.set_tag(self.address.run_id, legal_name(key), value)
+        return found.changed
+
+    def contradictions(self, values: Mapping[str, Any]) -> list[str]:
+        """Return where the run's parameters are others than ``values``, a sentence each: it is of something else.
+
+        Raises:
+            UserError: If the store cannot be reached.
+        """
+        with explained(self.address.tracking_uri):
+            data = self._client.get_run(self.address.run_id).data
+        known, ours = present(data.params, data.tags), as_texts(values)
+        return [f"{key} = {known[key]}, not {ours[key]}" for key in ours if known.get(key, ours[key]) != ours[key]]
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Collect numbers of one step by name, and send what was collected if it is time to."""
         now_ms = int(time.time() * 1000)
-        self._waiting += [Metric(name, float(value), now_ms, step) for name, value in values.items()]
+        told = {legal_name(name): float(value) for name, value in values.items()}
+        self._waiting += [Metric(key, value, now_ms, step) for key, value in told.items() if key not in self._refused]
         if time.monotonic() >= self._next_flush:
             self.flush()
 
     def flush(self) -> bool:
-        """Send the metrics that were collected; return whether all arrived. Says once if the store is out of reach."""
+        """Send the metrics that were collected; return whether none is left. Says once if the store is out of reach.
+
+        Those of a name that the store refuses are left out, and named; they do not stand in the way of the others.
+        """
+        refused: dict[str, str] = {}
         try:
             while self._waiting:
-                self._client.log_batch(self.address.run_id, metrics=self._waiting[:_PAGE])
+                refused |= log_metrics(self._client, self.address.run_id, self._waiting[:_PAGE])
                 del self._waiting[:_PAGE]
         except Exception as error:  # whatever the store's trouble is, training goes on
             if not self._told:
@@ -144,11 +187,21 @@ class Tracker:
                 warn(f"MLflow is out of reach; its numbers are kept and sent later: {reason_of(error)}")
             self._next_flush = time.monotonic() + _PATIENCE_S
             return False
+        finally:
+            self._leave_out(refused)
         self._next_flush = time.monotonic() + _FLUSH_S
         return True
 
+    def _leave_out(self, refused: Mapping[str, str]) -> None:
+        self._refused |= refused.keys()
+        self._waiting = [metric for metric in self._waiting if metric.key not in self._refused]
+        for reason in dict.fromkeys(refused.values()):
+            names = [name for name, other in refused.items() if other == reason]
+            self._lost = True
+            warn(f"MLflow refuses {name_some(names)}, which the run will lack: {reason}")
+
     def deliver(self) -> bool:
-        """Send all metrics, and try again for some seconds; return whether all arrived, and say so if not."""
+        """Send all metrics, and try again for some seconds; return whether none is left, and say so if some are."""
         for pause_s in (0.0, 2.0, 5.0):
             time.sleep(pause_s)
             if self.flush():
@@ -156,50 +209,52 @@ class Tracker:
         warn(f"MLflow stayed out of reach: {len(self._waiting)} numbers of the run are lost.")
         return False
 
+    @property
+    def complete(self) -> bool:
+        """Whether the store has taken all that it was given. What it did not take was said when it happened."""
+        return not self._lost and not self._waiting
+
+    def lacks_something(self) -> None:
+        """Note that the store did not take something that was told otherwise."""
+        self._lost = True
+
     def tags(self, values: Mapping[str, str]) -> None:
-        """Set tags of the run, in place of earlier ones of their names. Says so if the store is out of reach."""
-        try:
+        """Set tags of the run, in place of earlier ones of their names. Says so if the store does not take them."""
+
+        def send() -> None:
             for key, value in values.items():
-                self._client.set_tag(self.address.run_id, key, value)
-        except Exception as error:  # a tag is worth less than the work that it is about
-            warn(f"MLflow did not take the tags {', '.join(values)}: {reason_of(error)}")
+                self._client.set_tag(self.address.run_id, legal_name(key), value[:LONGEST_TAG])
+
+        self._try(f"the tags {', '.join(values)}", send)
 
     def dataset(self, shards: ShardSet, parts: Mapping[str, str]) -> None:
-        """Say which shard set is used for what. Says so if the store is out of reach.
+        """Say which shard set is used for what. Says so if the store does not take it.
 
         Args:
             shards: The set.
             parts: What for (``training``, ``validation``, ``evaluation``), and the split and part: ``split1/train``.
         """
-        kinds = sorted({str(kind) for video in shards.videos for kind in video.splits})
-        facts = {"modality": shards.modality, "recipe": shards.digest, "classes": len(shards.classes)}
-        for context, name in parts.items():
-            split, _, part = name.partition("/")
-            videos = shards.select(split, part)
-            profile = {**facts, "part": name, "videos": len(videos), "images": sum(v.num_images for v in videos)}
-            schema = [{"type": "binary", "name": "image", "required": True}]
-            schema += [{"type": "string", "name": key, "required": True} for key in ("video_id", "label_name")]
-            schema += [{"type": "string", "name": f"split {kind}", "required": False} for kind in kinds]
-            entity = Dataset(
-                name=f"{storage.name_of(shards.uri)} {name}",
-                digest=shards.content,
-                source_type="kinebert shard set",
-                source=json.dumps({"uri": shards.uri}),
-                schema=json.dumps({"mlflow_colspec": schema}),
-                profile=json.dumps(profile),
+        for context, split_part in parts.items():
+            given = dataset_input(shards, context, split_part)
+            self._try(
+                f"the record of {given.dataset.name}",
+                partial(self._client.log_inputs, self.address.run_id, [given]),
+                (0.2, 1.0),  # a database refuses a set that another run records at the same moment
             )
-            self._input(DatasetInput(entity, [InputTag("mlflow.data.context", context)]))
 
-    def _input(self, given: DatasetInput) -> None:
-        for pause_s in (0.2, 1.0, None):  # a database refuses a set that another run records at the same moment
+    def _try(self, what: str, ask: Callable[[], object], pauses_s: Sequence[float] = (1.0,)) -> bool:
+        """Ask the store for something, and once more after each pause; return whether it did, and say so if not."""
+        for pause_s in (*pauses_s, None) if not self._waiting or not self._told else (None,):
             try:
-                self._client.log_inputs(self.address.run_id, [given])
-            except Exception as error:
+                ask()
+                return True
+            except Exception as error:  # what is recorded is worth less than the work that it is about
                 if pause_s is not None:
                     time.sleep(pause_s)
                     continue
-                warn(f"MLflow did not take the record of {given.dataset.name}: {reason_of(error)}")
-            return
+                self._lost = True
+                warn(f"MLflow did not take {what}: {reason_of(error)}")
+        return False
 
     def is_open(self) -> bool:
         """Return whether nobody has closed the run yet.
@@ -211,17 +266,12 @@ class Tracker:
             return str(self._client.get_run(self.address.run_id).info.status) == "RUNNING"
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Keep a local file, or a folder's files, with the run. Says so if the store is out of reach."""
-        try:
-            if path.is_dir():
-                self._client.log_artifacts(self.address.run_id, str(path), folder)
-            else:
-                self._client.log_artifact(self.address.run_id, str(path), folder)
-        except Exception as error:  # the file is still where it was
-            warn(f"MLflow did not take {path.name}: {reason_of(error)}")
+        """Keep a local file, or a folder's files, with the run. Says so if the store does not take it."""
+        keep = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        self._try(path.name, partial(keep, self.address.run_id, str(path), folder and legal_name(folder)))
 
     def artifact_of(self, uri: str, folder: str | None = None) -> None:
-        """Keep a file with the run, given by its path or URI. Says so if the store is out of reach."""
+        """Keep a file with the run, given by its path or URI. Says so if the store does not take it."""
         if storage.is_local(uri):
             self.artifact(Path(uri), folder)
             return
@@ -236,23 +286,51 @@ class Tracker:
         try:
             self._client.set_terminated(self.address.run_id, status)
         except Exception as error:  # nothing is left to do for a run whose store is gone
+            self._lost = True
             warn(f"MLflow did not close the run: {reason_of(error)}")
             return False
         return sent
 
 
-def open_run(folder: str, tracking_uri: str, experiment: str, tags: Mapping[str, str]) -> Tracker:
-    """Go on with the run that ``folder`` says it is, or start one of the folder's name.
+def open_run(
+    folder: str,
+    tracking_uri: str,
+    experiment: str,
+    tags: Mapping[str, str],
+    *,
+    continues: bool = True,
+    name: str = "",
+) -> Tracker:
+    """Go on with the run that ``folder`` says it is, or start one.
+
+    Args:
+        folder: Of a training or search.
+        tracking_uri: The store.
+        experiment: Of a run that is started.
+        tags: Of a run that is started.
+        continues: Whether something is gone on with; else the run of an earlier start, which came to nothing, is left
+            as it is (closed, if that start was killed), and another one is begun.
+        name: Of a run that is started; by default the folder's.
 
     Raises:
         UserError: If the store cannot be reached, or has no such run.
     """
     known = RunAddress.load(folder)
     if known is not None and known.tracking_uri == tracking_uri:
-        return Tracker.resume(known)
-    tracker = Tracker.start(tracking_uri, experiment, storage.name_of(folder), tags)
+        if continues:
+            return Tracker.resume(known)
+        _close_stray(known)
+    tracker = Tracker.start(tracking_uri, experiment, name or storage.name_of(folder), tags)
     tracker.address.save(folder)
     return tracker
+
+
+def _close_stray(address: RunAddress) -> None:
+    """Close, as KILLED, a run that is still open; one that is gone is nobody's trouble."""
+    with suppress(UserError), explained(address.tracking_uri):
+        client = connect(address.tracking_uri)
+        if str(client.get_run(address.run_id).info.status) == "RUNNING":
+            client.set_terminated(address.run_id, "KILLED")
 
 
 @contextmanager

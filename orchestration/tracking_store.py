@@ -4,12 +4,14 @@ import fcntl
 import logging
 import os
 import shlex
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlflow.entities import Experiment, Metric, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,8 +19,32 @@ from sqlalchemy.exc import SQLAlchemyError
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError, UserError
 
-for _name in ("mlflow", "alembic"):
-    logging.getLogger(_name).setLevel(logging.WARNING)  # migrations of a fresh store are nobody's news
+for _name, _level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("mlflow.store.db", logging.CRITICAL)):
+    logging.getLogger(_name).setLevel(_level)  # migrations are nobody's news; what a database says, we say in a line
+
+_OF_THE_REQUEST = {
+    "ALREADY_EXISTS",
+    "BAD_REQUEST",
+    "CUSTOMER_UNAUTHORIZED",
+    "FEATURE_DISABLED",
+    "INVALID_PARAMETER_VALUE",
+    "INVALID_STATE",
+    "NOT_FOUND",
+    "NOT_IMPLEMENTED",
+    "PERMISSION_DENIED",
+    "RESOURCE_ALREADY_EXISTS",
+    "RESOURCE_DOES_NOT_EXIST",
+    "UNAUTHENTICATED",
+}
+"""Error codes of requests that fail however often they are made; all others are of a store that may come back."""
+_PAUSE_S = 2.0
+_REMEDIES = {
+    "disk is full": "Make room on its disk.",
+    "No space left": "Make room on its disk.",
+    "database is locked": "Another program holds it. End that one, or use a server where several write.",
+    "readonly database": "Make the file and its folder writable.",
+    "no such table": "It is no whole store: was it deleted? Bring it back, or give another one with --tracking-uri.",
+}
 
 
 def choose_store(tracking_uri: str | None, folder: str) -> str:
@@ -67,16 +93,31 @@ def connect(tracking_uri: str) -> MlflowClient:
                 "or leave it out to use a local SQLite file."
             ) from None
     with explained(tracking_uri), _one_at_a_time(tracking_uri):
-        client = MlflowClient(tracking_uri)
-        client.search_experiments(max_results=1)
-        return client
+        try:
+            return _opened(tracking_uri)
+        except (MlflowException, SQLAlchemyError) as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(_PAUSE_S)  # whoever holds it may have been at its last words
+            return _opened(tracking_uri)
+
+
+def _opened(tracking_uri: str) -> MlflowClient:
+    client = MlflowClient(tracking_uri)
+    client.search_experiments(max_results=1)
+    return client
 
 
 def experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
-    """Return the id of an experiment, which is made if there is none of that name."""
+    """Return the id of an experiment, which is made if there is none of that name.
+
+    Raises:
+        UserError: If it was deleted.
+    """
     with _one_at_a_time(tracking_uri):
         found = client.get_experiment_by_name(name)
         if found is not None:
+            check_active(found, tracking_uri)
             return str(found.experiment_id)
         artifacts = None
         if tracking_uri.startswith("sqlite:///"):  # MLflow's own default is the present folder, wherever that is
@@ -85,9 +126,55 @@ def experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
         return str(client.create_experiment(name, artifact_location=artifacts, tags=training))
 
 
+def check_active(item: Experiment | Run, tracking_uri: str) -> None:
+    """Refuse an experiment or run that was deleted, which MLflow keeps until it is purged.
+
+    Raises:
+        UserError: It says how to restore it.
+    """
+    command = f"MLFLOW_TRACKING_URI={shlex.quote(tracking_uri)} mlflow"
+    if isinstance(item, Run):
+        if item.info.lifecycle_stage != "deleted":
+            return
+        raise UserError(
+            f"{tracking_uri}: the run {item.info.run_name!r} ({item.info.run_id}) was deleted. Restore it: {command} "
+            f"runs restore --run-id {item.info.run_id}"
+        )
+    if item.lifecycle_stage != "deleted":
+        return
+    raise UserError(
+        f"{tracking_uri}: the experiment {item.name!r} was deleted. Give another --experiment, or restore it: "
+        f"{command} experiments restore --experiment-id {item.experiment_id}"
+    )
+
+
 def reason_of(error: Exception) -> str:
     """Return the first line of what an error says, in at most 200 characters."""
     return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+
+
+def was_refused(error: Exception) -> bool:
+    """Whether an error is one of what was asked for, which asking again does not help; else the store is in trouble."""
+    return isinstance(error, MlflowException) and error.error_code in _OF_THE_REQUEST
+
+
+def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> dict[str, str]:
+    """Send metrics, at most 1000; return the names of those that the store refuses, with its reasons.
+
+    Raises:
+        Exception: Whatever MLflow raises where the store is in trouble.
+    """
+    try:
+        client.log_batch(run_id, metrics=list(metrics))
+    except Exception as error:
+        if not was_refused(error):
+            raise
+        names = sorted({metric.key for metric in metrics})
+        if len(names) == 1:
+            return {names[0]: reason_of(error)}
+        parts = [log_metrics(client, run_id, [metric for metric in metrics if metric.key == name]) for name in names]
+        return {name: reason for part in parts for name, reason in part.items()}
+    return {}
 
 
 @contextmanager
@@ -108,5 +195,6 @@ def explained(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = str(error).splitlines()[0][:300]
-        raise UserError(f"{tracking_uri}: MLflow says: {reason}") from None
+        reason = reason_of(error)
+        remedy = next((f" {words}" for sign, words in _REMEDIES.items() if sign in reason), "")
+        raise UserError(f"{tracking_uri}: MLflow says: {reason}{remedy}") from None

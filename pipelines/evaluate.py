@@ -13,7 +13,7 @@ import tyro
 from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs.requests import EvaluationRequest
 from kinebert.orchestration.printing import Table, say
-from kinebert.pipelines.options import run
+from kinebert.pipelines.options import NOT_RECORDED, run
 
 if TYPE_CHECKING:
     from kinebert.orchestration.jobs.evaluation import Evaluation
@@ -46,7 +46,7 @@ def main(config: EvaluateConfig) -> int:
         say(split_table(list(by_folder.values())))
     tables = " ".join(shlex.quote(one.table) for one in found)
     say(f"next: kinebert fuse {tables} OTHER/scores.parquet" if len(found) == 1 else f"scores: {tables}")
-    return 0
+    return 0 if all(one.recorded for one in found) else NOT_RECORDED
 
 
 def _told(one: "Evaluation") -> list[str | Table]:

@@ -11,7 +11,7 @@ import tyro
 
 from kinebert.orchestration.jobs.requests import FusionRequest
 from kinebert.orchestration.printing import say
-from kinebert.pipelines.options import run
+from kinebert.pipelines.options import NOT_RECORDED, run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ def main(config: FuseConfig) -> int:
     say(f"scores: {result.table}")
     say(f"report: {result.report}")
     say(f"next: {page_command(result.tracking_uri)}")
-    return 0
+    return 0 if result.recorded else NOT_RECORDED
 
 
 def cli(args: list[str]) -> int:

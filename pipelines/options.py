@@ -16,6 +16,8 @@ from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.recipe.train import TrainRecipe
 
 T = TypeVar("T")
+NOT_RECORDED = 3
+"""Exit status where the work is done and lies in its folder, but MLflow lacks something of it, which was said."""
 Overrides = tyro.conf.UseAppendAction[
     Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(name="set", metavar="KEY=VALUE ...")]
 ]

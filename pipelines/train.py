@@ -15,7 +15,7 @@ import tyro
 from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs.requests import TrainingRequest
 from kinebert.orchestration.printing import Table, say
-from kinebert.pipelines.options import Overrides, load_recipe, run
+from kinebert.pipelines.options import NOT_RECORDED, Overrides, load_recipe, run
 from kinebert.training.recipe.train import ProtocolRecipe
 
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ def main(config: TrainConfig) -> int:
     )
     from kinebert.orchestration.jobs.training import train  # slow imports, after the options are known to be right
 
-    say(*_told(train(request, Terminal())))
-    return 0
+    result = train(request, Terminal())
+    say(*_told(result))
+    return 0 if result.recorded else NOT_RECORDED
 
 
 def _told(result: "TrainingResult") -> list[str | Table]:

@@ -15,7 +15,7 @@ import tyro
 from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs.requests import TuningRequest
 from kinebert.orchestration.printing import say
-from kinebert.pipelines.options import Overrides, load_recipe, run
+from kinebert.pipelines.options import NOT_RECORDED, Overrides, load_recipe, run
 from kinebert.preprocessing import storage
 from kinebert.training.run_folder import BEST_FILE, RECIPE_FILE
 
@@ -50,7 +50,7 @@ class TuneConfig:
 
 
 def main(config: TuneConfig) -> int:
-    """Search, say what came of it, and return 0 unless every trial failed."""
+    """Search, say what came of it, and return the exit status: 1 if every trial failed."""
     request = TuningRequest(
         recipe=load_recipe(config.recipe, config.overrides),
         source=config.recipe,
@@ -83,7 +83,7 @@ def _report(result: "TuningResult") -> int:
     say(f"next: kinebert evaluate {shlex.quote(best.checkpoint)} --part test")
     say(f"      kinebert train {shlex.quote(storage.join(best.folder, RECIPE_FILE))} --output runs/best")
     say(f"      {page_command(result.tracking_uri)}")
-    return 0
+    return 0 if result.recorded else NOT_RECORDED
 
 
 def cli(args: list[str]) -> int:

@@ -18,6 +18,10 @@ from kinebert.preprocessing.plain_text import toml_string
 from kinebert.preprocessing.storage import open_regular
 
 T = TypeVar("T")
+_LARGEST = 2**20
+_DEEPEST = 16
+_SHOWN = 200
+"""Characters of a wrong value that an error repeats."""
 _BARE = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 """Keys of TOML that need no quotes, and those that name a value in a table."""
 
@@ -30,14 +34,47 @@ def read_toml(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]
     """
     try:
         with open(open_regular(path), "rb") as file:
-            values = tomllib.load(file)
+            values = parse_toml(file.read(_LARGEST + 1), str(path))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such recipe file.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}.") from None
     for override in overrides:
         _override(values, override)
     return values
+
+
+def parse_toml(toml: bytes, where: str) -> dict[str, Any]:
+    """Read TOML from whoever it is: a recipe is a small file of few levels.
+
+    Raises:
+        ConfigError: If it is no TOML, or larger or deeper than any recipe.
+    """
+    if len(toml) > _LARGEST:
+        raise ConfigError(f"{where}: cannot be read as TOML: a recipe has at most {_LARGEST // 2**20} MiB.")
+    too_deep = ConfigError(f"{where}: cannot be read as TOML: it has more than {_DEEPEST} levels.")
+    try:
+        values = tomllib.loads(toml.decode())
+    except RecursionError:
+        raise too_deep from None
+    except ValueError as error:  # no TOML, no text, or a number of thousands of digits
+        raise ConfigError(f"{where}: cannot be read as TOML: {_cut(str(error).splitlines()[0])}.") from None
+    if _is_deeper(values, _DEEPEST):
+        raise too_deep
+    return values
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether tables and lists lie deeper in each other than ``most``; asks level by level, as they may be many."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [
+            item
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)
 
 
 def load_config(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
@@ -63,7 +100,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], where: str, absent: Ma
     for key in values.keys() - known:
         near = difflib.get_close_matches(key, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else f" Known keys: {', '.join(sorted(known))}."
-        raise ConfigError(f"{where}: unknown key {key!r} in {cls.__name__}.{hint}")
+        raise ConfigError(f"{where}: unknown key {_shown(key)} in {cls.__name__}.{hint}")
     given = {key: _value(hints[key], value, f"{where}: {key}") for key, value in values.items()}
     for field in fields:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -105,7 +142,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return from_mapping(typing.cast(type, hint), value, where)
     if origin is typing.Literal:
         if value not in typing.get_args(hint):
-            raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(repr, typing.get_args(hint)))}.")
+            raise ConfigError(f"{where}: {_shown(value)} is not one of {', '.join(map(repr, typing.get_args(hint)))}.")
         return value
     if origin is tuple and isinstance(value, (list, tuple)):
         return _tuple(typing.get_args(hint), value, where)
@@ -118,7 +155,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if hint is types.NoneType or not isinstance(value, plain) or (isinstance(value, bool) and plain is not bool):
         if hint is types.NoneType and value is None:
             return None
-        raise ConfigError(f"{where}: expected {_spell(hint)}, got {value!r}.")
+        raise ConfigError(f"{where}: expected {_spell(hint)}, got {_shown(value)}.")
     return value
 
 
@@ -129,7 +166,7 @@ def _one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
         except ConfigError as error:
             if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
                 raise error
-    raise ConfigError(f"{where}: expected {' or '.join(_spell(hint) for hint in hints)}, got {value!r}.")
+    raise ConfigError(f"{where}: expected {' or '.join(_spell(hint) for hint in hints)}, got {_shown(value)}.")
 
 
 def _tuple(hints: tuple[Any, ...], value: Sequence[Any], where: str) -> tuple[Any, ...]:
@@ -138,6 +175,14 @@ def _tuple(hints: tuple[Any, ...], value: Sequence[Any], where: str) -> tuple[An
     if len(hints) != len(value):
         raise ConfigError(f"{where}: expected {len(hints)} values, got {len(value)}.")
     return tuple(_value(hint, item, f"{where}[{i}]") for i, (hint, item) in enumerate(zip(hints, value, strict=True)))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _shown(value: Any) -> str:
+    return _cut(repr(value))
 
 
 def _spell(hint: Any) -> str:
@@ -153,7 +198,7 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: expected key=value, for example --set optim.lr=0.01.")
     try:
         value = tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text
     *path, last = dotted.strip().split(".")
     for key in path:

@@ -91,13 +91,13 @@ def evaluation_name(split: str, part: str, views: str, checkpoint: str = BEST_FI
     """Return what an evaluation is called, and its folder: ``split1-test-multi``, ``split1-test-multi-last``.
 
     Args:
-        split: Name of the split.
+        split: Name of the split; a slash in it becomes ``_``.
         part: ``train``, ``val`` or ``test``.
         views: :attr:`.ProtocolRecipe.name` of what was scored.
         checkpoint: File (or its path or URI) that was evaluated; its stem is told unless it is the best one's.
     """
     stem = os.path.splitext(checkpoint.rpartition("/")[2])[0]
-    name = f"{split}-{part}-{views}"
+    name = f"{split.replace('/', '_')}-{part}-{views}"
     return name if stem == os.path.splitext(BEST_FILE)[0] else f"{name}-{stem}"
 
 

@@ -8,13 +8,14 @@ from typing import Any, cast
 from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
+from kinebert.orchestration.changed_settings import present
 from kinebert.orchestration.comparing.runs import (
     Run,
     evaluation_of,
     fusion_recipe,
     parse_recipe,
 )
-from kinebert.orchestration.tracking_store import connect, explained
+from kinebert.orchestration.tracking_store import check_active, connect, explained
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.evaluation.evaluate import VideoScores, read_scores
@@ -50,7 +51,9 @@ class Store:
         """
         with explained(self.tracking_uri):
             if _ID.fullmatch(text):
-                return self._read(self._client.get_run(text))
+                run = self._client.get_run(text)
+                check_active(run, self.tracking_uri)
+                return self._read(run)
             quoted = text.replace("'", "")
             found = self._search(experiment, f"attributes.run_name = '{quoted}'")
         if len(found) == 1:
@@ -92,6 +95,7 @@ class Store:
             if one is None:
                 names = ", ".join(sorted(other.name for other in self._client.search_experiments(max_results=_PAGE)))
                 raise UserError(f"{self.tracking_uri}: there is no experiment {experiment!r}. There are: {names}.")
+            check_active(one, self.tracking_uri)
             ids = [one.experiment_id]
         found, token = [], None
         while True:
@@ -120,7 +124,7 @@ class Store:
             if path.endswith(SCORES_FILE):
                 with tempfile.TemporaryDirectory(prefix="kinebert-") as folder:
                     scores = read_scores(self._client.download_artifacts(run_id, path, folder))
-                found[item.path if item.is_dir else evaluation_of(scores)] = scores
+                found[evaluation_of(scores, path)] = scores
         return found
 
     def _recipe(self, run: MlflowRun, tables: dict[str, VideoScores]) -> dict[str, Any]:
@@ -131,7 +135,7 @@ class Store:
             with tempfile.TemporaryDirectory(prefix="kinebert-") as folder:
                 path = self._client.download_artifacts(run.info.run_id, RECIPE_FILE, folder)
                 return parse_recipe(storage.read_bytes(path), f"{run.info.run_name}/{RECIPE_FILE}")
-        return dict(run.data.params)
+        return present(run.data.params, run.data.tags)
 
 
 def _history(client: MlflowClient, run: MlflowRun) -> list[EpochRow]:

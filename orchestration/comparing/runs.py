@@ -1,15 +1,16 @@
 """What is known of the runs that are compared, from folders and tables of scores; :mod:`.from_mlflow` asks MLflow."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kinebert.orchestration.reports.figures import History
 from kinebert.orchestration.reports.run_files import load_history
 from kinebert.orchestration.tracking import RunAddress
+from kinebert.orchestration.tracking_names import legal_name
 from kinebert.preprocessing import storage
-from kinebert.preprocessing.config import flatten, from_mapping, to_plain
+from kinebert.preprocessing.config import flatten, from_mapping, parse_toml, to_plain
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.evaluation.evaluate import VideoScores, read_scores
 from kinebert.training.recipe.train import TrainRecipe
@@ -106,14 +107,9 @@ def parse_recipe(toml: bytes, where: str) -> dict[str, Any]:
     Raises:
         UserError: If it is not TOML.
     """
-    try:
-        values = tomllib.loads(toml.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{where}: cannot be read as TOML: {error}.") from None
-    try:
+    values = parse_toml(toml, where)
+    with suppress(ConfigError):  # of another version; what it says is compared all the same
         values = to_plain(from_mapping(TrainRecipe, values, where))
-    except ConfigError:
-        values = dict(values)  # of another version; what it says is compared all the same
     values.pop("tune", None)
     return flatten(values)
 
@@ -125,8 +121,8 @@ def evaluation_of(scores: VideoScores, uri: str = "") -> str:
     (``split1-test-multi-last``). In a folder of another name it counts as one of the best epoch.
     """
     name = evaluation_name(str(scores.about.get("split")), str(scores.about.get("part")), scores.views)
-    folder = uri.rpartition("/")[0].rpartition("/")[2]
-    return folder if folder.startswith(f"{name}-") else name
+    folder, plain = legal_name(uri.rpartition("/")[0].rpartition("/")[2]), legal_name(name)
+    return name + folder.removeprefix(plain) if folder.startswith(f"{plain}-") else name
 
 
 def choose_evaluations(runs: Sequence[Run], wanted: str | None) -> list[Run]:

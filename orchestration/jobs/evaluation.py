@@ -14,9 +14,13 @@ from kinebert.orchestration import tracking
 from kinebert.orchestration.audience import NOBODY, Audience
 from kinebert.orchestration.jobs.requests import EvaluationRequest
 from kinebert.orchestration.jobs.scoring import ScoringJob, workers_for
+from kinebert.orchestration.printing import warn
 from kinebert.orchestration.reports.metrics_file import write_metrics
 from kinebert.orchestration.reports.publishing import publish_report, report_data
-from kinebert.preprocessing.config import to_plain
+from kinebert.orchestration.run_tags import code_version
+from kinebert.preprocessing.config import flatten, to_plain
+from kinebert.preprocessing.datasets.manifest import name_some
+from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.folder_lock import held
 from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.sets.reader import ShardSet
@@ -72,6 +76,8 @@ class Evaluation:
     """What was unusual, and what the accuracy is no measure of."""
     report: str
     """Path or URI of the report."""
+    recorded: bool = True
+    """Whether the MLflow run of the training, if there is one, has taken it all; what it did not take was said."""
 
     @property
     def table(self) -> str:
@@ -141,7 +147,7 @@ def _evaluate(
 ) -> Evaluation:
     """Score one checkpoint and keep what comes of it, in its folder and in MLflow."""
     address = tracking.RunAddress.load(one.folder)
-    tracker = tracking.Tracker.attach(address) if address is not None else None
+    tracker = _run_of(one, address) if address is not None else None
     with held(output, "evaluate"):
         views = _score(one, output, request, device, audience)
         scores, by_clip = average(views), clip_level(views)
@@ -161,7 +167,23 @@ def _evaluate(
         by_clip=by_clip,
         notes=(*scores.notes, *_cautions(one, scores)),
         report=report,
+        recorded=address is None or (tracker is not None and tracker.complete),
     )
+
+
+def _run_of(one: _Trained, address: tracking.RunAddress) -> tracking.Tracker | None:
+    """The MLflow run of the training that made the checkpoint; None, and a word about it, if it is not to be had."""
+    tracker = tracking.Tracker.attach(address)
+    if tracker is None:
+        return None
+    try:
+        wrong = tracker.contradictions(flatten(one.recipe.identity()))
+    except UserError as error:
+        wrong = [str(error)]
+    if not wrong:
+        return tracker
+    warn(f"not recorded in MLflow: run {address.run_id} is not that of {one.uri}: {name_some(wrong)}")
+    return None
 
 
 def _score(
@@ -255,9 +277,17 @@ def _report(one: _Trained, output: str, scores: VideoScores, tracker: tracking.T
 def _record(one: _Trained, table: str, numbers: dict[str, float], tracker: tracking.Tracker) -> None:
     """Add what was measured to the MLflow run of the training."""
     tracker.metrics({f"{one.result_name}/{key}": value for key, value in numbers.items()}, one.epoch)
+    tracker.tags({f"evaluated.{one.result_name}": _how(one)})
     tracker.artifact_of(table, one.result_name)
     tracker.dataset(one.shards, {"evaluation": one.split_part})
     tracker.deliver()
+
+
+def _how(one: _Trained) -> str:
+    """What was scored how, and by which code: evaluations may be made long after the training, on other sets."""
+    commit = code_version("evaluate")["mlflow.source.git.commit"]
+    parts = [f"{name_of(one.uri)} ({checkpoint_digest(one.uri)}) of epoch {one.epoch}", one.protocol.describe()]
+    return "; ".join([*parts, f"{one.split_part} of {one.shards.uri} ({one.shards.content})", f"commit {commit}"])
 
 
 def _cautions(one: _Trained, scores: VideoScores) -> list[str]:

@@ -44,6 +44,8 @@ class FusionResult:
     """The run's id there."""
     report: str = ""
     """Path or URI of the report."""
+    recorded: bool = True
+    """Whether MLflow has taken all that there is to know; what it did not take was said when it happened."""
 
     @property
     def table(self) -> str:
@@ -122,7 +124,8 @@ def fuse(request: FusionRequest) -> FusionResult:
         write_scores(result.table, fused.scores)
         write_metrics(join(output, METRICS_FILE), fused.scores)
         tracker.artifact_of(result.table)
-        return replace(result, report=_report(result, tracker))
+        result = replace(result, report=_report(result, tracker))
+    return replace(result, recorded=tracker.complete)
 
 
 def _start_run(request: FusionRequest, output: str, scores: VideoScores) -> tracking.Tracker:
@@ -137,9 +140,9 @@ def _start_run(request: FusionRequest, output: str, scores: VideoScores) -> trac
 def _record(tracker: tracking.Tracker, request: FusionRequest, result: FusionResult) -> None:
     """Tell MLflow what was fused, how, and what every stream and subset is worth."""
     names = list(result.streams)
-    tracker.params({f"weight/{name}": weight for name, weight in zip(names, result.weights, strict=True)})
-    tracker.params({f"scores/{name}": path for name, path in zip(names, request.scores, strict=True)})
-    tracker.params({"method": request.method, "weights_fitted": bool(request.fit)})
+    weights = {f"weight/{name}": weight for name, weight in zip(names, result.weights, strict=True)}
+    paths = {f"scores/{name}": path for name, path in zip(names, request.scores, strict=True)}
+    tracker.params({**weights, **paths, "method": request.method, "weights_fitted": bool(request.fit)})
     for name, scores in result.measured.items():
         numbers = scores.metrics().as_numbers()
         plain = name.replace(" + ", " and ")  # MLflow takes no + in a name

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kinebert.orchestration.audience import NOBODY, Audience, Line
 from kinebert.orchestration.jobs.requests import TEST_SHARE, VAL_SHARE, IndexRequest
 from kinebert.orchestration.progress import time_left
+from kinebert.orchestration.tracking_names import check_apart
 from kinebert.preprocessing.datasets import READERS
 from kinebert.preprocessing.datasets.indexing import groups_of, manifest_rows, several_streams, uneven_splits
 from kinebert.preprocessing.datasets.listing import Finding, Listing
@@ -55,6 +56,7 @@ def index(request: IndexRequest, audience: Audience = NOBODY) -> Index:
     check_ids([video.video_id for video in listing.videos])
     groups = groups_of(listing.videos, request.group_regex)
     splits, findings = _seeded_split(request, listing, groups)
+    check_apart({*splits, *(name for video in listing.videos for name in video.splits)}, "splits")
     if is_folder(output):
         raise UserError(f"{output}: this is a folder; give the name of a file in it, such as manifest.parquet.")
     check_writable(output.rpartition("/")[0] or "/")

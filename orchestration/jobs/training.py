@@ -1,5 +1,7 @@
 """A training as a job: check all that can be checked, train on the cluster, keep what comes of it, and tell MLflow."""
 
+import math
+from contextlib import suppress
 from dataclasses import dataclass
 
 from kinebert.orchestration.cluster import check_workers
@@ -12,17 +14,18 @@ from kinebert.orchestration.jobs.training_log import TrainingLog
 from kinebert.orchestration.ray_train.fit import FitResult, fit
 from kinebert.orchestration.ray_train.workers import check_device
 from kinebert.orchestration.reports.publishing import publish_report, report_data
-from kinebert.orchestration.reports.run_files import epoch_metrics, save_history
+from kinebert.orchestration.reports.run_files import epoch_metrics, load_recipe, save_history
 from kinebert.orchestration.run_tags import describe_training, training_tags
 from kinebert.orchestration.tracking_store import choose_store
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain
+from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.folder_lock import held
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.evaluation.evaluate import VideoScores
 from kinebert.training.loop.initial import pinned
 from kinebert.training.loop.loop import TrainSummary
-from kinebert.training.loop.preflight import check_training
+from kinebert.training.loop.preflight import Begun, begun, check_training
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.run_folder import LAST_FILE, REPORT_FOLDER
 
@@ -47,6 +50,8 @@ class TrainingResult:
     """MLflow store that holds the run."""
     run_id: str
     """The run's id there."""
+    recorded: bool = True
+    """Whether MLflow has taken all that there is to know; what it did not take was said when it happened."""
 
     @property
     def checkpoint(self) -> str:
@@ -78,8 +83,12 @@ def train(request: TrainingRequest, audience: Audience = NOBODY) -> TrainingResu
     storage.check_writable(checked.folder)
     tags = training_tags("train", checked.recipe, checked.shards, checked.folder)
     with held(checked.folder, "train"):  # first: who is refused must leave no run open in MLflow
-        tracker = tracking.open_run(checked.folder, store, request.experiment, tags)
-        return _train(checked, tracker, audience)
+        gone_on_with = begun(checked.recipe, checked.folder)
+        before = tracking.RunAddress.load(checked.folder)
+        tracker = tracking.open_run(checked.folder, store, request.experiment, tags, continues=gone_on_with is not None)
+        if before is not None and gone_on_with is None:
+            audience.say(f"note: an earlier start has saved nothing (MLflow run {before.run_id}); this is a new run")
+        return _train(checked, tracker, tags, gone_on_with, audience)
 
 
 def _check(request: TrainingRequest, audience: Audience) -> _Checked:
@@ -94,10 +103,12 @@ def _check(request: TrainingRequest, audience: Audience) -> _Checked:
     return _Checked(request, recipe, shards, folder)
 
 
-def _train(checked: _Checked, tracker: tracking.Tracker, audience: Audience) -> TrainingResult:
+def _train(
+    checked: _Checked, tracker: tracking.Tracker, tags: dict[str, str], gone_on_with: Begun | None, audience: Audience
+) -> TrainingResult:
     recipe, shards, folder = checked.recipe, checked.shards, checked.folder
     with tracking.running(tracker):
-        _describe(checked, tracker)
+        _describe(checked, tracker, tags, gone_on_with, audience)
         audience.say(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {folder}")
         log = TrainingLog(tracker, audience, tracker.last_step("step/loss"))
         result = fit(recipe, folder, log, checked.request.cpus_per_worker, device=checked.request.device)
@@ -112,26 +123,36 @@ def _train(checked: _Checked, tracker: tracking.Tracker, audience: Audience) -> 
         report=report,
         tracking_uri=tracker.address.tracking_uri,
         run_id=tracker.address.run_id,
+        recorded=tracker.complete,
     )
 
 
-def _describe(checked: _Checked, tracker: tracking.Tracker) -> None:
-    """Write down what is trained, in the folder and in MLflow."""
-    tracker.params(flatten(to_plain(checked.recipe)))
-    describe_training(tracker, checked.folder, checked.recipe, checked.shards)
+def _describe(
+    checked: _Checked, tracker: tracking.Tracker, tags: dict[str, str], gone_on_with: Begun | None, audience: Audience
+) -> None:
+    """Write down what is trained, in the folder and in MLflow; where nothing is any more, what was stays written."""
+    is_over = gone_on_with is not None and gone_on_with.is_over
+    kept = load_recipe(checked.folder) if is_over else None
+    values = flatten(to_plain(kept or checked.recipe))
+    when = "" if gone_on_with is None or is_over else f"from epoch {gone_on_with.epochs + 1}"
+    changed = tracker.params(values, {} if is_over else tags, when)
+    if changed:
+        audience.say(f"note: recorded in MLflow as changed {when}: {'; '.join(changed)}")
+    describe_training(tracker, checked.folder, checked.recipe, checked.shards, is_over=is_over)
 
 
 def _keep(checked: _Checked, result: FitResult, tracker: tracking.Tracker) -> None:
     """Keep what a training came to, in its folder and in MLflow."""
     save_history(checked.folder, result.summary.history)
-    if tracker.flush():  # else its store is gone, and what waits is all there is to send
-        sent = tracker.last_step("epoch/val_loss")
+    with suppress(UserError):  # its store is gone, and what waits is all there is to send
+        sent = tracker.last_step("epoch/val_loss") if tracker.flush() else math.inf
         for row in result.summary.history:  # those that a killed driver could not send
             if row["epoch"] > sent:
                 tracker.metrics(epoch_metrics(row), row["epoch"])
     tracker.artifact_of(result.summary.checkpoint)
     tracker.artifact_of(storage.join(checked.folder, LAST_FILE))
-    mlflow_models.keep_model(tracker.address, result.summary.checkpoint)
+    if not mlflow_models.keep_model(tracker.address, result.summary.checkpoint):
+        tracker.lacks_something()
     best = result.summary.best
     tracker.metrics({"best_val_top1": best["val_top1"]}, best["epoch"])
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kinebert.preprocessing import storage
-from kinebert.preprocessing.config import to_plain, to_toml
+from kinebert.preprocessing.config import from_mapping, parse_toml, to_plain, to_toml
+from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.run_folder import HISTORY_FILE, RECIPE_FILE, EpochRow
 
 if TYPE_CHECKING:
@@ -23,6 +24,19 @@ def save_recipe(folder: str, recipe: "TrainRecipe") -> str:
         storage.make_folder(folder)
         storage.write_bytes(path, to_toml(to_plain(recipe)).encode())
     return path
+
+
+def load_recipe(folder: str) -> "TrainRecipe | None":
+    """Read the recipe in the folder of a training; None if there is none, or none that this version can read."""
+    from kinebert.training.recipe.train import TrainRecipe
+
+    path = storage.join(folder, RECIPE_FILE)
+    if not storage.exists(path):
+        return None
+    try:
+        return from_mapping(TrainRecipe, parse_toml(storage.read_bytes(path), path), path)
+    except ConfigError:
+        return None
 
 
 def save_history(folder: str, history: Sequence[EpochRow]) -> None:

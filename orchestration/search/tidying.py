@@ -6,7 +6,7 @@ from kinebert.orchestration.reports.run_files import save_history, save_recipe
 from kinebert.orchestration.search.records import Record, ranking, trial_folder
 from kinebert.orchestration.search.trials import Job
 from kinebert.preprocessing import storage
-from kinebert.training.run_folder import BEST_FILE, LAST_FILE, SCRATCH_FOLDER, STATE_FILES
+from kinebert.training.run_folder import BEST_FILE, HISTORY_FILE, LAST_FILE, RECIPE_FILE, SCRATCH_FOLDER, STATE_FILES
 
 
 class Keeper:
@@ -14,12 +14,13 @@ class Keeper:
 
     Args:
         job: What the trials have in common.
+        known: Trials of earlier calls. What is written of those that have ended is of what ran, and stays.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, known: Sequence[Record] = ()) -> None:
         assert job.base.tune is not None, "a search was checked before"
         self._job, self._tune = job, job.base.tune
-        self._described: set[int] = set()
+        self._described = {record.number for record in known if record.ended and self._is_described(record)}
         self._emptied: set[int] = set()
 
     def tidy(self, records: Sequence[Record], at_work: int | None = None) -> None:
@@ -41,9 +42,16 @@ class Keeper:
             if record.number != at_work and record.number not in self._emptied:
                 self._empty(record, weights=record.number not in kept)
 
-    def _describe(self, record: Record) -> None:
+    def _generation(self, record: Record) -> int:
         best = record.best(self._tune.metric, self._tune.sign)
-        generation = int(best["generation"]) if best is not None else record.generation
+        return int(best["generation"]) if best is not None else record.generation
+
+    def _is_described(self, record: Record) -> bool:
+        folder = trial_folder(self._job.output, record.number, self._generation(record))
+        return all(storage.exists(storage.join(folder, name)) for name in (RECIPE_FILE, HISTORY_FILE))
+
+    def _describe(self, record: Record) -> None:
+        generation = self._generation(record)
         folder = trial_folder(self._job.output, record.number, generation)
         save_recipe(folder, self._job.recipe(record.values_at(generation), record.seed))
         save_history(folder, record.rows)

@@ -17,14 +17,14 @@ from kinebert.orchestration.reports.run_files import epoch_metrics
 from kinebert.orchestration.run_tags import describe_training, training_tags
 from kinebert.orchestration.search.records import Record, TrialEpoch, ranking, trial_folder
 from kinebert.orchestration.search.trials import Job
-from kinebert.orchestration.tracking import RunAddress, Tracker, end_strays
+from kinebert.orchestration.tracking import RunAddress, Tracker, end_strays, open_run
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe
-from kinebert.training.run_folder import BEST_FILE
+from kinebert.training.run_folder import BEST_FILE, STATE_FILE
 
 BEST = "best"
 """Tag of the best trial's run: "true"."""
@@ -81,7 +81,9 @@ class Recorder:
         self._closed: set[int] = set()
         self._summed_up: set[int] = set()
         self._latest: dict[int, Record] = {}
-        self._told = False
+        self._told = self._lost = False
+        self._begun: set[int] = set()
+        self._at_start = {record.number: record.epoch for record in records}
         self._thread = ThreadPoolExecutor(1, "mlflow")
         known = [address.run_id for record in records if (address := self._address(record)) is not None]
         end_strays(parent.address, known)
@@ -115,6 +117,11 @@ class Recorder:
                 whole = child.end("KILLED") and whole
         return whole
 
+    @property
+    def complete(self) -> bool:
+        """Whether the runs of trials have taken all that they were given."""
+        return not self._lost and all(child.complete for child in self._children.values())
+
     def crown(self, best: Winner) -> None:
         """Tag the best trial's run, and no other, and keep its weights with it, as a model. After :meth:`close`."""
         from kinebert.orchestration import mlflow_models  # seconds
@@ -123,13 +130,16 @@ class Recorder:
             address = self._address(record)
             child = None if address is None else self._children.get(number) or Tracker.attach(address)
             if child is None:
+                self._lost = self._lost or address is not None
                 continue
+            self._children[number] = child
             is_best = number == best.record.number
             child.tags({BEST: str(is_best).lower()})
             if is_best:
                 child.address.save(best.folder)  # an evaluation of it finds its run
                 child.artifact_of(best.checkpoint)
-                mlflow_models.keep_model(child.address, best.checkpoint)
+                if not mlflow_models.keep_model(child.address, best.checkpoint):
+                    child.lacks_something()
                 self._parent.tags({"best_trial": str(number), "best_run": child.address.run_id})
                 child.metrics({"kept_epoch": best.kept["epoch"]}, best.record.epoch)
                 child.flush()
@@ -155,9 +165,10 @@ class Recorder:
             self._end(record, child)
 
     def _open(self, record: Record) -> Tracker:
-        """Find the trial's run, or make it."""
+        """Find the trial's run, or make it; one of a start that came to nothing is left to it."""
         address = self._address(record)
-        if address is not None and address.tracking_uri == self._parent.address.tracking_uri:
+        is_ours = address is not None and address.tracking_uri == self._parent.address.tracking_uri
+        if address is not None and is_ours and (record.ended or self._gone_on_with(record)):
             child = Tracker.attach(address) if record.ended else None
             if child is not None and not child.is_open():
                 self._closed.add(record.number)
@@ -172,15 +183,24 @@ class Recorder:
         self._children[record.number] = child
         return child
 
+    def _gone_on_with(self, record: Record) -> bool:
+        """Whether a trial has a run of this call, or an earlier one has brought it to an epoch or a saved state."""
+        folder = trial_folder(self._job.output, record.number)
+        begun = record.number in self._begun or self._at_start.get(record.number, 0) > 0
+        return begun or storage.exists(storage.join(folder, STATE_FILE))
+
     def _begin(self, record: Record) -> Tracker:
         folder = trial_folder(self._job.output, record.number)
-        recipe, shards = self._trained(record)
-        tags = {"mlflow.parentRunId": self._parent.address.run_id, "trial": str(record.number)}
-        tags |= training_tags("tune", recipe, shards, folder)
         name = f"{storage.name_of(self._job.output)} {record.number:04d}"
-        child = Tracker.start(self._parent.address.tracking_uri, self._parent.address.experiment, name, tags)
-        child.address.save(folder)
+        at = self._parent.address
+        child = open_run(folder, at.tracking_uri, at.experiment, self._tags(record), continues=False, name=name)
+        self._begun.add(record.number)
         return child
+
+    def _tags(self, record: Record) -> dict[str, str]:
+        folder = trial_folder(self._job.output, record.number)
+        tags = {"mlflow.parentRunId": self._parent.address.run_id, "trial": str(record.number)}
+        return tags | training_tags("tune", *self._trained(record), folder)
 
     def _trained(self, record: Record) -> tuple[TrainRecipe, ShardSet]:
         recipe = self._job.recipe(record.values, record.seed)
@@ -188,10 +208,13 @@ class Recorder:
         return recipe, self._shards if same else ShardSet.open(recipe.data.shards)
 
     def _describe(self, record: Record, child: Tracker) -> None:
-        """Say what the trial trains and on what, as a training of its own does; what is known stays as it is."""
+        """Say what the trial trains and on what, as a training of its own does; of one that has ended, what was."""
         recipe, shards = self._trained(record)
-        child.params(flatten({key: value for key, value in to_plain(recipe).items() if key != "tune"}))
-        describe_training(child, trial_folder(self._job.output, record.number), recipe, shards)
+        folder, epochs = trial_folder(self._job.output, record.number), self._at_start.get(record.number, 0)
+        values = flatten({key: value for key, value in to_plain(recipe).items() if key != "tune"})
+        tags = {} if record.ended else self._tags(record)
+        child.params(values, tags, f"from epoch {epochs + 1}" if epochs else "")
+        describe_training(child, folder, recipe, shards, is_over=record.ended)
 
     def _end(self, record: Record, child: Tracker) -> None:
         if record.number not in self._summed_up:

@@ -44,6 +44,8 @@ class TuningResult:
     """MLflow store that holds the runs."""
     run_id: str
     """Id of the search's run there, the parent of the trials'."""
+    recorded: bool = True
+    """Whether MLflow has taken all that there is to know; what it did not take was said when it happened."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,29 @@ def tune(request: TuningRequest, audience: Audience = NOBODY) -> TuningResult:
     storage.check_writable(job.output)
     with held(job.output, "tune"):
         tags = {**code_version("tune"), "shards_digest": checked.shards.digest, "run_folder": job.output}
-        parent = tracking.open_run(job.output, store, request.experiment, tags)
+        known = load_records(job.output)
+        gone_on_with = any(record.rows for record in known)
+        parent = tracking.open_run(job.output, store, request.experiment, tags, continues=gone_on_with)
         with tracking.running(parent):
             claim(job.output, checked.description)
-            parent.params({**flatten(to_plain(replace(job.base, tune=None))), **_params(checked.tune)})
+            values = {**flatten(to_plain(replace(job.base, tune=None))), **_params(checked.tune)}
+            when = f"after {sum(record.ended for record in known)} trials" if gone_on_with else ""
+            changed = parent.params(values, tags, when)
+            if changed:
+                audience.say(f"note: recorded in MLflow as changed {when}: {'; '.join(changed)}")
             audience.say(f"searching {', '.join(checked.space)} of {request.source}: {job.output}")
             resources = Resources(cpus_per_worker=request.cpus_per_worker, gpus_per_worker=request.gpus_per_worker)
-            found = _search(checked, parent, resources, audience)
+            found, whole = _search(checked, parent, resources, audience)
     best = winner(found, checked.tune, job.output)
-    return TuningResult(job.output, checked.tune, tuple(found), best, store, parent.address.run_id)
+    return TuningResult(
+        folder=job.output,
+        tune=checked.tune,
+        trials=tuple(found),
+        best=best,
+        tracking_uri=store,
+        run_id=parent.address.run_id,
+        recorded=whole and parent.complete,
+    )
 
 
 def _check(request: TuningRequest, audience: Audience) -> _Checked:
@@ -98,12 +114,14 @@ def _check(request: TuningRequest, audience: Audience) -> _Checked:
     return _Checked(job, base.tune, space, shards, description)
 
 
-def _search(checked: _Checked, parent: tracking.Tracker, resources: Resources, audience: Audience) -> list[Record]:
-    """Search, keep MLflow up to date, and leave pictures; return all trials."""
+def _search(
+    checked: _Checked, parent: tracking.Tracker, resources: Resources, audience: Audience
+) -> tuple[list[Record], bool]:
+    """Search, keep MLflow up to date, and leave pictures; return all trials, and whether MLflow has all of them."""
     job = checked.job
     known = load_records(job.output)
     recorder = Recorder(parent, job, checked.shards, known)
-    keeper, told = Keeper(job), _Told(checked.tune, known, audience)
+    keeper, told = Keeper(job, known), _Told(checked.tune, known, audience)
 
     def changed(record: Record, live: bool) -> None:
         recorder.changed(record, live)
@@ -122,7 +140,7 @@ def _search(checked: _Checked, parent: tracking.Tracker, resources: Resources, a
     keep_pictures(parent, job.output, files(found, checked.space, checked.tune))
     if not whole:
         audience.warn("MLflow lacks a part of the search; run the same command again when it answers")
-    return found
+    return found, whole and recorder.complete
 
 
 def _params(tune: TuneRecipe) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """What can be found out about a training before any process of it is started."""
 
-import tomllib
+from dataclasses import dataclass
 
 import torch
 
 from kinebert.preprocessing import storage
-from kinebert.preprocessing.config import differences, to_plain, to_toml
-from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.config import differences, parse_toml, to_plain, to_toml
+from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.checkpoints.state import TrainState, about, check_continues, load_state
 from kinebert.training.data.parts import check_videos
 from kinebert.training.loop.initial import initial_recognizer
@@ -55,12 +55,41 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool =
     return list(dict.fromkeys(notes))
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A training that a folder holds, as far as it has come."""
+
+    epochs: int
+    """Epochs that are done."""
+    is_over: bool
+    """Whether nothing is left to train."""
+
+
+def begun(recipe: TrainRecipe, output: str) -> Begun | None:
+    """Return how far the training of ``recipe`` in the folder ``output`` has come; None if no state was saved there.
+
+    Raises:
+        UserError: If the saved states are damaged.
+    """
+    state = load_state(output)
+    return None if state is None else Begun(state.epoch, _is_over(state, recipe))
+
+
+def _is_over(state: TrainState, recipe: TrainRecipe) -> bool:
+    return state.epoch >= recipe.epochs or _is_stopped(state, recipe)
+
+
+def _is_stopped(state: TrainState, recipe: TrainRecipe) -> bool:
+    """Whether ``early_stop`` has ended a training."""
+    waited = state.epoch - state.best["epoch"] if state.best else 0
+    return 0 < recipe.early_stop <= waited and not recipe.stages
+
+
 def _what_is_there(state: TrainState, recipe: TrainRecipe, output: str) -> str:
     """Say that a folder is not new: how far its training has come, and which settings it goes on with are others."""
-    waited = state.epoch - state.best["epoch"] if state.best else 0
     if state.epoch >= recipe.epochs:
         told = f"{output}: holds this training, whose {state.epoch} epochs are over; nothing is trained again"
-    elif 0 < recipe.early_stop <= waited and not recipe.stages:
+    elif _is_stopped(state, recipe):
         told = (
             f"{output}: holds this training, which early_stop = {recipe.early_stop} has ended after epoch "
             f"{state.epoch}; nothing is trained again"
@@ -71,10 +100,10 @@ def _what_is_there(state: TrainState, recipe: TrainRecipe, output: str) -> str:
     before = storage.join(output, RECIPE_FILE)
     if storage.exists(before):
         try:
-            plain = tomllib.loads(storage.read_bytes(before).decode())
-        except (OSError, ValueError):  # it is there for people
+            plain = parse_toml(storage.read_bytes(before), before)
+        except (OSError, ConfigError):  # it is there for people
             return told
-        found = differences(plain, tomllib.loads(to_toml(to_plain(recipe))))
+        found = differences(plain, parse_toml(to_toml(to_plain(recipe)).encode(), before))
         if found:
             told += f", with other settings than before (before != now): {'; '.join(found)}"
     return told
