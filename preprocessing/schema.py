@@ -38,6 +38,15 @@ MANIFEST = pa.schema(
     ]
 )
 
+SEGMENT_COLUMNS = pa.schema(
+    [
+        _field("start", pa.float64(), "where its segment of the file begins; null for the whole file", nullable=True),
+        _field("end", pa.float64(), "where it ends, itself not in it; null for the end of the file", nullable=True),
+        _field("unit", pa.string(), "s (seconds from the first frame) or frames (from 0)", nullable=True),
+    ]
+)
+"""Columns that a manifest has as well where a video is a segment of its file."""
+
 _SEGMENT = [
     _field("video_id", pa.string(), "as in the manifest"),
     _field("segment", pa.int32(), "position of the row in its video, from 0"),

@@ -269,7 +269,8 @@ def estimated_frames(rows: Sequence[ManifestRow]) -> dict[str, float]:
     for row in rows:
         expected = row.bytes / usual if usual else said[row.video_id]
         absurd = usual and not expected / _ABSURD <= said[row.video_id] <= expected * _ABSURD
-        estimates[row.video_id] = max(1.0, expected if absurd else said[row.video_id])
+        share = 1.0 if row.interval is None else row.interval.share(row.duration_s, row.fps)
+        estimates[row.video_id] = max(1.0, share * (expected if absurd else said[row.video_id]))
     return estimates
 
 

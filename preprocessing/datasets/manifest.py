@@ -4,13 +4,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.schema import MANIFEST
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.schema import MANIFEST, SEGMENT_COLUMNS
 from kinebert.preprocessing.storage import exists, explained, is_folder, open_input, whole_file
+from kinebert.preprocessing.video.intervals import Interval
 
 _NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -37,10 +39,14 @@ class ManifestRow:
     pixel_aspect: float = 1.0
     bytes: int = 0
     problem: str | None = None
+    interval: Interval | None = None
+    """Segment of the file that the video is; None for all of the file."""
 
 
 def write_manifest(uri: str, rows: Iterable[ManifestRow]) -> None:
     """Write the manifest, sorted by video_id, whole or not at all. The same rows give the same bytes.
+
+    Only where a video is a segment of its file there are the columns of ``SEGMENT_COLUMNS``.
 
     Raises:
         UserError: If an id occurs twice or cannot name files, a name of a class, group or split has control
@@ -51,7 +57,11 @@ def write_manifest(uri: str, rows: Iterable[ManifestRow]) -> None:
     _check_names(ordered)
     columns = {name: [getattr(row, name) for row in ordered] for name in MANIFEST.names}
     columns["splits"] = [sorted(row.splits.items()) for row in ordered]
-    table = pa.table(columns, schema=MANIFEST)
+    schema = MANIFEST
+    if any(row.interval is not None for row in ordered):
+        schema = pa.schema([*MANIFEST, *SEGMENT_COLUMNS])
+        columns |= {name: [getattr(row.interval, name, None) for row in ordered] for name in SEGMENT_COLUMNS.names}
+    table = pa.table(columns, schema=schema)
     with explained(uri, "write the manifest"), whole_file(uri) as path:
         pq.write_table(table, path, compression="zstd")
 
@@ -70,7 +80,8 @@ def read_manifest(uri: str) -> list[ManifestRow]:
             "`kinebert index` makes one that has them all."
         )
     try:
-        rows = [_row(values) for values in table.select(MANIFEST.names).cast(MANIFEST).to_pylist()]
+        schema = _schema_of(table)
+        rows = [_row(values) for values in table.select(schema.names).cast(schema).to_pylist()]
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise UserError(f"{uri}: a column of this manifest has another type than it should: {error}") from None
     if not rows:
@@ -96,11 +107,22 @@ def _read_table(uri: str) -> pa.Table:
             raise UserError(f"{uri}: this is not a Parquet file that can be read: {error}") from None
 
 
-def _row(values: dict[str, object]) -> ManifestRow:
+def _schema_of(table: pa.Table) -> pa.Schema:
+    """Columns to read; manifests of whole videos, and those of earlier versions, have none for segments."""
+    there = set(SEGMENT_COLUMNS.names) <= set(table.column_names)
+    return pa.schema([*MANIFEST, *SEGMENT_COLUMNS]) if there else MANIFEST
+
+
+def _row(values: dict[str, Any]) -> ManifestRow:
+    start, end, unit = (values.pop(name, None) for name in SEGMENT_COLUMNS.names)
     empty = [name for name, value in values.items() if value is None and not MANIFEST.field(name).nullable]
     if empty:
         raise ValueError(f"{values['video_id']}: {', '.join(empty)} must not be empty")
-    return ManifestRow(**{**values, "splits": dict(values["splits"])})  # type: ignore[call-overload]
+    try:
+        interval = None if start is None and end is None else Interval(start, end, unit)
+    except ConfigError as error:
+        raise ValueError(f"{values['video_id']}: {error}") from None
+    return ManifestRow(**{**values, "splits": dict(values["splits"]), "interval": interval})
 
 
 def _check_meaning(rows: Sequence[ManifestRow]) -> None:
@@ -163,4 +185,5 @@ def name_some(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(listed[:most]) + rest
 
 
-assert {f.name for f in fields(ManifestRow)} == set(MANIFEST.names)
+assert {f.name for f in fields(ManifestRow)} == {*MANIFEST.names, "interval"}
+assert tuple(f.name for f in fields(Interval)) == tuple(SEGMENT_COLUMNS.names)

@@ -3,10 +3,13 @@
 Axes: T frames, H height, W width.
 """
 
+import os
+import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import IO, Protocol, cast
 
 import cv2
 import numpy as np
@@ -31,6 +34,8 @@ UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 _FRAMES_AHEAD = 16
 _BATCHES_AHEAD = 1
+_SOLVING = threading.Lock()
+"""Segments of a file run side by side, and solvers have one workspace."""
 
 
 class Frames(Protocol):
@@ -48,7 +53,8 @@ class Spool:
     """Segments of one video on this node's disk, until it is known that the video is to stay."""
 
     def __init__(self, modality: str) -> None:
-        self._file = tempfile.TemporaryFile(prefix="kinebert-")  # noqa: SIM115 - it outlives this function
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="kinebert-")  # noqa: SIM115 - it outlives this function
+        self._start: int | None = None
         self._writer = pa.ipc.new_stream(self._file, segment_schema(modality))
         self.num_segments = 0
 
@@ -60,10 +66,21 @@ class Spool:
 
     def rows(self) -> Iterator[pa.RecordBatch]:
         """Read the segments back, one at a time; the spool is gone afterwards."""
+        if self._start is None:
+            self._writer.close()
+        self._file.seek(self._start or 0)
+        yield from pa.ipc.open_stream(self._file)
+        if self._start is None:
+            self._file.close()
+
+    def move_into(self, store: IO[bytes]) -> None:
+        """Move everything to the end of ``store``, a file that many spools share; nothing can be added afterwards."""
         self._writer.close()
         self._file.seek(0)
-        yield from pa.ipc.open_stream(self._file)
+        self._start = store.seek(0, os.SEEK_END)
+        shutil.copyfileobj(self._file, store, 1 << 20)
         self._file.close()
+        self._file = store
 
 
 def extract_video(
@@ -87,9 +104,32 @@ def extract_video(
     Raises:
         VideoError: If the video has to be left out.
     """
-    frames = _Counted(open_video(video.path, recipe, timing))
+    return extract_frames(video.video_id, open_video(video.path, recipe, timing), recipe, beat, solver, timing)
+
+
+def extract_frames(
+    video_id: str,
+    given: Frames,
+    recipe: FrameRecipe,
+    beat: Callable[[], None],
+    solver: FlowSolver,
+    timing: NoTiming = OFF,
+    about: Callable[[], tuple[str, str]] = lambda: ("", ""),
+) -> tuple[VideoSummary, Spool]:
+    """Encode what ``recipe`` asks for of the frames of one video.
+
+    Args:
+        video_id: Of the video.
+        given: Its frames.
+        recipe: As for :func:`extract_video`, like ``beat``, ``solver`` and ``timing``.
+        about: Says of frames that are too few where they lie, and how long their video is.
+
+    Raises:
+        VideoError: If the video has to be left out.
+    """
+    frames = _Counted(given)
     if isinstance(recipe, FlowRecipe):
-        images = _Flow(video.video_id, recipe, solver, timing).images(frames)
+        images = _Flow(video_id, recipe, solver, timing).images(frames)
     else:
         images = _encode(frames, recipe, timing)
     spool = Spool(recipe.modality)
@@ -102,21 +142,21 @@ def extract_video(
             num_images += 1
             if len(batch) == SEGMENT_LENGTH:
                 with timing.stage("write"):
-                    spool.append(_segment(video.video_id, batch, spool.num_segments, frames, recipe))
+                    spool.append(_segment(video_id, batch, spool.num_segments, frames, recipe))
                 batch = []
     except TimeIsUp as error:
-        raise VideoError(video.video_id, "time", str(error).removeprefix("time: ")) from None
+        raise VideoError(video_id, "time", str(error).removeprefix("time: ")) from None
     except OSError as error:  # of the storage that the video lies on; another time it may be read
-        raise VideoError(video.video_id, "read", in_words(error)) from error
+        raise VideoError(video_id, "read", in_words(error)) from error
     except (cv2.error, MemoryError, ValueError) as error:  # pictures that are too large to resize or to encode
-        raise VideoError(video.video_id, "encode", in_words(error)) from error
+        raise VideoError(video_id, "encode", in_words(error)) from error
     if batch:
-        spool.append(_segment(video.video_id, batch, spool.num_segments, frames, recipe))
-    _check(video.video_id, frames, recipe)
+        spool.append(_segment(video_id, batch, spool.num_segments, frames, recipe))
+    _check(video_id, frames, recipe, about)
     if num_images != frames.count - modality_of(recipe.modality).fewer:
-        raise RuntimeError(f"{video.video_id}: {num_images} images of {frames.count} frames; the shard is not written")
+        raise RuntimeError(f"{video_id}: {num_images} images of {frames.count} frames; the shard is not written")
     summary = VideoSummary(
-        video_id=video.video_id,
+        video_id=video_id,
         num_row_groups=spool.num_segments,
         num_frames=frames.count,
         num_images=num_images,
@@ -146,10 +186,12 @@ class _Counted:
         return self._frames.problem
 
 
-def _check(video_id: str, frames: _Counted, recipe: FrameRecipe) -> None:
+def _check(video_id: str, frames: _Counted, recipe: FrameRecipe, about: Callable[[], tuple[str, str]]) -> None:
     said = f"; {frames.problem}" if frames.problem else ""
     if frames.count < recipe.min_frames:
-        raise VideoError(video_id, "decode", f"{frames.count} frames, at least {recipe.min_frames} are needed{said}")
+        where, length = about()
+        few = f"{frames.count} frames{where}, at least {recipe.min_frames} are needed{length}{said}"
+        raise VideoError(video_id, "decode", few)
     if frames.problem and recipe.on_decode_error == "reject":
         raise VideoError(video_id, "decode", f"broke off after {frames.count} frames{said} (on_decode_error = reject)")
 
@@ -200,7 +242,7 @@ class _Flow:
 
     def _solved(self, grey: list[UInt8]) -> Float32:
         try:
-            with self.timing.stage("solve"):
+            with _SOLVING, self.timing.stage("solve"):
                 return self.solver.solve(np.stack(grey), self.recipe.tvl1)
         except UserError:
             raise

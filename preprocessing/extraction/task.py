@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -12,7 +12,8 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError, VideoError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import Attempts, Limits, Watchdog, die_of
-from kinebert.preprocessing.extraction.one_video import Frames, Spool, extract_video
+from kinebert.preprocessing.extraction.one_file import Outcome, extract_file, rejected
+from kinebert.preprocessing.extraction.one_video import Frames, Spool
 from kinebert.preprocessing.extraction.timing import OFF, NoTiming, Timing
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.sets.digests import keep_digest, kept_digest
@@ -85,12 +86,17 @@ class BuildShard:
         solved_by = solver.name() if isinstance(self.recipe, FlowRecipe) else None
         keep = partial(keep_digest, self.output, shard.name)
         with open_shard(uri, self.recipe, shard.files_digest(), solved_by, keep) as writer:
+            files = {video.video_id: videos for videos in shard.by_file() for video in videos}
+            done: dict[str, Outcome] = {}
             # who killed a worker before goes first: should it do so again, no other work is lost
-            suspects = [video for video in shard.videos if attempts.suspects(video.video_id)]
-            early = {video: self._video(video, attempts, solver, timing) for video in suspects}
+            suspects = [videos for videos in shard.by_file() if attempts.suspects(_name(videos))]
+            for videos in suspects:
+                done |= self._file(videos, attempts, solver, timing)
             summaries: list[VideoSummary] = []
             for video in shard.videos:
-                summary, spool = early.pop(video) if video in early else self._video(video, attempts, solver, timing)
+                if video.video_id not in done:
+                    done |= self._file(files[video.video_id], attempts, solver, timing)
+                summary, spool = done.pop(video.video_id)
                 if spool is not None:
                     summary = replace(summary, first_row_group=writer.num_row_groups)
                     with timing.stage("write"):
@@ -120,32 +126,43 @@ class BuildShard:
             return None
         return summary
 
-    def _video(
-        self, video: PlannedVideo, attempts: Attempts, solver: FlowSolver, timing: NoTiming
-    ) -> tuple[VideoSummary, Spool | None]:
-        problem = f"manifest: {video.problem}" if video.problem else attempts.given_up(video.video_id)
-        if problem is None:
+    def _file(
+        self, videos: Sequence[PlannedVideo], attempts: Attempts, solver: FlowSolver, timing: NoTiming
+    ) -> dict[str, Outcome]:
+        """Extract what is to be taken from one file: a video, or segments of it."""
+        name, found = _name(videos), {}
+        problem = attempts.given_up(name)
+        usable = [video for video in videos if not video.problem and problem is None]
+        if usable:
             try:
-                with (
-                    attempts.attempt(video.video_id),
-                    Watchdog(self.limits, die_of(attempts, video.video_id)) as watchdog,
-                ):
+                with attempts.attempt(name), Watchdog(self.limits, die_of(attempts, name)) as watchdog:
                     open_video = partial(self.open_video, max_pixels=self.limits.max_pixels)
-                    extract = partial(extract_video, video, self.recipe, open_video, watchdog.beat, solver, timing)
-                    return _undisturbed(video, extract)
+                    extract = partial(extract_file, usable, self.recipe, open_video, watchdog.beat, solver, timing)
+                    found = _undisturbed(usable[0], extract)
             except VideoError as error:
                 problem = f"{error.stage}: {error.problem}"
-        return VideoSummary(video_id=video.video_id, problem=problem, rejected=True), None
+        for video in videos:
+            said = f"manifest: {video.problem}" if video.problem else problem
+            if video.video_id not in found:
+                found[video.video_id] = rejected(video.video_id, said or ""), None
+        return found
+
+
+def _name(videos: Sequence[PlannedVideo]) -> str:
+    """What deaths are counted for: a video's id, or the file that segments are cut from."""
+    return videos[0].video_id if videos[0].interval is None and len(videos) == 1 else videos[0].path
 
 
 def _replaced(shard: PlannedShard) -> tuple[str, ...]:
     """Videos whose files have another size than when they were indexed."""
-    now = {video: storage.file_identity(video.path) for video in shard.videos if not video.problem}
+    paths = {video.path for video in shard.videos if not video.problem}
+    identities = {path: storage.file_identity(path) for path in paths}
+    now = {video: identities[video.path] for video in shard.videos if not video.problem}
     return tuple(video.video_id for video, found in now.items() if found is not None and found[0] != video.num_bytes)
 
 
-def _undisturbed(video: PlannedVideo, extract: Callable[[], tuple[VideoSummary, Spool]]) -> tuple[VideoSummary, Spool]:
-    """Extract a video from one state of its file: begin again where that was written to or replaced meanwhile.
+def _undisturbed(video: PlannedVideo, extract: Callable[[], dict[str, Outcome]]) -> dict[str, Outcome]:
+    """Extract from one state of a video's file: begin again where that was written to or replaced meanwhile.
 
     Raises:
         VideoError: Of ``extract``; or if that happened every time.
@@ -153,13 +170,13 @@ def _undisturbed(video: PlannedVideo, extract: Callable[[], tuple[VideoSummary, 
     for _ in range(_READINGS):
         before, failed = storage.file_identity(video.path), None
         try:
-            summary, spool = extract()
+            outcomes = extract()
         except VideoError as error:
             failed = error
         if storage.file_identity(video.path) == before:
             if failed is not None:
                 raise failed
-            return summary, spool
+            return outcomes
     raise VideoError(video.video_id, "read", f"its file was written to or replaced in each of {_READINGS} readings")
 
 

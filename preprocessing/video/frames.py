@@ -21,6 +21,7 @@ from kinebert.preprocessing.extraction.timing import OFF, NoTiming
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.video.container import check_size, in_words, open_video
 from kinebert.preprocessing.video.ending import Ending
+from kinebert.preprocessing.video.frame_choice import Choice, EveryNth
 
 UInt8 = NDArray[np.uint8]
 _STORAGE_TROUBLE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.ENOTCONN, errno.ENETUNREACH}
@@ -34,17 +35,27 @@ class VideoFrames:
     turned and mirrored as the file's display matrix says, resized by the recipe: ``uint8 (H, W, 3)`` BGR. All frames of
     a video have the size of its first. Nothing that is wrong with a file raises: what decodes before an error is
     yielded. A file that ends well before its header says is a problem as well, though no decoder complains. Pictures of
-    more than ``max_pixels`` are not decoded, which is a problem, too.
+    more than ``max_pixels`` are not decoded, which is a problem, too. ``choice`` says which frames are given, in place
+    of the recipe's ``frame_step``; what comes after the last of them is not looked at.
 
     Raises:
         OSError: While iterating, if the storage fails, which says nothing of the video.
     """
 
-    def __init__(self, path: str, recipe: FrameRecipe, timing: NoTiming = OFF, *, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        path: str,
+        recipe: FrameRecipe,
+        timing: NoTiming = OFF,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        choice: Choice | None = None,
+    ) -> None:
         self.path = path
         self.recipe = recipe
         self.timing = timing
         self.max_pixels = max_pixels
+        self.choice = choice
         self.problem: str | None = None
 
     def __iter__(self) -> Iterator[UInt8]:
@@ -56,7 +67,7 @@ class VideoFrames:
         while True:
             try:
                 with self.timing.stage("decode"):
-                    frame = next(frames, None)
+                    frame, taken = next(frames, (None, False))
                     if frame is None:
                         return
                     if turn is None:  # asked for its side data, a frame stays in memory until garbage is collected
@@ -71,25 +82,34 @@ class VideoFrames:
                 aspect = float(self._aspect) if self._aspect else 1.0
                 aspect = 1 / aspect if turn.transpose else aspect
                 size = target_size(image_HW3.shape[1], image_HW3.shape[0], aspect, self.recipe)
+            if not taken:
+                continue
             if (image_HW3.shape[1], image_HW3.shape[0]) != size:
                 with self.timing.stage("resize"):
                     image_HW3 = cv2.resize(image_HW3, size, interpolation=_INTERPOLATION[self.recipe.interpolation])  # type: ignore[assignment]
             yield image_HW3
 
-    def _decoded(self) -> Iterator[av.VideoFrame]:
+    def _decoded(self) -> Iterator[tuple[av.VideoFrame, bool]]:
+        """Frames to give; and the first one in any case, by which all of them are turned and resized."""
+        choice = self.choice or EveryNth(self.recipe.frame_step)
         with open_video(self.path, self.recipe.video_stream, self.max_pixels) as video:
             stream = video.stream
             self._aspect = stream.sample_aspect_ratio
-            count, ending = 0, Ending(video.container, stream)
+            first, ending = True, Ending(video.container, stream)
+            choice.begin(video)
             for packet in video.container.demux():
                 ending.hear(packet)
                 if packet.stream is not stream:
                     continue
+                choice.hear(packet)
                 for frame in packet.decode():
                     check_size(frame.width, frame.height, self.max_pixels)
-                    if count % self.recipe.frame_step == 0:
-                        yield frame
-                    count += 1
+                    taken = choice.takes(frame)
+                    if taken or first:
+                        yield frame, taken
+                    first = False
+                    if choice.finished:
+                        return
             self.problem = ending.problem(self.path)
 
 

@@ -1,6 +1,7 @@
 """The manifest survives the disk, and says what is wrong with one that is not a manifest."""
 
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from kinebert.preprocessing.datasets.manifest import ManifestRow, check_ids, name_some, read_manifest, write_manifest
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.schema import MANIFEST
+from kinebert.preprocessing.video.intervals import Interval
 
 
 def some_rows() -> list[ManifestRow]:
@@ -131,3 +133,42 @@ def test_refuses_names_with_control_characters(tmp_path: Path, kind: str, name: 
     with pytest.raises(UserError, match=f"of a {kind}") as caught:
         write_manifest(str(tmp_path / "m"), [row])
     assert repr(name) in str(caught.value)
+
+
+def test_segments_come_back_and_whole_videos_cost_no_column(tmp_path: Path) -> None:
+    whole = ManifestRow(video_id="w", path="/v.mp4", label=0, label_name="a", group="v")
+    parts = [
+        replace(whole, video_id="p0", interval=Interval(0.1, 2.5, "s")),
+        replace(whole, video_id="p1", interval=Interval(3, None, "frames")),
+    ]
+    write_manifest(str(tmp_path / "whole.parquet"), [whole])
+    assert pq.read_schema(tmp_path / "whole.parquet").names == MANIFEST.names
+    write_manifest(str(tmp_path / "parts.parquet"), [whole, *parts])
+    assert pq.read_schema(tmp_path / "parts.parquet").names == [*MANIFEST.names, "start", "end", "unit"]
+    assert read_manifest(str(tmp_path / "parts.parquet")) == [*parts, whole]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "unit", "said"),
+    [
+        (2.0, 1.0, "s", "v: a segment ends after it begins, got 2.0 to 1.0 s"),
+        (float("nan"), 1.0, "s", "v: a segment begins at 0 or later, got nan"),
+        (-1.0, 1.0, "s", "v: a segment begins at 0 or later, got -1.0"),
+        (None, 1.0, "s", "v: a segment begins at 0 or later, got None"),
+        (0.5, 1.0, "frames", "v: frames have whole numbers, got 0.5 to 1.0"),
+        (0.5, 1.0, "minutes", "v: the unit of a segment is s or frames, got 'minutes'"),
+    ],
+)
+def test_a_manifest_with_an_impossible_segment_is_refused(
+    start: float | None, end: float, unit: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.parquet"
+    row = ManifestRow(video_id="v", path="/v.mp4", label=0, label_name="a", group="v")
+    write_manifest(str(path), [replace(row, interval=Interval(0, 1, "s"))])
+    table = pq.read_table(path)
+    for name, value in (("start", start), ("end", end), ("unit", unit)):
+        field = table.schema.field(name)
+        table = table.set_column(table.schema.get_field_index(name), field, pa.array([value], field.type))
+    pq.write_table(table, path)
+    with pytest.raises(UserError, match=re.escape(said)):
+        read_manifest(str(path))

@@ -1,0 +1,235 @@
+"""The segments of one file, decoded once: every frame goes to the segments that it belongs to, which run side by side.
+
+Axes: H height, W width.
+"""
+
+import queue
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import VideoError
+from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.guard import TimeIsUp
+from kinebert.preprocessing.extraction.one_video import Frames, Spool, extract_frames, extract_video
+from kinebert.preprocessing.extraction.timing import NoTiming
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.sets.plan import PlannedVideo
+from kinebert.preprocessing.sets.writer import VideoSummary
+from kinebert.preprocessing.video.frame_choice import Cuts
+from kinebert.preprocessing.video.intervals import Interval
+
+MOST_OPEN = 16
+"""Segments that may overlap at a moment; a file with more of them is decoded again for the rest."""
+_FRAMES_AHEAD = 16
+_END: Any = object()
+
+UInt8 = NDArray[np.uint8]
+Extract = Callable[[str, "_Feed"], tuple[VideoSummary, Spool]]
+Outcome = tuple[VideoSummary, Spool | None]
+"""What became of a video, and its images unless it was left out."""
+
+
+def extract_file(
+    videos: Sequence[PlannedVideo],
+    recipe: FrameRecipe,
+    open_video: Callable[..., Frames],
+    beat: Callable[[], None],
+    solver: FlowSolver,
+    timing: NoTiming,
+) -> dict[str, Outcome]:
+    """Extract all videos that are to be taken from one file, and return what became of each by its id.
+
+    Args:
+        videos: The whole file as one video, or segments of it, which may overlap.
+        recipe: What is stored.
+        open_video: Gives the frames; called like :class:`kinebert.preprocessing.video.frames.VideoFrames`.
+        beat: Called for every image and every frame; may raise TimeIsUp.
+        solver: Who solves flow; ready for use.
+        timing: Learns how long the stages take.
+
+    Raises:
+        VideoError: If the file is one video, which has to be left out.
+    """
+    if len(videos) == 1 and videos[0].interval is None:
+        return {videos[0].video_id: extract_video(videos[0], recipe, open_video, beat, solver, timing)}
+    store = _Store()
+    outcomes: dict[str, Outcome] = {}
+
+    def extract(video_id: str, feed: _Feed) -> tuple[VideoSummary, Spool]:
+        return extract_frames(video_id, feed, recipe, beat, solver, timing, lambda: feed.about)
+
+    for some in passes(videos, MOST_OPEN):
+        cuts = Cuts([video.interval for video in some], recipe.frame_step, beat)
+        segments = [_Segment(video, extract, store) for video in some]
+        _decode(open_video(some[0].path, recipe, timing, choice=cuts), cuts, segments)
+        outcomes |= {segment.video.video_id: segment.outcome for segment in segments if segment.outcome}
+    return outcomes
+
+
+def rejected(video_id: str, problem: str) -> VideoSummary:
+    """Return the summary of a video that is left out."""
+    return VideoSummary(video_id=video_id, problem=problem, rejected=True)
+
+
+def passes(videos: Sequence[PlannedVideo], most: int) -> list[list[PlannedVideo]]:
+    """Divide videos of one file into passes of which none has more than ``most`` at any moment, as few as may be.
+
+    Segments in seconds and those in frames are thought to overlap.
+    """
+    found: list[_Pass] = []
+    for video in sorted(videos, key=lambda video: (_interval(video).unit, _interval(video).start)):
+        into = next((other for other in found if other.num_open(video) < most), None)
+        if into is None:
+            found.append(into := _Pass())
+        into.videos.append(video)
+        into.open.append(_interval(video))
+    return [each.videos for each in found]
+
+
+class _Pass:
+    """Videos that are taken from a file together."""
+
+    def __init__(self) -> None:
+        self.videos: list[PlannedVideo] = []
+        self.open: list[Interval] = []
+
+    def num_open(self, video: PlannedVideo) -> int:
+        """How many have not ended when ``video``, which begins after all of them, does."""
+        self.open = [interval for interval in self.open if not _is_over(interval, _interval(video))]
+        return len(self.open)
+
+
+def _interval(video: PlannedVideo) -> Interval:
+    return video.interval or Interval(0, None, "frames")
+
+
+def _is_over(first: Interval, second: Interval) -> bool:
+    return first.unit == second.unit and first.end is not None and first.end <= second.start
+
+
+class _Feed:
+    """Frames of one segment, put in by the thread that decodes and iterated over by the one that encodes."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[Any] = queue.Queue(maxsize=_FRAMES_AHEAD)
+        self._gone = threading.Event()
+        self._error: Exception | None = None
+        self.problem: str | None = None
+        self.about = ("", "")
+        """What is to be said of the segment if it has too few frames: where it lies, and how long its file is."""
+
+    def __iter__(self) -> Iterator[UInt8]:
+        while (frame_HW3 := self._queue.get()) is not _END:
+            yield frame_HW3
+        if self._error is not None:
+            raise self._error
+
+    def put(self, item: Any) -> None:
+        """Add a frame; wait for room unless nobody wants more."""
+        while not self._gone.is_set():
+            with suppress(queue.Full):
+                return self._queue.put(item, timeout=0.1)
+        with suppress(queue.Full):  # who still waits for an item finds the queue empty
+            self._queue.put_nowait(item)
+        return None
+
+    def end(self, problem: str | None = None, error: Exception | None = None) -> None:
+        """Add no more frames, because of a ``problem`` of the file, or an ``error`` to raise where they are read."""
+        self.problem, self._error = problem, error
+        self.put(_END)
+
+    def leave(self) -> None:
+        """Want no more frames."""
+        self._gone.set()
+
+
+class _Segment:
+    """One segment at work in a thread of its own."""
+
+    def __init__(self, video: PlannedVideo, extract: Extract, store: "_Store") -> None:
+        self.video, self.feed = video, _Feed()
+        self.outcome: Outcome | None = None
+        self.bug: Exception | None = None
+        self._extract, self._store = extract, store
+        self._thread = threading.Thread(target=self._run, name="segment", daemon=True)
+
+    def start(self) -> None:
+        """Begin; a second call does nothing."""
+        if self._thread.ident is None:
+            self._thread.start()
+
+    def end(self, problem: str | None = None, error: Exception | None = None) -> None:
+        """Give no more frames, and wait until those that were given are done."""
+        self.start()
+        self.feed.end(problem, error)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            summary, spool = self._extract(self.video.video_id, self.feed)
+            self._store.take(spool)
+            self.outcome = summary, spool
+        except VideoError as error:
+            self.outcome = rejected(self.video.video_id, f"{error.stage}: {error.problem}"), None
+        except Exception as error:  # raised again where the file is decoded
+            self.bug = error
+        finally:
+            self.feed.leave()
+
+
+class _Store:
+    """Images of finished segments on this node's disk, in one file however many they are."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="kinebert-")  # noqa: SIM115 - spools read it later
+        self._lock = threading.Lock()
+
+    def take(self, spool: Spool) -> None:
+        """Move what ``spool`` holds here."""
+        with self._lock, storage.explained(tempfile.gettempdir(), "keep a video's images for a while (TMPDIR)"):
+            spool.move_into(self._file)
+
+
+def _decode(frames: Frames, cuts: Cuts, segments: Sequence[_Segment]) -> None:
+    """Decode a file up to the end of its last segment, and leave every segment with its outcome."""
+    ended: set[int] = set()
+    error: Exception | None = None
+    try:
+        for frame_HW3 in frames:
+            for i in sorted(cuts.closed - ended):
+                segments[i].feed.about = _about(segments[i].video, cuts, i)
+                segments[i].end()
+                ended.add(i)
+            for i in cuts.members:
+                segments[i].start()
+                segments[i].feed.put(frame_HW3)
+            if any(segments[i].bug for i in cuts.members):
+                break
+        error = cuts.error
+    except Exception as caught:
+        error = caught
+    whole = cuts.reached()
+    for i, segment in enumerate(segments):
+        if i not in ended:
+            segment.feed.about = _about(segment.video, cuts, i)
+            segment.end(None if i in whole else frames.problem, None if i in whole else error)
+    bug = next((segment.bug for segment in segments if segment.bug), None)
+    bug = bug or (None if isinstance(error, OSError | TimeIsUp) else error)
+    if bug is not None:
+        raise bug
+
+
+def _about(video: PlannedVideo, cuts: Cuts, i: int) -> tuple[str, str]:
+    """Where a segment lies, and how long its file is if its end was seen."""
+    where = "" if video.interval is None else f" in {video.interval}"
+    if video.interval is None or i in cuts.closed:
+        return where, ""
+    seconds = "" if cuts.length_s is None else f", {cuts.length_s:.2f} s"
+    return where, f"; the video has {cuts.num_frames} frames{seconds}"
