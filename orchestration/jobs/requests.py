@@ -57,10 +57,8 @@ class IndexRequest:
         for name, share in (("val", self.val), ("test", self.test), ("max-problems", self.max_problems)):
             if share is not None and not 0 <= share <= 1:
                 raise ConfigError(f"--{name} is a share from 0 to 1, got {share:g}.")
-        if self.timeout_s <= 0 or (self.num_workers is not None and self.num_workers < 1):
-            raise ConfigError("--timeout-s and --num-workers must be positive.")
-        if self.max_pixels < 1 or (self.video_stream or 0) < 0:
-            raise ConfigError("--max-pixels must be positive, and --video-stream 0 or more.")
+        if min(self.timeout_s, self.max_pixels) <= 0 or (self.num_workers is not None and self.num_workers < 1):
+            raise ConfigError("--timeout-s, --num-workers and --max-pixels must be positive.")
         if self.split_name == "":
             raise ConfigError("--split-name needs a name.")
 
@@ -342,10 +340,10 @@ class PredictionRequest(Views):
     """Most pixels of one picture as coded; videos of larger ones are left out."""
 
     def __post_init__(self) -> None:
-        if min(self.batch, self.top, self.max_pixels) < 1:
-            raise ConfigError(
-                f"batch, top and max_pixels must be at least 1, got {self.batch, self.top, self.max_pixels}."
-            )
+        if min(self.batch, self.top) < 1:
+            raise ConfigError(f"batch and top must be at least 1, got {self.batch} and {self.top}.")
+        if self.max_pixels < 1:
+            raise ConfigError(f"max_pixels must be at least 1, got {self.max_pixels}.")
         if not self.videos:
             raise ConfigError("give a video, or a folder of videos.")
         if self.weights is not None and len(self.weights) != len(self.checkpoint):

@@ -100,7 +100,7 @@ def _videos(container: Any) -> list[Any]:
 def _chosen(streams: list[Any], video_stream: int | None) -> Any:
     if not streams:
         raise Unusable("no video stream")
-    if video_stream is not None and video_stream >= len(streams):
+    if video_stream is not None and not 0 <= video_stream < len(streams):
         raise Unusable(f"no video stream {video_stream}: there are {len(streams)}, counted from 0")
     candidates = streams if video_stream is None else [streams[video_stream]]
     known = [stream for stream in candidates if stream.codec_context is not None]

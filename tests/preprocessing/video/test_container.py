@@ -135,6 +135,7 @@ def test_an_option_chooses_the_stream_in_the_index_and_the_recipe(tmp_path: Path
         (facts,) = probe_videos([str(path)], num_workers=1, video_stream=number)
         assert (facts.width, facts.height) == (width, height)
         assert frames_of(path, FrameRecipe(resize="none", video_stream=number)) == (count, None)
+    assert probe_video(str(path), -1).problem == "no video stream -1: there are 2, counted from 0"
     lacking = "no video stream 2: there are 2, counted from 0"
     assert probe_video(str(path), 2).problem == lacking
     assert frames_of(path, FrameRecipe(resize="none", video_stream=2)) == (0, lacking)
