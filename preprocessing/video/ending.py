@@ -36,8 +36,9 @@ class Ending:
         """Why the file at ``path``, all of whose packets were heard, is not whole; None if it seems to be."""
         if self._corrupt:
             return "the file ends in the middle of its data"
+        has = file_size(path)
         with open_input(path) as file:
-            has, announced = file_size(path), _announced(self._container.format.name, file, file_size(path))
+            announced = _announced(self._container.format.name, file, has)
         if has < announced:
             return f"the file ends early: {has} of {announced} bytes"
         declared_s, reached_s = self._declared_s(), self._ends.get(self._stream.index, 0.0)

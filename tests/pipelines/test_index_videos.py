@@ -11,6 +11,7 @@ import pytest
 import kinebert.pipelines.index_videos as program
 from kinebert.preprocessing.datasets.manifest import read_manifest
 from kinebert.preprocessing.video.probe import Facts, probe_videos
+from tests.helpers.containers import write_streams
 
 
 @pytest.fixture(scope="session")
@@ -211,3 +212,21 @@ def test_help_names_every_source_and_what_it_needs(capsys: pytest.CaptureFixture
         "ssv2": "VIDEOS LABELS",
     }.items():
         assert f"\n{source} {usage}" in text
+
+
+def test_files_with_several_streams_are_named_and_the_option_chooses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "videos" / "wave"
+    folder.mkdir(parents=True)
+    write_streams(folder / "two.mkv", [(64, 48, 6), (96, 64, 9)], None)
+    args = ["folder", str(tmp_path / "videos"), "--output", str(tmp_path / "m.parquet")]
+    for options, width, said in (
+        ([], 96, "several video streams: the default one, else the largest, is taken (--video-stream): 1: wave/two"),
+        (["--video-stream", "0"], 64, "several video streams: number 0 is taken: 1: wave/two"),
+    ):
+        assert program.cli([*args, *options]) == 0
+        assert said in capsys.readouterr().out
+        assert [row.width for row in read_manifest(str(tmp_path / "m.parquet"))] == [width]
+    assert program.cli([*args, "--max-pixels", "3000"]) == 1
+    assert "more than max_pixels" in capsys.readouterr().out
