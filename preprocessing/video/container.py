@@ -94,7 +94,8 @@ def _check_regular(path: str) -> None:
 
 def _videos(container: Any) -> list[Any]:
     """Streams of moving pictures. A cover that lies in a song or a film is none, though it is stored as a stream."""
-    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    still = Disposition.attached_pic | Disposition.timed_thumbnails
+    return [stream for stream in container.streams.video if not stream.disposition & still]
 
 
 def _chosen(streams: list[Any], video_stream: int | None) -> Any:
