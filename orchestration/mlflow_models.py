@@ -32,6 +32,7 @@ from kinebert.orchestration.tracking_store import connect, explained
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.plain_text import json_text
+from kinebert.preprocessing.private_folder import keep_compiled_code
 from kinebert.training.checkpoints.recognizer import CheckpointInfo, load_recognizer
 from kinebert.training.evaluation.evaluate import recipe_of
 from kinebert.training.models import Recognizer
@@ -165,6 +166,7 @@ def _export(folder: Path, recognizer: Recognizer, model: Model, pins: list[str])
     """Let MLflow write the network as an exported program that takes any number of clips."""
     import mlflow.pytorch
 
+    keep_compiled_code()
     clips = torch.zeros(2, *_clip_shape(recognizer))
     try:
         with _quiet():

@@ -5,8 +5,6 @@ update it would run old code on memory of a new layout. So every state of the so
 """
 
 import hashlib
-import os
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
+
+from kinebert.preprocessing.private_folder import user_cache
 
 _config: Any = numba.config  # its values are made when numba is imported
 
@@ -29,7 +29,10 @@ def own_cache(package: Path) -> Iterator[None]:
         package: Folder of the sources; those of the folder above count as well.
     """
     before = _config.CACHE_DIR
-    _config.CACHE_DIR = str(_writable(package, before) / f"tvl1-{_digest(package)}")
+    folder = _writable(package, before) / f"tvl1-{_digest(package)}"
+    with suppress(OSError):  # numba says what is wrong with it
+        folder.mkdir(mode=0o700)  # numba runs what it finds there
+    _config.CACHE_DIR = str(folder)
     try:
         yield
     finally:
@@ -46,18 +49,10 @@ def _digest(package: Path) -> str:
 def _writable(package: Path, given: str) -> Path:
     places = [Path(given)] if given else []
     places.append(package / "__pycache__")
-    with suppress(RuntimeError):  # nobody's home folder
-        places.append(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kinebert")
     for place in places:
         if _can_write(place):
             return place
-    own = Path(tempfile.gettempdir()) / f"kinebert-{os.getuid()}"
-    with suppress(OSError):
-        own.mkdir(mode=0o700)
-    there = own.lstat()
-    if stat.S_ISDIR(there.st_mode) and there.st_uid == os.getuid() and _can_write(own):
-        return own
-    return Path(tempfile.mkdtemp(prefix="kinebert-"))  # numba runs what it finds: nobody else may have put it there
+    return user_cache()
 
 
 def _can_write(folder: Path) -> bool:

@@ -9,6 +9,7 @@ import torch
 
 from kinebert.preprocessing.discovery import modules_of
 from kinebert.preprocessing.lookup import find
+from kinebert.preprocessing.private_folder import keep_compiled_code
 from kinebert.training.recipe.optim import OPTIMIZERS, OptimRecipe
 
 Groups = Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]]
@@ -50,6 +51,7 @@ def register_optimizer(*, facts: Facts = no_facts) -> Callable[[Build], Build]:
 
 def build_optimizer(groups: Groups, recipe: OptimRecipe) -> torch.optim.Optimizer:
     """Build the recipe's optimizer for parameters, or for the groups that :func:`.parameter_groups` makes."""
+    keep_compiled_code()
     return _entry(recipe).build(groups, recipe)
 
 
