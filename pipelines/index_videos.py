@@ -104,8 +104,12 @@ def main(config: IndexConfig) -> int:
 def _summary(result: Index) -> list[str | Table]:
     rows = result.rows
     num_classes = len({row.label for row in rows if row.label >= 0})
-    size_mb = sum(row.bytes for row in rows) / 1e6
+    size_mb = sum({row.path: row.bytes for row in rows}.values()) / 1e6
     lines: list[str | Table] = [f"{result.manifest}: {len(rows)} videos, {num_classes} classes, {size_mb:,.1f} MB"]
+    segments = [row.path for row in rows if row.interval is not None]
+    if segments:
+        files = len(set(segments))
+        lines.append(f"  {len(segments)} of them are segments of {files} file{'s'[: files != 1]}")
     table = split_table(rows)
     if table:
         columns = [*PARTS, "unused"]

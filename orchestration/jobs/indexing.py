@@ -9,7 +9,13 @@ from kinebert.orchestration.jobs.requests import TEST_SHARE, VAL_SHARE, IndexReq
 from kinebert.orchestration.progress import time_left
 from kinebert.orchestration.tracking_names import check_apart
 from kinebert.preprocessing.datasets import READERS
-from kinebert.preprocessing.datasets.indexing import groups_of, manifest_rows, several_streams, uneven_splits
+from kinebert.preprocessing.datasets.indexing import (
+    groups_of,
+    manifest_rows,
+    segments_beyond,
+    several_streams,
+    uneven_splits,
+)
 from kinebert.preprocessing.datasets.listing import Finding, Listing
 from kinebert.preprocessing.datasets.manifest import ManifestRow, check_ids, write_manifest
 from kinebert.preprocessing.datasets.splits import make_split
@@ -60,10 +66,13 @@ def index(request: IndexRequest, audience: Audience = NOBODY) -> Index:
     if is_folder(output):
         raise UserError(f"{output}: this is a folder; give the name of a file in it, such as manifest.parquet.")
     check_writable(output.rpartition("/")[0] or "/")
-    facts = _probe([video.path for video in listing.videos], request, audience.line())
+    paths = list(dict.fromkeys(video.path for video in listing.videos))  # a file of many segments is looked into once
+    by_path = dict(zip(paths, _probe(paths, request, audience.line()), strict=True))
+    facts = [by_path[video.path] for video in listing.videos]
     rows = manifest_rows(listing, groups, splits, facts)
     write_manifest(output, rows)
-    findings += [*listing.findings, *several_streams(listing, facts, request.video_stream), *uneven_splits(rows)]
+    findings += [*listing.findings, *several_streams(listing, facts, request.video_stream)]
+    findings += [*segments_beyond(rows), *uneven_splits(rows)]
     return Index(output, tuple(rows), tuple(findings), request.max_problems)
 
 

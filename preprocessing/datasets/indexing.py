@@ -1,18 +1,25 @@
 """From what a reader lists to the rows of a manifest: groups, splits, and what a user should know of them."""
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from kinebert.preprocessing.datasets.listing import Finding, Listing, Video
 from kinebert.preprocessing.datasets.manifest import PARTS, ManifestRow
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.storage import is_local
 from kinebert.preprocessing.video.probe import Facts
+
+_HEADER_OFF_BY_S = 1.0
+"""Seconds by which the length in a header may be wrong without a word; lists round as well."""
 
 
 def groups_of(videos: Sequence[Video], pattern: str | None) -> dict[str, str]:
     """Group of each video: what ``pattern`` finds in its id, else what its data set says, else itself.
+
+    Videos of one file have one group; what would be several becomes one.
 
     Args:
         videos: Videos with unique ids.
@@ -22,18 +29,41 @@ def groups_of(videos: Sequence[Video], pattern: str | None) -> dict[str, str]:
         ConfigError: If the expression is wrong, or fits no video.
     """
     groups = {video.video_id: video.group or video.video_id for video in videos}
+    return _joined_by_file(videos, groups | _matched(groups, pattern))
+
+
+def _matched(ids: Collection[str], pattern: str | None) -> dict[str, str]:
+    """What ``pattern`` finds, for the ids that it fits."""
     if pattern is None:
-        return groups
+        return {}
     try:
         expression = re.compile(pattern)
     except re.error as error:
         raise ConfigError(f"--group-regex {pattern}: this is no regular expression: {error}.") from None
-    matches = {video_id: match for video_id in groups if (match := expression.search(video_id))}
+    matches = {video_id: match for video_id in ids if (match := expression.search(video_id))}
     if not matches:
-        raise ConfigError(f"--group-regex {pattern}: it fits no video id; one is {min(groups)!r}.")
-    return groups | {
+        raise ConfigError(f"--group-regex {pattern}: it fits no video id; one is {min(ids)!r}.")
+    return {
         video_id: "/".join(part or "" for part in match.groups()) or match[0] for video_id, match in matches.items()
     }
+
+
+def _joined_by_file(videos: Sequence[Video], groups: Mapping[str, str]) -> dict[str, str]:
+    """Make one group of those that share a file, called like the first of them by name."""
+    joined: dict[str, str] = {}
+
+    def first(group: str) -> str:
+        while group in joined:
+            group = joined[group]
+        return group
+
+    of_file: dict[str, str] = {}
+    for video in videos:
+        path = os.path.realpath(video.path) if is_local(video.path) else video.path
+        one, other = sorted((first(groups[video.video_id]), first(of_file.setdefault(path, groups[video.video_id]))))
+        if one != other:
+            joined[other] = one
+    return {video_id: first(group) for video_id, group in groups.items()}
 
 
 def manifest_rows(
@@ -47,6 +77,7 @@ def manifest_rows(
             label=listing.labels.get(video.label_name, -1),
             label_name=video.label_name,
             group=groups[video.video_id],
+            interval=video.interval,
             splits={
                 **video.splits,
                 **{name: split[video.video_id] for name, split in extra_splits.items() if video.video_id in split},
@@ -66,6 +97,20 @@ def several_streams(listing: Listing, facts: Sequence[Facts], video_stream: int 
         for video, fact in zip(listing.videos, facts, strict=True)
         if fact.num_streams > 1 and fact.problem is None
     ]
+
+
+def segments_beyond(rows: Iterable[ManifestRow]) -> list[Finding]:
+    """Segments that their files do not reach, by the lengths that their headers tell."""
+    findings = []
+    for row in rows:
+        if row.interval is not None and row.problem is None and row.duration_s:
+            length = row.duration_s * (row.fps if row.interval.unit == "frames" else 1.0)
+            spare = _HEADER_OFF_BY_S * (row.fps if row.interval.unit == "frames" else 1.0)
+            if length and row.interval.start >= length + spare:
+                findings.append(Finding("segment that begins after the end of its file", row.video_id))
+            elif length and (row.interval.end or 0.0) > length + spare:
+                findings.append(Finding("segment that ends after the end of its file", row.video_id))
+    return findings
 
 
 def split_table(rows: Iterable[ManifestRow]) -> dict[str, Counter[str]]:

@@ -12,6 +12,7 @@ import pyarrow.fs as pafs
 from kinebert.preprocessing.datasets.manifest import is_plain, name_some
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.storage import explained, is_folder, is_local, join, open_filesystem, read_bytes
+from kinebert.preprocessing.video.intervals import Interval
 
 VIDEO_SUFFIXES = frozenset(
     """.264 .3gp .asf .avi .divx .flv .gif .h264 .hevc .m2ts .m4v .mjpeg .mjpg .mkv .mov .mp4 .mpe .mpeg .mpg .mts .mxf
@@ -33,6 +34,8 @@ class Video:
     group: str | None = None
     """Recording that it was cut from, where the data set tells."""
     splits: Mapping[str, str] = field(default_factory=dict)
+    interval: Interval | None = None
+    """Segment of the file that it is; None for all of the file."""
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 Source: https://github.com/cvdfoundation/kinetics-dataset. Lines ``label,youtube_id,time_start,time_end,split`` (the
 first lists of 2017 end in ``is_cc``; the ones for testing had no label); files are called ``ID_000010_000020.mp4``
-after the seconds at which the clip begins and ends, and lie in folders by class, by split, or in one.
+after the seconds at which the clip begins and ends, and lie in folders by class, by split, or in one. A video that is
+there as a whole, ``ID.mp4``, is cut at those seconds.
 """
 
 import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from kinebert.preprocessing.datasets.listing import (
     Finding,
@@ -23,8 +25,9 @@ from kinebert.preprocessing.datasets.listing import (
     stem,
 )
 from kinebert.preprocessing.datasets.registry import register_reader
-from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.storage import name_of
+from kinebert.preprocessing.video.intervals import Interval
 
 _COLUMNS = {
     "label": ("label", "class label", "label_name"),
@@ -51,13 +54,28 @@ class Clip:
     youtube_id: str
     name: str
     part: str
+    start_s: float
+    end_s: float
+    list: str
+    """Where it stands."""
+
+    def interval(self) -> Interval:
+        """Return where it lies in its video.
+
+        Raises:
+            UserError: If it ends before it begins.
+        """
+        try:
+            return Interval(self.start_s, self.end_s, "s")
+        except ConfigError as error:
+            raise UserError(f"{self.list}: {self.youtube_id}: {error}") from None
 
 
 @register_reader(
     "kinetics",
     data_set="Kinetics 400, 600, 700",
     paths="VIDEOS CSV...",
-    about="videos called ID_000010_000020.mp4; train.csv, val.csv, test.csv",
+    about="videos called ID_000010_000020.mp4, or whole ones called ID.mp4; train.csv, val.csv, test.csv",
     num_paths=(2, None),
 )
 def read_kinetics(paths: Sequence[str]) -> Listing:
@@ -76,10 +94,12 @@ def read_kinetics(paths: Sequence[str]) -> Listing:
     videos = []
     for clip in clips:
         found = folder.find_unique(clip.label, clip.name)
+        whole = None if found else folder.find_unique(clip.label, clip.youtube_id)
         videos.append(
             Video(
-                video_id=stem(found or clip.name),
-                path=folder.location(found or f"{clip.name}.mp4"),
+                video_id=str(PurePosixPath(whole).parent / clip.name) if whole else stem(found or clip.name),
+                path=folder.location(found or whole or f"{clip.name}.mp4"),
+                interval=clip.interval() if whole else None,
                 label_name=clip.label,
                 group=clip.youtube_id,
                 splits={"split1": clip.part} if clip.part else {},
@@ -143,4 +163,5 @@ def _clip(uri: str, line: Sequence[str], columns: Mapping[str, int], by_name: st
     if word and word not in _PARTS:
         raise UserError(f"{uri}: {cells['youtube_id']}: unknown split {word!r}; expected {', '.join(_PARTS)}.")
     name = f"{cells['youtube_id']}_{int(float(start)):06d}_{int(float(end)):06d}"
-    return Clip(cells.get("label", ""), cells["youtube_id"], name, _PARTS[word] if word else by_name)
+    part = _PARTS[word] if word else by_name
+    return Clip(cells.get("label", ""), cells["youtube_id"], name, part, float(start), float(end), uri)

@@ -18,8 +18,10 @@ from kinebert.preprocessing.datasets.listing import (
 )
 from kinebert.preprocessing.datasets.manifest import PARTS, name_some
 from kinebert.preprocessing.datasets.registry import register_reader
+from kinebert.preprocessing.datasets.segments import is_cut_already, name_segments, segment_columns
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.storage import is_local, join, resolve_uri
+from kinebert.preprocessing.video.intervals import Interval
 
 _OWN = ("path", "label", "label_name", "video_id", "group")
 _INTEGER = re.compile(r"-?\d+")
@@ -35,32 +37,36 @@ Row = tuple[str, Mapping[str, str]]
     paths="FILE...",
     about=(
         "columns path (relative to the file) and label (a name, or a number from 0); if you like, label_name, "
-        "video_id, group (the recording that a clip was cut from), and any column that says only train, val "
-        "or test"
+        "video_id, group (the recording that a clip was cut from), start and end (seconds) or start_frame and "
+        "end_frame where a video is a segment of its file, and any column that says only train, val or test"
     ),
     num_paths=(1, None),
 )
 def read_csv(paths: Sequence[str]) -> Listing:
     """Read CSV files with a header: ``path`` and ``label`` or ``label_name``, optionally ``video_id`` and ``group``.
 
+    A row with ``start`` and ``end`` in seconds, or ``start_frame`` and ``end_frame``, is a segment of its file.
+
     Paths are relative to their CSV file. Labels that are all whole numbers are class indices; anything else is a name.
     Each column that says nothing but train, val and test is a split of that name; ``split`` itself is called split1.
     """
-    rows = [(uri, cells) for uri in paths for cells in _read_rows(uri)]
+    found = [(uri, cells, interval) for uri in paths for cells, interval in _read_rows(uri)]
+    rows = [(uri, cells) for uri, cells, _ in found]
     splits = _split_columns(rows)
     labels = _labels(rows)
     videos = []
-    for uri, cells in rows:
-        video_id = cells.get("video_id") or default_id(cells["path"])
+    for uri, cells, interval in found:
         videos.append(
             Video(
-                video_id=video_id,
+                video_id=cells.get("video_id") or default_id(cells["path"]),
                 path=_locate(uri, cells["path"]),
                 label_name=_label_name(cells),
                 group=cells.get("group") or None,
                 splits={name: part for column, name in splits.items() if (part := _part(cells, column))},
+                interval=None if is_cut_already(cells["path"], interval) else interval,
             )
         )
+    videos = name_segments(videos, [bool(cells.get("video_id")) for _, cells in rows])
     local = [video.path for video in videos if is_local(video.path)]
     if len(local) == len(videos) and not any(map(os.path.exists, local)):
         raise UserError(
@@ -68,8 +74,10 @@ def read_csv(paths: Sequence[str]) -> Listing:
             "Relative paths are relative to the folder of the CSV file."
         )
     findings = [Finding("video without a label", video.video_id) for video in videos if not video.label_name]
-    counts = Counter(video.path for video in videos)
-    findings += [Finding("file with more than one id", path) for path, count in counts.items() if count > 1]
+    counts = Counter((video.path, video.interval) for video in videos)
+    findings += [Finding("file with more than one id", path) for (path, _), count in counts.items() if count > 1]
+    cut = sum(video.interval != interval for video, (_, _, interval) in zip(videos, found, strict=True))
+    findings += [Finding("file that is cut already, by its name; taken whole", f"{cut} files")] * bool(cut)
     return Listing(videos=videos, labels=labels, findings=findings + classes_without_videos(labels, videos))
 
 
@@ -79,7 +87,7 @@ def default_id(path: str) -> str:
     return "/".join(part for part in parts if part not in ("", ".", ".."))
 
 
-def _read_rows(uri: str) -> list[dict[str, str]]:
+def _read_rows(uri: str) -> list[tuple[dict[str, str], Interval | None]]:
     text = read_text(uri)
     header = text.partition("\n")[0].strip()
     delimiter = max(",;\t", key=header.count)
@@ -91,12 +99,14 @@ def _read_rows(uri: str) -> list[dict[str, str]]:
             f"first line; got {header!r}."
         )
     reader.fieldnames = columns
+    segments = segment_columns(columns, uri)
     rows = []
     for number, cells in enumerate(reader, start=2):
         plain = {key: value.strip() for key, value in cells.items() if key and isinstance(value, str)}
         if not plain.get("path"):
             raise UserError(f"{uri}: row {number} has no path.")
-        rows.append(plain)
+        where = f"{uri}: line {reader.line_num}"
+        rows.append((plain, segments.interval(plain, where) if segments else None))
     if not rows:
         raise UserError(f"{uri}: this file names no video.")
     return rows

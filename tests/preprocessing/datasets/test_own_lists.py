@@ -186,7 +186,8 @@ def test_wrong_number_of_paths_names_the_right_command() -> None:
 
 
 def test_groups_by_regular_expression() -> None:
-    videos = [Video(video_id=f"{c}/set1_seq{s}_{c}", path="", label_name=c, group="g") for c in "ab" for s in (1, 2)]
+    ids = [f"{c}/set1_seq{s}_{c}" for c in "ab" for s in (1, 2)]
+    videos = [Video(video_id=name, path=f"/{name}.mp4", label_name=name[0], group="g") for name in ids]
     assert groups_of(videos, None)["a/set1_seq1_a"] == "g"
     assert groups_of(videos, r"set\d_seq\d")["b/set1_seq2_b"] == "set1_seq2"
     assert groups_of(videos, r"(set\d)_seq(\d)")["b/set1_seq2_b"] == "set1/2"

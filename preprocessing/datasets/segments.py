@@ -1,0 +1,170 @@
+"""Segments in lists: which columns say where a video lies in its file, and how such videos are called and grouped."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from pathlib import PurePosixPath
+from typing import Literal
+
+from kinebert.preprocessing.datasets.listing import Video, stem
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.video.intervals import Interval
+
+_PAIRS: dict[Literal["s", "ms", "frames"], tuple[str, ...]] = {
+    "s": (
+        "start end",
+        "start stop",
+        "begin end",
+        "start_time end_time",
+        "start_time stop_time",
+        "begin_time end_time",
+        "time_start time_end",
+        "t_start t_end",
+        "start_t end_t",
+        "start_s end_s",
+        "start_sec end_sec",
+        "start_second end_second",
+        "start_seconds end_seconds",
+        "start_timestamp end_timestamp",
+        "start_timestamp stop_timestamp",
+        "segment_start segment_end",
+        "clip_start clip_end",
+    ),
+    "ms": ("start_ms end_ms",),
+    "frames": (
+        "start_frame end_frame",
+        "start_frame stop_frame",
+        "begin_frame end_frame",
+        "frame_start frame_end",
+        "start_f end_f",
+    ),
+}
+_PAIR_OF = {tuple(pair.split()): unit for unit, pairs in _PAIRS.items() for pair in pairs}
+_UNCLEAR = {"first_frame", "last_frame"}
+"""Names of which nobody can tell whether the last frame is in the segment."""
+_CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d*)?)")
+_CUT_NAME = re.compile(r"_(\d{6})_(\d{6})$")
+
+
+@dataclass(frozen=True)
+class SegmentColumns:
+    """The two columns of a list that say where each of its videos lies in its file."""
+
+    start: str
+    end: str
+    unit: Literal["s", "ms", "frames"]
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Both, as the list spells them."""
+        return self.start, self.end
+
+    def interval(self, cells: Mapping[str, str], where: str) -> Interval | None:
+        """Return the segment of a row; None where both cells are empty, which is the whole file.
+
+        One empty cell stands for the beginning or the end of the file.
+
+        Args:
+            cells: Text by column.
+            where: File and line, named in errors.
+
+        Raises:
+            UserError: If a cell is no time or no frame, or the segment is empty or begins before the file.
+        """
+        start, end = ((cells.get(name) or "").strip() for name in self.names)
+        if not start and not end:
+            return None
+        begins = self._number(start, where) if start else 0.0
+        ends = self._number(end, where) if end else None
+        try:
+            return Interval(begins, ends, "frames" if self.unit == "frames" else "s")
+        except ConfigError as error:
+            raise UserError(f"{where}: {self.start} {start!r}, {self.end} {end!r}: {error}") from None
+
+    def _number(self, text: str, where: str) -> float:
+        number = number_of(text)
+        if number is None or (self.unit == "frames" and ":" in text):
+            kinds = {"s": "seconds, such as 12.5 or 00:01:02.5", "ms": "milliseconds", "frames": "numbers of frames"}
+            raise UserError(f"{where}: {text!r} in {self.start} and {self.end}; expected {kinds[self.unit]}.")
+        return float(number / 1000 if self.unit == "ms" else number)
+
+
+def number_of(text: str) -> Decimal | None:
+    """Seconds or frames that a cell says, ``12.5`` or ``01:02.5``; None if it says neither."""
+    clock = _CLOCK.fullmatch(text)
+    try:
+        if clock:
+            hours, minutes, seconds = (Decimal(part or 0) for part in clock.groups())
+            return 3600 * hours + 60 * minutes + seconds
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if math.isfinite(number) and "_" not in text else None
+
+
+def segment_columns(columns: Sequence[str], where: str) -> SegmentColumns | None:
+    """Find the columns of a list that say where its videos lie in their files; None if it has none.
+
+    Capitals do not matter, nor whether words are joined by spaces, hyphens or underscores.
+
+    Raises:
+        UserError: If only one of two is there, two pairs are, or it is not clear what they mean.
+    """
+    by_name = {re.sub(r"[ -]+", "_", column.strip().lower()): column for column in columns}
+    unclear = sorted(_UNCLEAR & by_name.keys())
+    if unclear:
+        raise UserError(
+            f"{where}: is the frame that the column {unclear[-1]} names in the segment or not? Use start_frame, which "
+            "is in it, and end_frame, which is not."
+        )
+    pairs = [pair for pair in _PAIR_OF if set(pair) <= by_name.keys()]
+    if len(pairs) > 1:
+        said = " and ".join(f"{by_name[start]}, {by_name[end]}" for start, end in pairs)
+        raise UserError(f"{where}: the columns {said} all say where a segment lies. Leave one start and one end.")
+    halves = sorted({name for pair in _PAIR_OF for name in pair} & by_name.keys() - {n for pair in pairs for n in pair})
+    if halves:
+        lonely = "is no end" if any(pair[0] == halves[0] for pair in _PAIR_OF) else "is no start"
+        raise UserError(
+            f"{where}: there {lonely} beside the column {by_name[halves[0]]}. A segment needs both, such as start and "
+            "end (seconds) or start_frame and end_frame; whole videos need neither."
+        )
+    if not pairs:
+        return None
+    (start, end) = pairs[0]
+    return SegmentColumns(by_name[start], by_name[end], _PAIR_OF[start, end])
+
+
+def is_cut_already(path: str, interval: Interval | None) -> bool:
+    """Whether a file was cut at these seconds by its name, as Kinetics' ``ID_000010_000020.mp4``."""
+    named = _CUT_NAME.search(stem(PurePosixPath(path).name))
+    if named is None or interval is None or interval.unit != "s" or interval.end is None:
+        return False
+    return (int(named[1]), int(named[2])) == (int(interval.start), int(interval.end))
+
+
+def name_segments(videos: Sequence[Video], own_ids: Sequence[bool]) -> list[Video]:
+    """Give segments ids of their own, and the segments of a file its id as their group, unless they have one.
+
+    An id ends in where the segment lies, ``film_s0.5-2`` or ``film_f30-90``, unless the list gave one that no other
+    video has: a list in which an id comes twice means the file by it.
+
+    Args:
+        videos: As a list has them; the id of a segment is that of its file.
+        own_ids: Whether the list itself gave a video's id, for each of them.
+    """
+    counts = Counter(video.video_id for video in videos)
+    means_files = any(
+        counts[video.video_id] > 1 for video, own in zip(videos, own_ids, strict=True) if own and video.interval
+    )
+    named = []
+    for video, own in zip(videos, own_ids, strict=True):
+        if video.interval is not None:
+            keeps = own and not means_files
+            video_id = video.video_id if keeps else f"{video.video_id}_{video.interval.suffix()}"
+            group = video.group or (None if keeps else video.video_id)
+            video = replace(video, video_id=video_id, group=group)
+        named.append(video)
+    return named
