@@ -6,9 +6,11 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from kinebert.orchestration.search.records import Record, load_records
@@ -64,6 +66,16 @@ def outcome(records: list[Record]) -> list[Any]:
 def trainers(program: Program) -> list[int]:
     """Processes that trials run in."""
     return [pid for pid, command in program.alive().items() if command.startswith("ray::ImplicitFunc")]
+
+
+def trains_on(node: Any) -> bool:
+    """Whether a trial trains on a simulated node at this moment; between two of its legs it would lose nothing."""
+    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+    for child in raylet.children(recursive=True):
+        with suppress(psutil.Error):
+            if " ".join(child.cmdline()).startswith("ray::ImplicitFunc.train"):
+                return True
+    return False
 
 
 def statuses(folder: Path) -> list[str]:
@@ -133,6 +145,7 @@ def test_a_killed_node(start: Start, tmp_path: Path, scheduler: str) -> None:
         program.wait_for(
             lambda: sum(2 <= r.epoch < 30 for r in trials(tmp_path / "node")) >= 2, "trials on both nodes", 400
         )
+        program.wait_for(lambda: trains_on(lost), "a trial that trains on the node", 400)
         nodes.remove_node(lost, allow_graceful=False)
         assert not all(record.ended for record in trials(tmp_path / "node"))
         assert program.wait(700) == 0, program.errors()

@@ -76,8 +76,8 @@ def test_a_worker_that_is_stopped_for_good_is_ended(
 ) -> None:
     """It cannot say so itself; of two, the other one can say what it waits for."""
     name, *args = undisturbed.case.line.format(given=given, output=tmp_path / "out").split()
-    program = launch(name, *args, "--set", f"workers={workers}", f"hang_after_s={HANG_S}", "epochs=30")
-    program.wait_for(lambda: "epoch 2/30" in program.errors(), "two epochs", 300)
+    program = launch(name, *args, "--set", f"workers={workers}", f"hang_after_s={HANG_S}", "epochs=12")
+    program.wait_for(lambda: "epoch 2/12" in program.errors(), "two epochs", 300)
     os.kill(begun(program, undisturbed.case.worker)[-1], signal.SIGSTOP)
     assert program.wait(600) == 0, program.errors()
     told = {1: "rank 0 no longer answers: stopped, perhaps, by a signal", 2: "no longer answers, while rank "}
