@@ -29,6 +29,7 @@ from kinebert.orchestration.tracking_store import (
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.manifest import name_some
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.plain_text import without_passwords
 from kinebert.preprocessing.sets.reader import ShardSet
 
 RUN_FILE = "mlflow.json"
@@ -48,8 +49,10 @@ class RunAddress:
     run_id: str
 
     def save(self, folder: str) -> None:
-        """Write the address into the folder of a training."""
-        storage.write_bytes(storage.join(folder, RUN_FILE), (json.dumps(asdict(self), indent=2) + "\n").encode())
+        """Write the address into the folder of a training; for the owner's eyes only if it has a password."""
+        data = (json.dumps(asdict(self), indent=2) + "\n").encode()
+        private = without_passwords(self.tracking_uri) != self.tracking_uri
+        storage.write_bytes(storage.join(folder, RUN_FILE), data, private=private)
 
     @staticmethod
     def load(folder: str) -> "RunAddress | None":

@@ -23,6 +23,9 @@ _MARKUP = re.compile(
 )
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", ":": "&#58;", ".": "&#46;"}
 """Signs that not every reader of Markdown lets a backslash escape."""
+_SECRET = re.compile(
+    r"(?<=://)[^\s/?#@:]*:[^\s/?#@]+(?=@)|([?&](?:secret_key|session_token|sas_token|password|token|sig)=)[^&\s]+"
+)
 _FORMULA = re.compile(r"(^|;)(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20].)")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?%?|[+-]?(inf|nan)", re.IGNORECASE)
 
@@ -30,11 +33,18 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?%?|[+-]?(inf|nan)", re.
 def visible(text: str) -> str:
     r"""Return a text of one line in which every sign can be seen; what cannot is spelt out, as ``\x1b`` or ``\u202e``.
 
-    So it moves no cursor, changes no colour and no direction, ends no line and hides nothing.
+    So it moves no cursor, changes no colour and no direction, ends no line and hides nothing. Passwords in addresses
+    are left out: what people see, they show around.
     """
+    text = without_passwords(text)
     if text.isascii() and text.isprintable():
         return text
     return "".join(one.encode("unicode_escape").decode() if _is_hidden(one) else one for one in text)
+
+
+def without_passwords(text: str) -> str:
+    """Return a text in whose addresses ``***`` stands for names with passwords, and for keys."""
+    return _SECRET.sub(lambda found: f"{found[1] or ''}***", text) if "://" in text else text
 
 
 def markdown(text: str) -> str:

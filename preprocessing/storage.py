@@ -312,9 +312,11 @@ def whole_file(uri: str) -> Iterator[Path]:
             raise
 
 
-def write_bytes(uri: str, data: bytes) -> None:
-    """Write a file whole or not at all. Its folder must exist."""
+def write_bytes(uri: str, data: bytes, private: bool = False) -> None:
+    """Write a file whole or not at all. Its folder must exist. A ``private`` one can be read by its owner only."""
     with whole_file(uri) as path:
+        if private:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         path.write_bytes(data)
 
 

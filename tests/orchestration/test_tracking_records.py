@@ -163,3 +163,12 @@ def test_only_strangers_that_are_open_are_closed(store: str) -> None:
     assert [run.is_open() for run in (parent, known, stray, ended, foreign)] == [True, True, False, False, True]
     assert str(stray._client.get_run(stray.address.run_id).info.status) == "KILLED"
     assert str(ended._client.get_run(ended.address.run_id).info.status) == "FINISHED"
+
+
+def test_the_address_of_a_server_with_a_password_is_for_its_owner_only(tmp_path: Path) -> None:
+    for name, uri in (("with", "http://me:secret@host"), ("without", "http://host")):
+        (tmp_path / name).mkdir()
+        RunAddress(uri, "kinebert", "run0").save(str(tmp_path / name))
+        assert RunAddress.load(str(tmp_path / name)) == RunAddress(uri, "kinebert", "run0")
+    assert (tmp_path / "with" / "mlflow.json").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "without" / "mlflow.json").stat().st_mode & 0o400

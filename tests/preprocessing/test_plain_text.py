@@ -9,7 +9,7 @@ import unicodedata
 
 import pytest
 
-from kinebert.preprocessing.plain_text import csv_text, json_text, markdown, toml_string, visible
+from kinebert.preprocessing.plain_text import csv_text, json_text, markdown, toml_string, visible, without_passwords
 from tests.helpers.paths import ROOT
 
 HOSTILE = [
@@ -152,3 +152,22 @@ def test_each_way_out_has_one_function(call: str) -> None:
     folders = ("preprocessing", "training", "orchestration", "pipelines")
     found = {path for folder in folders for path in (ROOT / folder).rglob("*.py") if call in path.read_text()}
     assert {path.relative_to(ROOT).as_posix() for path in found} <= homes
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://me:secret@host:5000/x", "http://***@host:5000/x"),
+        (
+            "postgresql://u:p%40ss@db/mlflow and s3://KEY:SECRET@bucket/a",
+            "postgresql://***@db/mlflow and s3://***@bucket/a",
+        ),
+        ("abfss://box@account/x?sas_token=abc&region=eu", "abfss://box@account/x?sas_token=***&region=eu"),
+        ("http://host:5000/a@b", "http://host:5000/a@b"),
+        ("s3://bucket/a:b@c", "s3://bucket/a:b@c"),
+        ("me:secret@host", "me:secret@host"),
+    ],
+)
+def test_passwords_are_shown_to_nobody(text: str, expected: str) -> None:
+    assert without_passwords(text) == visible(text) == expected
+    assert "secret@" not in markdown(text) or "://" not in text

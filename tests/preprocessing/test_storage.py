@@ -198,3 +198,15 @@ def test_parts_go_before_the_query_of_a_uri() -> None:
 def test_an_unknown_kind_of_filesystem_is_named() -> None:
     with pytest.raises(UserError, match="nosuch://.*pyarrow cannot open this filesystem"):
         storage.exists("nosuch://host/folder")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_a_private_file_is_its_owners_and_others_are_as_the_umask_wants_them(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        for private in (True, False):
+            storage.write_bytes(str(tmp_path / str(private)), b"x", private=private)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "True").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "False").stat().st_mode & 0o777 == 0o666 & ~umask
