@@ -19,11 +19,12 @@ _DIGEST = 8
 def legal_name(name: str) -> str:
     """Return ``name`` with ``_`` for what MLflow refuses; slashes part it into groups.
 
-    Empty parts and parts of dots alone would be paths to elsewhere. What is too long is cut in front of its last slash,
-    with a digest in place of what is gone.
+    Empty parts and parts that are one or two dots would be paths to elsewhere. What is too long is cut in front of its
+    last slash, with a digest in place of what is gone.
     """
     parts = _REFUSED.sub("_", name).split("/")
     plain = "/".join(re.sub(r"\.", "_", part) or "_" if part in ("", ".", "..") else part for part in parts)
+    plain = re.sub(r"^\.\.", "__", plain)
     if len(plain) <= LONGEST_NAME:
         return plain
     head, slash, last = plain.rpartition("/")

@@ -1,0 +1,170 @@
+"""What MLflow says of trainings and evaluations is what ran: starts that failed, runs gone on with, odd names."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+
+from kinebert.orchestration.comparing.from_mlflow import Store
+from kinebert.orchestration.jobs.evaluation import Evaluation, evaluate
+from kinebert.orchestration.jobs.requests import EvaluationRequest, TrainingRequest
+from kinebert.orchestration.jobs.training import train
+from kinebert.orchestration.tracking import RunAddress, Tracker
+from kinebert.preprocessing.config import flatten, load_config, to_plain
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, ProtocolRecipe, TrainRecipe
+from tests.helpers.checkpoints import make_checkpoint
+from tests.helpers.listening import Heard
+from tests.helpers.sets import make_rows, make_set
+
+ODD = "fold #1 (80-20)/2"
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
+    folder = tmp_path_factory.mktemp("records")
+    rows = [replace(row, splits={ODD: row.splits["split1"]}) for row in make_rows(folder / "videos", [6] * 9)]
+    return make_set(rows, folder / "rgb", FrameRecipe(resize="none"))
+
+
+def recipe_for(shards: ShardSet, lr: float, **changes: Any) -> TrainRecipe:
+    return TrainRecipe(
+        data=DataRecipe(shards=shards.uri, split=ODD, clip_length=4, crop_size=32),
+        model=ModelRecipe(backbone="resnet18", head="tgap", width=0.125),
+        optim=OptimRecipe(lr=lr, schedule="constant"),
+        batch_size=2,
+        micro_batch=2,
+        **{"epochs": 1, **changes},
+    )
+
+
+def run_in_mlflow(folder: Path) -> Any:
+    address = RunAddress.load(str(folder))
+    assert address is not None
+    return MlflowClient(address.tracking_uri).get_run(address.run_id)
+
+
+def recipe_in_mlflow(run: Any, tracking_uri: str, place: Path) -> TrainRecipe:
+    path = MlflowClient(tracking_uri).download_artifacts(run.info.run_id, "recipe.toml", str(place))
+    return load_config(TrainRecipe, path)
+
+
+@pytest.mark.slow  # four trainings
+@pytest.mark.timeout(900)
+def test_a_start_that_failed_and_a_run_that_goes_on_are_recorded_as_they_ran(
+    shards: ShardSet, tmp_path: Path, ray_cluster: Any
+) -> None:
+    torch.set_num_threads(1)
+    folder = tmp_path / "runs" / "e"
+
+    def start(recipe: TrainRecipe) -> tuple[Any, list[str]]:
+        heard = Heard()
+        train(TrainingRequest(recipe=recipe, output=str(folder)), heard)
+        return run_in_mlflow(folder), heard.said
+
+    with pytest.raises(UserError, match="nan|inf|no number"):
+        start(recipe_for(shards, 1e30))
+    failed = run_in_mlflow(folder)
+    assert (failed.info.status, failed.data.params["optim.lr"]) == ("FAILED", "1e+30")
+
+    good, said = start(recipe_for(shards, 1e-3))
+    assert good.info.run_id != failed.info.run_id
+    assert any(f"an earlier start has saved nothing (MLflow run {failed.info.run_id})" in line for line in said)
+    ran = recipe_for(shards, 1e-3)
+    assert good.data.params == {key: str(value) for key, value in flatten(to_plain(ran)).items()}
+    assert good.data.tags["recipe_digest"] == ran.digest()
+    assert not [tag for tag in good.data.tags if tag.startswith(("changed.", "now."))]
+    store = f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert recipe_in_mlflow(good, store, tmp_path) == ran
+    assert MlflowClient(store).get_run(failed.info.run_id).data.params["optim.lr"] == "1e+30"
+
+    longer, said = start(recipe_for(shards, 1e-3, epochs=2))
+    assert longer.info.run_id == good.info.run_id
+    assert longer.data.params["epochs"] == "1"
+    assert longer.data.tags["now.epochs"] == "2"
+    assert longer.data.tags["changed.epochs"] == "1 -> 2 from epoch 2"
+    assert "2 epochs" in longer.data.tags["mlflow.note.content"]
+    assert any("recorded in MLflow as changed from epoch 2: epochs: 1 -> 2" in line for line in said)
+    assert recipe_in_mlflow(longer, store, tmp_path).epochs == 2
+    assert Store(store).find(longer.info.run_id, None).recipe["epochs"] == 2
+
+    again, said = start(recipe_for(shards, 1e-3, epochs=1, eval_batch=3))  # nothing is left to train
+    assert again.data.params == longer.data.params
+    assert again.data.tags == longer.data.tags
+    assert load_config(TrainRecipe, folder / "recipe.toml").epochs == 2
+    assert recipe_in_mlflow(again, store, tmp_path).eval_batch == ran.eval_batch
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+
+
+@pytest.fixture
+def trained(shards: ShardSet, store: str, tmp_path: Path) -> tuple[str, Tracker]:
+    """A checkpoint, and the MLflow run that its folder says it is of."""
+    checkpoint = make_checkpoint(tmp_path / "run" / "best.pt", shards, ProtocolRecipe(), ODD)
+    tracker = Tracker.start(store, "kinebert", "run", {})
+    tracker.address.save(str(tmp_path / "run"))
+    return checkpoint, tracker
+
+
+def score(checkpoint: str, **options: Any) -> Evaluation:
+    (result,) = evaluate(EvaluationRequest(checkpoints=(checkpoint,), part="val", **options), Heard())
+    return result
+
+
+def test_an_evaluation_on_a_split_of_any_name_is_recorded_with_how_it_was_made(
+    trained: tuple[str, Tracker], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, tracker = trained
+    result = score(checkpoint)
+    assert result.recorded
+    assert capsys.readouterr().err == ""
+    assert Path(result.folder).parent == tmp_path / "run"
+    client = MlflowClient(tracker.address.tracking_uri)
+    run = client.get_run(tracker.address.run_id)
+    name = "fold _1 _80-20__2-val-single"
+    assert run.data.metrics[f"{name}/top1"] == pytest.approx(result.scores.metrics().top[1])
+    assert result.scores.about["split"] == ODD
+    assert ODD + "/val of " in run.data.tags[f"evaluated.{name}"]
+    (given,) = run.inputs.dataset_inputs
+    assert json.loads(given.dataset.profile)["part"] == f"{ODD}/val"
+    assert {item.path for item in client.list_artifacts(run.info.run_id, name)} >= {f"{name}/scores.parquet"}
+    assert list(Store(tracker.address.tracking_uri).tables(run.info.run_id)) == [Path(result.folder).name]
+
+
+def test_an_evaluation_that_mlflow_lacks_says_so(
+    trained: tuple[str, Tracker], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, tracker = trained
+
+    def away(*_: object, **__: object) -> None:
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(MlflowClient, "log_batch", away)
+    result = score(checkpoint)
+    assert not result.recorded
+    assert Path(result.table).exists()
+    assert "numbers of the run are lost" in capsys.readouterr().err
+    replace(tracker.address, tracking_uri="sqlite:////nowhere/mlflow.db").save(str(Path(checkpoint).parent))
+    assert not score(checkpoint).recorded
+    assert "not recorded in MLflow: " in capsys.readouterr().err
+
+
+def test_an_evaluation_is_not_written_to_the_run_of_another_training(
+    trained: tuple[str, Tracker], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where a second start into the folder failed: its run is beside a checkpoint that it has not made."""
+    checkpoint, tracker = trained
+    tracker.params({"optim.lr": 1e30})
+    assert not score(checkpoint).recorded
+    assert "best.pt: optim.lr = 1e+30, not " in capsys.readouterr().err
+    assert not MlflowClient(tracker.address.tracking_uri).get_run(tracker.address.run_id).data.metrics
