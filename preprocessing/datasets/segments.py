@@ -45,6 +45,8 @@ _PAIRS: dict[Literal["s", "ms", "frames"], tuple[str, ...]] = {
 _PAIR_OF = {tuple(pair.split()): unit for unit, pairs in _PAIRS.items() for pair in pairs}
 _UNCLEAR = {"first_frame", "last_frame"}
 """Names of which nobody can tell whether the last frame is in the segment."""
+_MOMENTS = {"middle_frame_timestamp", "keyframe", "key_frame"}
+"""Names of columns that say a moment, as AVA's lists do for boxes with several actions each."""
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d*)?)")
 _CUT_NAME = re.compile(r"_(\d{6})_(\d{6})$")
 
@@ -111,14 +113,20 @@ def segment_columns(columns: Sequence[str], where: str) -> SegmentColumns | None
     Capitals do not matter, nor whether words are joined by spaces, hyphens or underscores.
 
     Raises:
-        UserError: If only one of two is there, two pairs are, or it is not clear what they mean.
+        UserError: If only one of two is there, two pairs are, one says a moment, or it is not clear what one means.
     """
     by_name = {re.sub(r"[ -]+", "_", column.strip().lower()): column for column in columns}
     unclear = sorted(_UNCLEAR & by_name.keys())
     if unclear:
         raise UserError(
-            f"{where}: is the frame that the column {unclear[-1]} names in the segment or not? Use start_frame, which "
-            "is in it, and end_frame, which is not."
+            f"{where}: is the frame that the column {by_name[unclear[-1]]} names in the segment or not? Use "
+            "start_frame, which is in it, and end_frame, which is not."
+        )
+    moments = sorted(_MOMENTS & by_name.keys())
+    if moments:
+        raise UserError(
+            f"{where}: the column {by_name[moments[0]]} says a moment, as in AVA's lists of boxes, which are not read: "
+            "a video here has one label. Say with start and end which segment around it has the label of the row."
         )
     pairs = [pair for pair in _PAIR_OF if set(pair) <= by_name.keys()]
     if len(pairs) > 1:

@@ -230,3 +230,26 @@ def test_files_with_several_streams_are_named_and_the_option_chooses(
         assert [row.width for row in read_manifest(str(tmp_path / "m.parquet"))] == [width]
     assert program.cli([*args, "--max-pixels", "3000"]) == 1
     assert "more than max_pixels" in capsys.readouterr().out
+
+
+def test_segments_are_counted_and_their_file_is_looked_into_once(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(clip, tmp_path / "a.mp4")
+    shutil.copy(clip, tmp_path / "b.mp4")
+    rows = "a.mp4,x,0,0.08\na.mp4,y,0.08,0.2\na.mp4,x,1,9\nb.mp4,y,,\n"
+    (tmp_path / "list.csv").write_text(f"path,label,start,end\n{rows}")
+    output = tmp_path / "manifest.parquet"
+    assert program.cli(["csv", str(tmp_path / "list.csv"), "--output", str(output)]) == 0
+    printed = capsys.readouterr()
+    assert "4 videos, 2 classes" in printed.out
+    assert "  3 of them are segments of 1 file\n" in printed.out
+    assert "segment that ends after the end of its file: 1: a_s1-9" in printed.out
+    assert "looked into 2 of 2 videos" in printed.err
+    found = {row.video_id: (row.group, str(row.interval)) for row in read_manifest(str(output))}
+    assert found == {
+        "a_s0-0.08": ("a", "[0, 0.08) s"),
+        "a_s0.08-0.2": ("a", "[0.08, 0.2) s"),
+        "a_s1-9": ("a", "[1, 9) s"),
+        "b": ("b", "None"),
+    }

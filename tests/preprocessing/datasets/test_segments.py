@@ -61,6 +61,7 @@ def test_columns_that_say_where_a_video_lies(
         ("start,length", "0,1", "list.csv: there is no end beside the column start"),
         ("end_time,x", "0,1", "list.csv: there is no start beside the column end_time"),
         ("start,end,start_frame,end_frame", "0,1,0,25", "the columns start, end and start_frame, end_frame all say"),
+        ("middle_frame_timestamp,x", "902,1", "the column middle_frame_timestamp says a moment, as in AVA's lists"),
         ("first_frame,last_frame", "0,1", "is the frame that the column last_frame names in the segment or not"),
     ],
 )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.extraction.guard import Limits
+from kinebert.preprocessing.extraction.guard import MAX_ATTEMPTS, Attempts, Limits
 from kinebert.preprocessing.extraction.one_file import MOST_OPEN, passes
 from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
@@ -177,6 +177,15 @@ def test_avi_whose_stamps_are_scrambled_goes_by_its_packets(
     assert sum(1 for _ in iter(lambda: capture.read()[0], False)) == NUM_FRAMES
 
 
+def test_avi_that_repeats_pictures_goes_by_when_they_come(tmp_path: Path) -> None:
+    """A recording of a screen stores nothing while nothing moves: the container fills the gap with empty packets."""
+    stamps = [*range(10), *range(20, 30)]
+    path = write_with_times(tmp_path / "screen.avi", stamps, Fraction(1, 25), "mpeg4")
+    made = by_id(build(rows_of(path, [seconds(0, 0.8), seconds(0.8, 1.2), frames(10, 20)]), tmp_path / "set"))
+    counts = {name: summary.num_frames for name, summary in made.items()}
+    assert counts == {"screen_s0-0.8": 10, "screen_s0.8-1.2": 10, "screen_f10-20": 10}
+
+
 def test_a_stream_without_times_goes_by_its_rate(tmp_path: Path) -> None:
     path = write_video(tmp_path / "raw.h264", moving_texture(NUM_FRAMES))
     made = by_id(build(rows_of(path, [seconds(0.4, 1.0), frames(3, 9)]), tmp_path / "set"))
@@ -305,6 +314,17 @@ def test_a_segment_that_moved_makes_its_shard_again(video: Path, tmp_path: Path)
     assert not is_finished(str(tmp_path), moved, shards)
     assert [entry.num_frames for entry in make_set(moved, tmp_path, RGB).videos] == [9, 16]
     assert [entry.num_frames for entry in ShardSet.open(str(tmp_path)).videos] == [9, 16]
+
+
+def test_a_file_that_killed_three_workers_rejects_its_segments(video: Path, tmp_path: Path) -> None:
+    rows = rows_of(video, [frames(0, 9), frames(5, 20)])
+    (tmp_path / "set").mkdir()
+    unfinished = [Attempts(str(tmp_path / "set"), "job").attempt(str(video)) for _ in range(MAX_ATTEMPTS)]
+    for attempt in unfinished:  # held, as by a process that died
+        attempt.__enter__()
+    made = build(rows, tmp_path / "set")
+    assert {v.problem for v in made.videos} == {"crash: its worker process died 3 times at this video"}
+    assert len(made.videos) == 2
 
 
 class Refusing(VideoFrames):
