@@ -20,6 +20,8 @@ from kinebert.preprocessing.storage import open_regular
 T = TypeVar("T")
 _LARGEST = 2**20
 _DEEPEST = 16
+_LARGEST_INTEGER = 2**63 - 1
+"""Of TOML, and of what reads it."""
 _SHOWN = 200
 """Characters of a wrong value that an error repeats."""
 _BARE = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
@@ -148,6 +150,10 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return _tuple(typing.get_args(hint), value, where)
     if origin is dict and isinstance(value, Mapping):
         return dict(value)
+    if type(value) is int and abs(value) > _LARGEST_INTEGER and hint in (int, float):
+        raise ConfigError(f"{where}: {_shown(value)} is too large.")
+    if hint is float and type(value) is float and not math.isfinite(value):
+        raise ConfigError(f"{where}: expected a finite number, got {value}.")
     if hint is float and type(value) is int:
         return float(value)
     plain = origin or hint

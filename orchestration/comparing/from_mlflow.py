@@ -118,6 +118,8 @@ class Store:
     def _tables(self, run_id: str) -> dict[str, VideoScores]:
         found = {}
         for item in self._client.list_artifacts(run_id):
+            if "/" in item.path or item.path in ("", ".", ".."):
+                continue  # what lies there has one name: a store that says otherwise leads elsewhere
             path = f"{item.path}/{SCORES_FILE}" if item.is_dir else item.path
             if item.is_dir and not any(inner.path == path for inner in self._client.list_artifacts(run_id, item.path)):
                 continue
