@@ -42,7 +42,7 @@ def index(
         output: The manifest to write. One that is there is replaced.
         verbose: Show progress.
         options: Other fields of :class:`.IndexRequest`: ``split_name``, ``val``, ``test``, ``seed``, ``group_regex``,
-            ``max_problems``, ``timeout_s``, ``num_workers``, ``video_stream``, ``max_pixels``.
+            ``same_content``, ``max_problems``, ``timeout_s``, ``num_workers``, ``video_stream``, ``max_pixels``.
     """
     from kinebert.orchestration.jobs import indexing
 

@@ -75,6 +75,9 @@ class IndexConfig(IndexRequest):
     group_regex: Annotated[str | None, tyro.conf.arg(metavar="REGEX", help_behavior_hint=_GROUP_HINT)] = None
     """Regular expression for the part of a video's id (its path without extension) that names its recording, such as
     'set[12]_seq[0-9]+'. The random split keeps clips of one recording together."""
+    same_content: bool = False
+    """Take files with the same bytes for one recording, wherever they lie; reads those of equal size as a whole. Links
+    to a file are that file anyway."""
     max_problems: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.01
     """Largest share of videos that may be unusable before the status is 1, 0 to 1."""
     timeout_s: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 60.0

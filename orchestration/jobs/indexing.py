@@ -18,6 +18,7 @@ from kinebert.preprocessing.datasets.indexing import (
 )
 from kinebert.preprocessing.datasets.listing import Finding, Listing
 from kinebert.preprocessing.datasets.manifest import ManifestRow, check_ids, write_manifest
+from kinebert.preprocessing.datasets.same_files import file_findings, same_files
 from kinebert.preprocessing.datasets.splits import make_split
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.storage import check_writable, is_folder, resolve_uri
@@ -60,7 +61,8 @@ def index(request: IndexRequest, audience: Audience = NOBODY) -> Index:
     output = resolve_uri(request.output)
     listing = READERS[request.source]([resolve_uri(path) for path in request.paths])
     check_ids([video.video_id for video in listing.videos])
-    groups = groups_of(listing.videos, request.group_regex)
+    same = same_files(listing.videos, request.same_content)
+    groups = groups_of(listing.videos, request.group_regex, same)
     splits, findings = _seeded_split(request, listing, groups)
     check_apart({*splits, *(name for video in listing.videos for name in video.splits)}, "splits")
     if is_folder(output):
@@ -71,7 +73,7 @@ def index(request: IndexRequest, audience: Audience = NOBODY) -> Index:
     facts = [by_path[video.path] for video in listing.videos]
     rows = manifest_rows(listing, groups, splits, facts)
     write_manifest(output, rows)
-    findings += [*listing.findings, *several_streams(listing, facts, request.video_stream)]
+    findings += [*listing.findings, *file_findings(same), *several_streams(listing, facts, request.video_stream)]
     findings += [*segments_beyond(rows), *uneven_splits(rows)]
     return Index(output, tuple(rows), tuple(findings), request.max_problems)
 
@@ -88,6 +90,11 @@ def _seeded_split(
         raise ConfigError(
             f"this source has the splits {', '.join(official)}; give the one to make another name with --split-name."
         )
+    taken = next(
+        (name for name in listing.other_columns if name.casefold() == (request.split_name or "").casefold()), None
+    )
+    if taken is not None:
+        raise ConfigError(f"the lists have a column {taken!r}, which is no split; give the one to make another name.")
     val, test = (
         given if given is not None else usual for given, usual in ((request.val, VAL_SHARE), (request.test, TEST_SHARE))
     )

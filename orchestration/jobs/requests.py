@@ -31,8 +31,7 @@ class IndexRequest:
     output: str
     """The manifest to write (Parquet). One that is there is replaced."""
     split_name: str | None = None
-    """Make a random split of this name that keeps classes in proportion and groups together; by default split1 where
-    the source has no splits, else none."""
+    """Make a random split of this name, stratified, groups kept together; by default split1 if there is none."""
     val: float | None = None
     """Share of validation videos in the random split, 0 to 1; by default 0.1."""
     test: float | None = None
@@ -40,8 +39,9 @@ class IndexRequest:
     seed: int = 0
     """Another number gives another random split."""
     group_regex: str | None = None
-    """Regular expression for the part of a video's id (its path without extension) that names its recording. The random
-    split keeps clips of one recording together. By default the groups that the source names."""
+    """Regular expression for the part of an id that names a recording; by default the groups that the source names."""
+    same_content: bool = False
+    """Take files of equal bytes for one file."""
     max_problems: float = 0.01
     """Largest share of videos that may be unusable before the job counts as failed, 0 to 1."""
     timeout_s: float = 60.0

@@ -1,6 +1,5 @@
 """From what a reader lists to the rows of a manifest: groups, splits, and what a user should know of them."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -8,15 +7,17 @@ from dataclasses import asdict
 
 from kinebert.preprocessing.datasets.listing import Finding, Listing, Video
 from kinebert.preprocessing.datasets.manifest import PARTS, ManifestRow
+from kinebert.preprocessing.datasets.same_files import one_group_each, same_files
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.storage import is_local
 from kinebert.preprocessing.video.probe import Facts
 
 _HEADER_OFF_BY_S = 1.0
 """Seconds by which the length in a header may be wrong without a word; lists round as well."""
 
 
-def groups_of(videos: Sequence[Video], pattern: str | None) -> dict[str, str]:
+def groups_of(
+    videos: Sequence[Video], pattern: str | None, same: Iterable[Sequence[Video]] | None = None
+) -> dict[str, str]:
     """Group of each video: what ``pattern`` finds in its id, else what its data set says, else itself.
 
     Videos of one file have one group; what would be several becomes one.
@@ -24,12 +25,13 @@ def groups_of(videos: Sequence[Video], pattern: str | None) -> dict[str, str]:
     Args:
         videos: Videos with unique ids.
         pattern: Regular expression; its groups in parentheses count if it has some, else the whole match.
+        same: Videos of each file that has several, as :func:`.same_files` finds them; by default by their places.
 
     Raises:
         ConfigError: If the expression is wrong, or fits no video.
     """
     groups = {video.video_id: video.group or video.video_id for video in videos}
-    return _joined_by_file(videos, groups | _matched(groups, pattern))
+    return one_group_each(groups | _matched(groups, pattern), same_files(videos) if same is None else same)
 
 
 def _matched(ids: Collection[str], pattern: str | None) -> dict[str, str]:
@@ -46,24 +48,6 @@ def _matched(ids: Collection[str], pattern: str | None) -> dict[str, str]:
     return {
         video_id: "/".join(part or "" for part in match.groups()) or match[0] for video_id, match in matches.items()
     }
-
-
-def _joined_by_file(videos: Sequence[Video], groups: Mapping[str, str]) -> dict[str, str]:
-    """Make one group of those that share a file, called like the first of them by name."""
-    joined: dict[str, str] = {}
-
-    def first(group: str) -> str:
-        while group in joined:
-            group = joined[group]
-        return group
-
-    of_file: dict[str, str] = {}
-    for video in videos:
-        path = os.path.realpath(video.path) if is_local(video.path) else video.path
-        one, other = sorted((first(groups[video.video_id]), first(of_file.setdefault(path, groups[video.video_id]))))
-        if one != other:
-            joined[other] = one
-    return {video_id: first(group) for video_id, group in groups.items()}
 
 
 def manifest_rows(

@@ -11,7 +11,7 @@ import pyarrow.fs as pafs
 
 from kinebert.preprocessing.datasets.manifest import is_plain, name_some
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.storage import explained, is_folder, is_local, join, open_filesystem, read_bytes
+from kinebert.preprocessing.storage import explained, is_folder, is_local, join, open_filesystem
 from kinebert.preprocessing.video.intervals import Interval
 
 VIDEO_SUFFIXES = frozenset(
@@ -54,6 +54,8 @@ class Listing:
     labels: dict[str, int]
     """Class index by name."""
     findings: list[Finding] = field(default_factory=list)
+    other_columns: tuple[str, ...] = ()
+    """Columns of lists that are not used; no split that we make takes the name of one."""
 
 
 class VideoFolder:
@@ -161,20 +163,6 @@ def expect_folder(uri: str, what: str) -> None:
     with explained(uri, "look into this folder"):
         if not is_folder(uri):
             raise UserError(f"{uri}: there is no such folder; expected {what}.")
-
-
-def read_text(uri: str) -> str:
-    """Read a list file, with or without byte order mark.
-
-    Raises:
-        UserError: If it is missing, or not UTF-8.
-    """
-    with explained(uri, "read this file"):
-        data = read_bytes(uri)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{uri}: this list is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
 
 
 def _loose(name: str) -> str:

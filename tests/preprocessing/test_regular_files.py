@@ -10,7 +10,7 @@ import pytest
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import read_toml
-from kinebert.preprocessing.datasets.listing import read_text
+from kinebert.preprocessing.datasets.list_text import read_text
 from kinebert.preprocessing.datasets.manifest import read_manifest
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.folder_lock import EXTRACTION, held

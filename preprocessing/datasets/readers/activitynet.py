@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kinebert.preprocessing.datasets.list_text import read_text
 from kinebert.preprocessing.datasets.listing import (
     Finding,
     Listing,
@@ -20,7 +21,6 @@ from kinebert.preprocessing.datasets.listing import (
     VideoFolder,
     alphabetical,
     expect_folder,
-    read_text,
     stem,
 )
 from kinebert.preprocessing.datasets.manifest import name_some

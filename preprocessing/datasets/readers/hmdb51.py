@@ -8,6 +8,7 @@ use, 1 training, 2 testing.
 import re
 from collections.abc import Sequence
 
+from kinebert.preprocessing.datasets.list_text import read_text
 from kinebert.preprocessing.datasets.listing import (
     Finding,
     Listing,
@@ -16,7 +17,6 @@ from kinebert.preprocessing.datasets.listing import (
     alphabetical,
     classes_without_videos,
     expect_folder,
-    read_text,
     refuse_twice,
     stem,
 )

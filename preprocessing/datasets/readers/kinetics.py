@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from kinebert.preprocessing.datasets.list_text import read_text
 from kinebert.preprocessing.datasets.listing import (
     Finding,
     Listing,
@@ -20,7 +21,6 @@ from kinebert.preprocessing.datasets.listing import (
     alphabetical,
     classes_without_videos,
     expect_folder,
-    read_text,
     refuse_twice,
     stem,
 )

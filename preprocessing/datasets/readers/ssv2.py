@@ -10,13 +10,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from kinebert.preprocessing.datasets.list_text import read_text
 from kinebert.preprocessing.datasets.listing import (
     Finding,
     Listing,
     Video,
     VideoFolder,
     classes_without_videos,
-    read_text,
     refuse_twice,
     stem,
 )

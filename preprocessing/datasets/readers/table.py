@@ -1,35 +1,33 @@
-"""Videos in a CSV file of one's own."""
+"""Videos in lists of one's own: tables with a header, and lines of path and label."""
 
 import csv
-import io
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from kinebert.preprocessing.datasets.labels import class_index, is_known, read_labels
+from kinebert.preprocessing.datasets.list_table import Numbered, Row, Table, read_table
+from kinebert.preprocessing.datasets.list_text import shown
 from kinebert.preprocessing.datasets.listing import (
+    VIDEO_SUFFIXES,
     Finding,
     Listing,
     Video,
-    alphabetical,
     classes_without_videos,
-    read_text,
     stem,
 )
-from kinebert.preprocessing.datasets.manifest import PARTS, name_some
+from kinebert.preprocessing.datasets.parts import part_of, parts_by_name, split_columns, unused_columns
 from kinebert.preprocessing.datasets.registry import register_reader
 from kinebert.preprocessing.datasets.segments import is_cut_already, name_segments, segment_columns
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.storage import is_local, join, resolve_uri
+from kinebert.preprocessing.storage import is_local, join, name_of, resolve_uri
 from kinebert.preprocessing.video.intervals import Interval
 
 _OWN = ("path", "label", "label_name", "video_id", "group")
-_INTEGER = re.compile(r"-?\d+")
-_SPELLINGS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-_SPELLINGS |= {"testing": "test", "dev": "val", "": ""}
-
-Row = tuple[str, Mapping[str, str]]
-"""The file that a row stands in, and its cells by column."""
+_FRAMES = "number of frames"
+_SUFFIXES = "|".join(suffix[1:] for suffix in sorted(VIDEO_SUFFIXES))
+_PATH_FIRST = re.compile(rf"(?P<path>.+\.(?:{_SUFFIXES}))(?P<gap>\s*[,;|]\s*|\s+)(?P<rest>\S.*)", re.IGNORECASE)
+_NUMBERS_LAST = re.compile(r"(?P<path>\S.*?)(?:\s*[,;|]\s*|\s+)(?P<rest>-?[0-9.]+(?:[\s,;|]+-?[0-9.]+)?)[\s,;|]*")
 
 
 @register_reader(
@@ -38,47 +36,56 @@ Row = tuple[str, Mapping[str, str]]
     about=(
         "columns path (relative to the file) and label (a name, or a number from 0); if you like, label_name, "
         "video_id, group (the recording that a clip was cut from), start and end (seconds) or start_frame and "
-        "end_frame where a video is a segment of its file, and any column that says only train, val or test"
+        "end_frame where a video is a segment of its file, and any column that says only train, val or test. Or "
+        "lines of path and label without a header"
     ),
     num_paths=(1, None),
 )
 def read_csv(paths: Sequence[str]) -> Listing:
-    """Read CSV files with a header: ``path`` and ``label`` or ``label_name``, optionally ``video_id`` and ``group``.
+    """Read tables with a header (``path`` and ``label`` or ``label_name``), or lines of path and label without one.
 
     A row with ``start`` and ``end`` in seconds, or ``start_frame`` and ``end_frame``, is a segment of its file.
 
-    Paths are relative to their CSV file. Labels that are all whole numbers are class indices; anything else is a name.
-    Each column that says nothing but train, val and test is a split of that name; ``split`` itself is called split1.
+    Paths are relative to their list. Labels that are numbers are class indices; anything else is a name. Each column
+    that says nothing but train, val and test is a split of that name; ``split`` itself is called split1. Where no list
+    has such a column, the names of the lists say the parts of split1.
     """
-    found = [(uri, cells, interval) for uri in paths for cells, interval in _read_rows(uri)]
-    rows = [(uri, cells) for uri, cells, _ in found]
-    splits = _split_columns(rows)
-    labels = _labels(rows)
-    videos = []
-    for uri, cells, interval in found:
-        videos.append(
-            Video(
-                video_id=cells.get("video_id") or default_id(cells["path"]),
-                path=_locate(uri, cells["path"]),
-                label_name=_label_name(cells),
-                group=cells.get("group") or None,
-                splits={name: part for column, name in splits.items() if (part := _part(cells, column))},
-                interval=None if is_cut_already(cells["path"], interval) else interval,
-            )
+    tables = [_read(uri) for uri in paths]
+    rows = [row for table in tables for row in table.rows]
+    labels, names = read_labels(rows)
+    intervals, times = _intervals(tables)
+    splits, unused = split_columns(tables, (*_OWN, _FRAMES, *times))
+    by_name = {} if splits else parts_by_name(paths)
+    videos = [
+        Video(
+            video_id=row.get("video_id") or default_id(_path(row)),
+            path=_locate(row.uri, _path(row)),
+            label_name=name,
+            group=row.get("group") if is_known(row.get("group")) else None,
+            splits={split: part for column, split in splits.items() if (part := part_of(row.get(column)))}
+            | ({"split1": by_name[row.uri]} if by_name else {}),
+            interval=None if is_cut_already(_path(row), interval) else interval,
         )
-    videos = name_segments(videos, [bool(cells.get("video_id")) for _, cells in rows])
-    local = [video.path for video in videos if is_local(video.path)]
-    if len(local) == len(videos) and not any(map(os.path.exists, local)):
-        raise UserError(
-            f"{paths[0]}: none of the {len(videos)} videos is there, the first is {local[0]}. "
-            "Relative paths are relative to the folder of the CSV file."
-        )
-    findings = [Finding("video without a label", video.video_id) for video in videos if not video.label_name]
-    counts = Counter((video.path, video.interval) for video in videos)
-    findings += [Finding("file with more than one id", path) for (path, _), count in counts.items() if count > 1]
-    cut = sum(video.interval != interval for video, (_, _, interval) in zip(videos, found, strict=True))
+        for row, name, interval in zip(rows, names, intervals, strict=True)
+    ]
+    cut = sum(video.interval != interval for video, interval in zip(videos, intervals, strict=True))
+    videos = name_segments(videos, [bool(row.get("video_id")) for row in rows])
+    _refuse_same_ids(rows, videos)
+    _expect_some(rows, videos)
+    findings = [finding for table in tables for finding in table.findings]
+    findings += unused_columns(tables, unused)
+    findings += [
+        Finding("list whose name says its part of split1", f"{name_of(uri)}: {part}") for uri, part in by_name.items()
+    ]
+    findings += [Finding("video without a label", video.video_id) for video in videos if not video.label_name]
+    findings += [
+        Finding("backslashes in a path taken for slashes", row.get("path"))
+        for row in rows
+        if _path(row) != row.get("path")
+    ]
     findings += [Finding("file that is cut already, by its name; taken whole", f"{cut} files")] * bool(cut)
-    return Listing(videos=videos, labels=labels, findings=findings + classes_without_videos(labels, videos))
+    findings += classes_without_videos(labels, videos)
+    return Listing(videos=videos, labels=labels, findings=findings, other_columns=tuple(unused))
 
 
 def default_id(path: str) -> str:
@@ -87,83 +94,112 @@ def default_id(path: str) -> str:
     return "/".join(part for part in parts if part not in ("", ".", ".."))
 
 
-def _read_rows(uri: str) -> list[tuple[dict[str, str], Interval | None]]:
-    text = read_text(uri)
-    header = text.partition("\n")[0].strip()
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="", skipinitialspace=True)
-    columns = [(column or "").strip() for column in reader.fieldnames or []]
-    if "path" not in columns or not {"label", "label_name"} & set(columns):
+def _read(uri: str) -> Table:
+    def exists(cells: Mapping[str, str]) -> bool:
+        return is_local(uri) and os.path.isfile(_locate(uri, cells.get("path", "")))
+
+    table = read_table(
+        uri, _OWN, lambda names: "path" in names and bool({"label", "label_name"} & names), _named, exists
+    )
+    if not table.rows:
+        raise UserError(f"{uri}: this file names no video.")
+    for row in table.rows:
+        if not row.get("path"):
+            raise UserError(f"{uri}: row {row.line} has no path.")
+    return table
+
+
+def _named(uri: str, lines: Sequence[tuple[int, str]]) -> tuple[Sequence[str], list[Numbered]]:
+    """Columns of a list without a header: path and label, perhaps with the number of frames or a part."""
+    rows = [(number, _path_and_rest(line)) for number, line in lines]
+    if not rows or rows[0][1] is None:
         raise UserError(
             f"{uri}: expected the columns path and label (and, if you like, label_name, split, video_id, group) in the "
-            f"first line; got {header!r}."
+            f"first line, or lines of path and label; got {shown(lines[0][1]) if lines else repr('')}."
         )
-    reader.fieldnames = columns
-    segments = segment_columns(columns, uri)
-    rows = []
-    for number, cells in enumerate(reader, start=2):
-        plain = {key: value.strip() for key, value in cells.items() if key and isinstance(value, str)}
-        if not plain.get("path"):
-            raise UserError(f"{uri}: row {number} has no path.")
-        where = f"{uri}: line {reader.line_num}"
-        rows.append((plain, segments.interval(plain, where) if segments else None))
-    if not rows:
-        raise UserError(f"{uri}: this file names no video.")
-    return rows
-
-
-def _split_columns(rows: Sequence[Row]) -> dict[str, str]:
-    """Names of splits by column.
-
-    Raises:
-        UserError: If the column ``split`` has another word than train, val or test.
-    """
-    columns = dict.fromkeys(column for _, cells in rows for column in cells)
-    splits = {}
-    for column in columns:
-        if column in _OWN or not column:
-            continue
-        words = {cells.get(column, "").lower() for _, cells in rows}
-        if words <= _SPELLINGS.keys() and words != {""}:
-            splits[column] = "split1" if column == "split" else column
-        elif column == "split" and words != {""}:
-            wrong = sorted(words - _SPELLINGS.keys())
+    fields: list[Numbered] = []
+    for number, cells in rows:
+        if cells is None or len(cells) != len(rows[0][1]):
+            got = shown(lines[len(fields)][1])
             raise UserError(
-                f"{rows[0][0]}: unknown words in the column split: {name_some(wrong)}; use {', '.join(PARTS)}."
+                f"{uri}: line {number}: expected path and label as in the first line, got {got}. A header "
+                "(path,label,...) says what columns mean."
             )
-    if len(set(splits.values())) != len(splits):
-        raise UserError(f"{rows[0][0]}: the columns split and split1 would have one name. Rename one of them.")
-    return splits
+        fields.append((number, cells))
+    if len(rows[0][1]) == 2:
+        return ("path", "label"), fields
+    columns = [list(column) for column in zip(*(cells for _, cells in fields), strict=True)]
+    if len(columns) == 3 and all(map(part_of, columns[2])):
+        return ("path", "label", "split"), fields
+    numbers = [[class_index(cell) for cell in column] for column in columns[1:]]
+    if len(columns) == 3 and all(count and count > 0 for count in numbers[0]) and None not in numbers[1]:
+        return ("path", _FRAMES, "label"), fields
+    raise UserError(
+        f"{uri}: line {rows[0][0]}: {len(columns)} fields and no header. Without one a list has path and label, or "
+        "path, number of frames and label; give others a first line such as path,label,split."
+    )
 
 
-def _part(cells: Mapping[str, str], column: str) -> str:
-    return _SPELLINGS[cells.get(column, "").lower()]
+def _path_and_rest(line: str) -> list[str] | None:
+    """Fields of a line that begins with a path, which may have blanks and commas in it; None if there is no such."""
+    if line.startswith('"'):
+        delimiter = (line.rpartition('"')[2].strip() or line.partition('",')[1][1:] or ",")[0]
+        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
+        return cells if len(cells) > 1 else None
+    match = _PATH_FIRST.fullmatch(line) or _NUMBERS_LAST.fullmatch(line)
+    if match is None:
+        return None
+    rest = match["rest"].rstrip(" \t,;|")
+    gap = (match.groupdict().get("gap") or " ").strip()
+    if gap or "\t" in rest:
+        cells = [cell.strip() for cell in rest.split(gap or "\t")]
+    else:  # a name of a class may have blanks, numbers have none
+        cells = re.split(r"[\s,;|]+", rest) if re.fullmatch(r"[-0-9.\s,;|]+", rest) else [rest]
+    return [match["path"], *cells]
 
 
-def _labels(rows: Sequence[Row]) -> dict[str, int]:
-    """Class index by name: the label where all labels are whole numbers (-1 is no class), else alphabetical."""
-    given = [cells["label"] for _, cells in rows if cells.get("label")]
-    if not given or not all(_INTEGER.fullmatch(label) for label in given):
-        return alphabetical(_label_name(cells) for _, cells in rows)
-    labels: dict[str, int] = {}
-    names: dict[int, str] = {}
-    for uri, cells in rows:
-        name, label = _label_name(cells), int(cells.get("label") or -1)
-        if label < -1 or (label == -1) != (name == ""):
-            raise UserError(f"{uri}: {cells['path']}: label {cells.get('label')!r} of {name!r}; expected 0, 1, 2, ...")
-        if name and (labels.setdefault(name, label), names.setdefault(label, name)) != (label, name):
-            raise UserError(
-                f"{uri}: {cells['path']}: label {label} is {name!r} here, elsewhere {names[label]!r} is {label} and "
-                f"{name!r} is {labels[name]}."
-            )
-    return labels
+def _intervals(tables: Sequence[Table]) -> tuple[list[Interval | None], list[str]]:
+    """The segment that each row is of its file, and the columns that say so."""
+    intervals: list[Interval | None] = []
+    times: list[str] = []
+    for table in tables:
+        columns = segment_columns(table.columns, table.uri)
+        times += columns.names if columns else ()
+        intervals += [columns.interval(row.cells, row.where) if columns else None for row in table.rows]
+    return intervals, times
 
 
-def _label_name(cells: Mapping[str, str]) -> str:
-    """Name of a row's class; empty where it has none."""
-    if cells.get("label") == "-1":
-        return ""
-    return cells.get("label_name") or cells.get("label", "")
+def _refuse_same_ids(rows: Sequence[Row], videos: Sequence[Video]) -> None:
+    first: dict[str, Row] = {}
+    twice = [
+        (row, video.video_id)
+        for row, video in zip(rows, videos, strict=True)
+        if first.setdefault(video.video_id, row) is not row
+    ]
+    if twice:
+        row, video_id = twice[0]
+        raise UserError(
+            f"{row.where}: {len(twice)} video id{'s'[: len(twice) != 1]} occur{'s'[: len(twice) == 1]} more than once: "
+            f"{shown(video_id)} is in {name_of(first[video_id].uri)} line {first[video_id].line} too. Remove a line, "
+            "or give ids in the column video_id."
+        )
+
+
+def _expect_some(rows: Sequence[Row], videos: Sequence[Video]) -> None:
+    local = [video.path for video in videos if is_local(video.path)]
+    if len(local) == len(videos) and not any(map(os.path.exists, local)):
+        raise UserError(
+            f"{rows[0].uri}: none of the {len(videos)} videos is there, the first is {local[0]}. "
+            "Relative paths are relative to the folder of the CSV file."
+        )
+
+
+def _path(row: Row) -> str:
+    """The path of a row; with slashes where it is written with backslashes, as on Windows."""
+    path = row.get("path")
+    if "\\" not in path or (is_local(row.uri) and os.path.lexists(_locate(row.uri, path))):
+        return path
+    return path.replace("\\", "/")
 
 
 def _locate(uri: str, path: str) -> str:

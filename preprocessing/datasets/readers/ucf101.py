@@ -7,13 +7,13 @@ lines ``1 ApplyEyeMakeup``, ``trainlist01.txt`` with lines ``CLASS/NAME.avi 1``,
 import re
 from collections.abc import Sequence
 
+from kinebert.preprocessing.datasets.list_text import read_text
 from kinebert.preprocessing.datasets.listing import (
     Listing,
     Video,
     VideoFolder,
     classes_without_videos,
     expect_folder,
-    read_text,
     refuse_twice,
     stem,
 )
