@@ -24,8 +24,8 @@ def user_cache() -> Path:
 def keep_compiled_code() -> None:
     """Let torch keep what it compiles in a folder of the user's own, unless the environment names another.
 
-    By itself it takes one whose name everybody can know, among the temporary files. To be called before the first
-    optimizer is made, which looks for it.
+    By itself it takes one whose name everybody can know, among the temporary files. To be called before
+    the first network or optimizer is made, which may look for it.
     """
     if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(user_cache() / "torchinductor")

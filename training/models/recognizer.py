@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.lookup import find
+from kinebert.preprocessing.private_folder import keep_compiled_code
 from kinebert.training.models.arguments import positive, scaled
 from kinebert.training.models.inputs import InputSpec, num_channels
 from kinebert.training.models.interfaces import Backbone, Head
@@ -162,6 +163,7 @@ def build_recognizer(
     Raises:
         ConfigError: For an unknown name or option, a value out of range, or parts that do not fit each other.
     """
+    keep_compiled_code()  # drawing weights may wake torch's compiler
     positive(num_classes=num_classes, clip_length=clip_length, size=size, width=width, reduction_width=reduction_width)
     if not 0 <= dropout < 1:
         raise ConfigError(f"dropout must be at least 0 and below 1, got {dropout}.")
