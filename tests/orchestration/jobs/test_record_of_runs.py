@@ -14,6 +14,8 @@ from kinebert.orchestration.jobs.evaluation import Evaluation, evaluate
 from kinebert.orchestration.jobs.requests import EvaluationRequest, TrainingRequest
 from kinebert.orchestration.jobs.training import train
 from kinebert.orchestration.tracking import RunAddress, Tracker
+from kinebert.pipelines import evaluate as evaluate_program
+from kinebert.pipelines.options import NOT_RECORDED
 from kinebert.preprocessing.config import flatten, load_config, to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.recipe import FrameRecipe
@@ -157,6 +159,7 @@ def test_an_evaluation_that_mlflow_lacks_says_so(
     replace(tracker.address, tracking_uri="sqlite:////nowhere/mlflow.db").save(str(Path(checkpoint).parent))
     assert not score(checkpoint).recorded
     assert "not recorded in MLflow: " in capsys.readouterr().err
+    assert evaluate_program.cli([checkpoint, "--part", "val"]) == NOT_RECORDED
 
 
 def test_an_evaluation_is_not_written_to_the_run_of_another_training(

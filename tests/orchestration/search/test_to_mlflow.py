@@ -181,6 +181,33 @@ def test_a_restart_closes_and_completes_what_a_killed_driver_left(store: str, tm
     assert children(store, run)[0].info.end_time == ended  # what is closed and complete is left alone
 
 
+def test_a_trial_that_came_to_nothing_has_a_new_run_and_one_that_goes_on_its_own_with_what_changed(
+    store: str, tmp_path: Path
+) -> None:
+    run = parent(store, tmp_path)
+    ended, going = trial(tmp_path, 0, 0.9), trial(tmp_path, 1, 0.5, "running", 1)
+    nothing = trial(tmp_path, 2, 0.5, "running", 0)
+    known = [ended, going, nothing]
+    first = Recorder(run, job(tmp_path), SHARDS, [])
+    for record in known:
+        first.changed(record, False)
+    first.close()
+    before = {number: child.info.run_id for number, child in children(store, run).items()}
+    other = replace(job(tmp_path), base=replace(BASE, eval_batch=3))
+    second = Recorder(run, other, SHARDS, known)
+    for record in known:
+        second.changed(record, False)
+    assert second.close()
+    assert second.complete
+    addresses = [tracking.RunAddress.load(trial_folder(str(tmp_path), n)) for n in range(3)]
+    found = [MlflowClient(store).get_run(address.run_id) for address in addresses if address is not None]
+    assert [found[n].info.run_id == before[n] for n in range(3)] == [True, True, False]
+    assert [found[n].data.params["eval_batch"] for n in range(3)] == ["16", "16", "3"]
+    assert found[1].data.tags["changed.eval_batch"] == "16 -> 3 from epoch 2"
+    assert not [tag for n in (0, 2) for tag in found[n].data.tags if tag.startswith(("changed.", "now."))]
+    assert "eval_batch = 16" in Path(trial_folder(str(tmp_path), 0), "recipe.toml").read_text()
+
+
 def test_trials_that_are_not_at_work_any_more_are_closed(store: str, tmp_path: Path) -> None:
     run = parent(store, tmp_path)
     recorder = Recorder(run, job(tmp_path), SHARDS, [])
