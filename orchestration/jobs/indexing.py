@@ -90,18 +90,18 @@ def _seeded_split(
         raise ConfigError(
             f"this source has the splits {', '.join(official)}; give the one to make another name with --split-name."
         )
-    taken = next(
-        (name for name in listing.other_columns if name.casefold() == (request.split_name or "").casefold()), None
-    )
+    name = request.split_name or "split1"
+    taken = next((other for other in listing.other_columns if other.casefold() == name.casefold()), None)
     if taken is not None:
-        raise ConfigError(f"the lists have a column {taken!r}, which is no split; give the one to make another name.")
+        raise ConfigError(
+            f"the lists have a column {taken!r}, which is no split; give the one to make another name (--split-name)."
+        )
     val, test = (
         given if given is not None else usual for given, usual in ((request.val, VAL_SHARE), (request.test, TEST_SHARE))
     )
     if val + test > 1:
         raise ConfigError(f"--val {val:g} and --test {test:g} leave nothing to train on.")
     labels = {video.video_id: video.label_name for video in listing.videos if video.label_name}
-    name = request.split_name or "split1"
     try:
         return {name: make_split(labels, groups, {"train": 1 - val - test, "val": val, "test": test}, request.seed)}, []
     except ConfigError as error:

@@ -102,6 +102,29 @@ def test_official_splits_are_kept_and_another_can_be_added(
     assert sum("split1" in row.splits for row in rows) == 20
 
 
+def test_a_split_that_is_made_is_not_called_like_a_column_of_the_lists(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As pandas writes it: an index in a column without a name, numbers with a point."""
+    rows = []
+    for i in range(11):
+        shutil.copy(clip, tmp_path / f"c{i}.mp4")
+        rows.append(f"{i},c{i}.mp4,{i}.0,9")
+    (tmp_path / "list.csv").write_text("\n".join([",path,label,Mine", *rows, ""]))
+    output = tmp_path / "m.parquet"
+    args = ["csv", str(tmp_path / "list.csv"), "--output", str(output)]
+    assert program.cli(args) == 0
+    written = {row.video_id: row for row in read_manifest(str(output))}
+    assert [written[f"c{i}"].label for i in range(11)] == list(range(11))
+    assert {name for row in written.values() for name in row.splits} == {"split1"}
+    assert "Mine" in capsys.readouterr().out  # it is said that it has no use
+
+    before = output.read_bytes()
+    assert program.cli([*args, "--split-name", "mine"]) == 2
+    assert "error: the lists have a column 'Mine', which is no split; give" in capsys.readouterr().err
+    assert output.read_bytes() == before
+
+
 def test_duplicate_ids_write_nothing(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(videos / "öffnen 日本" / "tape0_0.mp4", videos / "öffnen 日本" / "tape0_0.mov")
     output = tmp_path / "manifest.parquet"
