@@ -1,7 +1,9 @@
 """The text of a list or JSON file: its encoding, its line ends, and what is no text."""
 
 import codecs
+import json
 import re
+from typing import Any
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.storage import explained, read_bytes
@@ -48,6 +50,20 @@ def read_text(uri: str) -> str:
         what = "zero byte (NUL)" if wrong[0] == "\x00" else f"control character {wrong[0]!r}"
         raise UserError(f"{uri}: line {line}: there is a {what} in this list. Save it as text in UTF-8.")
     return text
+
+
+def read_json(uri: str) -> Any:
+    """Read a JSON file as plain values.
+
+    Raises:
+        UserError: As :func:`read_text` does, or if it is no JSON.
+    """
+    try:
+        return json.loads(read_text(uri))
+    except RecursionError:
+        raise UserError(f"{uri}: this is no list: its brackets are nested too deeply.") from None
+    except ValueError as error:  # a number of thousands of digits is none of json's own errors
+        raise UserError(f"{uri}: this is not JSON: {error}.") from None
 
 
 def numbered_lines(uri: str) -> list[tuple[int, str]]:

@@ -2,15 +2,15 @@
 
 Source: https://www.qualcomm.com/developer/software/something-something-v-2-dataset. ``labels.json`` maps the text of a
 class to its number (as a string); ``train.json`` and ``validation.json`` are lists of objects with ``id`` and
-``template``, which is that text with its placeholders in brackets; ``test.json`` has ids only. The first release put
-``something-something-v2-`` before each name. Videos are ``ID.webm``.
+``template``, which is that text with its placeholders in brackets; ``test.json`` has ids only, ``test-answers.csv``
+lines ``ID;TEXT`` with their classes. The first release put ``something-something-v2-`` before each name. Videos are
+``ID.webm``.
 """
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
-from kinebert.preprocessing.datasets.list_text import read_text
+from kinebert.preprocessing.datasets.labels import class_index
+from kinebert.preprocessing.datasets.list_text import numbered_lines, read_json, shown
 from kinebert.preprocessing.datasets.listing import (
     Finding,
     Listing,
@@ -27,6 +27,7 @@ from kinebert.preprocessing.storage import is_folder, join, list_files, name_of
 
 _PREFIX = "something-something-v2-"
 _PARTS = {"train": "train", "validation": "val", "test": "test"}
+_FILES = {f"{kind}.json": kind for kind in ("labels", *_PARTS)} | {"test-answers.csv": "answers"}
 
 
 @register_reader(
@@ -35,7 +36,7 @@ _PARTS = {"train": "train", "validation": "val", "test": "test"}
     paths="VIDEOS LABELS",
     about=(
         "videos called ID.webm; the folder of something-something-v2-labels.json, -train.json and so on (or "
-        "labels.json, train.json and so on)"
+        "labels.json, train.json and so on), with test-answers.csv if you have it"
     ),
     num_paths=(2, None),
 )
@@ -46,11 +47,19 @@ def read_ssv2(paths: Sequence[str]) -> Listing:
     folder = VideoFolder(videos_uri)
     videos = []
     findings = list(folder.findings)
+    answers = _read_answers(lists["answers"], labels) if "answers" in lists else {}
     for kind, part in _PARTS.items():
-        if kind not in lists:
+        if kind not in lists and not (kind == "test" and answers):
             findings.append(Finding("list that is not there", f"{_PREFIX}{kind}.json"))
             continue
-        for name, label in _read_entries(lists[kind], labels, has_labels=kind != "test"):
+        if kind == "test":
+            entries = _read_entries(lists[kind], labels, False) if kind in lists else list(answers.items())
+            entries = [(name, _agreed(lists, name, label, answers)) for name, label in entries]
+            unasked = answers.keys() - {name for name, _ in entries}
+            findings += [Finding("answer for a video that test.json lacks", name) for name in sorted(unasked)]
+        else:
+            entries = _read_entries(lists[kind], labels, True)
+        for name, label in entries:
             found = folder.find_unique("", name)
             videos.append(
                 Video(
@@ -75,13 +84,13 @@ def _find_lists(paths: Sequence[str]) -> tuple[str, dict[str, str]]:
     lists: dict[str, str] = {}
     folders = []
     for path in paths:
-        files = [path] if path.lower().endswith(".json") else []
+        files = [path] if path.lower().endswith((".json", ".csv")) else []
         if not files:
             if not is_folder(path):
                 raise UserError(f"{path}: there is no such folder; expected the videos, or the JSON files.")
-            files = [join(path, name) for name in list_files(path) if name.endswith(".json")]
-        known = {name_of(file).removeprefix(_PREFIX).removesuffix(".json"): file for file in files}
-        known = {kind: file for kind, file in known.items() if kind in ("labels", *_PARTS)}
+            files = [join(path, name) for name in list_files(path)]
+        names = {name_of(file).removeprefix(_PREFIX): file for file in files}
+        known = {kind: names[name] for name, kind in _FILES.items() if name in names}
         lists |= known
         if not known:
             folders.append(path)
@@ -96,30 +105,59 @@ def _find_lists(paths: Sequence[str]) -> tuple[str, dict[str, str]]:
     return folders[0], lists
 
 
-def _read_json(uri: str) -> Any:
-    try:
-        return json.loads(read_text(uri))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{uri}: this is not JSON: {error}.") from None
-
-
 def _read_labels(uri: str) -> dict[str, int]:
-    plain = _read_json(uri)
-    try:
-        labels = {str(name): int(number) for name, number in plain.items()}
-    except (AttributeError, TypeError, ValueError):
-        raise UserError(f'{uri}: expected an object like {{"Holding something": "0"}}.') from None
-    if not labels or len(set(labels.values())) != len(labels) or min(labels.values()) < 0:
+    plain = read_json(uri)
+    if not isinstance(plain, dict) or not all(type(number) in (str, int) for number in plain.values()):
+        raise UserError(f'{uri}: expected an object like {{"Holding something": "0"}}.')
+    labels = {}
+    for name, number in plain.items():
+        label = class_index(str(number))
+        if label is None or label < 0:
+            raise UserError(f"{uri}: {shown(name)} has the number {shown(str(number))}; expected 0, 1, 2, ...")
+        labels[name] = label
+    if not labels or len(set(labels.values())) != len(labels):
         raise UserError(f"{uri}: expected a number of its own for every class, from 0; got {len(labels)} classes.")
     return labels
+
+
+def _read_answers(uri: str, labels: dict[str, int]) -> dict[str, str]:
+    """Class by the name of the video, from lines ``ID;TEXT``; a class may also be told by its number."""
+    names: dict[int | None, str] = {number: name for name, number in labels.items()}
+    answers: list[tuple[str, str]] = []
+    for i, line in numbered_lines(uri):
+        name, _, text = (word.strip().strip('"') for word in line.partition(_separator(line)))
+        label = text.replace("[", "").replace("]", "")
+        if label not in labels:
+            label = names.get(class_index(label), label)
+        if label in labels and name:
+            answers.append((name, label))
+        elif answers or name.casefold() not in ("id", "video_id"):  # else it is a header
+            raise UserError(f"{uri}: line {i}: expected 'ID;CLASS' with a class of labels.json, got {shown(line)}.")
+    refuse_twice(uri, [name for name, _ in answers])
+    return dict(answers)
+
+
+def _separator(line: str) -> str:
+    """What stands between an id and its class: a text of a class may hold commas, but neither of the others."""
+    return next((mark for mark in ";\t," if mark in line), ";")
+
+
+def _agreed(lists: dict[str, str], name: str, label: str, answers: dict[str, str]) -> str:
+    """Class of a test video, whichever list tells it."""
+    answer = answers.get(name, label)
+    if label and answer != label:
+        raise UserError(f"{lists['answers']}: {name} is {answer!r} here, but {label!r} in {lists['test']}.")
+    return answer
 
 
 def _read_entries(uri: str, labels: dict[str, int], has_labels: bool) -> list[tuple[str, str]]:
     """Names of videos with their class; an empty one in a list for testing, which has none."""
     entries = []
     unknown = []
-    plain = _read_json(uri)
-    if not isinstance(plain, list) or not all(isinstance(entry, dict) and "id" in entry for entry in plain):
+    plain = read_json(uri)
+    if not isinstance(plain, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("id"), (str, int)) for entry in plain
+    ):
         raise UserError(f'{uri}: expected a list of objects with an "id".')
     for entry in plain:
         label = str(entry.get("template", "")).replace("[", "").replace("]", "")
