@@ -101,6 +101,19 @@ def read_table(
     return Table(uri, tuple(names), [_row(uri, i, names, cells, known) for i, cells in fields], findings)
 
 
+def split_line(where: str, line: str, delimiter: str) -> list[str]:
+    """Divide one line, whose fields may be quoted.
+
+    Raises:
+        UserError: If that cannot be done; it begins with ``where``.
+    """
+    try:
+        fields = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True), [])
+    except csv.Error as error:
+        raise UserError(f"{where}: this line cannot be divided into fields: {error}.") from None
+    return [field.strip() for field in fields]
+
+
 def _named(header: Sequence[str], known: Sequence[str]) -> list[str]:
     return [plain if (plain := column_name(name)) in known else name.strip() for name in header]
 

@@ -24,7 +24,8 @@ PART_WORDS = {
     "holdout_test": "test",
 }
 """Part by the words that stand for it, in small letters."""
-_WAYS = f"{', '.join(PARTS)} ({', '.join(word for word in PART_WORDS if word not in PARTS)})"
+PART_WORDS_SAID = f"{', '.join(PARTS)} ({', '.join(word for word in PART_WORDS if word not in PARTS)})"
+"""The same for messages."""
 _NO_PART = frozenset({"", "nan", "<na>", "none", "unused"})
 _OF_PARTS = re.compile(r"(split|fold|part|partition|subset|set)s?([\W_\d].*)?", re.IGNORECASE)
 """Names of columns that are there to tell parts."""
@@ -104,7 +105,7 @@ def _tells_parts(column: str, rows: Sequence[Row]) -> bool:
         return False
     words = name_some(dict.fromkeys(row.get(column)[:80] for row in wrong))
     raise UserError(
-        f"{wrong[0].where}: unknown words in the column {column}: {words}; use {_WAYS}, "
+        f"{wrong[0].where}: unknown words in the column {column}: {words}; use {PART_WORDS_SAID}, "
         "or nothing for a video that the split leaves out. If it is no split, rename or remove the column."
     )
 

@@ -8,7 +8,8 @@ use, 1 training, 2 testing.
 import re
 from collections.abc import Sequence
 
-from kinebert.preprocessing.datasets.list_text import read_text
+from kinebert.preprocessing.datasets.list_table import COMMENT
+from kinebert.preprocessing.datasets.list_text import numbered_lines, shown
 from kinebert.preprocessing.datasets.listing import (
     Finding,
     Listing,
@@ -76,6 +77,7 @@ def movie(name: str, label: str) -> str:
 def _read_lists(uri: str, names: Sequence[str]) -> tuple[dict[tuple[str, str], dict[str, str]], list[Finding]]:
     """Read all lists: splits by class and clip, and which lists are lacking."""
     entries: dict[tuple[str, str], dict[str, str]] = {}
+    findings: list[Finding] = []
     classes, numbers = set(), set()
     for list_name in sorted(names):
         match = _LIST.fullmatch(list_name)
@@ -84,14 +86,15 @@ def _read_lists(uri: str, names: Sequence[str]) -> tuple[dict[tuple[str, str], d
         classes.add(label)
         numbers.add(number)
         listed = []
-        for i, line in enumerate(read_text(join(uri, list_name)).splitlines(), start=1):
-            if not line.strip():
-                continue
-            name, _, code = line.rstrip().rpartition(" ")
-            if code not in _PARTS or not name.strip():
-                raise UserError(f"{join(uri, list_name)}: line {i}: expected 'NAME.avi 0', 1 or 2; got {line!r}.")
-            listed.append(name.strip())
-            splits = entries.setdefault((label, name.strip()), {})
+        for i, line in numbered_lines(join(uri, list_name)):
+            name, _, code = "\t".join(line.rsplit(None, 1)).rpartition("\t")
+            if code not in _PARTS or not name:
+                if line.startswith("#"):  # names begin so too, but end in a number
+                    findings.append(Finding(COMMENT, f"{list_name} line {i}"))
+                    continue
+                raise UserError(f"{join(uri, list_name)}: line {i}: expected 'NAME.avi 0', 1 or 2; got {shown(line)}.")
+            listed.append(name)
+            splits = entries.setdefault((label, name), {})
             part = _PARTS[code]
             if part is not None:
                 splits[f"split{number}"] = part
@@ -99,4 +102,4 @@ def _read_lists(uri: str, names: Sequence[str]) -> tuple[dict[tuple[str, str], d
     if not entries:
         raise UserError(f"{uri}: all lists here are empty.")
     lacking = [f"{label}_test_split{number}.txt" for label in sorted(classes) for number in sorted(numbers)]
-    return entries, [Finding("list that is not there", name) for name in lacking if name not in names]
+    return entries, findings + [Finding("list that is not there", name) for name in lacking if name not in names]

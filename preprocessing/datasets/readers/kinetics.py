@@ -6,13 +6,13 @@ after the seconds at which the clip begins and ends, and lie in folders by class
 there as a whole, ``ID.mp4``, is cut at those seconds.
 """
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from kinebert.preprocessing.datasets.list_text import read_text
+from kinebert.preprocessing.datasets.labels import is_known
+from kinebert.preprocessing.datasets.list_table import Numbered, Row, Table, read_table, split_line
+from kinebert.preprocessing.datasets.list_text import shown
 from kinebert.preprocessing.datasets.listing import (
     Finding,
     Listing,
@@ -24,25 +24,18 @@ from kinebert.preprocessing.datasets.listing import (
     refuse_twice,
     stem,
 )
+from kinebert.preprocessing.datasets.parts import PART_WORDS_SAID, part_of, part_of_name
 from kinebert.preprocessing.datasets.registry import register_reader
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.storage import name_of
 from kinebert.preprocessing.video.intervals import Interval
 
 _COLUMNS = {
-    "label": ("label", "class label", "label_name"),
-    "youtube_id": ("youtube_id", "youtube identifier"),
-    "time_start": ("time_start", "start time"),
-    "time_end": ("time_end", "end time"),
+    "label": ("label", "class_label", "label_name"),
+    "youtube_id": ("youtube_id", "youtube_identifier"),
+    "time_start": ("time_start", "start_time"),
+    "time_end": ("time_end", "end_time"),
     "split": ("split", "subset"),
-}
-_PARTS = {
-    "train": "train",
-    "val": "val",
-    "validate": "val",
-    "validation": "val",
-    "test": "test",
-    "holdout_test": "test",
 }
 
 
@@ -88,7 +81,8 @@ def read_kinetics(paths: Sequence[str]) -> Listing:
             f"test.csv); got {len(folders)} folders and {len(lists)} files that end in .csv."
         )
     expect_folder(folders[0], "the folder of videos")
-    clips = [clip for uri in lists for clip in _read_list(uri)]
+    tables = [_read_list(uri) for uri in lists]
+    clips = [_clip(row, part_of_name(name_of(table.uri)) or "") for table in tables for row in table.rows]
     refuse_twice(", ".join(map(name_of, lists)), [clip.name for clip in clips])
     folder = VideoFolder(folders[0])
     videos = []
@@ -107,61 +101,62 @@ def read_kinetics(paths: Sequence[str]) -> Listing:
         )
     folder.check_some_found(len(videos), f"{clips[0].name}.mp4")
     labels = alphabetical(clip.label for clip in clips)
-    findings = folder.findings + folder.unlisted() + classes_without_videos(labels, videos)
+    findings = [finding for table in tables for finding in table.findings]
+    findings += folder.findings + folder.unlisted() + classes_without_videos(labels, videos)
     findings += [Finding("clip without a split", clip.name) for clip in clips if not clip.part]
     findings += [Finding("clip without a label", clip.name) for clip in clips if not clip.label]
     return Listing(videos=videos, labels=labels, findings=findings)
 
 
-def _read_list(uri: str) -> list[Clip]:
-    lines = [line for line in csv.reader(io.StringIO(read_text(uri), newline="")) if any(cell.strip() for cell in line)]
-    header = [cell.strip().lower() for cell in lines[0]] if lines else []
-    columns = {key: header.index(name) for key, names in _COLUMNS.items() for name in names if name in header}
-    if "youtube_id" in columns:
-        if not {"time_start", "time_end"} <= columns.keys():
-            raise UserError(
-                f"{uri}: expected the columns youtube_id, time_start and time_end; got {', '.join(header)}."
-            )
-        lines = lines[1:]
-    else:
-        columns = _guess_columns(uri, lines)
-    if not lines:
+def _read_list(uri: str) -> Table:
+    known = [name for names in _COLUMNS.values() for name in names]
+    table = read_table(uri, known, lambda names: not names.isdisjoint(_COLUMNS["youtube_id"]), _guess_columns)
+    if not all(set(_COLUMNS[key]) & set(table.columns) for key in ("youtube_id", "time_start", "time_end")):
+        raise UserError(
+            f"{uri}: expected the columns youtube_id, time_start and time_end; got {', '.join(table.columns)}."
+        )
+    if not table.rows:
         raise UserError(f"{uri}: this list is empty.")
-    by_name = next((part for word, part in _PARTS.items() if word in name_of(uri).lower()), "")
-    return [_clip(uri, line, columns, by_name) for line in lines]
+    return table
 
 
-def _guess_columns(uri: str, lines: Sequence[Sequence[str]]) -> dict[str, int]:
+def _guess_columns(uri: str, lines: Sequence[tuple[int, str]]) -> tuple[Sequence[str], list[Numbered]]:
     """Columns of a list without a header: with a label in front, or without one as in the lists for testing."""
-    line = lines[0] if lines else []
+    first = lines[0][1] if lines else ""
+    delimiter = max(",;\t", key=first.count)
+    fields = [(number, split_line(f"{uri}: line {number}", line, delimiter)) for number, line in lines]
+    line = fields[0][1] if fields else []
     orders: tuple[tuple[str, ...], ...] = (
-        ("label", "youtube_id", "time_start", "time_end", "split"),
-        ("youtube_id", "time_start", "time_end", "split"),
+        ("label", "youtube_id", "time_start", "time_end", "split", "is_cc"),
+        ("youtube_id", "time_start", "time_end", "split", "is_cc"),
     )
     for order in orders:
         start = order.index("time_start")
         if len(line) > start + 1 and _is_time(line[start]) and _is_time(line[start + 1]):
-            return {key: i for i, key in enumerate(order) if i < len(line)}
+            return order[: len(line)], fields
     raise UserError(
-        f"{uri}: expected lines like 'label,youtube_id,time_start,time_end,split', got {','.join(line) or 'nothing'!r}."
+        f"{uri}: expected lines like 'label,youtube_id,time_start,time_end,split', got {shown(first or 'nothing')}."
     )
 
 
 def _is_time(cell: str) -> bool:
     try:
-        return float(cell) >= 0
+        return 0 <= float(cell) < 1e6
     except ValueError:
         return False
 
 
-def _clip(uri: str, line: Sequence[str], columns: Mapping[str, int], by_name: str) -> Clip:
-    cells = {key: line[i].strip() if i < len(line) else "" for key, i in columns.items()}
-    start, end = cells["time_start"], cells["time_end"]
-    if not cells["youtube_id"] or not _is_time(start) or not _is_time(end):
-        raise UserError(f"{uri}: expected a YouTube id and two times in seconds, got {','.join(line)!r}.")
-    word = cells.get("split", "").lower()
-    if word and word not in _PARTS:
-        raise UserError(f"{uri}: {cells['youtube_id']}: unknown split {word!r}; expected {', '.join(_PARTS)}.")
-    name = f"{cells['youtube_id']}_{int(float(start)):06d}_{int(float(end)):06d}"
-    part = _PARTS[word] if word else by_name
-    return Clip(cells.get("label", ""), cells["youtube_id"], name, part, float(start), float(end), uri)
+def _clip(row: Row, by_name: str) -> Clip:
+    cells = {key: next(filter(None, map(row.get, names)), "") for key, names in _COLUMNS.items()}
+    name, start, end = (cells[key] for key in ("youtube_id", "time_start", "time_end"))
+    if not name or not _is_time(start) or not _is_time(end):
+        raise UserError(
+            f"{row.where}: expected a YouTube id and two times in seconds, got "
+            f"{shown(','.join(row.cells.values()).rstrip(','))}."
+        )
+    part = part_of(cells["split"])
+    if part is None:
+        raise UserError(f"{row.where}: {name}: unknown split {shown(cells['split'])}; expected {PART_WORDS_SAID}.")
+    clip = f"{name}_{int(float(start)):06d}_{int(float(end)):06d}"
+    label = cells["label"] if is_known(cells["label"]) else ""
+    return Clip(label, name, clip, part or by_name, float(start), float(end), row.where)

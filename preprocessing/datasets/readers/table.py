@@ -1,12 +1,11 @@
 """Videos in lists of one's own: tables with a header, and lines of path and label."""
 
-import csv
 import os
 import re
 from collections.abc import Mapping, Sequence
 
 from kinebert.preprocessing.datasets.labels import class_index, is_known, read_labels
-from kinebert.preprocessing.datasets.list_table import Numbered, Row, Table, read_table
+from kinebert.preprocessing.datasets.list_table import Numbered, Row, Table, read_table, split_line
 from kinebert.preprocessing.datasets.list_text import shown
 from kinebert.preprocessing.datasets.listing import (
     VIDEO_SUFFIXES,
@@ -111,7 +110,7 @@ def _read(uri: str) -> Table:
 
 def _named(uri: str, lines: Sequence[tuple[int, str]]) -> tuple[Sequence[str], list[Numbered]]:
     """Columns of a list without a header: path and label, perhaps with the number of frames or a part."""
-    rows = [(number, _path_and_rest(line)) for number, line in lines]
+    rows = [(number, _path_and_rest(f"{uri}: line {number}", line)) for number, line in lines]
     if not rows or rows[0][1] is None:
         raise UserError(
             f"{uri}: expected the columns path and label (and, if you like, label_name, split, video_id, group) in the "
@@ -140,11 +139,12 @@ def _named(uri: str, lines: Sequence[tuple[int, str]]) -> tuple[Sequence[str], l
     )
 
 
-def _path_and_rest(line: str) -> list[str] | None:
+def _path_and_rest(where: str, line: str) -> list[str] | None:
     """Fields of a line that begins with a path, which may have blanks and commas in it; None if there is no such."""
     if line.startswith('"'):
-        delimiter = (line.rpartition('"')[2].strip() or line.partition('",')[1][1:] or ",")[0]
-        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
+        after = line[line.find('"', 1) + 1 :].lstrip(" ")[:1]
+        delimiter = after if after and after in ",;\t|" else " "
+        cells = split_line(where, line, delimiter)
         return cells if len(cells) > 1 else None
     match = _PATH_FIRST.fullmatch(line) or _NUMBERS_LAST.fullmatch(line)
     if match is None:

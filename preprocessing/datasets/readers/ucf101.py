@@ -7,7 +7,8 @@ lines ``1 ApplyEyeMakeup``, ``trainlist01.txt`` with lines ``CLASS/NAME.avi 1``,
 import re
 from collections.abc import Sequence
 
-from kinebert.preprocessing.datasets.list_text import read_text
+from kinebert.preprocessing.datasets.labels import class_index
+from kinebert.preprocessing.datasets.list_text import numbered_lines, shown
 from kinebert.preprocessing.datasets.listing import (
     Listing,
     Video,
@@ -22,7 +23,7 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.storage import join, list_files
 
 _LIST = re.compile(r"(?P<part>train|test)list(?P<number>\d+)\.txt")
-_LINE = re.compile(r"(?P<label>[^/\\]+)[/\\](?P<name>.+?\.\w+)(?:\s+(?P<number>\d+))?")
+_LINE = re.compile(r"(?P<label>[^/\\]+)[/\\](?P<name>.+?\.\w+)(?:[\s,;]+(?P<number>[0-9]{1,10}))?[\s,;]*")
 _GROUP = re.compile(r"_(g\d+)_c\d+$")
 
 
@@ -66,14 +67,17 @@ def read_ucf101(paths: Sequence[str]) -> Listing:
 
 
 def _read_classes(uri: str) -> dict[str, int]:
-    labels = {}
-    for i, line in enumerate(read_text(uri).splitlines(), start=1):
-        if not line.strip():
+    labels: dict[str, int] = {}
+    for i, line in numbered_lines(uri):
+        if line.startswith("#"):
             continue
-        number, _, name = line.strip().partition(" ")
-        if not number.isdecimal() or int(number) < 1 or not name.strip():
-            raise UserError(f"{uri}: line {i}: expected '1 ApplyEyeMakeup', got {line!r}.")
-        labels[name.strip()] = int(number) - 1
+        number, _, name = "\t".join(re.split(r"[\s,;]+", line, maxsplit=1)).partition("\t")
+        index = class_index(number)
+        if not name or index is None or index < 1:
+            raise UserError(f"{uri}: line {i}: expected '1 ApplyEyeMakeup', got {shown(line)}.")
+        if name in labels:
+            raise UserError(f"{uri}: line {i}: the class {name!r} is there already, as {labels[name] + 1}.")
+        labels[name] = index - 1
     if len(set(labels.values())) != len(labels) or not labels:
         raise UserError(f"{uri}: expected one line per class with a number of its own, got {len(labels)} classes.")
     return labels
@@ -93,15 +97,15 @@ def _read_lists(uri: str, labels: dict[str, int]) -> dict[tuple[str, str], dict[
         listed = []
         for part in ("train", "test"):
             where = join(uri, f"{part}list{number}.txt")
-            for i, line in enumerate(read_text(where).splitlines(), start=1):
-                if not line.strip():
+            for i, line in numbered_lines(where):
+                if line.startswith("#"):
                     continue
-                match = _LINE.fullmatch(line.strip())
+                match = _LINE.fullmatch(line)
                 if match is None:
-                    raise UserError(f"{where}: line {i}: expected 'CLASS/NAME.avi', got {line!r}.")
+                    raise UserError(f"{where}: line {i}: expected 'CLASS/NAME.avi', got {shown(line)}.")
                 label = spellings.get(match["label"].casefold())
                 if label is None:
-                    raise UserError(f"{where}: line {i}: the class {match['label']!r} is not in classInd.txt.")
+                    raise UserError(f"{where}: line {i}: the class {shown(match['label'])} is not in classInd.txt.")
                 if match["number"] and int(match["number"]) != labels[label] + 1:
                     raise UserError(
                         f"{where}: line {i}: says class {match['number']}, but classInd.txt says {labels[label] + 1}."

@@ -73,6 +73,47 @@ def test_folder_says_what_it_expected(tmp_path: Path) -> None:
         READERS["folder"]([touch(tmp_path / "flat", ["1.avi", "2.avi"])])
 
 
+@pytest.mark.parametrize("words", [("train", "val", "test"), ("Training", "VALID", "Testing"), ("train", "dev")])
+def test_folders_called_like_parts_are_parts_with_classes_in_them(tmp_path: Path, words: tuple[str, ...]) -> None:
+    known = {"train": "train", "val": "val", "valid": "val", "dev": "val", "test": "test"}
+    parts = {word: known[word.lower().removesuffix("ing")] for word in words}
+    root = touch(tmp_path, [f"{word}/{label}/{i}.avi" for word in words for label in ("run", "walk") for i in (1, 2)])
+    listing = READERS["folder"]([root])
+    assert listing.labels == {"run": 0, "walk": 1}
+    assert {video_id: (v.label_name, v.splits) for video_id, v in by_id(listing).items()} == {
+        f"{word}/{label}/{i}": (label, {"split1": part})
+        for word, part in parts.items()
+        for label in ("run", "walk")
+        for i in (1, 2)
+    }
+    assert findings(listing) == {
+        "outermost folder is a part of split1, the folders in it are classes": [
+            f"{word} = {parts[word]}" for word in sorted(words)
+        ]
+    }
+
+
+def test_folders_of_parts_in_those_of_classes_are_parts(tmp_path: Path) -> None:
+    root = touch(tmp_path, ["run/train/a.avi", "run/test/b.avi", "walk/train/c.avi"])
+    videos = by_id(READERS["folder"]([root]))
+    assert {name: (video.label_name, video.splits["split1"]) for name, video in videos.items()} == {
+        "run/train/a": ("run", "train"),
+        "run/test/b": ("run", "test"),
+        "walk/train/c": ("walk", "train"),
+    }
+
+
+def test_classes_called_like_parts_stay_classes_which_is_said(tmp_path: Path) -> None:
+    said = "folder called like a part of a split, taken for a class"
+    flat = READERS["folder"]([touch(tmp_path / "flat", ["train/a.avi", "test/b.avi"])])
+    assert (flat.labels, findings(flat)) == ({"test": 0, "train": 1}, {said: ["test", "train"]})
+    mixed = READERS["folder"]([touch(tmp_path / "mixed", ["train/x/a.avi", "bus/x/b.avi"])])
+    assert (mixed.labels, findings(mixed)) == ({"bus": 0, "train": 1}, {said: ["train"]})
+    assert not any(video.splits for video in (*flat.videos, *mixed.videos))
+    with pytest.raises(UserError, match="test, train are called like parts .* videos lie directly in test, beside"):
+        READERS["folder"]([touch(tmp_path / "half", ["train/run/a.avi", "test/b.avi"])])
+
+
 # CSV
 
 
