@@ -24,7 +24,7 @@ from kinebert.preprocessing.datasets.listing import (
     refuse_twice,
     stem,
 )
-from kinebert.preprocessing.datasets.parts import PART_WORDS_SAID, part_of, part_of_name
+from kinebert.preprocessing.datasets.parts import PART_WORDS_SAID, part_of, part_of_name, split_columns, unused_columns
 from kinebert.preprocessing.datasets.registry import register_reader
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.storage import name_of
@@ -101,11 +101,20 @@ def read_kinetics(paths: Sequence[str]) -> Listing:
         )
     folder.check_some_found(len(videos), f"{clips[0].name}.mp4")
     labels = alphabetical(clip.label for clip in clips)
-    findings = [finding for table in tables for finding in table.findings]
+    findings = [finding for table in tables for finding in table.findings] + _strange_columns(tables)
     findings += folder.findings + folder.unlisted() + classes_without_videos(labels, videos)
     findings += [Finding("clip without a split", clip.name) for clip in clips if not clip.part]
     findings += [Finding("clip without a label", clip.name) for clip in clips if not clip.label]
     return Listing(videos=videos, labels=labels, findings=findings)
+
+
+def _strange_columns(tables: Sequence[Table]) -> list[Finding]:
+    """Columns that are not used; one that tells parts by another name than Kinetics gives it is refused."""
+    splits, unused = split_columns(tables, [name for names in _COLUMNS.values() for name in names])
+    for column in splits:
+        where = next(table.uri for table in tables if column in table.columns)
+        raise UserError(f"{where}: the column {column!r} tells parts; it must be called split, or be removed.")
+    return unused_columns(tables, unused)
 
 
 def _read_list(uri: str) -> Table:

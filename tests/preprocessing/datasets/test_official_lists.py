@@ -224,6 +224,17 @@ def test_kinetics_says_what_is_wrong(tmp_path: Path) -> None:
         READERS["kinetics"]([root, str(tmp_path / "absent.csv")])
 
 
+def test_kinetics_takes_no_part_from_a_column_that_it_does_not_know(tmp_path: Path) -> None:
+    root = touch(tmp_path / "videos", ["abcdefghijk_000001_000011.mp4"])
+    file = tmp_path / "list.csv"
+    for header in ("split1", "sqlit", ""):
+        file.write_text(f"label,youtube_id,time_start,time_end,{header},note\nwave,abcdefghijk,1,11,val,x\n")
+        with pytest.raises(UserError, match=rf"list.csv: the column '{header}' tells parts; it must be called"):
+            READERS["kinetics"]([root, str(file)])
+    file.write_text("label,youtube_id,time_start,time_end,split,is_cc\nwave,abcdefghijk,1,11,val,0\n")
+    assert findings(READERS["kinetics"]([root, str(file)])) == {"columns that are not used (is_cc)": ["list.csv"]}
+
+
 # Something-Something v2
 
 
