@@ -65,6 +65,11 @@ def split_columns(tables: Sequence[Table], known: Sequence[str]) -> tuple[dict[s
         with_it = [table for table in tables if column in table.columns]
         rows = [row for table in with_it for row in table.rows]
         if not any(row.get(column) for row in rows):
+            if rows and column_name(column).startswith("split"):  # a split made at random would take its name
+                raise UserError(
+                    f"{rows[0].where}: the column {column} is empty, here and in all other lines. Fill it with "
+                    f"{', '.join(PARTS)}, or remove it."
+                )
             continue
         if _tells_parts(column, rows):
             splits[column] = "split1" if column_name(column) == "split" else column

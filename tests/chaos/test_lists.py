@@ -258,3 +258,17 @@ def test_a_mutilated_list_is_understood_or_refused_in_one_line(
         victim.write_bytes(whole)
     assert faults == []
     assert statuses >= {0, 2}  # the mutilations are neither all harmless nor all fatal
+
+
+@pytest.mark.parametrize("column", ["split", "split1", "Split_2"])
+def test_an_empty_column_for_a_split_is_not_filled_at_random(
+    column: str, tmp_path: Path, quick: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    touch(tmp_path, [f"c{i}.mp4" for i in range(12)])
+    rows = "".join(f"c{i}.mp4,{i % 2},\n" for i in range(12))
+    (tmp_path / "list.csv").write_text(f"path,label,{column}\n{rows}")
+    assert program.cli(["csv", str(tmp_path / "list.csv"), "--output", str(tmp_path / "m")]) == 2
+    assert (
+        f"list.csv: line 2: the column {column} is empty, here and in all other lines. Fill" in capsys.readouterr().err
+    )
+    assert not quick
