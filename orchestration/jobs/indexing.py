@@ -103,7 +103,9 @@ def _seeded_split(
         raise ConfigError(f"--val {val:g} and --test {test:g} leave nothing to train on.")
     labels = {video.video_id: video.label_name for video in listing.videos if video.label_name}
     try:
-        return {name: make_split(labels, groups, {"train": 1 - val - test, "val": val, "test": test}, request.seed)}, []
+        split = make_split(labels, groups, {"train": 1 - val - test, "val": val, "test": test}, request.seed)
+        said = [] if asked else [Finding("split made at random, as the source tells none", name)]
+        return {name: split}, said
     except ConfigError as error:
         if asked:
             raise

@@ -117,7 +117,9 @@ def test_a_split_that_is_made_is_not_called_like_a_column_of_the_lists(
     written = {row.video_id: row for row in read_manifest(str(output))}
     assert [written[f"c{i}"].label for i in range(11)] == list(range(11))
     assert {name for row in written.values() for name in row.splits} == {"split1"}
-    assert "Mine" in capsys.readouterr().out  # it is said that it has no use
+    printed = capsys.readouterr().out
+    assert "Mine" in printed  # it is said that it has no use
+    assert "  split made at random, as the source tells none: 1: split1\n" in printed
 
     before = output.read_bytes()
     assert program.cli([*args, "--split-name", "mine"]) == 2
