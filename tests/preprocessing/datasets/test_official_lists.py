@@ -282,3 +282,22 @@ def test_ssv2_reads_its_json_files(tmp_path: Path, prefix: str) -> None:
     (tmp_path / "labels" / f"{prefix}labels.json").unlink()
     with pytest.raises(UserError, match=r"something-something-v2-labels.json not found"):
         READERS["ssv2"]([root, lists])
+
+
+def test_official_lists_may_have_tabs(tmp_path: Path) -> None:
+    root = touch(tmp_path / "videos", ["wave/a.avi", "bend/b.avi"])
+    lists = write(
+        tmp_path / "ucf",
+        {
+            "classInd.txt": "1\tbend\r2\twave\r",
+            "trainlist01.txt": "wave/a.avi\t2\n",
+            "testlist01.txt": "# by hand\nbend\\b.avi\n",
+        },
+    )
+    listing = READERS["ucf101"]([root, lists])
+    assert {name: video.splits for name, video in by_id(listing).items()} == {
+        "wave/a": {"split1": "train"},
+        "bend/b": {"split1": "test"},
+    }
+    hmdb = write(tmp_path / "hmdb", {"wave_test_split1.txt": "a.avi\t1\n"})
+    assert READERS["hmdb51"]([root, hmdb]).videos[0].splits == {"split1": "train"}
