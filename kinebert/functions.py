@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from kinebert.orchestration.audience import NOBODY, Audience, Terminal
 from kinebert.orchestration.jobs import requests
-from kinebert.preprocessing.config import from_mapping, nested, read_toml, to_plain
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import nested, read_toml, to_plain
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.recipe import RECIPES, FrameRecipe
 

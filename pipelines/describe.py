@@ -18,7 +18,8 @@ import tyro
 
 from kinebert.orchestration.printing import Table, say, say_json
 from kinebert.pipelines.options import Overrides, run
-from kinebert.preprocessing.config import from_mapping, read_toml
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import read_toml
 from kinebert.preprocessing.errors import ConfigError
 
 if TYPE_CHECKING:  # slow imports

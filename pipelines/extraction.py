@@ -15,6 +15,7 @@ from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.guard import Limits
 from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe
+from kinebert.preprocessing.sets.dataset_file import FlowFacts
 from kinebert.preprocessing.sets.folder import describe_flow
 from kinebert.preprocessing.tvl1 import PRESETS, Backend, TvL1Params
 
@@ -123,7 +124,8 @@ def _lines(result: "Extraction") -> list[str]:
         f"  {counts['stored']} of {counts['videos']} videos, {counts['images']} "
         f"{modality_of(result.dataset['modality']).words}, {counts['bytes'] / 1e6:.1f} MB in {counts['shards']} shards",
     ]
-    if (flow := describe_flow(result.dataset)) is not None:
+    facts = result.dataset.get("flow")
+    if (flow := describe_flow(FlowFacts(**facts) if facts else None)) is not None:
         lines.append(f"  {flow}")
     if counts["truncated"]:
         told = "truncated: decoding broke off, the frames before that are kept (index.parquet)"

@@ -11,7 +11,8 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from kinebert.orchestration.printing import warn
-from kinebert.preprocessing.config import from_mapping, load_config, nested, read_toml
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import load_config, nested, read_toml
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.recipe.train import TrainRecipe
 

@@ -16,7 +16,8 @@ from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.sets.contact_sheet import contact_sheet
-from kinebert.preprocessing.sets.folder import DATASET_FILE, describe_flow, read_dataset_file
+from kinebert.preprocessing.sets.dataset_file import DATASET_FILE
+from kinebert.preprocessing.sets.folder import describe_flow
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import exists, explained, is_local, join, resolve_uri, write_bytes
 
@@ -56,7 +57,7 @@ def main(config: ShowConfig) -> int:
     with explained(output, "write this picture"):
         write_bytes(output, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
     say(f"{' and '.join(sorted(found.uri for found in kinds.values()))}: {config.video_id} drawn to {output}")
-    if flow is not None and (line := describe_flow(read_dataset_file(flow.uri) or {})) is not None:
+    if flow is not None and (line := describe_flow(flow.dataset.flow)) is not None:
         say(f"  {line}")
     return 0
 

@@ -14,7 +14,8 @@ from kinebert.orchestration.printing import say
 from kinebert.orchestration.progress import ProgressLine
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.machine import available_cores
-from kinebert.preprocessing.sets.folder import describe_flow, read_dataset_file
+from kinebert.preprocessing.sets.dataset_file import read_dataset_file
+from kinebert.preprocessing.sets.folder import describe_flow
 from kinebert.preprocessing.sets.verify import verify_set
 from kinebert.preprocessing.storage import resolve_uri
 
@@ -50,7 +51,8 @@ def main(config: VerifyConfig) -> int:
         say(f"  and {len(verdict.problems) - 50} more")
     checked = f"{verdict.num_videos} videos, {verdict.num_images} images in {verdict.num_shards} shards"
     say(f"{uri}: {f'{len(verdict.problems)} problems' if verdict.problems else 'whole'}: {checked}")
-    if (flow := describe_flow(read_dataset_file(uri) or {})) is not None:
+    dataset = read_dataset_file(uri)
+    if dataset is not None and (flow := describe_flow(dataset.flow)) is not None:
         say(f"  {flow}")
     if verdict.problems:
         return 1

@@ -1,18 +1,17 @@
 """Recipes: TOML files read into nested, frozen dataclasses. Unknown keys are errors."""
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import math
 import re
 import tomllib
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kinebert.preprocessing.checked.values import check_depth, cut, from_mapping
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.plain_text import toml_string
 from kinebert.preprocessing.storage import open_regular
@@ -20,10 +19,6 @@ from kinebert.preprocessing.storage import open_regular
 T = TypeVar("T")
 _LARGEST = 2**20
 _DEEPEST = 16
-_LARGEST_INTEGER = 2**63 - 1
-"""Of TOML, and of what reads it."""
-_SHOWN = 200
-"""Characters of a wrong value that an error repeats."""
 _BARE = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 """Keys of TOML that need no quotes, and those that name a value in a table."""
 
@@ -54,63 +49,19 @@ def parse_toml(toml: bytes, where: str) -> dict[str, Any]:
     """
     if len(toml) > _LARGEST:
         raise ConfigError(f"{where}: cannot be read as TOML: a recipe has at most {_LARGEST // 2**20} MiB.")
-    too_deep = ConfigError(f"{where}: cannot be read as TOML: it has more than {_DEEPEST} levels.")
     try:
         values = tomllib.loads(toml.decode())
+        check_depth(values, _DEEPEST)
     except RecursionError:
-        raise too_deep from None
+        raise ConfigError(f"{where}: cannot be read as TOML: it has more than {_DEEPEST} levels.") from None
     except ValueError as error:  # no TOML, no text, or a number of thousands of digits
-        raise ConfigError(f"{where}: cannot be read as TOML: {_cut(str(error).splitlines()[0])}.") from None
-    if _is_deeper(values, _DEEPEST):
-        raise too_deep
+        raise ConfigError(f"{where}: cannot be read as TOML: {cut(str(error).splitlines()[0])}.") from None
     return values
-
-
-def _is_deeper(value: Any, most: int) -> bool:
-    """Whether tables and lists lie deeper in each other than ``most``; asks level by level, as they may be many."""
-    level = [value]
-    for _ in range(most + 1):
-        level = [
-            item
-            for outer in level
-            if isinstance(outer, (dict, list))
-            for item in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-    return bool(level)
 
 
 def load_config(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
     """Read ``path`` as a ``cls``. Missing keys keep their defaults; ``overrides`` are ``key.sub=value`` strings."""
     return from_mapping(cls, read_toml(path, overrides), where=str(path))
-
-
-def from_mapping(cls: type[T], values: Mapping[str, Any], where: str, absent: Mapping[str, Any] | None = None) -> T:
-    """Build ``cls`` from plain values.
-
-    Args:
-        cls: A dataclass; its fields may be dataclasses themselves.
-        values: Plain values as TOML or JSON give them.
-        where: Named in every error.
-        absent: Stands in for required keys that ``values`` lacks.
-
-    Raises:
-        ConfigError: For an unknown key, a value of the wrong type, or a required key that is missing.
-    """
-    hints = typing.get_type_hints(cls)
-    fields = [field for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
-    known = {field.name for field in fields}
-    for key in values.keys() - known:
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else f" Known keys: {', '.join(sorted(known))}."
-        raise ConfigError(f"{where}: unknown key {_shown(key)} in {cls.__name__}.{hint}")
-    given = {key: _value(hints[key], value, f"{where}: {key}") for key, value in values.items()}
-    for field in fields:
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if required and field.name not in given:
-            if absent is None or field.name not in absent:
-                raise ConfigError(f"{where}: the key {field.name!r} of {cls.__name__} is required and is not there.")
-            given[field.name] = absent[field.name]
-    return cls(**given)
 
 
 def nested(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,70 +82,6 @@ def nested(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
             result[name] = {key: value for key, value in inner.items() if key in known or key in table}
             strangers = {key: value for key, value in strangers.items() if key in inner and key not in known}
     return {**result, **strangers}
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    """Check ``value`` against the type ``hint`` and convert what TOML cannot express."""
-    origin = typing.get_origin(hint)
-    if origin is typing.Annotated:
-        return _value(typing.get_args(hint)[0], value, where)
-    if origin in (types.UnionType, typing.Union):
-        return _one_of(typing.get_args(hint), value, where)
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return from_mapping(typing.cast(type, hint), value, where)
-    if origin is typing.Literal:
-        if value not in typing.get_args(hint):
-            raise ConfigError(f"{where}: {_shown(value)} is not one of {', '.join(map(repr, typing.get_args(hint)))}.")
-        return value
-    if origin is tuple and isinstance(value, (list, tuple)):
-        return _tuple(typing.get_args(hint), value, where)
-    if origin is dict and isinstance(value, Mapping):
-        return dict(value)
-    if type(value) is int and abs(value) > _LARGEST_INTEGER and hint in (int, float):
-        raise ConfigError(f"{where}: {_shown(value)} is too large.")
-    if hint is float and type(value) is float and not math.isfinite(value):
-        raise ConfigError(f"{where}: expected a finite number, got {value}.")
-    if hint is float and type(value) is int:
-        return float(value)
-    plain = origin or hint
-    # bool is an int to Python, but not to a reader of a recipe
-    if hint is types.NoneType or not isinstance(value, plain) or (isinstance(value, bool) and plain is not bool):
-        if hint is types.NoneType and value is None:
-            return None
-        raise ConfigError(f"{where}: expected {_spell(hint)}, got {_shown(value)}.")
-    return value
-
-
-def _one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
-    for hint in hints:
-        try:
-            return _value(hint, value, where)
-        except ConfigError as error:
-            if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-                raise error
-    raise ConfigError(f"{where}: expected {' or '.join(_spell(hint) for hint in hints)}, got {_shown(value)}.")
-
-
-def _tuple(hints: tuple[Any, ...], value: Sequence[Any], where: str) -> tuple[Any, ...]:
-    if len(hints) == 2 and hints[1] is Ellipsis:
-        hints = (hints[0],) * len(value)
-    if len(hints) != len(value):
-        raise ConfigError(f"{where}: expected {len(hints)} values, got {len(value)}.")
-    return tuple(_value(hint, item, f"{where}[{i}]") for i, (hint, item) in enumerate(zip(hints, value, strict=True)))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-def _shown(value: Any) -> str:
-    return _cut(repr(value))
-
-
-def _spell(hint: Any) -> str:
-    if hint is types.NoneType:
-        return "nothing"
-    return str(getattr(hint, "__name__", hint))
 
 
 def _override(values: dict[str, Any], override: str) -> None:

@@ -10,7 +10,8 @@ from kinebert.orchestration.reports.run_files import load_history
 from kinebert.orchestration.tracking import RunAddress
 from kinebert.orchestration.tracking_names import legal_name
 from kinebert.preprocessing import storage
-from kinebert.preprocessing.config import flatten, from_mapping, parse_toml, to_plain
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import flatten, parse_toml, to_plain
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.evaluation.evaluate import VideoScores, read_scores
 from kinebert.training.recipe.train import TrainRecipe

@@ -32,8 +32,9 @@ from kinebert.preprocessing.extraction.guard import sweep
 from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.folder_lock import EXTRACTION, held
 from kinebert.preprocessing.recipe import FlowRecipe
+from kinebert.preprocessing.sets.dataset_file import DATASET_FILE, read_dataset_file
 from kinebert.preprocessing.sets.digests import keep_digests
-from kinebert.preprocessing.sets.folder import DATASET_FILE, claim_output, finish_set, is_finished, read_dataset_file
+from kinebert.preprocessing.sets.folder import claim_output, finish_set, is_finished
 from kinebert.preprocessing.sets.plan import PlannedShard, plan_shards
 from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
 
@@ -89,10 +90,10 @@ def extract_set(
         if is_finished(output, rows, shards) and not build.retry_rejected:
             dataset = read_dataset_file(output)
             assert dataset is not None
-            return ExtractionResult(dataset, 0, time.monotonic() - start)
+            return ExtractionResult(dataset.plain(), 0, time.monotonic() - start)
         sweep(output)
         if (before := read_dataset_file(output)) is not None:
-            keep_digests(output, before["shards"])
+            keep_digests(output, before.shards)
         storage.delete_file(storage.join(output, DATASET_FILE))  # whoever kills this leaves a set that is not finished
         there = set(storage.list_files(output))
         kept = {video.video_id for shard in shards if shard.name in there for video in shard.videos}
@@ -119,7 +120,7 @@ def extract_set(
         finally:
             with suppress(OSError):  # a store that fails here has failed before, and said why
                 sweep(output)
-    return ExtractionResult(dataset, len(rows), time.monotonic() - start, tuple(summaries))
+    return ExtractionResult(dataset.plain(), len(rows), time.monotonic() - start, tuple(summaries))
 
 
 def _place(build: BuildShard, cpus: float, gpus: float | None, workers: int | None) -> Placement:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kinebert.preprocessing import storage
-from kinebert.preprocessing.config import from_mapping, parse_toml, to_plain, to_toml
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import parse_toml, to_plain, to_toml
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.run_folder import HISTORY_FILE, RECIPE_FILE, EpochRow
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from kinebert.preprocessing.config import from_mapping, to_plain
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe

@@ -9,13 +9,14 @@ from functools import partial
 from typing import Any
 
 from kinebert.preprocessing import storage
-from kinebert.preprocessing.config import from_mapping
+from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import MAX_PIXELS
 from kinebert.preprocessing.extraction.one_video import extract_video
 from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe
 from kinebert.preprocessing.schema import FORMAT_VERSION
+from kinebert.preprocessing.sets.dataset_file import Counts, DatasetFile, ShardFacts
 from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
 from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry
 from kinebert.preprocessing.sets.writer import open_shard
@@ -96,12 +97,22 @@ def video_set(
         truncated=summary.truncated,
         problem=summary.problem,
     )
-    plain = {
-        "modality": recipe.modality,
-        "recipe": recipe.plain(),
-        "digest": recipe.digest(),
-        "content": storage.file_digest(uri),
-        "classes": list(classes),
-        "rejected": [],
-    }
-    return ShardSet(folder, plain, [entry])
+    size = storage.file_size(uri)
+    frames, images = summary.num_frames, summary.num_images
+    counts = Counts(
+        videos=1, stored=1, rejected=0, truncated=summary.truncated, frames=frames, images=images, bytes=size, shards=1
+    )
+    sha256 = storage.file_digest(uri)
+    dataset = DatasetFile(
+        format=FORMAT_VERSION,
+        modality=recipe.modality,
+        recipe=recipe.plain(),
+        digest=recipe.digest(),
+        content=sha256,
+        labels="",
+        classes=list(classes),
+        counts=counts,
+        shards=[ShardFacts(name=_SHARD, bytes=size, sha256=sha256, files=digest)],
+        rejected=[],
+    )
+    return ShardSet(folder, dataset, [entry])

@@ -3,10 +3,10 @@
 A job that goes on keeps a finished shard only if its bytes are those that were written.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.sets.dataset_file import ShardFacts
 
 DIGESTS_FOLDER = ".digests"
 
@@ -23,10 +23,10 @@ def keep_digest(output: str, name: str, sha256: str) -> None:
         raise
 
 
-def keep_digests(output: str, shards: Iterable[Mapping[str, Any]]) -> None:
+def keep_digests(output: str, shards: Iterable[ShardFacts]) -> None:
     """Write down the digests of a ``dataset.json`` that is about to go, from its list of shards."""
     for shard in shards:
-        keep_digest(output, shard["name"], shard["sha256"])
+        keep_digest(output, shard.name, shard.sha256)
 
 
 def kept_digest(output: str, name: str) -> str | None:

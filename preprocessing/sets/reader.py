@@ -5,7 +5,7 @@ Axes: T images, H height, W width, C channels (RGB, or flow x and y).
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.checked.tables import read_table, with_columns
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.modalities import modality_of
-from kinebert.preprocessing.schema import SEGMENT_LENGTH
-from kinebert.preprocessing.sets.folder import INDEX_FILE, read_dataset_file
+from kinebert.preprocessing.schema import INDEX, SEGMENT_LENGTH, segment_schema
+from kinebert.preprocessing.sets.dataset_file import INDEX_FILE, DatasetFile, RejectedVideo, read_dataset_file
+from kinebert.preprocessing.sets.folder import content_digest
+from kinebert.preprocessing.sets.writer import footer_of
 from kinebert.preprocessing.video.images import decode_images
 
 UInt8 = NDArray[np.uint8]
@@ -45,54 +48,46 @@ class VideoEntry:
     problem: str | None
 
 
-@dataclass(frozen=True)
-class RejectedVideo:
-    """One video that was left out, and why."""
-
-    video_id: str
-    label: int
-    label_name: str
-    splits: dict[str, str]
-    problem: str
-
-
 class ShardSet:
     """A finished set. Made by :meth:`open`; may be pickled, since files are opened when they are read."""
 
-    def __init__(self, uri: str, plain: dict[str, Any], videos: list[VideoEntry]) -> None:
+    def __init__(self, uri: str, dataset: DatasetFile, videos: list[VideoEntry]) -> None:
         self.uri = uri
-        self.modality: str = plain["modality"]
-        self.recipe: dict[str, Any] = plain["recipe"]
-        self.digest: str = plain["digest"]
+        self.dataset = dataset
+        self.modality = dataset.modality
+        self.recipe = dataset.recipe
+        self.digest = dataset.digest
         """Of the recipe: sets that share it were made in the same way."""
-        self.content: str = plain["content"]
+        self.content = dataset.content
         """Of every shard's bytes and the index: sets that share it are the same."""
-        self.classes: list[str] = plain["classes"]
-        self.solvers: dict[str, int] = plain.get("flow", {}).get("solvers", {})
+        self.classes = dataset.classes
+        self.solvers: dict[str, int] = dataset.flow.solvers if dataset.flow else {}
         """How many fields each solver (library and version) has made; empty for frames."""
         self.videos = videos
-        self.rejected = [RejectedVideo(**video) for video in plain["rejected"]]
+        self.rejected = dataset.rejected
         self._files: OrderedDict[str, pq.ParquetFile] = OrderedDict()
 
     @staticmethod
-    def open(uri: str) -> "ShardSet":
+    def open(uri: str, *, whole: bool = True) -> "ShardSet":
         """Open the set at ``uri``.
 
+        Args:
+            uri: Its location.
+            whole: Refuse a set whose index and ``dataset.json`` do not belong together; else they only are readable.
+
         Raises:
-            UserError: If there is no finished set.
+            UserError: If there is no finished set, or one of its files is damaged or belongs to another set.
         """
         with storage.explained(uri, "read this shard set"):
-            plain = read_dataset_file(uri)
-            if plain is None:
+            dataset = read_dataset_file(uri)
+            if dataset is None:
                 there = "an unfinished set: run its extraction again" if storage.exists(uri) else "nothing"
                 raise UserError(f"{uri}: expected a finished shard set (with a dataset.json), found {there}.")
-            try:
-                with storage.open_input(storage.join(uri, INDEX_FILE)) as file:
-                    rows = pq.read_table(file).to_pylist()
-            except pa.ArrowException as error:
-                reason = str(error).splitlines()[0]
-                raise UserError(f"{uri}/{INDEX_FILE}: damaged: {reason}. Delete it, and extract again.") from None
-        return ShardSet(uri, plain, [VideoEntry(**{**row, "splits": dict(row["splits"])}) for row in rows])
+            videos = _read_index(storage.join(uri, INDEX_FILE))
+        if whole:
+            dataset.check_recipe(uri)
+            _check_index(uri, dataset, videos)
+        return ShardSet(uri, dataset, videos)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_files": OrderedDict()}
@@ -193,7 +188,55 @@ class ShardSet:
             file = pq.ParquetFile(source, memory_map=storage.is_local(uri), page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{uri}: not a readable shard: {error}. `kinebert verify` tells more.") from None
+        self._check_shard(uri, file)
         if len(self._files) >= _OPEN_SHARDS:
             self._files.popitem(last=False)[1].close()
         self._files[shard] = file
         return file
+
+    def _check_shard(self, uri: str, file: pq.ParquetFile) -> None:
+        """Make sure that a shard is this set's, and has the columns and row groups that are read from it."""
+        name, footer, schema = storage.name_of(uri), footer_of(file.metadata, uri), segment_schema(self.modality)
+        files = {facts.name: facts.files for facts in self.dataset.shards}
+        last = max(
+            (entry.first_row_group + entry.num_row_groups for entry in self.videos if entry.shard == name), default=0
+        )
+        if footer["kinebert.digest"] != self.digest:
+            problem = f"it was made by recipe {footer['kinebert.digest']}, the set by {self.digest}"
+        elif footer["kinebert.files"] != files.get(name):
+            problem = "it was made from other videos, as that of another set"
+        elif [(field.name, field.type) for field in file.schema_arrow] != [(f.name, f.type) for f in schema]:
+            problem = f"its columns are {', '.join(file.schema_arrow.names)}, expected {', '.join(schema.names)}"
+        elif last > file.num_row_groups:
+            problem = f"it has {file.num_row_groups} row groups, {INDEX_FILE} counts {last}"
+        else:
+            return
+        raise UserError(f"{uri}: not the shard of this set: {problem}. Delete it, and extract again.")
+
+
+def _read_index(uri: str) -> list[VideoEntry]:
+    remedy = "Delete it, and extract again."
+    table = with_columns(read_table(uri, remedy), INDEX, uri, remedy)
+    try:
+        return [VideoEntry(**{**row, "splits": dict(row["splits"])}) for row in table.to_pylist()]
+    except ValueError as error:  # bytes that are no UTF-8
+        raise UserError(f"{uri}: damaged: {error}. {remedy}") from None
+
+
+def _check_index(uri: str, dataset: DatasetFile, videos: Sequence[VideoEntry]) -> None:
+    """Make sure that an index is the one that a set was finished with, and its classes those of ``dataset.json``."""
+    index = storage.join(uri, INDEX_FILE)
+    remedy = "Delete it, and extract again: finished shards are kept."
+    found = content_digest([shard.sha256 for shard in dataset.shards], [asdict(video) for video in videos])
+    if found != dataset.content:
+        raise UserError(
+            f"{index}: not the index that this set was finished with ({found}, its dataset.json says "
+            f"{dataset.content}): one of them was changed, or is another set's. {remedy}"
+        )
+    for video in videos:
+        known = dataset.classes[video.label] if 0 <= video.label < len(dataset.classes) else None
+        if video.label >= 0 and known != video.label_name:
+            raise UserError(
+                f"{uri}: {video.video_id} is of class {video.label}, which {INDEX_FILE} calls {video.label_name!r} and "
+                f"dataset.json {known!r}. {remedy}"
+            )

@@ -1,10 +1,8 @@
 """Check a shard set: are all counts, digests and images what its index says, and is nothing else in its folder."""
 
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,9 +12,10 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.guard import ATTEMPTS_FOLDER
 from kinebert.preprocessing.modalities import Modality, modality_of
 from kinebert.preprocessing.schema import SEGMENT_LENGTH, segment_schema
-from kinebert.preprocessing.sets.folder import CLAIM, DATASET_FILE, INDEX_FILE, content_digest, read_dataset_file
+from kinebert.preprocessing.sets.dataset_file import CLAIM, DATASET_FILE, INDEX_FILE, ShardFacts
+from kinebert.preprocessing.sets.folder import content_digest
 from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry
-from kinebert.preprocessing.sets.writer import read_footer
+from kinebert.preprocessing.sets.writer import read_footer, summaries_in
 from kinebert.preprocessing.video.images import decode_images
 
 
@@ -44,30 +43,29 @@ def verify_set(
     Raises:
         UserError: If there is no finished set.
     """
-    found = ShardSet.open(uri)
-    plain = read_dataset_file(uri)
-    assert plain is not None
-    problems = list(_leftovers(found, [shard["name"] for shard in plain["shards"]]))
-    problems += _totals(found, plain)
-    videos: dict[str, list[VideoEntry]] = {shard["name"]: [] for shard in plain["shards"]}
+    found = ShardSet.open(uri, whole=False)
+    shards = found.dataset.shards
+    problems = list(_leftovers(found, [shard.name for shard in shards]))
+    problems += _totals(found)
+    videos: dict[str, list[VideoEntry]] = {shard.name: [] for shard in shards}
     for entry in found.videos:
         if entry.shard in videos:
             videos[entry.shard].append(entry)
         else:
             problems.append(f"{entry.video_id}: index.parquet names {entry.shard}, dataset.json does not")
 
-    def check(shard: dict[str, Any]) -> list[str]:
+    def check(shard: ShardFacts) -> list[str]:
         try:
-            return list(_shard(found, shard, videos[shard["name"]], decode))
+            return list(_shard(found, shard, videos[shard.name], decode))
         except (UserError, OSError, pa.ArrowException) as error:
-            return [f"{shard['name']}: {error}"]
+            return [f"{shard.name}: {error}"]
 
     with ThreadPoolExecutor(threads) as pool:
-        for done, result in enumerate(pool.map(check, plain["shards"]), start=1):
+        for done, result in enumerate(pool.map(check, shards), start=1):
             problems += result
-            on_shard(done, len(plain["shards"]))
+            on_shard(done, len(shards))
     num_images = sum(entry.num_images for entry in found.videos)
-    return Verdict(len(plain["shards"]), len(found.videos), num_images, tuple(problems))
+    return Verdict(len(shards), len(found.videos), num_images, tuple(problems))
 
 
 def _leftovers(found: ShardSet, shards: list[str]) -> Iterator[str]:
@@ -81,7 +79,7 @@ def _leftovers(found: ShardSet, shards: list[str]) -> Iterator[str]:
         yield f"{ATTEMPTS_FOLDER}: left by a killed job; run the extraction again"
 
 
-def _totals(found: ShardSet, plain: dict[str, object]) -> Iterator[str]:
+def _totals(found: ShardSet) -> Iterator[str]:
     ours = {
         "stored": len(found.videos),
         "rejected": len(found.rejected),
@@ -90,39 +88,36 @@ def _totals(found: ShardSet, plain: dict[str, object]) -> Iterator[str]:
         "images": sum(entry.num_images for entry in found.videos),
         "truncated": sum(entry.truncated for entry in found.videos),
     }
-    said = plain["counts"]
-    assert isinstance(said, dict)
-    shards = plain["shards"]
-    assert isinstance(shards, list)
-    index = content_digest([shard["sha256"] for shard in shards], [asdict(entry) for entry in found.videos])
+    said = asdict(found.dataset.counts)
+    index = content_digest([shard.sha256 for shard in found.dataset.shards], [asdict(entry) for entry in found.videos])
     if index != found.content:
         yield f"{INDEX_FILE}: is not the one that was written ({index}, not {found.content}); extract again"
     for name, count in ours.items():
-        if said.get(name) != count:
-            yield f"{DATASET_FILE}: says {said.get(name)} {name}, {INDEX_FILE} has {count}"
+        if said[name] != count:
+            yield f"{DATASET_FILE}: says {said[name]} {name}, {INDEX_FILE} has {count}"
     for entry in found.videos:
         expected = entry.num_frames - modality_of(found.modality).fewer
         if entry.num_images != expected:
             yield f"{entry.video_id}: {entry.num_images} images for {entry.num_frames} frames, expected {expected}"
 
 
-def _shard(found: ShardSet, shard: dict[str, Any], entries: list[VideoEntry], decode: bool) -> Iterator[str]:
-    name = shard["name"]
+def _shard(found: ShardSet, shard: ShardFacts, entries: list[VideoEntry], decode: bool) -> Iterator[str]:
+    name = shard.name
     uri = storage.join(found.uri, name)
     if not storage.exists(uri):
         return  # said among the leftovers
     num_bytes, sha256 = storage.file_size(uri), storage.file_digest(uri)
-    if num_bytes != shard["bytes"] or sha256 != shard["sha256"]:
-        yield f"{name}: {num_bytes} bytes that are not the {shard['bytes']} that were written; delete it, extract again"
+    if num_bytes != shard.bytes or sha256 != shard.sha256:
+        yield f"{name}: {num_bytes} bytes that are not the {shard.bytes} that were written; delete it, extract again"
         return
     footer = read_footer(uri)
     if found.solvers and footer.get("kinebert.solver", "unknown") not in found.solvers:
         yield f"{name}: solved by {footer.get('kinebert.solver')}, {DATASET_FILE} says {', '.join(found.solvers)}"
     if footer["kinebert.digest"] != found.digest:
         yield f"{name}: made by recipe {footer['kinebert.digest']}, the set by {found.digest}"
-    summaries = {video["video_id"]: video for video in json.loads(footer["kinebert.videos"]) if not video["rejected"]}
-    if sorted(summaries) != sorted(entry.video_id for entry in entries):
-        yield f"{name}: holds {len(summaries)} videos, {INDEX_FILE} lists {len(entries)} others or fewer"
+    stored = [video.video_id for video in summaries_in(footer, uri) if not video.rejected]
+    if sorted(stored) != sorted(entry.video_id for entry in entries):
+        yield f"{name}: holds {len(stored)} videos, {INDEX_FILE} lists {len(entries)} others or fewer"
         return
     with storage.open_input(uri) as source:
         file = pq.ParquetFile(source, page_checksum_verification=True)

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.checked.documents import parse_document
+from kinebert.preprocessing.checked.values import Count
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.timing import TaskTiming
 from kinebert.preprocessing.recipe import FrameRecipe
@@ -20,13 +22,13 @@ class VideoSummary:
     """What became of one video: where its segments lie, or why it was left out."""
 
     video_id: str
-    first_row_group: int = 0
-    num_row_groups: int = 0
-    num_frames: int = 0
-    num_images: int = 0
+    first_row_group: Count = 0
+    num_row_groups: Count = 0
+    num_frames: Count = 0
+    num_images: Count = 0
     """Stored images: as many as frames, or one fewer flow fields."""
-    width: int = 0
-    height: int = 0
+    width: Count = 0
+    height: Count = 0
     truncated: bool = False
     problem: str | None = None
     """The decoder's words where the video is truncated or rejected."""
@@ -112,24 +114,44 @@ def read_footer(uri: str) -> dict[str, str]:
     """
     try:
         with storage.open_input(uri) as file:
-            metadata = pq.ParquetFile(file).metadata.metadata or {}
+            metadata = pq.ParquetFile(file).metadata
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{uri}: not a readable shard: {error}. Delete it and run the extraction again.") from None
-    footer = {key.decode(): value.decode() for key, value in metadata.items() if key.startswith(b"kinebert.")}
+    return footer_of(metadata, uri)
+
+
+def footer_of(metadata: pq.FileMetaData, uri: str) -> dict[str, str]:
+    """Return what the metadata of the shard at ``uri`` has of :func:`open_shard` and :meth:`ShardWriter.describe`.
+
+    Raises:
+        UserError: If it is not a shard.
+    """
+    found = {key: value for key, value in (metadata.metadata or {}).items() if key.startswith(b"kinebert.")}
+    footer = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in found.items()}
     if not {"kinebert.videos", "kinebert.digest", "kinebert.files"} <= footer.keys():
         raise UserError(f"{uri}: not a shard of this program. Move it out of the folder.")
     return footer
 
 
+def summaries_in(footer: dict[str, str], uri: str) -> tuple[VideoSummary, ...]:
+    """Return what became of the videos of the shard at ``uri``, from its footer.
+
+    Raises:
+        UserError: If the footer is damaged.
+    """
+    remedy = "Delete the file and run the extraction again."
+    found = parse_document(list[VideoSummary], footer["kinebert.videos"], uri, "a shard of this program", remedy)
+    return tuple(found)
+
+
 def summarize(uri: str) -> ShardSummary:
     """Read the summary of a finished shard."""
     footer = read_footer(uri)
-    videos = tuple(VideoSummary(**video) for video in json.loads(footer["kinebert.videos"]))
     return ShardSummary(
         name=storage.name_of(uri),
         num_bytes=storage.file_size(uri),
         sha256=storage.file_digest(uri),
         files=footer["kinebert.files"],
-        videos=videos,
+        videos=summaries_in(footer, uri),
         solver=footer.get("kinebert.solver"),
     )

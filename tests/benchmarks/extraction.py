@@ -26,6 +26,7 @@ from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.extraction.timing import StageTime, TaskTiming
 from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.sets.dataset_file import FlowFacts
 from kinebert.preprocessing.sets.folder import describe_flow
 from kinebert.preprocessing.tvl1 import PRESETS, Backend
 from tests.helpers.paths import SHARED
@@ -78,7 +79,8 @@ def run(name: str, rows: Sequence[ManifestRow], build: BuildShard, workers: int,
     result = extract_set(rows, build.output, build, videos_per_shard=videos_per_shard, workers=workers)
     seconds = time.perf_counter() - clock
     counts = result.dataset["counts"]
-    if (flow := describe_flow(result.dataset)) is not None:
+    facts = result.dataset.get("flow")
+    if (flow := describe_flow(FlowFacts(**facts) if facts else None)) is not None:
         print(f"{name}: {flow}", flush=True)
     tasks = tuple(shard.timing for shard in result.shards if shard.timing is not None)
     return Job(name, workers, seconds, start, counts["frames"], counts["images"], tasks)

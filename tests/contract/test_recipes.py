@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from kinebert.preprocessing.config import from_mapping, load_config, to_plain
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import load_config, to_plain
 from kinebert.training.loop.step import accumulate, update
 from kinebert.training.models import build_recognizer
 from kinebert.training.models.sizes.papers import HMDB51_CLASSES, TABLES, Row, printed

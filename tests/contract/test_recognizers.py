@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from kinebert.preprocessing.config import from_mapping, to_plain
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.modalities import MODALITIES
 from kinebert.training.models import BACKBONES, HEADS, InputSpec, Recognizer, build_recognizer

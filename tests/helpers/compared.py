@@ -8,7 +8,8 @@ import numpy as np
 
 from kinebert.orchestration.comparing.runs import Run
 from kinebert.orchestration.reports.run_files import save_history
-from kinebert.preprocessing.config import from_mapping, to_plain, to_toml
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import to_plain, to_toml
 from kinebert.training.evaluation.evaluate import VideoScores, write_scores
 from kinebert.training.evaluation.view_scores import About
 from kinebert.training.recipe.train import ProtocolRecipe, TrainRecipe

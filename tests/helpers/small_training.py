@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kinebert.preprocessing.config import from_mapping
+from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.training.checkpoints.state import load_state
 from kinebert.training.data import transforms
 from kinebert.training.loop import learner

@@ -11,7 +11,7 @@ import numpy as np
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from kinebert.preprocessing.config import from_mapping
+from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.training.loop.events import Event, Started, StepDone
 from kinebert.training.loop.loop import WorkerContext, train
 from kinebert.training.recipe.train import TrainRecipe

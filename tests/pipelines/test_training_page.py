@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from kinebert.pipelines import train as train_program
-from kinebert.preprocessing.config import from_mapping, to_toml
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import to_toml
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.recognizer import load_recognizer

@@ -10,7 +10,8 @@ import torch
 
 from kinebert.orchestration.search.space import read_space
 from kinebert.pipelines import cli as kinebert
-from kinebert.preprocessing.config import from_mapping, load_config, read_toml
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import load_config, read_toml
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.recipe.train import DataRecipe, TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe

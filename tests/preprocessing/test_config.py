@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
+from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import (
     differences,
     digest,
     flatten,
-    from_mapping,
     load_config,
     nested,
     read_toml,

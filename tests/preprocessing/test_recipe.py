@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from kinebert.preprocessing.config import from_mapping
+from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe, PoseRecipe, describe_tvl1, preset_of
 from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params

@@ -14,7 +14,7 @@ from kinebert.preprocessing.datasets.list_text import read_text
 from kinebert.preprocessing.datasets.manifest import read_manifest
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.folder_lock import EXTRACTION, held
-from kinebert.preprocessing.sets.folder import read_dataset_file
+from kinebert.preprocessing.sets.dataset_file import read_dataset_file
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.video.probe import probe_video
 

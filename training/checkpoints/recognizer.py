@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from kinebert.preprocessing import storage
-from kinebert.preprocessing.config import differences, from_mapping, to_plain
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import differences, to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.models import InputSpec, Recognizer, build_recognizer
 from kinebert.training.models.weights.foreign import foreign

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kinebert.preprocessing.config import from_mapping, to_plain
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.checkpoints.recognizer import CheckpointInfo
 from kinebert.training.data.batches import in_batches

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from kinebert.orchestration.reports.run_files import epoch_metrics, load_history, save_history, save_recipe
-from kinebert.preprocessing.config import from_mapping, read_toml
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import read_toml
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.recipe.train import DataRecipe, TrainRecipe
 from kinebert.training.run_folder import EpochRow

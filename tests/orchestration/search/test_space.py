@@ -18,7 +18,7 @@ from kinebert.orchestration.search.space import (
     trial_seed,
 )
 from kinebert.orchestration.search.suggest import known_beforehand, num_trials
-from kinebert.preprocessing.config import from_mapping
+from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.recipe.optim import StageRecipe
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe

@@ -18,7 +18,7 @@ from kinebert.preprocessing.extraction.guard import Limits
 from kinebert.preprocessing.extraction.one_video import extract_video
 from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, describe_tvl1, preset_of
-from kinebert.preprocessing.sets.folder import claim_output, describe_flow, finish_set, read_dataset_file
+from kinebert.preprocessing.sets.folder import claim_output, describe_flow, finish_set
 from kinebert.preprocessing.sets.plan import PlannedVideo, plan_shards
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.sets.writer import read_footer
@@ -135,16 +135,17 @@ def test_it_is_recorded_who_solved_what(
     monkeypatch.setattr("cv2.__version__", "9.9")
     summaries = [stage(output)(shard) for shard in shards]
     assert summaries[0] == first
-    plain = finish_set(str(output), FLOW, rows, summaries)
+    dataset = finish_set(str(output), FLOW, rows, summaries)
+    assert dataset.flow is not None
     fields = [sum(video.num_images for video in summary.videos) for summary in summaries]
-    mine, other = sorted(plain["flow"]["solvers"])
-    assert plain["flow"]["solvers"] == {mine: fields[0], other: fields[1]}
-    assert (plain["flow"]["preset"], sum(fields), other) == (None, 32, "opencv 9.9")
+    mine, other = sorted(dataset.flow.solvers)
+    assert dataset.flow.solvers == {mine: fields[0], other: fields[1]}
+    assert (dataset.flow.preset, sum(fields), other) == (None, 32, "opencv 9.9")
     assert (
-        describe_flow(plain)
+        describe_flow(dataset.flow)
         == f"TV-L1, own parameters, solved by {mine} ({fields[0]} fields), {other} ({fields[1]} fields)"
     )
-    assert ShardSet.open(str(output)).solvers == plain["flow"]["solvers"]
+    assert ShardSet.open(str(output)).solvers == dataset.flow.solvers
 
 
 def test_frames_have_no_solver(rows: list[ManifestRow], tmp_path: Path) -> None:
@@ -153,14 +154,14 @@ def test_frames_have_no_solver(rows: list[ManifestRow], tmp_path: Path) -> None:
     summary = stage(tmp_path, recipe=recipe)(shard)
     assert summary.solver is None
     assert "kinebert.solver" not in read_footer(str(tmp_path / shard.name))
-    assert "flow" not in finish_set(str(tmp_path), recipe, rows, [summary])
-    assert describe_flow(read_dataset_file(str(tmp_path)) or {}) is None
+    assert "flow" not in finish_set(str(tmp_path), recipe, rows, [summary]).plain()
+    assert describe_flow(ShardSet.open(str(tmp_path)).dataset.flow) is None
 
 
 def test_a_set_of_a_preset_bears_its_name(rows: list[ManifestRow], tmp_path: Path) -> None:
     recipe = replace(FLOW, tvl1=TvL1Params())
     (shard,) = claim_output(str(tmp_path), recipe, plan_shards(rows, 9))
-    plain = finish_set(str(tmp_path), recipe, rows, [stage(tmp_path, recipe=recipe)(shard)])
+    plain = finish_set(str(tmp_path), recipe, rows, [stage(tmp_path, recipe=recipe)(shard)]).plain()
     assert json.loads((tmp_path / "dataset.json").read_text()) == plain
     assert plain["flow"]["preset"] == "classic"
     assert plain["recipe"]["tvl1"]["warps"] == 5  # the digest sees parameters, not names

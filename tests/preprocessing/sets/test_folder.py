@@ -11,15 +11,13 @@ import pytest
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.sets.dataset_file import CLAIM, DATASET_FILE, FlowFacts, read_dataset_file
 from kinebert.preprocessing.sets.folder import (
-    CLAIM,
-    DATASET_FILE,
     claim_output,
     content_digest,
     describe_flow,
     is_finished,
     labels_digest,
-    read_dataset_file,
 )
 from kinebert.preprocessing.sets.plan import plan_shards
 from kinebert.preprocessing.tvl1 import TvL1Params
@@ -102,7 +100,7 @@ def test_what_says_that_a_set_is_complete_is_checked(copy: Path) -> None:
     path = copy / DATASET_FILE
     before = read_dataset_file(str(copy))
     assert before is not None
-    assert before["counts"]["stored"] == 4
+    assert before.counts.stored == 4
     change(path, format=7)
     with pytest.raises(UserError, match=r"dataset\.json: format 7, this version reads 1\. Extract the set again"):
         read_dataset_file(str(copy))
@@ -129,12 +127,12 @@ def test_the_content_digest_sees_every_byte_and_row() -> None:
 
 
 def test_who_solved_the_flow_is_told_in_a_line(rows: list[ManifestRow], tmp_path: Path) -> None:
-    assert describe_flow({}) is None
-    plain = {"flow": {"preset": "fast", "solvers": {"torch 2.9": 7, "numba 0.6": 3}}}
-    assert describe_flow(plain) == "TV-L1, preset fast, solved by numba 0.6 (3 fields), torch 2.9 (7 fields)"
+    assert describe_flow(None) is None
+    flow = FlowFacts(preset="fast", solvers={"torch 2.9": 7, "numba 0.6": 3})
+    assert describe_flow(flow) == "TV-L1, preset fast, solved by numba 0.6 (3 fields), torch 2.9 (7 fields)"
     recipe = FlowRecipe(width=48, height=32, tvl1=TvL1Params(warps=1, nscales=1, outer_iterations=1))
     found = make_set(rows[:2], tmp_path / "flow", recipe)
-    line = describe_flow(read_dataset_file(found.uri) or {})
+    line = describe_flow(found.dataset.flow)
     assert line is not None
     assert line.startswith("TV-L1, own parameters, solved by numba ")
     assert line.endswith(" (10 fields)")

@@ -1,10 +1,14 @@
 """Sets are read wherever they lie, no more of them than is asked for, and what is wrong with them is named."""
 
+import json
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
@@ -170,3 +174,88 @@ def test_what_is_no_finished_set_is_refused(copy: Path, tmp_path: Path) -> None:
     (copy / "dataset.json").unlink()
     with pytest.raises(UserError, match="found an unfinished set: run its extraction again"):
         ShardSet.open(str(copy))
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def edit_index(folder: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    path = folder / "index.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+
+
+def without_column(table: pa.Table) -> pa.Table:
+    return table.drop_columns(["shard"])
+
+
+def with_texts(table: pa.Table) -> pa.Table:
+    return table.set_column(1, "label", table.column("label").cast(pa.string()))
+
+
+def with_gaps(table: pa.Table) -> pa.Table:
+    return table.set_column(0, "video_id", pa.array([None] * table.num_rows, pa.string()))
+
+
+def with_another_label(table: pa.Table) -> pa.Table:
+    return table.set_column(
+        1, "label", pa.array([1 - value for value in table.column("label").to_pylist()], pa.int32())
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (without_column, "there is no column 'shard'"),
+        (with_texts, "the column 'label' is of string, expected int32"),
+        (with_gaps, "the column 'video_id' has empty values"),
+        (with_another_label, "not the index that this set was finished with"),
+        (lambda table: table.slice(0, 1), "not the index that this set was finished with"),
+    ],
+)
+def test_an_index_of_another_schema_or_content_is_refused(
+    copy: Path, change: Callable[[pa.Table], pa.Table], words: str
+) -> None:
+    edit_index(copy, change)
+    with pytest.raises(UserError, match=rf"index\.parquet: {words}.*Delete it, and extract again"):
+        ShardSet.open(str(copy))
+
+
+def test_an_index_that_another_tool_wrote_anew_is_read(copy: Path) -> None:
+    before = ShardSet.open(str(copy)).videos
+    wide = {"label": pa.int64(), "video_id": pa.large_string()}
+    edit_index(
+        copy,
+        lambda table: table.cast(pa.schema([(f.name, wide.get(f.name, f.type)) for f in table.schema])).append_column(
+            "later", pa.array([1.0] * table.num_rows)
+        ),
+    )
+    assert ShardSet.open(str(copy)).videos == before
+
+
+def test_what_is_said_of_a_set_belongs_together(copy: Path) -> None:
+    path = copy / "dataset.json"
+    plain = json.loads(path.read_text())
+    for changes, words in (
+        ({"classes": plain["classes"][::-1]}, "which index.parquet calls 'class0' and dataset.json 'class1'"),
+        ({"recipe": {**plain["recipe"], "width": 64}}, "its recipe is not the one that it was written with"),
+        ({"content": "0" * 12}, "one of them was changed, or is another set's"),
+        ({"shards": [{**plain["shards"][0], "name": "../../x.parquet"}]}, "'../../x.parquet' is no file of the set"),
+        ({"modality": "sound"}, "sound"),
+    ):
+        edit_json(path, **{**plain, **changes})
+        with pytest.raises(UserError, match=words) as said:
+            ShardSet.open(str(copy))
+        assert "\n" not in str(said.value)
+    edit_json(path, **plain, later=[1])
+    assert ShardSet.open(str(copy)).dataset.plain() == plain
+
+
+def test_a_shard_of_another_set_under_the_same_name_is_refused(copy: Path, tmp_path: Path) -> None:
+    found = ShardSet.open(str(copy))
+    (copy / found.videos[0].shard).write_bytes((copy / found.videos[-1].shard).read_bytes())
+    assert found.videos[0].shard != found.videos[-1].shard
+    with pytest.raises(
+        UserError, match=r"parquet: not the shard of this set: it was made from other videos.* Delete it"
+    ):
+        found.read_clip(found.videos[0], [0])

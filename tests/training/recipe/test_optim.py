@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from kinebert.preprocessing.config import from_mapping, to_plain
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.recipe.train import DataRecipe, GroupRecipe, GroupsRecipe, OptimRecipe, TrainRecipe
 

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from kinebert.preprocessing.config import from_mapping
+from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.checkpoints.state import TrainState, check_continues
 from kinebert.training.recipe.settings import changeable

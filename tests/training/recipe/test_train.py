@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kinebert.preprocessing.config import from_mapping, load_config, to_plain
+from kinebert.preprocessing.checked.values import from_mapping
+from kinebert.preprocessing.config import load_config, to_plain
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import build_recognizer
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, ProtocolRecipe, TrainRecipe

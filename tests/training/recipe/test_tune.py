@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import pytest
 
-from kinebert.preprocessing.config import from_mapping
+from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.recipe.settings import changeable
 from kinebert.training.recipe.tune import Metric, TuneRecipe

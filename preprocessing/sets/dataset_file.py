@@ -1,0 +1,159 @@
+"""What ``dataset.json`` says of a finished set, and ``.claim.json`` of one that is being made."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.checked.documents import as_document, parse_json, read_document, refused
+from kinebert.preprocessing.checked.values import Between, Count
+from kinebert.preprocessing.config import digest
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.modalities import modality_of
+from kinebert.preprocessing.schema import FORMAT_VERSION
+
+CLAIM, INDEX_FILE, DATASET_FILE = ".claim.json", "index.parquet", "dataset.json"
+Label = Annotated[int, Between(-1, 2**31 - 1)]
+"""Class index, -1 where the class is not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Whose a folder is while shards come to lie in it."""
+
+    recipe: dict[str, Any]
+    """All that changes pixels, plain."""
+    plan: dict[str, list[str]]
+    """Ids of the videos of each shard, by its name."""
+
+    def __post_init__(self) -> None:
+        _check_names(list(self.plan))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardFacts:
+    """One shard of a finished set."""
+
+    name: str
+    """Of its file."""
+    bytes: Count
+    """Size of its file."""
+    sha256: str
+    """Of its bytes."""
+    files: str
+    """Digest of the files that it was made from, see :meth:`.PlannedShard.files_digest`."""
+
+
+@dataclass(frozen=True)
+class RejectedVideo:
+    """One video that was left out, and why."""
+
+    video_id: str
+    label: Label
+    label_name: str
+    splits: dict[str, str]
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How much a finished set holds."""
+
+    videos: Count
+    """In the manifest."""
+    stored: Count
+    """Videos."""
+    rejected: Count
+    """Videos."""
+    truncated: Count
+    """Stored videos whose decoding ended with an error."""
+    frames: Count
+    images: Count
+    """Frames, or flow fields."""
+    bytes: Count
+    """Of all shards."""
+    shards: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowFacts:
+    """What is said of flow beyond its recipe."""
+
+    preset: str | None
+    """Name of the preset that its parameters are; None for own ones."""
+    solvers: dict[str, Count]
+    """Fields by who solved them: library and version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFile:
+    """What ``dataset.json`` says of a finished set."""
+
+    format: int
+    modality: str
+    recipe: dict[str, Any]
+    """All that changes pixels, plain."""
+    digest: str
+    """Of the recipe: sets that share it were made in the same way."""
+    content: str
+    """Of every shard's bytes and the index: sets that share it are the same."""
+    labels: str
+    """Of the manifest's labels and splits."""
+    classes: list[str]
+    """Names by label."""
+    counts: Counts
+    shards: list[ShardFacts]
+    rejected: list[RejectedVideo]
+    flow: FlowFacts | None = field(default=None)
+    """None for frames, and flow of versions that did not record it."""
+
+    def __post_init__(self) -> None:
+        modality_of(self.modality)
+        _check_names([shard.name for shard in self.shards])
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain values, as the file has them."""
+        values = dataclasses.asdict(self)
+        return {key: value for key, value in values.items() if key != "flow" or value is not None}
+
+    def check_recipe(self, uri: str) -> None:
+        """Raise a ConfigError unless the recipe has the digest that stands beside it, in the set at ``uri``."""
+        if digest(self.recipe) != self.digest:
+            reason = f"its recipe is not the one that it was written with ({digest(self.recipe)}, not {self.digest})."
+            raise refused(storage.join(uri, DATASET_FILE), _WHAT, _REMEDY, reason)
+
+
+_WHAT = f"a {DATASET_FILE} of this program"
+_REMEDY = "Delete it and extract again: finished shards are kept."
+
+
+def read_dataset_file(output: str) -> DatasetFile | None:
+    """Read ``dataset.json``; None if the set is not finished.
+
+    Raises:
+        UserError: If it was written in another format, is damaged, or says something else than a :class:`DatasetFile`.
+    """
+    path = storage.join(output, DATASET_FILE)
+    if not storage.exists(path):
+        return None
+    plain = parse_json(storage.read_bytes(path), path, _WHAT, _REMEDY)
+    version = plain.get("format") if isinstance(plain, dict) else None
+    if type(version) is int and version != FORMAT_VERSION:
+        raise UserError(f"{path}: format {version}, this version reads {FORMAT_VERSION}. Extract the set again.")
+    return as_document(DatasetFile, plain, path, _WHAT, _REMEDY)
+
+
+def read_claim(output: str) -> Claim:
+    """Read ``.claim.json``.
+
+    Raises:
+        ConfigError: If it is damaged, or says something else than a :class:`Claim`.
+    """
+    path = storage.join(output, CLAIM)
+    return read_document(Claim, path, "a claim of this version", "Choose another output folder.")
+
+
+def _check_names(names: list[str]) -> None:
+    for name in names:
+        if not name.endswith(".parquet") or "/" in name or "\\" in name or names.count(name) > 1:
+            raise ConfigError(f"the shard {name!r} is no file of the set, or there twice.")
