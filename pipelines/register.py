@@ -3,6 +3,9 @@
 kinebert register runs/rgb/best.pt --name gestures
 """
 
+import json
+import re
+import shlex
 import sys
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,9 +13,14 @@ from typing import Annotated
 import tyro
 
 from kinebert.orchestration.printing import say
-from kinebert.pipelines.options import run
+from kinebert.pipelines.options import NOT_RECORDED, run
+from kinebert.preprocessing.datasets.manifest import is_plain
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.storage import name_of, resolve_uri
+
+_ALIAS = re.compile(r"[\w-]{1,255}")
+_VERSION = re.compile(r"v\d+|latest", re.IGNORECASE)
+"""Words that MLflow keeps for itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +45,14 @@ class RegisterConfig:
 
 def main(config: RegisterConfig) -> int:
     """Export, register, say how to load it, and return the exit status."""
-    if not config.name or set(config.name) & set("/:'\""):
-        raise ConfigError(f"--name {config.name!r}: a model's name is not empty and has no / : or quotes.")
+    _check_names(config)
     uri = resolve_uri(config.checkpoint)
     from kinebert.orchestration import mlflow_models, run_tags, tracking, tracking_store  # slow imports
     from kinebert.training.checkpoints.recognizer import load_recognizer
 
     load_recognizer(uri)  # what is no checkpoint is told before MLflow is asked for anything
     folder = uri.rpartition("/")[0]
-    address = tracking.RunAddress.load(folder)
+    address, recorded = tracking.RunAddress.load(folder), True
     if address is None:
         if config.tracking_uri is None:
             raise ConfigError(f"{folder}: no MLflow run is known here. Say with --tracking-uri where to make one.")
@@ -54,13 +61,25 @@ def main(config: RegisterConfig) -> int:
         tracker = tracking.Tracker.start(store, config.experiment, name_of(folder), tags)
         with tracking.running(tracker):
             version, model = mlflow_models.register(tracker.address, uri, config.name, config.alias)
-        address = tracker.address
+        address, recorded = tracker.address, tracker.complete
     else:
         version, model = mlflow_models.register(address, uri, config.name, config.alias)
     say(f"{config.name}, version {version}: {model}" + (f", alias {config.alias}" if config.alias else ""))
-    call = f"mlflow.pyfunc.load_model('{model}').predict(" + "pandas.DataFrame({'video': ['VIDEO']}))"
-    say(f'next: MLFLOW_TRACKING_URI={address.tracking_uri} python -c "import mlflow, pandas; print({call})"')
-    return 0
+    call = f"mlflow.pyfunc.load_model({json.dumps(model, ensure_ascii=False)}).predict("
+    code = shlex.quote(f'import mlflow, pandas; print({call}pandas.DataFrame({{"video": ["VIDEO"]}})))')
+    say(f"next: MLFLOW_TRACKING_URI={shlex.quote(address.tracking_uri)} python -c {code}")
+    return 0 if recorded else NOT_RECORDED
+
+
+def _check_names(config: RegisterConfig) -> None:
+    """Refuse names that MLflow would refuse after the work."""
+    if not config.name.strip() or set(config.name) & set("/:'\"") or not is_plain(config.name):
+        raise ConfigError(f"--name {config.name!r}: a model's name is not empty and has no / : or quotes.")
+    alias = config.alias
+    if alias is not None and (not _ALIAS.fullmatch(alias) or _VERSION.fullmatch(alias)):
+        raise ConfigError(
+            f"--alias {alias!r}: an alias is letters, digits, - and _, at most 255, and neither latest nor a version."
+        )
 
 
 def cli(args: list[str]) -> int:

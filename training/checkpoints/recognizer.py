@@ -129,17 +129,26 @@ def load_recognizer(uri: str) -> tuple[Recognizer, CheckpointInfo]:
     info = from_mapping(CheckpointInfo, content, uri)
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise UserError(f"{uri}: the checkpoint has no weights. Take another one.")
+    weights = {_today(name): value for name, value in weights.items()}
+    with torch.device("meta"):  # a network that the file has no weights for takes no memory before it is refused
+        _with_weights(uri, info.config, weights, assign=True)
+    recognizer = _with_weights(uri, info.config, weights)
+    recognizer.spec = info.spec  # what the weights were trained on, whatever this version's defaults are
+    return recognizer.eval(), info
+
+
+def _with_weights(uri: str, config: dict[str, Any], weights: dict[str, Tensor], *, assign: bool = False) -> Recognizer:
+    """Build a checkpoint's network and give it its weights, as copies or, with ``assign``, themselves."""
     try:
-        recognizer = build_recognizer(**info.config)
+        recognizer = build_recognizer(**config)
     except (UserError, TypeError) as error:
         raise UserError(f"{uri}: this version cannot build the checkpoint's network: {error}") from error
     try:
-        recognizer.load_state_dict({_today(name): value for name, value in weights.items()}, strict=True)
+        recognizer.load_state_dict(weights, strict=True, assign=assign)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{uri}: the checkpoint's weights do not fit its own network: {reason}") from None
-    recognizer.spec = info.spec  # what the weights were trained on, whatever this version's defaults are
-    return recognizer.eval(), info
+    return recognizer
 
 
 def check_shards(uri: str, info: CheckpointInfo, shards: Shards) -> None:
