@@ -6,6 +6,7 @@ from kinebert.orchestration.audience import Audience
 from kinebert.orchestration.progress import duration
 from kinebert.orchestration.reports.run_files import epoch_metrics
 from kinebert.orchestration.tracking import Tracker
+from kinebert.preprocessing.errors import UserError
 from kinebert.training.loop.events import (
     Ended,
     EpochDone,
@@ -19,6 +20,8 @@ from kinebert.training.loop.events import (
     StoppedEarly,
 )
 
+RAN_ON = "ran_on"
+"""Tag of a run: how many workers train, and on what."""
 _STEP_METRICS = ("loss", "top1", "lr", "grad_norm", "data_wait", "clips_per_s", "gpu_gib", "skipped")
 
 
@@ -72,6 +75,21 @@ class TrainingLog:
             f"classes, {event.num_parameters / 1e6:.2f} M parameters, {event.steps_per_epoch} steps per epoch, "
             f"{event.world_size} workers{gone}"
         )
+
+        self._record_machines(event)
+
+    def _record_machines(self, event: Started) -> None:
+        """Note in MLflow on what is trained, and since when that is other than before."""
+        what = f"{event.world_size} worker{'s'[: event.world_size != 1]} on {event.device}"
+        epochs, steps = event.resumed or (0, 0)
+        try:
+            changed = self._tracker.params({}, {RAN_ON: what}, f"from epoch {epochs + 1}, step {steps + 1}")
+        except UserError as error:  # what is recorded is worth less than the training
+            self._tracker.lacks_something()
+            self._audience.warn(f"MLflow did not take the tag {RAN_ON}: {error}")
+            return
+        for change in changed:
+            self._audience.say(f"note: recorded in MLflow as changed: {change}")
 
     def _step(self, event: StepDone) -> None:
         if event.global_step > self._last_step:

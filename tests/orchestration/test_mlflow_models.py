@@ -10,9 +10,11 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
+from kinebert.orchestration import mlflow_models as register_of_models
 from kinebert.orchestration.mlflow_models import keep_model, log_model
 from kinebert.orchestration.tracking import RunAddress, Tracker
 from kinebert.pipelines import predict, register
+from kinebert.pipelines.options import NOT_RECORDED
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.recognizer import load_recognizer
@@ -108,6 +110,7 @@ def test_mistakes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for args, words in (
         ([checkpoint, "--name", "a/b"], "has no / : or quotes"),
         ([str(run / "none.pt"), "--name", "a"], "none.pt"),
+        *(([str(run / "none.pt"), "--name", "a", "--alias", word], "--alias") for word in ("v1", "Latest", "a b", "")),
         ([checkpoint, "--name", "a"], "no MLflow run is known here. Say with --tracking-uri"),
     ):
         assert register.cli(args) == 2
@@ -116,3 +119,17 @@ def test_mistakes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert error.count("\n") == 1
     keep_model(RunAddress("http://127.0.0.1:9", "kinebert", "0"), checkpoint)
     assert "MLflow did not take the model: http://127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_a_run_that_mlflow_did_not_take_whole_is_said_by_the_status(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ConnectionError("gone")
+
+    (run / "mlflow.json").unlink()
+    monkeypatch.setattr(register_of_models, "register", lambda *_: ("1", "models:/a/1"))  # it takes half a minute
+    monkeypatch.setattr(MlflowClient, "set_terminated", refuse)
+    args = [str(run / "best.pt"), "--name", "a", "--tracking-uri", str(tmp_path / "mlflow.db")]
+    assert register.cli(args) == NOT_RECORDED
+    assert "MLflow did not close the run: gone" in capsys.readouterr().err

@@ -44,6 +44,8 @@ class Started(StageFacts):
     """Parameters of the recognizer."""
     notes: list[str]
     """What is unusual about data and weights, in sentences."""
+    device: str = "cpu"
+    """Kind of device of each worker: ``cpu`` or ``cuda``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +194,7 @@ class Progress:
         num_classes: int,
         num_parameters: int,
         notes: list[str],
+        device: str,
     ) -> None:
         """Say what is about to be trained, and after how many epochs and steps it goes on."""
         self._emit(
@@ -203,6 +206,7 @@ class Progress:
                 num_classes=num_classes,
                 num_parameters=num_parameters,
                 notes=notes,
+                device=device,
             )
         )
 

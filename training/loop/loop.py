@@ -156,6 +156,7 @@ class _Training:
                 num_classes=len(self.shards.classes),
                 num_parameters=self.learner.num_parameters,
                 notes=self.notes,
+                device=self.worker.device.type,
             )
         else:
             self.progress.next_stage()

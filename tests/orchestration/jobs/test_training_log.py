@@ -1,10 +1,13 @@
 """What a training shows and records of its speed and its memory."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.tracking import MlflowClient
 
+from kinebert.orchestration import tracking
 from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs.training_log import TrainingLog
 from kinebert.training.loop.events import (
@@ -49,6 +52,9 @@ class Tracker:
     def flush(self) -> bool:
         return True
 
+    def params(self, *_: object) -> list[str]:
+        return []
+
 
 CPU = "system/cpu_utilization_percentage"
 
@@ -87,6 +93,28 @@ def test_what_was_unusual_is_said(capsys: pytest.CaptureFixture[str]) -> None:
         "a worker was lost (worker 0: killed); going on from the last saved state",
         "epoch 1, step 2 left out: the loss is nan in the clips of v005",
     ]
+
+
+def test_other_workers_or_devices_than_before_are_recorded_with_their_moment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracker = tracking.Tracker.start(f"sqlite:///{tmp_path}/mlflow.db", "kinebert", "run", {})
+    facts: dict[str, Any] = {"num_epochs": 4, "steps_per_epoch": 3, "stage": 1, "num_stages": 1, "clip_length": 8}
+    facts |= {"train_videos": 24, "val_videos": 9, "num_classes": 3, "num_parameters": 1_250_000, "notes": []}
+    first = Started(**facts, resumed=None, world_size=1, device="cpu")
+    hear = TrainingLog(tracker, Terminal(), -1)
+    hear(first)
+    hear(replace(first, resumed=(1, 0)))
+    assert "note" not in capsys.readouterr().out
+    hear(replace(first, resumed=(1, 2), world_size=2, device="cuda"))
+    assert "changed: ran_on: 1 worker on cpu -> 2 workers on cuda" in capsys.readouterr().out
+    tags = MlflowClient(tracker.address.tracking_uri).get_run(tracker.address.run_id).data.tags
+    assert tags["ran_on"] == "2 workers on cuda"
+    assert tags["changed.ran_on"] == "1 worker on cpu -> 2 workers on cuda from epoch 2, step 3"
+    MlflowClient(tracker.address.tracking_uri).delete_run(tracker.address.run_id)
+    hear(replace(first, resumed=(3, 0)))  # goes on: a store's trouble ends no training
+    assert "MLflow did not take the tag ran_on: " in capsys.readouterr().err
+    assert not tracker.complete
 
 
 def test_beginnings_and_ends_are_said(capsys: pytest.CaptureFixture[str]) -> None:

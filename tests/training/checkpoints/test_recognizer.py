@@ -191,6 +191,14 @@ def test_checkpoints_that_contradict_themselves_are_refused(saved: tuple[str, Re
         load_recognizer(uri)
 
 
+def test_a_network_that_the_file_has_no_weights_for_takes_no_memory(saved: tuple[str, Recognizer]) -> None:
+    uri, net = saved
+    for huge in ({"num_classes": 10**12}, {"width": 100_000.0}):  # no machine could hold these
+        rewrite(uri, config=net.config | huge)
+        with pytest.raises(UserError, match="weights do not fit its own network"):
+            load_recognizer(uri)
+
+
 @pytest.mark.parametrize("value", [np.float64(1), np.zeros(2), {1, 2}, Stranger(), {(1, 2): 3}])
 def test_what_could_not_be_read_back_is_not_written(saved: tuple[str, Recognizer], value: Any) -> None:
     before = Path(saved[0]).read_bytes()
