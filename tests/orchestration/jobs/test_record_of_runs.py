@@ -15,6 +15,10 @@ from kinebert.orchestration.jobs.requests import EvaluationRequest, TrainingRequ
 from kinebert.orchestration.jobs.training import train
 from kinebert.orchestration.tracking import RunAddress, Tracker
 from kinebert.pipelines import evaluate as evaluate_program
+from kinebert.pipelines import fuse as fuse_program
+from kinebert.pipelines import index_videos as index_program
+from kinebert.pipelines import train as train_program
+from kinebert.pipelines import tune as tune_program
 from kinebert.pipelines.options import NOT_RECORDED
 from kinebert.preprocessing.config import flatten, load_config, to_plain
 from kinebert.preprocessing.errors import UserError
@@ -23,7 +27,7 @@ from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, ProtocolRecipe, TrainRecipe
 from tests.helpers.checkpoints import make_checkpoint
 from tests.helpers.listening import Heard
-from tests.helpers.sets import make_rows, make_set
+from tests.helpers.sets import make_rows, make_set, small_recipe
 
 ODD = "fold #1 (80-20)/2"
 
@@ -171,3 +175,60 @@ def test_an_evaluation_is_not_written_to_the_run_of_another_training(
     assert not score(checkpoint).recorded
     assert "best.pt: optim.lr = 1e+30, not " in capsys.readouterr().err
     assert not MlflowClient(tracker.address.tracking_uri).get_run(tracker.address.run_id).data.metrics
+
+
+def refuse_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on MLflow takes everything but numbers."""
+    take = MlflowClient.log_batch
+
+    def log_batch(self: MlflowClient, run_id: str, metrics: Any = (), *args: Any, **options: Any) -> Any:
+        if metrics:
+            raise ConnectionError("gone")
+        return take(self, run_id, metrics, *args, **options)
+
+    monkeypatch.setattr("kinebert.orchestration.tracking.time.sleep", lambda _: None)
+    monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
+
+
+def test_a_fusion_that_mlflow_lacks_is_done_and_ends_with_a_status_of_its_own(
+    trained: tuple[str, Tracker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = score(trained[0]).table
+    args = [table, table, "--output", str(tmp_path / "fused")]
+    assert fuse_program.cli(args) == 0
+    (tmp_path / "fused" / "scores.parquet").unlink()
+    refuse_metrics(monkeypatch)
+    assert fuse_program.cli(args) == NOT_RECORDED
+    assert "numbers of the run are lost" in capsys.readouterr().err
+    assert (tmp_path / "fused" / "scores.parquet").exists()
+
+
+@pytest.mark.slow  # a training and a search
+@pytest.mark.parametrize("program", ["train", "tune"])
+def test_so_does_a_training_and_a_search(
+    program: str,
+    shards: ShardSet,
+    tmp_path: Path,
+    ray_cluster: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tune = '\n[tune]\ntrials = 1\nscheduler = "none"\n[tune.space]\n"optim.lr" = { choice = [0.1, 0.01] }\n'
+    recipe = small_recipe(shards.uri, epochs=1).replace("clip_length", f'split = "{ODD}"\nclip_length')
+    (tmp_path / "recipe.toml").write_text(recipe + (tune if program == "tune" else ""))
+    refuse_metrics(monkeypatch)
+    programs = {"train": train_program, "tune": tune_program}
+    assert programs[program].cli([str(tmp_path / "recipe.toml"), "--output", str(tmp_path / "run")]) == NOT_RECORDED
+    assert "numbers of the run are lost" in capsys.readouterr().err
+    assert list((tmp_path / "run").rglob("best.pt"))
+
+
+def test_splits_that_mlflow_could_not_tell_apart_are_refused_where_the_manifest_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "v.mp4").write_bytes(b"not looked into")
+    (tmp_path / "list.csv").write_text("path,label,fold #1,fold +1\nv.mp4,a,train,test\n")
+    assert index_program.cli(["csv", str(tmp_path / "list.csv"), "--output", str(tmp_path / "m.parquet")]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "'fold #1' and 'fold +1' would both be 'fold _1' in MLflow" in told
+    assert not (tmp_path / "m.parquet").exists()
