@@ -1,6 +1,7 @@
 """What MLflow says of trainings and evaluations is what ran: starts that failed, runs gone on with, odd names."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
+from kinebert.orchestration.comparing.comparison import compare
 from kinebert.orchestration.comparing.from_mlflow import Store
 from kinebert.orchestration.jobs.evaluation import Evaluation, evaluate
-from kinebert.orchestration.jobs.requests import EvaluationRequest, TrainingRequest
+from kinebert.orchestration.jobs.requests import ComparisonRequest, EvaluationRequest, TrainingRequest
 from kinebert.orchestration.jobs.training import train
 from kinebert.orchestration.tracking import RunAddress, Tracker
 from kinebert.pipelines import evaluate as evaluate_program
@@ -232,3 +234,19 @@ def test_splits_that_mlflow_could_not_tell_apart_are_refused_where_the_manifest_
     (told,) = capsys.readouterr().err.splitlines()
     assert "'fold #1' and 'fold +1' would both be 'fold _1' in MLflow" in told
     assert not (tmp_path / "m.parquet").exists()
+
+
+def test_a_run_whose_files_are_gone_is_named_and_not_ranked(
+    trained: tuple[str, Tracker], shards: ShardSet, tmp_path: Path
+) -> None:
+    checkpoint, tracker = trained
+    score(checkpoint)
+    store = tracker.address.tracking_uri
+    run = MlflowClient(store).get_run(tracker.address.run_id)
+    assert Store(store).find(tracker.address.run_id, None).tables
+    shutil.rmtree(run.info.artifact_uri.removeprefix("file://"))
+    other = make_checkpoint(tmp_path / "other" / "best.pt", shards, ProtocolRecipe(), ODD, seed=1)
+    runs = (score(other).table, tracker.address.run_id)
+    verdict = compare(ComparisonRequest(runs=runs, tracking_uri=store, output=str(tmp_path / "out"))).verdict
+    assert not verdict.ranked
+    assert any("run" in said and "no scores" in said for said in verdict.obstacles), verdict.obstacles
