@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,7 @@ _prepare_private_cluster()
 import ray  # noqa: E402 - after the settings that its import reads
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
+from kinebert.orchestration import ray_processes  # noqa: E402
 from kinebert.preprocessing import storage  # noqa: E402
 from kinebert.preprocessing.errors import ConfigError, UserError  # noqa: E402
 from kinebert.preprocessing.machine import available_cores  # noqa: E402
@@ -96,7 +97,7 @@ def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
         num_cpus: Logical CPUs of a private cluster; by default those of the machine.
 
     Raises:
-        UserError: If the given cluster cannot be joined.
+        UserError: If the given cluster cannot be joined, or a private one does not start or breaks.
     """
     global _present
     if ray.is_initialized():
@@ -123,23 +124,66 @@ def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
         raise RuntimeError(
             "ray was imported before kinebert.orchestration.cluster, which sets what Ray reads at its import"
         )
-    with _own_folder() as folder:
+    with ExitStack() as stack:
         try:
-            with _same_reaction_to_sigterm():
-                ray.init(
-                    address="local",
-                    num_cpus=num_cpus or available_cores(),
-                    object_store_memory=_STORE_BYTES,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=_QUIET,
-                    _temp_dir=folder,
-                )
-            _present = _describe(private=True)
-            yield _present
+            found = stack.enter_context(_started(num_cpus))
+        except _StartError:  # a machine that is very busy
+            try:
+                found = stack.enter_context(_started(num_cpus))
+            except _StartError as error:
+                raise UserError(
+                    f"Ray did not start on this machine, tried twice: {error}. Is it very busy, or short of memory or "
+                    "of space in /tmp or /dev/shm? Run the same command again later."
+                ) from None
+        _present = found
+        try:
+            yield found
         finally:
             _present = None
+
+
+class _StartError(Exception):
+    """A private cluster could not be started; says why."""
+
+
+@contextmanager
+def _started(num_cpus: int | None) -> Iterator[Cluster]:
+    """Start a private cluster, and end it with the block; see :class:`.Watch` for one that breaks in between.
+
+    Raises:
+        _StartError: If it does not start. Nothing is left of it.
+        UserError: If it broke.
+    """
+    with _own_folder() as folder:
+        try:
+            try:
+                with _same_reaction_to_sigterm(), ray_processes.marked(folder):
+                    ray.init(
+                        address="local",
+                        num_cpus=num_cpus or available_cores(),
+                        object_store_memory=_STORE_BYTES,
+                        include_dashboard=False,
+                        log_to_driver=False,
+                        logging_level=_QUIET,
+                        _temp_dir=os.path.join(folder, "r"),
+                    )
+                ray._private.worker._worker_logs_enabled = False  # it would print what befalls its workers all the same
+                described = _describe(private=True)
+            except Exception as error:  # of no common class
+                raise _StartError((str(error).splitlines() or [type(error).__name__])[0].rstrip(".")) from None
+        except BaseException:
             ray.shutdown()
+            ray_processes.end_processes(folder)
+            raise
+        with _watch(folder):
+            yield described
+
+
+def _watch(folder: str) -> ray_processes.Watch:
+    node: Any = ray._private.worker._global_node
+    running = node.all_processes
+    needed = {name: running[name][0].process for name in ray_processes.NEEDED}
+    return ray_processes.Watch(folder, needed, ray.shutdown)
 
 
 @contextmanager
@@ -159,9 +203,8 @@ def _own_folder() -> Iterator[str]:
         with open(os.path.join(folder, f".{_LOCK}"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             os.rename(lock.name, os.path.join(folder, _LOCK))  # nobody sees it before it is held
-            rays = os.path.join(folder, "r")
-            os.mkdir(rays)  # which Ray opens to everybody, as it does with all that it makes: nobody gets past ours
-            yield rays
+            os.mkdir(os.path.join(folder, "r"))  # Ray opens it, as all that it makes, to everybody; none gets past ours
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,0 +1,206 @@
+"""The processes of a private Ray: watched while a program works on them, and ended whatever has become of them.
+
+Without its raylet or GCS nothing goes on, but Ray takes a minute to find that out, shows its own logs, or ends the
+program in the middle of its clean-up. So they are watched here.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import psutil
+
+from kinebert.orchestration.printing import warn
+from kinebert.preprocessing.errors import UserError
+
+NEEDED = ("gcs_server", "raylet")
+_MARK = "KINEBERT_CLUSTER"
+_LOOK_S = 0.2
+_INTERRUPT_AFTER_S, _END_AFTER_S = 2.0, 20.0
+"""After a loss: when a program that still waits for Ray is interrupted, and when it is ended. Ray would at 60 s."""
+_SIGNAL = signal.SIGRTMAX - 3
+"""Interrupts the main thread: Ray Train answers Ctrl-C by asking its processes, which answer nothing any more."""
+_STATUS = 2
+"""Of a program that is ended, as of one that an error ends."""
+
+
+@contextmanager
+def marked(folder: str) -> Iterator[None]:
+    """Let the processes that are started in a block, and those that they start, be known as of the cluster there."""
+    ours = {_MARK: folder, "SPT_NOENV": "1"}  # without the latter some of Ray's write their titles over it
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def end_processes(folder: str, patience_s: float = 5.0) -> None:
+    """Kill every process that descends from a block of :func:`marked`, and wait for their end."""
+    give_up = time.monotonic() + patience_s
+    while time.monotonic() < give_up:  # those that are just being started come one after another
+        found = [process for process in psutil.process_iter() if _is_of(process, folder)]
+        if not found:
+            return
+        for process in found:
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(found, timeout=1.0)
+
+
+def _is_of(process: psutil.Process, folder: str) -> bool:
+    """Whether a process bears the mark; read by hand, since psutil gives up at what a changed title leaves there."""
+    try:
+        known = f"{_MARK}={folder}\0".encode() in Path(f"/proc/{process.pid}/environ").read_bytes()
+        return known and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, OSError):
+        return False
+
+
+class Watch:
+    """Looks after the processes in a ``with`` block, and ends them with it.
+
+    Args:
+        folder: Of the cluster, as given to :func:`marked`; removed as well where the program must be ended.
+        processes: Those that are needed, by what they are called.
+        shut_down: Ends them, where all is well.
+    """
+
+    def __init__(
+        self, folder: str, processes: Mapping[str, "subprocess.Popen[bytes]"], shut_down: Callable[[], None]
+    ) -> None:
+        self._folder, self._processes, self._shut_down = folder, processes, shut_down
+        self._in_main_thread = threading.current_thread() is threading.main_thread()
+        self._before: Any = signal.SIG_DFL
+        self._over = threading.Event()
+        self._lost, self._leaving = "", False
+        self._hush: _Hush | None = None
+        self._thread = threading.Thread(target=self._look, name="watch over Ray", daemon=True)
+
+    def __enter__(self) -> "Watch":
+        if self._in_main_thread:
+            self._before = signal.signal(_SIGNAL, _interrupt)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Turn whatever has ended the block, if one of the processes is gone, into an error that says so.
+
+        Raises:
+            UserError: If one is.
+        """
+        self._leaving = True
+        if not self.lost(1.0 if kind else 0.0):  # an error of Ray may come before the end of the process is seen
+            self._stop()
+            self._shut_down()
+            end_processes(self._folder)
+            return
+        try:
+            end_processes(self._folder)
+            with suppress(Exception):
+                self._shut_down()
+        finally:
+            self._stop()
+        if kind is not None:
+            raise self.error() from None
+
+    def _stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+        if self._hush is not None:
+            self._hush.end()
+        if self._in_main_thread:
+            signal.signal(_SIGNAL, self._before)
+
+    def lost(self, patience_s: float = 0.0) -> bool:
+        """Whether a process that is needed has ended, or ends within some seconds."""
+        give_up = time.monotonic() + patience_s
+        while not self._lost:
+            gone = [name for name, process in self._processes.items() if process.poll() is not None]
+            self._lost = "".join(gone[:1])
+            if self._lost or time.monotonic() >= give_up:
+                break
+            time.sleep(_LOOK_S / 4)
+        return bool(self._lost)
+
+    def error(self) -> UserError:
+        """Return what is said of the loss."""
+        return UserError(
+            f"the {self._lost} of this program's own Ray was killed or has crashed (has the system run out of memory?)."
+            " Run the same command again to continue."
+        )
+
+    def _look(self) -> None:
+        while not self._over.wait(_LOOK_S):
+            if self.lost():
+                self._hush = _Hush()
+                self._hush.begin()
+                self._end_program()
+                return
+
+    def _end_program(self) -> None:
+        """End the block, which Ray may keep waiting: first by an exception, then for good."""
+        if self._over.wait(_INTERRUPT_AFTER_S):
+            return
+        if self._in_main_thread and not self._leaving:
+            signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
+        if self._over.wait(_END_AFTER_S - _INTERRUPT_AFTER_S):
+            return
+        warn(f"error: {self.error()}")
+        end_processes(self._folder)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os._exit(_STATUS)
+
+
+class _LostError(KeyboardInterrupt):
+    """Ends what waits for a cluster that is gone; Ray, while it waits, lets nothing through but what Ctrl-C raises."""
+
+
+def _interrupt(*_: object) -> None:
+    raise _LostError
+
+
+class _Hush:
+    """Keeps from the terminal what Ray says about its end: pages, of which one line of ours is enough."""
+
+    def __init__(self) -> None:
+        self._loggers = [
+            logging.getLogger(name) for name in logging.root.manager.loggerDict if name.partition(".")[0] == "ray"
+        ]
+        self._errors: TextIO | None = None
+
+    def begin(self) -> None:
+        """Silence its loggers, and its C++, which writes to the standard error; what Python writes there is seen."""
+        for logger in self._loggers:
+            logger.disabled = True
+        with suppress(OSError, ValueError):
+            if sys.stderr.fileno() == 2:
+                sys.stderr.flush()
+                self._errors, sys.stderr = sys.stderr, os.fdopen(os.dup(2), "w", buffering=1)
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, 2)
+                os.close(nowhere)
+
+    def end(self) -> None:
+        """Undo :meth:`begin`."""
+        for logger in self._loggers:
+            logger.disabled = False
+        if self._errors is not None:
+            sys.stderr.flush()
+            os.dup2(sys.stderr.fileno(), 2)
+            sys.stderr.close()
+            sys.stderr = self._errors
