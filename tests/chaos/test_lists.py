@@ -186,7 +186,7 @@ MUTILATIONS: Sequence[Mutilation] = (_flip, _cut, _hole, _insert, _words, _lines
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """No video is opened; a call for a random split is noted."""
     made: list[int] = []
-    make_split = indexing.make_split
+    make_split = indexing.make_split  # type: ignore[attr-defined]
 
     def probe(paths: Sequence[str], **_: object) -> list[Facts]:
         return [Facts(bytes=1) if os.path.isfile(path) else Facts(problem="missing file") for path in paths]

@@ -142,7 +142,9 @@ def test_an_evaluation_on_a_split_of_any_name_is_recorded_with_how_it_was_made(
     assert run.data.metrics[f"{name}/top1"] == pytest.approx(result.scores.metrics().top[1])
     assert result.scores.about["split"] == ODD
     assert ODD + "/val of " in run.data.tags[f"evaluated.{name}"]
+    assert run.inputs is not None
     (given,) = run.inputs.dataset_inputs
+    assert given.dataset.profile is not None
     assert json.loads(given.dataset.profile)["part"] == f"{ODD}/val"
     assert {item.path for item in client.list_artifacts(run.info.run_id, name)} >= {f"{name}/scores.parquet"}
     assert list(Store(tracker.address.tracking_uri).tables(run.info.run_id)) == [Path(result.folder).name]

@@ -120,7 +120,14 @@ def test_other_workers_or_devices_than_before_are_recorded_with_their_moment(
 def test_beginnings_and_ends_are_said(capsys: pytest.CaptureFixture[str]) -> None:
     tracker: Any = Tracker()
     hear = TrainingLog(tracker, Terminal(), -1)
-    stage = {"num_epochs": 4, "steps_per_epoch": 3, "world_size": 2, "stage": 1, "num_stages": 2, "clip_length": 8}
+    stage: dict[str, Any] = {
+        "num_epochs": 4,
+        "steps_per_epoch": 3,
+        "world_size": 2,
+        "stage": 1,
+        "num_stages": 2,
+        "clip_length": 8,
+    }
     facts: dict[str, Any] = {"train_videos": 24, "val_videos": 9, "num_classes": 3, "num_parameters": 1_250_000}
     hear(Started(**stage, **facts, resumed=None, notes=[]))
     hear(Started(**stage, **facts, resumed=(1, 2), notes=[]))
