@@ -348,14 +348,3 @@ def running(tracker: Tracker) -> Iterator[Tracker]:
         raise
     finally:
         tracker.end(status)
-
-
-def end_strays(parent: RunAddress, known: Sequence[str]) -> None:
-    """Close, as KILLED, the open children of a run whose ids are not ``known``: their maker was killed right after."""
-    client = connect(parent.tracking_uri)
-    with explained(parent.tracking_uri):
-        experiment = client.get_run(parent.run_id).info.experiment_id
-        query = f"tags.`mlflow.parentRunId` = '{parent.run_id}' and attributes.status = 'RUNNING'"
-        for run in client.search_runs([experiment], query, max_results=_PAGE):
-            if run.info.run_id not in known:
-                client.set_terminated(run.info.run_id, "KILLED")

@@ -16,8 +16,9 @@ from kinebert.orchestration.printing import warn
 from kinebert.orchestration.reports.run_files import epoch_metrics
 from kinebert.orchestration.run_tags import describe_training, training_tags
 from kinebert.orchestration.search.records import Record, TrialEpoch, ranking, trial_folder
+from kinebert.orchestration.search.strays import end_strays
 from kinebert.orchestration.search.trials import Job
-from kinebert.orchestration.tracking import RunAddress, Tracker, end_strays, open_run
+from kinebert.orchestration.tracking import RunAddress, Tracker, open_run
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.errors import UserError

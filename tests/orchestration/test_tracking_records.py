@@ -9,7 +9,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from kinebert.orchestration import tracking
-from kinebert.orchestration.tracking import RunAddress, Tracker, end_strays, open_run
+from kinebert.orchestration.search.strays import end_strays
+from kinebert.orchestration.tracking import RunAddress, Tracker, open_run
 from kinebert.preprocessing import storage
 from tests.helpers.fake_shards import make_shards
 
