@@ -5,7 +5,6 @@ kinebert describe --backbone resnext101 --reduction frmb --head bert --frames 64
 """
 
 import json
-import os
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -127,7 +126,7 @@ def _recipe(config: DescribeConfig) -> "TrainRecipe":
         "data.crop_size": config.size,
     }
     options = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
-    values = read_toml(config.recipe or os.devnull, [*chain.from_iterable(config.overrides), *options])
+    values = read_toml(config.recipe, [*chain.from_iterable(config.overrides), *options])
     values.setdefault("data", {}).setdefault("shards", "")  # nothing is read
     return from_mapping(TrainRecipe, values, where=config.recipe or "the options")
 

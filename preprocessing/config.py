@@ -23,15 +23,17 @@ _BARE = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 """Keys of TOML that need no quotes, and those that name a value in a table."""
 
 
-def read_toml(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Read a TOML file and apply ``key.sub=value`` overrides to it.
+def read_toml(path: str | Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a TOML file, or none where all is given otherwise, and apply ``key.sub=value`` overrides to it.
 
     Raises:
         ConfigError: If the file is missing or is not TOML, or an override has no ``=``.
     """
     try:
-        with open(open_regular(path), "rb") as file:
-            values = parse_toml(file.read(_LARGEST + 1), str(path))
+        values: dict[str, Any] = {}
+        if path is not None:
+            with open(open_regular(path), "rb") as file:
+                values = parse_toml(file.read(_LARGEST + 1), str(path))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such recipe file.") from None
     except OSError as error:

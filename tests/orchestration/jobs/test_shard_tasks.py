@@ -208,7 +208,7 @@ def test_progress_says_what_is_done_and_how_long_it_will_take(
     ray_cluster: Any, rows: list[ManifestRow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty.mp4").write_bytes(b"")
-    broken = replace(rows[0], video_id="class9/empty", path=str(tmp_path / "empty.mp4"))
+    broken = replace(rows[0], video_id="class9/empty", path=str(tmp_path / "empty.mp4"), bytes=0)
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
     extract([*rows, broken], tmp_path / "set")
