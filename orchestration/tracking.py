@@ -1,6 +1,5 @@
 """A run in MLflow, written by one process, the driver. A store that fails for a while loses nothing, stops nobody."""
 
-import json
 import os
 import tempfile
 import time
@@ -27,8 +26,10 @@ from kinebert.orchestration.tracking_store import (
     reason_of,
 )
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.checked.documents import document_text, read_document
+from kinebert.preprocessing.checked.values import shown
 from kinebert.preprocessing.datasets.manifest import name_some
-from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.plain_text import without_passwords
 from kinebert.preprocessing.sets.reader import ShardSet
 
@@ -48,22 +49,29 @@ class RunAddress:
     experiment: str
     run_id: str
 
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not value.strip() or not value.isprintable():
+                raise ConfigError(f"{name}: {shown(value)} is none.")
+
     def save(self, folder: str) -> None:
         """Write the address into the folder of a training; for the owner's eyes only if it has a password."""
-        data = (json.dumps(asdict(self), indent=2) + "\n").encode()
+        data = (document_text(self, indent=2) + "\n").encode()
         private = without_passwords(self.tracking_uri) != self.tracking_uri
         storage.write_bytes(storage.join(folder, RUN_FILE), data, private=private)
 
     @staticmethod
     def load(folder: str) -> "RunAddress | None":
-        """Read the address from the folder of a training; None if there is none."""
+        """Read the address from the folder of a training; None if there is none.
+
+        Raises:
+            UserError: If it is damaged, or says something else.
+        """
         path = storage.join(folder, RUN_FILE)
-        if not storage.exists(path):
-            return None
-        try:
-            return RunAddress(**json.loads(storage.read_bytes(path)))
-        except (ValueError, TypeError):
-            raise UserError(f"{path}: not the address of an MLflow run. Delete it to start a new run.") from None
+        with storage.explained(path, "read the address of an MLflow run"):
+            if not storage.exists(path):
+                return None
+            return read_document(RunAddress, path, "the address of an MLflow run", "Delete it to start a new run.")
 
 
 class Tracker:

@@ -197,3 +197,30 @@ def test_stores_and_addresses_that_are_none(store: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not the address of an MLflow run. Delete it"):
         RunAddress.load(str(tmp_path))
     assert RunAddress.load(str(tmp_path / "absent")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "it is empty."),
+        ("[" * 100_000, "it is nested too deeply."),
+        ('{"tracking_uri": "sqlite:///x.db", "experiment": "e"}', "the key 'run_id' of RunAddress is required"),
+        ('{"tracking_uri": 1, "experiment": "e", "run_id": "0"}', "tracking_uri: expected str, got 1."),
+        ('{"tracking_uri": "u", "experiment": "e", "run_id": ""}', "run_id: '' is none."),
+        ('{"tracking_uri": "u\\u0000", "experiment": "e", "run_id": "0"}', "tracking_uri: .* is none."),
+    ],
+)
+def test_a_damaged_address_is_refused_in_one_line_with_the_way_out(text: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "mlflow.json").write_text(text)
+    said = rf"^{tmp_path}/mlflow.json: not the address of an MLflow run. Delete it to start a new run. Reason: {reason}"
+    with pytest.raises(UserError, match=said) as told:
+        RunAddress.load(str(tmp_path))
+    assert "\n" not in str(told.value)
+
+
+def test_an_address_is_read_as_it_was_written_and_by_earlier_versions(tmp_path: Path) -> None:
+    address = RunAddress("sqlite:///Größe.db", "ex \u4e00", "ab12")
+    address.save(str(tmp_path))
+    assert RunAddress.load(str(tmp_path)) == address
+    (tmp_path / "mlflow.json").write_text('{"tracking_uri": "u", "experiment": "e", "run_id": "0", "later": 1}')
+    assert RunAddress.load(str(tmp_path)) == RunAddress("u", "e", "0")
