@@ -72,7 +72,7 @@ def parse_json(data: bytes | str, where: str, what: str, remedy: str, *, nan: bo
     except UnicodeDecodeError:
         raise refused(where, what, remedy, "it is no text in UTF-8.") from None
     except ValueError as error:
-        raise refused(where, what, remedy, f"{str(error) if str(data).strip() else 'it is empty'}.") from None
+        raise refused(where, what, remedy, f"{str(error) if data.strip() else 'it is empty'}.") from None
     return plain
 
 

@@ -71,6 +71,7 @@ def test_keys_of_later_versions_are_let_be_at_every_depth() -> None:
     ("text", "reason"),
     [
         ("", "it is empty."),
+        (b" \n", "it is empty."),
         (b"\xff\xfe{}", "it is no text in UTF-8."),
         ("[" * 100_000, "it is nested too deeply."),
         (edited(about=json.loads("[" * 60 + "]" * 60)), "it is nested too deeply."),
