@@ -1,13 +1,15 @@
 """All that a restart needs, in one file that appears whole or not at all."""
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.checked.documents import MOST_DEPTH
+from kinebert.preprocessing.checked.values import Count, check_depth, shown, typed
 from kinebert.preprocessing.config import differences, flatten
-from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.checkpoints.recognizer import DamagedError, load_plain, save_plain
 from kinebert.training.recipe.settings import changeable
 from kinebert.training.recipe.train import TrainRecipe
@@ -36,9 +38,9 @@ class TrainState:
     """State dict of the schedule."""
     scaler: dict[str, Any] | None
     """State dict of the gradient scaler; None unless the forward pass is float16."""
-    epoch: int
+    epoch: Count
     """Epoch that comes next or is under way, from 0."""
-    step: int
+    step: Count
     """Steps of that epoch that are done."""
     sums: list[float]
     """Sums over those steps: loss times clips, clips that were right, clips, updates that were left out."""
@@ -46,11 +48,11 @@ class TrainState:
     """The epoch with the best validation so far, as in ``history``."""
     history: list[EpochRow]
     """Numbers of the finished epochs."""
-    stage: int = 0
+    stage: Count = 0
     """Stage that is under way, from 0."""
     average: dict[str, Tensor] | None = None
     """State dict of the average of the weights; None unless the recipe has one."""
-    taken_over: int = 0
+    taken_over: Count = 0
     """Epochs of ``history`` that another training did, which keeps their recognizers."""
 
 
@@ -147,7 +149,16 @@ def recover_state(output: str) -> tuple[TrainState | None, str]:
 
 
 def _read(uri: str) -> TrainState:
-    return TrainState(**load_plain(uri, _KIND, _FORMAT))
+    content = load_plain(uri, _KIND, _FORMAT)
+    try:
+        check_depth(content, MOST_DEPTH)
+        if strange := content.keys() - {field.name for field in fields(TrainState)}:
+            raise ConfigError(f"unknown key {shown(min(strange, key=str))}.")
+        return cast(TrainState, typed(TrainState, content, ""))
+    except RecursionError:
+        raise DamagedError(f"{uri}: not a {_KIND}: it is nested too deeply.") from None
+    except ConfigError as error:
+        raise DamagedError(f"{uri}: not a {_KIND}: {error}") from None
 
 
 def check_continues(state: TrainState, recipe: dict[str, Any], shards: dict[str, Any], output: str) -> None:

@@ -26,6 +26,7 @@ from kinebert.training.distributed.worker import WorkerContext as WorkerContext
 from kinebert.training.evaluation.metrics import MetricSums
 from kinebert.training.evaluation.scorer import score_clips
 from kinebert.training.loop.events import Event, Note, Progress
+from kinebert.training.loop.fits import check_fits, unfit
 from kinebert.training.loop.initial import initial_recognizer, pinned
 from kinebert.training.loop.learner import Learner
 from kinebert.training.loop.reached import Reached
@@ -35,7 +36,7 @@ from kinebert.training.numerics import deterministic
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.optim.schedule import Schedule
 from kinebert.training.recipe.train import TrainRecipe
-from kinebert.training.run_folder import BEST_FILE, LAST_FILE, EpochRow
+from kinebert.training.run_folder import BEST_FILE, LAST_FILE, STATE_FILE, EpochRow
 from kinebert.training.shards import Shards
 
 
@@ -316,7 +317,12 @@ class _Training:
 
     def _go_on(self, state: TrainState) -> None:
         if state.optimizer:
-            self.learner.load(state)
+            uri = storage.join(self.output, STATE_FILE)
+            check_fits(state, self.recipe, self.learner.model, uri)
+            try:
+                self.learner.load(state)
+            except (KeyError, RuntimeError, TypeError, ValueError) as error:  # of the optimizer's own values
+                raise unfit(uri, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}.") from error
             self.schedule.load_state_dict(state.schedule)
         else:
             self.learner.model.load_state_dict(carry_weights(state.weights, self.learner.model))

@@ -9,11 +9,13 @@ from kinebert.preprocessing.config import differences, parse_toml, to_plain, to_
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.checkpoints.state import TrainState, about, check_continues, load_state
 from kinebert.training.data.parts import check_videos
+from kinebert.training.loop.fits import check_fits, unfit
 from kinebert.training.loop.initial import initial_recognizer
 from kinebert.training.loop.stages import carry_weights
+from kinebert.training.models import Recognizer
 from kinebert.training.optim.groups import freeze
 from kinebert.training.recipe.train import TrainRecipe
-from kinebert.training.run_folder import RECIPE_FILE
+from kinebert.training.run_folder import RECIPE_FILE, STATE_FILE
 from kinebert.training.shards import Shards
 
 
@@ -35,24 +37,41 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool =
             f"{shards.uri}: holds {shards.modality}, the recipe's data.modality is {recipe.data.modality}. "
             f"Give a set of {recipe.data.modality} with data.shards, or a recipe of the {shards.modality} stream."
         )
-    notes, before = [], None
+    notes, networks = list[str](), list[Recognizer]()
     for stage in recipe.in_stages():
         for part in (stage.data.train_part, stage.data.val_part):
             notes += check_videos(shards, stage.data, part)[1]
         with torch.device("meta"):  # shapes only: the real weights are made where they are trained
             model, about_weights = initial_recognizer(stage, shards)
             freeze(model, stage.optim.frozen)
-            if before is not None:
-                carry_weights(dict(before.state_dict()), model)
-        notes, before = [*notes, *about_weights], model
+            if networks:
+                carry_weights(dict(networks[-1].state_dict()), model)
+        notes += about_weights
+        networks.append(model)
     state = load_state(output)
     if state is not None:
         check_continues(state, recipe.identity(), about(shards), output)
+        _check_state(state, recipe, networks, storage.join(output, STATE_FILE))
         told = _what_is_there(state, recipe, output)
         if new:
             raise UserError(f"{told}. With --new it is left alone: choose another output folder.")
         notes.append(told)
     return list(dict.fromkeys(notes))
+
+
+def _check_state(state: TrainState, recipe: TrainRecipe, networks: list[Recognizer], uri: str) -> None:
+    """Make sure that a state stands within the stages of a recipe, and fits the network of its stage."""
+    stages = recipe.in_stages()
+    if state.stage >= len(stages) or state.epoch != len(state.history):
+        raise unfit(
+            uri,
+            f"it is of stage {state.stage + 1} of {len(stages)}, after {state.epoch} epochs, with the numbers of "
+            f"{len(state.history)}.",
+        )
+    if state.optimizer:
+        check_fits(state, stages[state.stage], networks[state.stage], uri)
+    elif state.stage == 0:
+        raise unfit(uri, "it has no state of an optimizer.")
 
 
 @dataclass(frozen=True)
