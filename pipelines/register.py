@@ -3,7 +3,6 @@
 kinebert register runs/rgb/best.pt --name gestures
 """
 
-import json
 import re
 import shlex
 import sys
@@ -16,6 +15,7 @@ from kinebert.orchestration.printing import say
 from kinebert.pipelines.options import NOT_RECORDED, run
 from kinebert.preprocessing.datasets.manifest import is_plain
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.plain_text import json_text
 from kinebert.preprocessing.storage import name_of, resolve_uri
 
 _ALIAS = re.compile(r"[\w-]{1,255}")
@@ -65,7 +65,7 @@ def main(config: RegisterConfig) -> int:
     else:
         version, model = mlflow_models.register(address, uri, config.name, config.alias)
     say(f"{config.name}, version {version}: {model}" + (f", alias {config.alias}" if config.alias else ""))
-    call = f"mlflow.pyfunc.load_model({json.dumps(model, ensure_ascii=False)}).predict("
+    call = f"mlflow.pyfunc.load_model({json_text(model)}).predict("
     code = shlex.quote(f'import mlflow, pandas; print({call}pandas.DataFrame({{"video": ["VIDEO"]}})))')
     say(f"next: MLFLOW_TRACKING_URI={shlex.quote(address.tracking_uri)} python -c {code}")
     return 0 if recorded else NOT_RECORDED

@@ -84,7 +84,13 @@ def test_what_is_recorded_of_an_epoch_are_its_numbers() -> None:
 def test_stages_say_where_they_stand() -> None:
     stages = [{"clip_length": 2, "epochs": 1}, {"clip_length": 4, "epochs": 2, "batch_size": 4}]
     progress, events, stage = telling(1, 2, stages=stages)
-    facts: dict[str, Any] = {"train_videos": 24, "val_videos": 9, "num_classes": 3, "num_parameters": 7}
+    facts: dict[str, Any] = {
+        "train_videos": 24,
+        "val_videos": 9,
+        "num_classes": 3,
+        "num_parameters": 7,
+        "device": "cpu",
+    }
     progress.start((1, 5), **facts, notes=["short videos"])
     progress.next_stage()
     progress.step(1, 2, clips=4, seconds=1.0, waited_s=0.0, **NUMBERS)
@@ -94,7 +100,12 @@ def test_stages_say_where_they_stand() -> None:
     for event in (started, began):
         assert (event.num_epochs, event.steps_per_epoch, event.world_size) == (3, 6, 2)
         assert (event.stage, event.num_stages, event.clip_length) == (2, 2, 4)
-    assert (started.resumed, started.notes, started.num_parameters) == ((1, 5), ["short videos"], 7)
+    assert (started.resumed, started.notes, started.num_parameters, started.device) == (
+        (1, 5),
+        ["short videos"],
+        7,
+        "cpu",
+    )
     assert step.global_step == stage.first_step + 2 == 3 + 2
     assert step.eta_s == pytest.approx(10 * 1.0)
 
