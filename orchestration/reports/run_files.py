@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.checked.documents import read_document
 from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import parse_toml, to_plain, to_toml
 from kinebert.preprocessing.errors import ConfigError
@@ -46,12 +47,17 @@ def save_history(folder: str, history: Sequence[EpochRow]) -> None:
 
 
 def load_history(folder: str) -> list[EpochRow]:
-    """Read the numbers of a training's epochs; empty if they were not kept."""
+    """Read the numbers of a training's epochs; empty if they were not kept.
+
+    Raises:
+        UserError: If the file is damaged, or says something else.
+    """
     path = storage.join(folder, HISTORY_FILE)
     if not folder or not storage.exists(path):
         return []
-    history: list[EpochRow] = json.loads(storage.read_bytes(path))
-    return history
+    remedy = "Delete it, and train with the same command again, which writes it anew and trains nothing twice."
+    with storage.explained(path, "read the numbers of the epochs"):
+        return read_document(list[EpochRow], path, "the numbers of a training's epochs", remedy, nan=True)
 
 
 def epoch_metrics(row: Mapping[str, Any]) -> dict[str, float]:

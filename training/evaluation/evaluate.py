@@ -7,7 +7,7 @@ Axes: N views, V videos, K classes.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from kinebert.training.evaluation.view_scores import (
     About,
     ScoreTable,
     ViewScores,
+    check_rows,
     list_column,
     matrix_of,
     read_table,
@@ -39,6 +40,13 @@ from kinebert.training.recipe.train import DataRecipe, TrainRecipe
 from kinebert.training.shards import Shards
 
 _KEY = b"kinebert_scores"
+_COLUMNS = pa.schema(
+    [
+        pa.field("video_id", pa.string(), nullable=False),
+        *(pa.field(name, pa.int32(), nullable=False) for name in ("label", "num_clips")),
+        pa.field("scores", pa.list_(pa.float32()), nullable=False),
+    ]
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -214,7 +222,8 @@ def average(
             f"{len(lost)} of {num_videos} videos have none of these clips, the first is {views.video_ids[lost[0]]}. "
             "Take more clips."
         )
-    protocol = ProtocolRecipe(**{**views.about["protocol"], **({"average": how} if how else {})})
+    protocol = _protocol_of(views)
+    protocol = replace(protocol, average=how) if how else protocol
     values_NK = views.logits[kept_N].astype(np.float64)
     if protocol.average == "softmax":
         values_NK = probabilities(values_NK)
@@ -247,13 +256,20 @@ def clip_level(views: ViewScores) -> Metrics:
 
     Chen et al., arXiv:2010.11757, set it beside the video-level accuracy, which is that of :func:`average`.
     """
-    soft = ProtocolRecipe(**views.about["protocol"]).average == "softmax"
+    soft = _protocol_of(views).average == "softmax"
     values_NK = probabilities(views.logits) if soft else views.logits.astype(np.float64)
     clips_2C, rows_N = np.unique(np.stack([views.videos, views.clips]), axis=1, return_inverse=True)
     sums_CK = np.zeros((clips_2C.shape[1], len(views.classes)))
     np.add.at(sums_CK, rows_N.ravel(), values_NK)
     means_CK = sums_CK / np.bincount(rows_N.ravel())[:, None]
     return measure(means_CK, views.labels[clips_2C[0]], "probabilities" if soft else "logits")
+
+
+def _protocol_of(views: ViewScores) -> ProtocolRecipe:
+    plain = views.about.get("protocol")
+    if plain is None:
+        raise UserError("the table of views does not say how its videos were scored. Evaluate again.")
+    return from_mapping(ProtocolRecipe, plain, "the protocol that the table of views names")
 
 
 def recipe_of(uri: str, info: CheckpointInfo) -> TrainRecipe:
@@ -287,10 +303,15 @@ def read_scores(uri: str) -> VideoScores:
     Raises:
         UserError: If it is missing, damaged, or another kind of file.
     """
-    table, meta = read_table(uri, _KEY, "scores. Give a file that `kinebert evaluate` or `fuse` wrote")
+    table, meta = read_table(uri, _KEY, "scores. Give a file that `kinebert evaluate` or `fuse` wrote", _COLUMNS)
+    names: list[str] = table["video_id"].to_pylist()
+    labels_V = table["label"].to_numpy().astype(np.int64)
+    check_rows(uri, labels_V, table["scores"], len(meta["classes"]))
+    if len(set(names)) != len(names):
+        raise UserError(f"{uri}: damaged: a video is in it twice. Evaluate again, and delete this one.")
     return VideoScores(
-        video_ids=table["video_id"].to_pylist(),
-        labels=table["label"].to_numpy().astype(np.int64),
+        video_ids=names,
+        labels=labels_V,
         scores=matrix_of(table["scores"], len(meta["classes"])),
         num_clips=table["num_clips"].to_numpy().astype(np.int64),
         **meta,

@@ -10,16 +10,28 @@ from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.checked.documents import as_document, parse_json
+from kinebert.preprocessing.checked.tables import read_table as read_parquet
+from kinebert.preprocessing.checked.tables import with_columns
 from kinebert.preprocessing.errors import UserError
 
 Ints = NDArray[np.int64]
 _KEY = b"kinebert_views"
 _FORMAT = 1
 _META = ("classes", "rejected", "about", "notes")
+_AGAIN = "run `kinebert evaluate` again after deleting this one."
+_COLUMNS = pa.schema(
+    [
+        pa.field("video_id", pa.string(), nullable=False),
+        *(pa.field(name, pa.int32(), nullable=False) for name in ("label", "clip", "crop", "start")),
+        pa.field("logits", pa.list_(pa.float32()), nullable=False),
+    ]
+)
 
 
 class About(TypedDict, total=False):
@@ -63,6 +75,16 @@ class About(TypedDict, total=False):
     """What the streams of a fusion say of themselves."""
     num_missing: list[int]
     """Videos that each stream of a fusion lacks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Meta:
+    """What a file says beside its columns."""
+
+    classes: list[str]
+    rejected: list[dict[str, str]]
+    about: About
+    notes: list[str]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,10 +147,13 @@ def read_views(uri: str) -> ViewScores:
     Raises:
         UserError: If it is missing, damaged, or another kind of file.
     """
-    table, meta = read_table(uri, _KEY, "scores of views. Give a views.parquet that `kinebert evaluate` wrote")
+    table, meta = read_table(
+        uri, _KEY, "scores of views. Give a views.parquet that `kinebert evaluate` wrote", _COLUMNS
+    )
     names: list[str] = table["video_id"].to_pylist()
     rows = {name: row for row, name in enumerate(dict.fromkeys(names))}
     labels_N = table["label"].to_numpy().astype(np.int64)
+    check_rows(uri, labels_N, table["logits"], len(meta["classes"]))
     videos_N = np.array([rows[name] for name in names], np.int64)
     labels_V = np.empty(len(rows), np.int64)
     labels_V[videos_N] = labels_N
@@ -173,23 +198,37 @@ def write_table(uri: str, columns: Mapping[str, pa.Array], scores: ScoreTable, k
         pq.write_table(table, path)
 
 
-def read_table(uri: str, key: bytes, what: str) -> tuple[pa.Table, dict[str, Any]]:
-    """Read a table that :func:`write_table` wrote with ``key``, and the fields of :class:`ScoreTable` beside it.
+def read_table(uri: str, key: bytes, what: str, columns: pa.Schema) -> tuple[pa.Table, dict[str, Any]]:
+    """Read the ``columns`` of a table that :func:`write_table` wrote with ``key``, and :class:`ScoreTable`'s fields.
 
     Raises:
         UserError: If it is missing, damaged, or another kind of file (``what``: which one, and where it comes from).
     """
-    table = _parquet(uri)
-    meta = json.loads((table.schema.metadata or {}).get(key, b"{}"))
-    if meta.get("format") != _FORMAT:
+    table, again = _parquet(uri), f"Give another file, or {_AGAIN}"
+    text = (table.schema.metadata or {}).get(key)
+    if text is None:
         raise UserError(f"{uri}: not a table of {what}.")
-    return table, {name: meta[name] for name in _META}
+    plain = parse_json(text, uri, f"a table of {what}", again, nan=True)
+    if not isinstance(plain, dict) or plain.get("format") != _FORMAT:
+        raise UserError(f"{uri}: not a table of {what}.")
+    meta = as_document(_Meta, plain, uri, f"a table of {what}", again)
+    return with_columns(table, columns, uri, again), {name: getattr(meta, name) for name in _META}
+
+
+def check_rows(uri: str, labels: Ints, rows: pa.ChunkedArray, num_classes: int) -> None:
+    """Make sure that a table which was read from ``uri`` has labels of its classes, and a score for each of them.
+
+    Raises:
+        UserError: If not.
+    """
+    lengths = set(pc.unique(pc.list_value_length(rows)).to_pylist())
+    if not lengths <= {num_classes} or ((labels < -1) | (labels >= num_classes)).any():
+        raise UserError(
+            f"{uri}: damaged: it names {num_classes} classes, and has rows of {sorted(lengths)} scores and labels up "
+            f"to {max(labels, default=-1)}. Give another file, or {_AGAIN}"
+        )
 
 
 def _parquet(uri: str) -> pa.Table:
     with storage.explained(uri, "read the scores"):
-        data = storage.read_bytes(uri)
-    try:
-        return pq.read_table(pa.BufferReader(data))
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{uri}: not a Parquet file, or damaged: {error}.") from error
+        return read_parquet(uri, f"Give another file, or {_AGAIN}", "not a Parquet file, or damaged")

@@ -32,6 +32,29 @@ def test_where_none_were_kept_there_are_none(tmp_path: Path) -> None:
     assert load_history("") == []
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "it is empty"),
+        ("{}", "expected list, got {}"),
+        ("[" * 50_000, "nested too deeply"),
+        ('[{"val_top1": 0.5}]', "the key 'epoch' is required"),
+        ('[{"epoch": 1, "val_top1": "high"}]', "val_top1: expected float, got 'high'"),
+    ],
+)
+def test_a_damaged_history_is_refused_in_one_line(text: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "history.json").write_text(text)
+    with pytest.raises(UserError, match=rf"history\.json: not the numbers .* Delete it, .*{reason}") as told:
+        load_history(str(tmp_path))
+    assert "\n" not in str(told.value)
+
+
+def test_numbers_that_are_none_and_those_of_later_versions_are_read(tmp_path: Path) -> None:
+    (tmp_path / "history.json").write_text('[{"epoch": 1, "val_loss": NaN, "val_top1": 1, "later": [1]}]')
+    row = dict(load_history(str(tmp_path))[0])
+    assert (row["val_top1"], row["later"], row["val_loss"] != row["val_loss"]) == (1.0, [1], True)
+
+
 def test_a_recipe_says_all_settings_and_is_read_as_it_was(tmp_path: Path) -> None:
     recipe = TrainRecipe(data=DataRecipe(shards='/sets/"rgb" ü'), epochs=7, seed=3)
     path = save_recipe(str(tmp_path / "new" / "run"), recipe)

@@ -142,6 +142,60 @@ def test_other_files_are_refused_by_name(harm: str, tmp_path: Path) -> None:
         read_views(str(path))
 
 
+def spoilt(path: Path, key: bytes, change: Any) -> None:
+    """Change what a table says of itself, or replace it by a text."""
+    table = pq.read_table(path)
+    text = change
+    if callable(change):
+        meta = json.loads(table.schema.metadata[key])
+        change(meta)
+        text = json.dumps(meta)
+    pq.write_table(table.replace_schema_metadata({key: text}), path)
+
+
+@pytest.mark.parametrize("kind", ["views", "scores"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("", "it is empty"),
+        ("[" * 50_000, "nested too deeply"),
+        ("[]", "not a table of scores"),
+        (lambda meta: meta.pop("classes"), "the key 'classes'"),
+        (lambda meta: meta.pop("notes"), "the key 'notes'"),
+        (lambda meta: meta.update(about=[]), "about: expected About"),
+        (lambda meta: meta["about"].update(epoch="7"), "about: epoch: expected int, got '7'"),
+        (lambda meta: meta["about"].update(streams=[1]), r"about: streams\[0\]: expected About, got 1"),
+        (lambda meta: meta.update(classes=["a"]), "it names 1 classes, and has rows of "),
+        (lambda meta: meta.update(rejected=[{"video_id": 1}]), "expected str, got 1"),
+    ],
+)
+def test_what_a_table_says_of_itself_is_checked(kind: str, change: Any, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{kind}.parquet"
+    if kind == "views":
+        write_views(str(path), views())
+    else:
+        write_scores(str(path), videos(ABOUT))
+    spoilt(path, f"kinebert_{kind}".encode(), change)
+    with pytest.raises(UserError, match=rf"{kind}\.parquet: .*{reason}") as told:
+        read_views(str(path)) if kind == "views" else read_scores(str(path))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["video_id", "label", "scores", "num_clips"])
+def test_columns_that_are_missing_or_of_another_type_are_named(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "scores.parquet"
+    write_scores(str(path), videos(ABOUT))
+    table = pq.read_table(path)
+    for changed in (
+        table.drop_columns([name]),
+        table.set_column(table.schema.get_field_index(name), name, pa.array([["x"], ["x"]])),
+        table.set_column(table.schema.get_field_index(name), name, pa.nulls(2, table.schema.field(name).type)),
+    ):
+        pq.write_table(changed, path)
+        with pytest.raises(UserError, match=rf"scores\.parquet: .*column '{name}'"):
+            read_scores(str(path))
+
+
 def test_a_full_disk_leaves_the_table_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = str(tmp_path / "scores.parquet")
     write_scores(uri, videos(ABOUT))
