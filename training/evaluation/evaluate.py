@@ -222,8 +222,8 @@ def average(
             f"{len(lost)} of {num_videos} videos have none of these clips, the first is {views.video_ids[lost[0]]}. "
             "Take more clips."
         )
-    protocol = _protocol_of(views)
-    protocol = replace(protocol, average=how) if how else protocol
+    changed: dict[str, Any] = {"average": how} if how else {}
+    protocol = replace(_protocol_of(views), **changed)
     values_NK = views.logits[kept_N].astype(np.float64)
     if protocol.average == "softmax":
         values_NK = probabilities(values_NK)
