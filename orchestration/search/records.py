@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Required
 
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.checked.documents import as_document, parse_json, read_document, refused
+from kinebert.preprocessing.checked.values import Count, shown
 from kinebert.preprocessing.config import differences
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.recipe.tune import Metric
 from kinebert.training.run_folder import EpochRow, rank
 
 SEARCH_FILE, TRIAL_FILE, TRIALS = "search.json", "trial.json", "trials"
+_TRIAL, _ELSEWHERE = "the record of a trial", "Start the search in another folder."
 _FAR = 1e30
 """Finite, since the stopping rules interpolate between scores."""
 
@@ -37,9 +40,9 @@ class TrialEpoch(EpochRow, total=False):
 class TakeOver:
     """After which epoch, from whom, and with which values a trial went on from another's weights."""
 
-    epoch: int
+    epoch: Count
     """After which."""
-    donor: int
+    donor: Count
     """Number of the trial whose weights they were."""
     values: dict[str, Any]
     """What it went on with."""
@@ -49,7 +52,7 @@ class TakeOver:
 class Record:
     """A trial, as far as it has come. The planner changes it and writes it."""
 
-    number: int
+    number: Count
     """From 0."""
     values: dict[str, Any]
     """What the trial began with, by field."""
@@ -61,7 +64,7 @@ class Record:
     """Why it was stopped, or failed."""
     rows: list[TrialEpoch] = field(default_factory=list)
     """Its epochs."""
-    settled: int = 0
+    settled: Count = 0
     """Epoch at which its last leg had ended, its state written; an epoch is heard of before that."""
     takeovers: list[TakeOver] = field(default_factory=list)
     """With pbt: whose weights it went on from."""
@@ -143,14 +146,16 @@ def load_record(output: str, number: int) -> Record:
         UserError: If it is damaged.
     """
     path = storage.join(trial_folder(output, number), TRIAL_FILE)
-    try:
-        plain = json.loads(storage.read_bytes(path))
-        takeovers = [TakeOver(**item) for item in plain.pop("takeovers")]
-        if "settled" not in plain:  # an earlier version wrote it: a leg that does nothing will find out
-            plain["settled"] = takeovers[-1].epoch if takeovers else 0
-        return Record(takeovers=takeovers, **plain)
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise UserError(f"{path}: not the record of a trial. Start the search in another folder.") from None
+    with storage.explained(path, "read the record of a trial"):
+        plain = parse_json(storage.read_bytes(path), path, _TRIAL, _ELSEWHERE, nan=True)
+    if isinstance(plain, dict) and (strange := plain.keys() - {one.name for one in dataclasses.fields(Record)}):
+        raise refused(path, _TRIAL, _ELSEWHERE, f"unknown key {shown(min(strange))}.")
+    record = as_document(Record, plain, path, _TRIAL, _ELSEWHERE)
+    if record.number != number:
+        raise refused(path, _TRIAL, _ELSEWHERE, f"it is of trial {record.number}, expected {number}.")
+    if "settled" not in plain:  # an earlier version wrote it: a leg that does nothing will find out
+        record.settled = record.takeovers[-1].epoch if record.takeovers else 0
+    return record
 
 
 def in_order(records: Sequence[Record]) -> list[tuple[Record, TrialEpoch]]:
@@ -188,10 +193,10 @@ def check_same(output: str, about: Mapping[str, Any]) -> None:
     with storage.explained(path, "look for a search"):
         if not storage.exists(path):
             return
-    try:
-        before = dict(json.loads(storage.read_bytes(path)))
-    except ValueError:
-        raise UserError(f"{path}: not the description of a search. Choose another output folder.") from None
+    with storage.explained(path, "read the description of a search"):
+        before = read_document(
+            dict[str, Any], path, "the description of a search", "Choose another output folder.", nan=True
+        )
     found = differences(before, about)
     if found:
         raise UserError(

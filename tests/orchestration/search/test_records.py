@@ -120,8 +120,13 @@ def test_a_gap_ends_what_is_read(tmp_path: Path) -> None:
         lambda text: json.dumps({**json.loads(text), "colour": "red"}),
         lambda text: json.dumps({key: value for key, value in json.loads(text).items() if key != "seed"}),
         lambda text: json.dumps({**json.loads(text), "takeovers": [{"epoch": 1}]}),
+        lambda text: json.dumps({**json.loads(text), "rows": [{"epoch": "1", "order": 0, "generation": 0}]}),
+        lambda text: json.dumps({**json.loads(text), "state": "asleep"}),
+        lambda text: json.dumps({**json.loads(text), "number": 7}),
+        lambda text: "[" * 50_000,
+        lambda text: "",
     ],
-    ids=["cut", "list", "more", "less", "take-over"],
+    ids=["cut", "list", "more", "less", "take-over", "row", "state", "of another trial", "deep", "empty"],
 )
 def test_a_damaged_record_is_named(tmp_path: Path, damage: object) -> None:
     save_record(str(tmp_path), record(0, epoch(1, 0.5)))
