@@ -11,7 +11,7 @@ from kinebert.orchestration.comparing.verdict import Verdict, check_comparable, 
 from kinebert.orchestration.jobs.requests import ComparisonRequest
 from kinebert.orchestration.tracking_store import choose_store
 from kinebert.preprocessing import storage
-from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri
 
 PAGE = "comparison.html"
@@ -64,7 +64,7 @@ def _read(request: ComparisonRequest) -> tuple[list[Run], list[str]]:
             if address is not None:  # its scores were written elsewhere, and MLflow has them
                 one = replace(one, tables=Store(address.tracking_uri).tables(address.run_id))
         else:
-            store = store or _store(request)
+            store = store or _store_with(request, text)
             one = store.find(text, request.experiment)
         found.append(one)
     return found, []
@@ -73,6 +73,14 @@ def _read(request: ComparisonRequest) -> tuple[list[Run], list[str]]:
 def _is_location(text: str) -> bool:
     """Whether a text is a path or URI, and no name of a run."""
     return "://" in text or text.endswith(".parquet") or os.path.exists(os.path.expanduser(text))
+
+
+def _store_with(request: ComparisonRequest, name: str) -> Store:
+    """Open the store that should know a run of this name, which may be a path that was misspelt."""
+    try:
+        return _store(request)
+    except UserError as error:
+        raise UserError(f"{name}: no such file or folder, and no name of a run can be looked up: {error}") from error
 
 
 def _store(request: ComparisonRequest) -> Store:

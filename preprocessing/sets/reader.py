@@ -81,8 +81,9 @@ class ShardSet:
         with storage.explained(uri, "read this shard set"):
             dataset = read_dataset_file(uri)
             if dataset is None:
-                there = "an unfinished set: run its extraction again" if storage.exists(uri) else "nothing"
-                raise UserError(f"{uri}: expected a finished shard set (with a dataset.json), found {there}.")
+                raise UserError(
+                    f"{uri}: expected a finished shard set (with a dataset.json), found {_in_place_of_a_set(uri)}."
+                )
             videos = _read_index(storage.join(uri, INDEX_FILE))
         if whole:
             dataset.check_recipe(uri)
@@ -212,6 +213,12 @@ class ShardSet:
         else:
             return
         raise UserError(f"{uri}: not the shard of this set: {problem}. Delete it, and extract again.")
+
+
+def _in_place_of_a_set(uri: str) -> str:
+    if storage.is_folder(uri):
+        return "an unfinished set: run its extraction again"
+    return "a file: give the folder of a set" if storage.exists(uri) else "nothing"
 
 
 def _read_index(uri: str) -> list[VideoEntry]:

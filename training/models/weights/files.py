@@ -58,7 +58,8 @@ def read_content(uri: str) -> Any:
         except Exception as error:  # what pickle raises for bytes of a stranger has no common class
             if found := as_text(data):
                 raise UserError(f"{uri}: no weights: this is {found}.") from None
-            reason = str(error) if isinstance(error, pickle.UnpicklingError | ValueError) else type(error).__name__
+            has_words = isinstance(error, pickle.UnpicklingError | ValueError)
+            reason = str(error).rstrip(".") if has_words else type(error).__name__
             raise UserError(
                 f"{uri}: neither a PyTorch file nor a Caffe2 pickle of arrays ({len(data)} bytes): {reason}. "
                 "Give another file."
