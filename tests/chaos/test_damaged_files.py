@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,24 @@ def harms(path: Path) -> Iterator[tuple[str, Callable[[Path], object]]]:
     for i in range(5):
         flipped = bytearray(data)
         flipped[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-        yield f"flip {i}", lambda p, flipped=bytes(flipped): p.write_bytes(flipped)
+        yield f"flip {i}", partial(_write, bytes(flipped))
     if path.suffix in (".json", ".pt", ".parquet"):
         for key in _values(path):
-            yield f"without {key}", lambda p, key=key: _edit(p, lambda values: values.pop(key))
+            yield f"without {key}", partial(_without, key)
             for wrong in WRONG:
-                yield f"{key} = {wrong}", lambda p, key=key, wrong=wrong: _edit(p, lambda v: v.update({key: wrong}))
+                yield f"{key} = {wrong}", partial(_with, key, wrong)
+
+
+def _write(data: bytes, path: Path) -> None:
+    path.write_bytes(data)
+
+
+def _without(key: str, path: Path) -> None:
+    _edit(path, lambda values: values.pop(key))
+
+
+def _with(key: str, wrong: Any, path: Path) -> None:
+    _edit(path, lambda values: values.update({key: wrong}))
 
 
 def _values(path: Path) -> dict[str, Any]:
