@@ -18,10 +18,15 @@ if not Path("/proc/self/environ").exists():
 HANG_S = 15
 JUMPING_CLOCK = """
 import os
-import time
+import time as clock
 
-plain = time.time
-time.time = lambda: plain() + ({jump} if os.path.exists({flag!r}) else 0.0)
+plain = clock.time
+
+def time():
+    return plain() + ({jump} if os.path.exists({flag!r}) else 0.0)
+
+time.__module__ = "time"  # or what holds it could not be sent to other processes
+clock.time = time
 """
 
 
