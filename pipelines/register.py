@@ -47,7 +47,7 @@ def main(config: RegisterConfig) -> int:
     """Export, register, say how to load it, and return the exit status."""
     _check_names(config)
     uri = resolve_uri(config.checkpoint)
-    from kinebert.orchestration import mlflow_models, run_tags, tracking, tracking_store  # slow imports
+    from kinebert.orchestration import mlflow_models, run_tags, tracked_runs, tracking, tracking_store  # slow imports
     from kinebert.training.checkpoints.recognizer import load_recognizer
 
     load_recognizer(uri)  # what is no checkpoint is told before MLflow is asked for anything
@@ -59,7 +59,7 @@ def main(config: RegisterConfig) -> int:
         store = tracking_store.choose_store(config.tracking_uri, folder)
         tags = run_tags.code_version("register")
         tracker = tracking.Tracker.start(store, config.experiment, name_of(folder), tags)
-        with tracking.running(tracker):
+        with tracked_runs.running(tracker):
             version, model = mlflow_models.register(tracker.address, uri, config.name, config.alias)
         address, recorded = tracker.address, tracker.complete
     else:

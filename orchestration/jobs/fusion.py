@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kinebert.orchestration import tracking
+from kinebert.orchestration import tracked_runs, tracking
 from kinebert.orchestration.jobs.requests import FusionRequest
 from kinebert.orchestration.reports.metrics_file import write_metrics
 from kinebert.orchestration.reports.publishing import publish_report, report_data
@@ -108,7 +108,7 @@ def fuse(request: FusionRequest) -> FusionResult:
     names = [_name(i, stream.about.get("modality"), streams) for i, stream in enumerate(streams)]
     singles = dict(zip(names, streams, strict=True))
     tracker = _start_run(request, output, fused.scores)
-    with tracking.running(tracker):
+    with tracked_runs.running(tracker):
         result = FusionResult(
             folder=output,
             streams=singles,

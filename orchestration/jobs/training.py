@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kinebert.orchestration.cluster import check_workers
 
 # isort: split
-from kinebert.orchestration import mlflow_models, tracking
+from kinebert.orchestration import mlflow_models, tracked_runs, tracking
 from kinebert.orchestration.audience import NOBODY, Audience
 from kinebert.orchestration.jobs.requests import TrainingRequest
 from kinebert.orchestration.jobs.training_log import TrainingLog
@@ -85,7 +85,9 @@ def train(request: TrainingRequest, audience: Audience = NOBODY) -> TrainingResu
     with held(checked.folder, "train"):  # first: who is refused must leave no run open in MLflow
         gone_on_with = begun(checked.recipe, checked.folder)
         before = tracking.RunAddress.load(checked.folder)
-        tracker = tracking.open_run(checked.folder, store, request.experiment, tags, continues=gone_on_with is not None)
+        tracker = tracked_runs.open_run(
+            checked.folder, store, request.experiment, tags, continues=gone_on_with is not None
+        )
         if before is not None and gone_on_with is None:
             audience.say(f"note: an earlier start has saved nothing (MLflow run {before.run_id}); this is a new run")
         return _train(checked, tracker, tags, gone_on_with, audience)
@@ -107,7 +109,7 @@ def _train(
     checked: _Checked, tracker: tracking.Tracker, tags: dict[str, str], gone_on_with: Begun | None, audience: Audience
 ) -> TrainingResult:
     recipe, shards, folder = checked.recipe, checked.shards, checked.folder
-    with tracking.running(tracker):
+    with tracked_runs.running(tracker):
         _describe(checked, tracker, tags, gone_on_with, audience)
         audience.say(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {folder}")
         log = TrainingLog(tracker, audience, tracker.last_step("step/loss"))

@@ -18,7 +18,8 @@ from kinebert.orchestration.run_tags import describe_training, training_tags
 from kinebert.orchestration.search.records import Record, TrialEpoch, ranking, trial_folder
 from kinebert.orchestration.search.strays import end_strays
 from kinebert.orchestration.search.trials import Job
-from kinebert.orchestration.tracking import RunAddress, Tracker, open_run
+from kinebert.orchestration.tracked_runs import open_run
+from kinebert.orchestration.tracking import RunAddress, Tracker
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.errors import UserError

@@ -7,7 +7,7 @@ from typing import Any
 from kinebert.orchestration.cluster import check_workers
 
 # isort: split
-from kinebert.orchestration import tracking
+from kinebert.orchestration import tracked_runs, tracking
 from kinebert.orchestration.audience import NOBODY, Audience
 from kinebert.orchestration.jobs.requests import TuningRequest
 from kinebert.orchestration.run_tags import code_version
@@ -74,8 +74,8 @@ def tune(request: TuningRequest, audience: Audience = NOBODY) -> TuningResult:
         tags = {**code_version("tune"), "shards_digest": checked.shards.digest, "run_folder": job.output}
         known = load_records(job.output)
         gone_on_with = any(record.rows for record in known)
-        parent = tracking.open_run(job.output, store, request.experiment, tags, continues=gone_on_with)
-        with tracking.running(parent):
+        parent = tracked_runs.open_run(job.output, store, request.experiment, tags, continues=gone_on_with)
+        with tracked_runs.running(parent):
             claim(job.output, checked.description)
             values = {**flatten(to_plain(replace(job.base, tune=None))), **_params(checked.tune)}
             when = f"after {sum(record.ended for record in known)} trials" if gone_on_with else ""

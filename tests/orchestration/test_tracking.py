@@ -10,7 +10,8 @@ from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
 from kinebert.orchestration import tracking
-from kinebert.orchestration.tracking import RunAddress, Tracker, running
+from kinebert.orchestration.tracked_runs import running
+from kinebert.orchestration.tracking import RunAddress, Tracker
 from kinebert.preprocessing.errors import UserError
 
 

@@ -10,7 +10,8 @@ from mlflow.exceptions import MlflowException
 
 from kinebert.orchestration import tracking
 from kinebert.orchestration.search.strays import end_strays
-from kinebert.orchestration.tracking import RunAddress, Tracker, open_run
+from kinebert.orchestration.tracked_runs import open_run
+from kinebert.orchestration.tracking import RunAddress, Tracker
 from kinebert.preprocessing import storage
 from tests.helpers.fake_shards import make_shards
 

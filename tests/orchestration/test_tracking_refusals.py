@@ -13,7 +13,8 @@ from mlflow.tracking import MlflowClient
 
 from kinebert.orchestration import tracking, tracking_store
 from kinebert.orchestration.comparing.from_mlflow import Store
-from kinebert.orchestration.tracking import RunAddress, Tracker, open_run
+from kinebert.orchestration.tracked_runs import open_run
+from kinebert.orchestration.tracking import RunAddress, Tracker
 from kinebert.orchestration.tracking_store import was_refused
 from kinebert.preprocessing.errors import UserError
 

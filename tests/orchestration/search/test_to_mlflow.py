@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from kinebert.orchestration import tracking
+from kinebert.orchestration import tracked_runs, tracking
 from kinebert.orchestration.reports.drawing import to_png
 from kinebert.orchestration.search import to_mlflow
 from kinebert.orchestration.search.figures import draw_learning, draw_parallel
@@ -55,7 +55,7 @@ def trial(tmp_path: Path, number: int, top1: float, state: Any = "finished", epo
 
 
 def parent(store: str, tmp_path: Path) -> tracking.Tracker:
-    return tracking.open_run(str(tmp_path), store, "kinebert", {})
+    return tracked_runs.open_run(str(tmp_path), store, "kinebert", {})
 
 
 def children(store: str, run: tracking.Tracker) -> dict[int, Any]:
