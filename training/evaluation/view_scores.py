@@ -59,8 +59,8 @@ class About(TypedDict, total=False):
     """Epochs of training that it has seen."""
     protocol: dict[str, Any]
     """A :class:`.ProtocolRecipe`, plain."""
-    views: str
-    """Name of the protocol, and which clips and crops of it were taken if not all."""
+    views: str | None
+    """Name of the protocol, and which clips and crops of it were taken if not all; None of a fusion."""
     num_views: int
     """Views that were averaged, of all videos."""
     scale: str
