@@ -193,14 +193,8 @@ def file_identity(uri: str) -> tuple[int, ...] | None:
 
 def modified_at(uri: str) -> float | None:
     """When a file was written, by the clock of its storage, in seconds since the epoch; None if that cannot say."""
-    if is_local(uri):
-        try:
-            return os.stat(uri).st_mtime
-        except FileNotFoundError:
-            return None
-    fs, path = open_filesystem(uri)
-    found: int | None = fs.get_file_info(path).mtime_ns
-    return None if found is None else found / 1e9
+    found = file_identity(uri)
+    return found[1] / 1e9 if found is not None and found[1] else None
 
 
 def open_input(uri: str) -> Any:

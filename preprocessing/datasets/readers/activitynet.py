@@ -6,14 +6,12 @@ with seconds; HACS Clips is CSV, ``classname,youtube_id,subset,start,end,label``
 shows the class (1) or does not (-1). Videos are called ``v_ID.mp4`` or ``ID.mp4``.
 """
 
-import csv
-import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kinebert.preprocessing.datasets.list_text import read_text
+from kinebert.preprocessing.datasets.list_table import Numbered, Row, read_table
+from kinebert.preprocessing.datasets.list_text import read_json, shown
 from kinebert.preprocessing.datasets.listing import (
     Finding,
     Listing,
@@ -24,12 +22,12 @@ from kinebert.preprocessing.datasets.listing import (
     stem,
 )
 from kinebert.preprocessing.datasets.manifest import name_some
+from kinebert.preprocessing.datasets.parts import part_of
 from kinebert.preprocessing.datasets.registry import register_reader
 from kinebert.preprocessing.datasets.segments import number_of
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.video.intervals import Interval
 
-_PARTS = {"training": "train", "train": "train", "validation": "val", "val": "val", "testing": "test", "test": "test"}
 _CLIP_COLUMNS = ("classname", "youtube_id", "subset", "start", "end", "label")
 
 
@@ -99,10 +97,10 @@ def _read(uri: str, findings: list[Finding]) -> list[_Segment]:
 
 def _read_database(uri: str) -> list[_Segment]:
     try:
-        database = json.loads(read_text(uri))["database"]
+        database = read_json(uri)["database"]
         entries = [(name, entry["subset"], entry.get("annotations") or []) for name, entry in database.items()]
         said = [(name, subset, [(a["label"], a["segment"]) for a in found]) for name, subset, found in entries]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f'{uri}: expected {{"database": {{ID: {{"subset": ..., "annotations": [{{"label": ..., "segment": [start, '
             "end]}]}}}."
@@ -118,14 +116,11 @@ def _read_database(uri: str) -> list[_Segment]:
 
 
 def _read_clips(uri: str, findings: list[Finding]) -> list[_Segment]:
-    reader = csv.DictReader(io.StringIO(read_text(uri), newline=""), restval="")
-    if not set(_CLIP_COLUMNS) <= set(reader.fieldnames or []):
-        raise UserError(
-            f"{uri}: expected the columns {', '.join(_CLIP_COLUMNS)}; got {', '.join(reader.fieldnames or [])}."
-        )
+    table = read_table(uri, _CLIP_COLUMNS, lambda names: names >= set(_CLIP_COLUMNS), _no_columns)
+    findings += table.findings
     segments = []
-    for cells in reader:
-        segment, shows = _clip(cells, f"{uri}: line {reader.line_num}")
+    for row in table.rows:
+        segment, shows = _clip(row)
         if shows:
             segments.append(segment)
         else:
@@ -133,25 +128,30 @@ def _read_clips(uri: str, findings: list[Finding]) -> list[_Segment]:
     return segments
 
 
-def _clip(cells: Mapping[str, str], where: str) -> tuple[_Segment, bool]:
+def _no_columns(uri: str, lines: Sequence[tuple[int, str]]) -> tuple[Sequence[str], list[Numbered]]:
+    """Refuse a list without the header that all of HACS have."""
+    first = lines[0][1] if lines else "nothing"
+    raise UserError(f"{uri}: expected the columns {', '.join(_CLIP_COLUMNS)}; got {shown(first)}.")
+
+
+def _clip(row: Row) -> tuple[_Segment, bool]:
     """One line, and whether the clip shows its class; lists for testing have no class and no times."""
-    name, part, label = cells["youtube_id"].strip(), _part(cells["subset"], where), cells["classname"].strip()
+    cells, where = row.cells, row.where
+    name, part, label = cells["youtube_id"], _part(cells["subset"], where), cells["classname"]
     if not name:
         raise UserError(f"{where}: there is no youtube_id.")
     if not label and not cells["start"]:
         return _Segment(name, part, "", None), True
-    if cells["label"].strip() not in ("1", "1.0", "-1", "-1.0"):
+    if cells["label"] not in ("1", "1.0", "-1", "-1.0"):
         raise UserError(f"{where}: label {cells['label']!r}; expected 1 or -1.")
-    times = [
-        number if (number := number_of(cells[key].strip())) is not None else cells[key] for key in ("start", "end")
-    ]
+    times = [number if (number := number_of(cells[key])) is not None else cells[key] for key in ("start", "end")]
     segment = _Segment(name, part, _label(label, where), _interval(times, where))
-    return segment, not cells["label"].strip().startswith("-")
+    return segment, not cells["label"].startswith("-")
 
 
 def _part(subset: Any, where: str) -> str:
-    part = _PARTS.get(str(subset).strip().lower())
-    if part is None:
+    part = part_of(str(subset))
+    if not part:
         raise UserError(f"{where}: unknown subset {subset!r}; expected training, validation or testing.")
     return part
 

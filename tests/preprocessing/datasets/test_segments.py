@@ -212,3 +212,19 @@ def test_hacs_clips_leave_out_what_does_not_show_the_class(tmp_path: Path) -> No
     write(tmp_path, {"clips.csv": text + "Run,aaa,training,5,4,1\n"})
     with pytest.raises(UserError, match=r"clips.csv: line 4: a segment ends after it begins, got 5.0 to 4.0 s"):
         READERS["activitynet"]([root, str(tmp_path / "clips.csv")])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (f"{'R' * 200_000},aaa,training,1,2,1", "line 2: "),
+        ("Run,aaa,tset,1,2,1", "line 2: unknown subset 'tset'"),
+        ("Run,aaa,training,1,2,1,7", "line 2: 7 fields, but 6 columns"),
+        ('Run,"aaa,training,1,2,1', "line 2: this line cannot be divided into fields"),
+    ],
+)
+def test_a_clip_that_cannot_be_understood_is_named_by_its_line(line: str, said: str, tmp_path: Path) -> None:
+    touch(tmp_path / "videos", ["v_aaa.mp4"])
+    write(tmp_path, {"clips.csv": f"classname,youtube_id,subset,start,end,label\n{line}\n"})
+    with pytest.raises(UserError, match=f"clips.csv: {said}"):
+        READERS["activitynet"]([str(tmp_path / "videos"), str(tmp_path / "clips.csv")])
