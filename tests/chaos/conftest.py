@@ -55,7 +55,8 @@ def _shard_bytes(output: Path) -> dict[str, bytes]:
     return {str(path.relative_to(output)): path.read_bytes() for path in output.rglob("*") if path.is_file()}
 
 
-def _history(output: Path) -> list[dict[str, Any]]:
+def history(output: Path) -> list[dict[str, Any]]:
+    """The numbers of the epochs, without what a clock measures."""
     rows = json.loads((output / "history.json").read_text())
     return [{name: value for name, value in row.items() if name not in ("seconds", "clips_per_s")} for row in rows]
 
@@ -63,7 +64,7 @@ def _history(output: Path) -> list[dict[str, Any]]:
 def _weights(output: Path) -> tuple[list[dict[str, Any]], dict[str, list[float]]]:
     state = load_state(str(output))
     assert state is not None
-    return _history(output), {name: tensor.flatten().tolist() for name, tensor in state.weights.items()}
+    return history(output), {name: tensor.flatten().tolist() for name, tensor in state.weights.items()}
 
 
 def _scores(output: Path) -> tuple[list[str], bytes]:

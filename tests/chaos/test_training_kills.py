@@ -1,7 +1,6 @@
 """Whoever is killed in a training or an evaluation: the run ends with the numbers of an undisturbed one."""
 
 import importlib
-import json
 import os
 import shutil
 import signal
@@ -15,7 +14,7 @@ import pytest
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.checkpoints.state import load_state
 from kinebert.training.evaluation.evaluate import read_scores
-from tests.chaos.conftest import Launch
+from tests.chaos.conftest import Launch, history
 from tests.helpers.processes import Program
 from tests.helpers.requirements import missing
 from tests.helpers.sets import make_rows, make_set, small_recipe
@@ -60,12 +59,6 @@ def undisturbed(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         program = Program(name, args, folder / f"p{i}")
         assert program.wait(700) == 0, program.errors()
     return folder / "run"
-
-
-def history(folder: Path) -> list[dict[str, Any]]:
-    """The numbers of the epochs, without what a clock measures."""
-    rows = json.loads((folder / "history.json").read_text())
-    return [{name: value for name, value in row.items() if name not in ("seconds", "clips_per_s")} for row in rows]
 
 
 def epochs_done(folder: Path) -> int:
