@@ -2,14 +2,14 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kinebert.orchestration.search.records import load_records
+from kinebert.orchestration.search.records import Record, load_records
 from kinebert.preprocessing.datasets.manifest import write_manifest
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.checkpoints.state import load_state
@@ -57,8 +57,17 @@ def _shard_bytes(output: Path) -> dict[str, bytes]:
 
 def history(output: Path) -> list[dict[str, Any]]:
     """The numbers of the epochs, without what a clock measures."""
-    rows = json.loads((output / "history.json").read_text())
-    return [{name: value for name, value in row.items() if name not in ("seconds", "clips_per_s")} for row in rows]
+    return _unclocked(json.loads((output / "history.json").read_text()))
+
+
+def outcome(records: Sequence[Record]) -> list[Any]:
+    """What of the trials of a search does not depend on how long anything took."""
+    return [(r.number, r.values, r.seed, r.state, r.takeovers, _unclocked(r.rows)) for r in records]
+
+
+def _unclocked(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    left_out = ("seconds", "clips_per_s", "data_wait", "order")
+    return [{name: value for name, value in row.items() if name not in left_out} for row in rows]
 
 
 def _weights(output: Path) -> tuple[list[dict[str, Any]], dict[str, list[float]]]:
@@ -74,11 +83,7 @@ def _scores(output: Path) -> tuple[list[str], bytes]:
 
 
 def _trials(output: Path) -> list[Any]:
-    left_out = ("seconds", "clips_per_s", "data_wait", "order")
-    return [
-        (r.number, r.values, r.seed, r.state, [{k: v for k, v in row.items() if k not in left_out} for row in r.rows])
-        for r in load_records(str(output))
-    ]
+    return outcome(load_records(str(output)))
 
 
 @dataclass(frozen=True)

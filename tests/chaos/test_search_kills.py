@@ -15,7 +15,7 @@ import pytest
 
 from kinebert.orchestration.search.records import Record, load_records
 from kinebert.preprocessing.recipe import FrameRecipe
-from tests.chaos.conftest import Launch
+from tests.chaos.conftest import Launch, outcome
 from tests.helpers.processes import Program
 from tests.helpers.requirements import missing
 from tests.helpers.sets import make_rows, make_set, small_recipe
@@ -54,13 +54,6 @@ def start(shards: str, tmp_path: Path, launch: Launch) -> Start:
 
 def trials(folder: Path) -> list[Record]:
     return load_records(str(folder))
-
-
-def outcome(records: list[Record]) -> list[Any]:
-    """What does not depend on how long anything took."""
-    left_out = ("seconds", "clips_per_s", "data_wait", "order")
-    rows = [[{k: v for k, v in row.items() if k not in left_out} for row in record.rows] for record in records]
-    return [(r.number, r.values, r.seed, r.state, r.takeovers, epochs) for r, epochs in zip(records, rows, strict=True)]
 
 
 def trainers(program: Program) -> list[int]:
