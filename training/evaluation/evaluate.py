@@ -22,7 +22,7 @@ from kinebert.training.data.batches import in_batches
 from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.data.parts import check_videos
 from kinebert.training.distributed.worker import WorkerContext
-from kinebert.training.evaluation.metrics import Metrics, measure, probabilities
+from kinebert.training.evaluation.metrics import CHUNK_ROWS, Metrics, MetricSums, measure, probabilities
 from kinebert.training.evaluation.scorer import ScoreBatches, Scorer, across_ranks
 from kinebert.training.evaluation.view_scores import (
     About,
@@ -151,14 +151,16 @@ def score_views(
     keys = np.array(dataset.test_keys(range(len(videos))), np.int64).reshape(-1, 2)
     videos_N, views_N = keys.T
     logits_NK = np.empty((len(keys), len(shards.classes)), np.float32)
+    finite_N = np.empty(len(keys), bool)
     done = 0
     for some_NK in score(in_batches([(int(v), int(i)) for v, i in keys], batch)):
         logits_NK[done : done + len(some_NK)] = some_NK
+        finite_N[done : done + len(some_NK)] = np.isfinite(some_NK).all(axis=1)
         done += len(some_NK)
         if progress is not None:
             progress(done, len(keys))
     assert done == len(keys), f"{done} of {len(keys)} views were scored"
-    broken = sorted({int(v) for v in videos_N[~np.isfinite(logits_NK).all(axis=1)]})
+    broken = sorted({int(v) for v in videos_N[~finite_N]})
     if broken:
         raise UserError(
             f"{shards.uri}: {len(broken)} of {len(videos)} videos have scores that are no numbers, the first is "
@@ -224,11 +226,7 @@ def average(
         )
     changed: dict[str, Any] = {"average": how} if how else {}
     protocol = replace(_protocol_of(views), **changed)
-    values_NK = views.logits[kept_N].astype(np.float64)
-    if protocol.average == "softmax":
-        values_NK = probabilities(values_NK)
-    sums_VK = np.zeros((num_videos, len(views.classes)))
-    np.add.at(sums_VK, rows_N, values_NK)
+    sums_VK = _sums(views.logits, np.flatnonzero(kept_N), rows_N, num_videos, soft=protocol.average == "softmax")
     first = views.crops[kept_N].min()
     subset = {name: sorted(set(of)) for name, of in (("clips", clips), ("crops", crops)) if len(of)}
     words = "".join(f"-{name}{'+'.join(map(str, numbers))}" for name, numbers in subset.items())
@@ -257,12 +255,34 @@ def clip_level(views: ViewScores) -> Metrics:
     Chen et al., arXiv:2010.11757, set it beside the video-level accuracy, which is that of :func:`average`.
     """
     soft = _protocol_of(views).average == "softmax"
-    values_NK = probabilities(views.logits) if soft else views.logits.astype(np.float64)
-    clips_2C, rows_N = np.unique(np.stack([views.videos, views.clips]), axis=1, return_inverse=True)
-    sums_CK = np.zeros((clips_2C.shape[1], len(views.classes)))
-    np.add.at(sums_CK, rows_N.ravel(), values_NK)
-    means_CK = sums_CK / np.bincount(rows_N.ravel())[:, None]
-    return measure(means_CK, views.labels[clips_2C[0]], "probabilities" if soft else "logits")
+    most = int(views.clips.max()) + 1
+    clips_C, rows_N = np.unique(views.videos * most + views.clips, return_inverse=True)
+    labels_C = views.labels[clips_C // most]
+    order_N, ends_C = np.argsort(rows_N, kind="stable"), np.cumsum(np.bincount(rows_N))
+    metrics = MetricSums(len(views.classes))
+    for first in range(0, len(labels_C), CHUNK_ROWS):
+        last = min(first + CHUNK_ROWS, len(labels_C))
+        some_N = order_N[ends_C[first - 1] if first else 0 : ends_C[last - 1]]
+        sums_CK = _sums(views.logits, some_N, rows_N[some_N] - first, last - first, soft=soft)
+        means_CK = sums_CK / np.bincount(rows_N[some_N] - first)[:, None]
+        metrics.add(means_CK, labels_C[first:last], 0.0, "probabilities" if soft else "logits")
+    return metrics.metrics()
+
+
+def _sums(
+    logits_NK: NDArray[np.float32],
+    rows_M: NDArray[np.int64],
+    groups_M: NDArray[np.int64],
+    num_groups: int,
+    *,
+    soft: bool,
+) -> NDArray[np.float64]:
+    """Add up some rows of logits, or their probabilities, by group, a chunk at a time: no copy of all in float64."""
+    sums_GK = np.zeros((num_groups, logits_NK.shape[1]))
+    for first in range(0, len(rows_M), CHUNK_ROWS):
+        values_MK = logits_NK[rows_M[first : first + CHUNK_ROWS]].astype(np.float64)
+        np.add.at(sums_GK, groups_M[first : first + CHUNK_ROWS], probabilities(values_MK) if soft else values_MK)
+    return sums_GK
 
 
 def _protocol_of(views: ViewScores) -> ProtocolRecipe:

@@ -23,6 +23,9 @@ TOP = (1, 3, 5)
 BINS = 15
 """Bins of equal width that the calibration error is counted in; a bin holds its upper end."""
 _GRID = 2.0**32
+CHUNK_ROWS = 8192
+"""Rows of scores that are looked at together: what is computed of them in float64 takes megabytes, however many there
+are."""
 
 
 def label_ranks(scores_VK: NDArray[Any], labels_V: NDArray[Any]) -> Ints:
@@ -121,7 +124,9 @@ def measure(scores_VK: NDArray[Any], labels_V: NDArray[Any], scale: str = "logit
     if labels.min() < 0 or labels.max() >= scores_VK.shape[1]:
         raise ValueError(f"labels go from {labels.min()} to {labels.max()}, there are {scores_VK.shape[1]} classes")
     sums = MetricSums(scores_VK.shape[1])
-    sums.add(scores_VK, labels, loss_sum=0.0, scale=scale)
+    for first in range(0, len(labels), CHUNK_ROWS):
+        some = slice(first, first + CHUNK_ROWS)
+        sums.add(scores_VK[some], labels[some], loss_sum=0.0, scale=scale)
     return sums.metrics()
 
 

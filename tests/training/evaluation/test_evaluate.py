@@ -1,5 +1,6 @@
 """Scores of videos and of views, and their tables, against hand-worked numbers."""
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from torch import nn
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.clips.sampling import multi_clips
 from kinebert.training.data.parts import check_videos
+from kinebert.training.evaluation import evaluate as evaluate_module
+from kinebert.training.evaluation import metrics as metrics_module
 from kinebert.training.evaluation.evaluate import (
     average,
     clip_level,
@@ -187,6 +190,54 @@ def test_clips_by_themselves() -> None:
     assert (found.num_videos, found.top[1]) == (4, 0.5)
     assert found.confusion.tolist() == [[1, 1], [1, 1]]
     assert average(views).metrics().top[1] == 0.5  # a by 3 : 2; b's clips are even, and the first class wins
+
+
+def many_views(num_videos: int, num_classes: int, average: str) -> ViewScores:
+    """Two crops of five clips of each video, in no order."""
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(10 * num_videos)
+    return ViewScores(
+        video_ids=[f"v{i}" for i in range(num_videos)],
+        labels=rng.integers(0, num_classes, num_videos),
+        classes=[f"c{i}" for i in range(num_classes)],
+        about={"protocol": {"clips": 5, "crops": 3, "average": average}},
+        videos=rows // 10,
+        clips=rows % 10 // 2,
+        crops=rows % 2,
+        starts=np.zeros(len(rows), np.int64),
+        logits=rng.normal(size=(len(rows), num_classes)).astype(np.float32),
+    )
+
+
+@pytest.mark.parametrize("how", ["logits", "softmax"])
+def test_chunks_add_up_to_the_same_bytes(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    views = many_views(30, 7, how)
+    values = views.logits.astype(np.float64)
+    if how == "softmax":
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+        values /= values.sum(axis=1, keepdims=True)
+    sums = np.zeros((30, 7))
+    for row, value in zip(views.videos, values, strict=True):  # one after the other, as they stand
+        sums[row] += value
+    by_clip = clip_level(views).as_numbers()
+    for module in (evaluate_module, metrics_module):
+        monkeypatch.setattr(module, "CHUNK_ROWS", 4)
+    np.testing.assert_array_equal(average(views).scores, (sums / 10).astype(np.float32))
+    assert average(views, crops=[1]).num_clips.tolist() == [5] * 30
+    assert clip_level(views).as_numbers() == by_clip
+    assert clip_level(views).num_videos == 150
+
+
+@pytest.mark.parametrize("how", ["logits", "softmax"])
+def test_averaging_takes_little_more_than_the_scores_of_videos(how: str) -> None:
+    """A few chunks in float64, however many views there are: 30 views of each video of Kinetics-700 would be 6 GB."""
+    views = many_views(6000, 64, how)
+    for work in (average, clip_level):
+        tracemalloc.start()
+        work(views)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < views.logits.nbytes * 1.9  # a copy of all in float64 is twice that, and there were four
 
 
 def test_views_come_back_from_their_file(tmp_path: Path) -> None:
