@@ -75,8 +75,8 @@ class ExtractionSettings:
     """How long one video may take."""
     max_rejected: float = 0.01
     """Largest share of videos that may be left out before the job counts as failed, 0 to 1."""
-    videos_per_shard: int = 16
-    """Videos in one shard, on average; one task makes one shard."""
+    videos_per_shard: int | None = None
+    """Videos in one shard, on average. By default planned by work: 64 shards or more, of at most 128 MB."""
     workers: int | None = None
     """Most tasks at a time; by default one per core of the machine or cluster."""
     cpus_per_task: float = 1.0

@@ -7,7 +7,6 @@ import logging
 import math
 import pickle
 import queue
-import statistics
 import threading
 import time
 import uuid
@@ -35,12 +34,10 @@ from kinebert.preprocessing.recipe import FlowRecipe
 from kinebert.preprocessing.sets.dataset_file import DATASET_FILE, read_dataset_file
 from kinebert.preprocessing.sets.digests import keep_digests
 from kinebert.preprocessing.sets.folder import claim_output, finish_set, is_finished
-from kinebert.preprocessing.sets.plan import PlannedShard, plan_shards
+from kinebert.preprocessing.sets.plan import PlannedShard, estimated_frames, plan_shards
 from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
 
 _POLL_S = 0.5
-_ABSURD = 50
-"""Times by which the frames that a header promises may differ from those that the file's size suggests."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ def extract_set(
     output: str,
     build: BuildShard,
     *,
-    videos_per_shard: int,
+    videos_per_shard: int | None = None,
     workers: int | None = None,
     cpus_per_task: float = 1.0,
     gpus_per_task: float | None = None,
@@ -73,7 +70,7 @@ def extract_set(
         rows: The manifest.
         output: Location of the set.
         build: What one task does. Its solver is settled here, by what the cluster has: see :func:`place`.
-        videos_per_shard: On average.
+        videos_per_shard: On average; by default shards are planned by work, see :func:`.plan_shards`.
         workers: Most tasks at a time; by default as many as the cluster has CPUs for.
         cpus_per_task: Logical CPUs that a task holds.
         gpus_per_task: Share of a GPU that a task holds; by default decided by what the cluster has.
@@ -256,23 +253,6 @@ def _stop() -> None:
         if type(thread).__name__ == "StreamingExecutor":
             with suppress(Exception):  # what we are here for is another error
                 thread.shutdown(force=True)  # type: ignore[attr-defined]
-
-
-def estimated_frames(rows: Sequence[ManifestRow]) -> dict[str, float]:
-    """Frames of each video by its id: what its header says, unless that is absurd for so many bytes.
-
-    Then, and where the header says nothing, as many as the other videos have in so many bytes.
-    """
-    said = {row.video_id: row.duration_s * row.fps for row in rows}
-    each = [row.bytes / said[row.video_id] for row in rows if said[row.video_id] > 0 and row.bytes]
-    usual = statistics.median(each) if each else 0.0
-    estimates = {}
-    for row in rows:
-        expected = row.bytes / usual if usual else said[row.video_id]
-        absurd = usual and not expected / _ABSURD <= said[row.video_id] <= expected * _ABSURD
-        share = 1.0 if row.interval is None else row.interval.share(row.duration_s, row.fps)
-        estimates[row.video_id] = max(1.0, share * (expected if absurd else said[row.video_id]))
-    return estimates
 
 
 class _Progress:

@@ -1,6 +1,8 @@
 """Which videos go into which shard. Depends on the manifest alone, never on the size of the cluster."""
 
 import heapq
+import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +12,19 @@ from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.video.intervals import Interval
 
-_UNKNOWN_FPS, _BYTES_PER_S = 25.0, 100_000.0
+LEAST_SHARDS = 64
+"""Shards of a set, unless it has fewer videos: so many cores find work from the beginning."""
+MOST_MB = 128
+"""Megabytes of one shard, unless it is one video: what a killed task has to do again, and a node keeps for a while."""
+_FRAME_BYTES = 23_000
+"""Of a stored frame of 340x256 pixels at quality 95, measured. What other recipes store does not change the plan."""
+_STORED_PIXELS = 1_000_000
+"""Decoded pixels that one stored frame counts as. To resize and encode it takes as long as to decode 160,000, to solve
+its flow on a core 10 millions; both kinds of sets have one plan."""
+_UNKNOWN_FRAME_BYTES = 4000.0
+"""Of a frame in its video file, where no header of the manifest says how many frames there are."""
+_ABSURD = 50
+"""Times by which the frames that a header promises may differ from those that the file's size suggests."""
 
 
 @dataclass(frozen=True)
@@ -47,38 +61,106 @@ class PlannedShard:
         return [tuple(videos) for videos in files.values()]
 
 
-def plan_shards(rows: Sequence[ManifestRow], videos_per_shard: int) -> list[PlannedShard]:
-    """Divide videos into shards of about equal numbers of decoded pixels, ``videos_per_shard`` of them on average.
+@dataclass(frozen=True)
+class _File:
+    """Rows that are decoded together: one for each video, but all of a file that is cut into segments."""
 
-    The longest videos are dealt first, each to the shard that has least so far. The segments of one file stay together,
-    so that it is decoded once.
+    rows: tuple[ManifestRow, ...]
+    work: float
+    """What making its images takes, as so many decoded pixels; at least 1."""
+    num_frames: float
+    """Stored frames."""
+
+
+def plan_shards(rows: Sequence[ManifestRow], videos_per_shard: int | None = None) -> list[PlannedShard]:
+    """Divide videos into shards of about equal work: decoded pixels and stored frames, as far as headers tell.
+
+    There are at least :data:`LEAST_SHARDS`, or as many as videos where those are fewer, and none has more than
+    :data:`MOST_MB` megabytes, reckoned at the default size and quality, unless it is one video. A file that is cut into
+    segments counts as one video: they stay together, so that it is decoded once. The longest are dealt first, each to
+    the shard that has least so far, so that the first shards have the longest.
+
+    Args:
+        rows: The manifest.
+        videos_per_shard: Plan by this number of videos instead, on average.
 
     Raises:
         ConfigError: If ``videos_per_shard`` is less than 1.
     """
-    if videos_per_shard < 1:
-        raise ConfigError(f"videos_per_shard must be at least 1, got {videos_per_shard}.")
     files = _files(rows)
-    count = min(-(-len(rows) // videos_per_shard), len(files))
-    heap = [(0.0, i) for i in range(count)]
-    groups: list[list[ManifestRow]] = [[] for _ in range(count)]
-    for file in sorted(files, key=lambda file: (-_pixels(file[0]), file[0].video_id)):
-        load, i = heapq.heappop(heap)
-        groups[i] += file
-        heapq.heappush(heap, (load + _pixels(file[0]), i))
+    if videos_per_shard is None:
+        groups = _by_work(files)
+    elif videos_per_shard < 1:
+        raise ConfigError(f"videos_per_shard must be at least 1, got {videos_per_shard}.")
+    else:
+        groups = _dealt(files, min(math.ceil(len(rows) / videos_per_shard), len(files)))
+    shards = [[row for file in group for row in file.rows] for group in groups]
     return [
-        PlannedShard(f"shard-{i:05d}-of-{count:05d}.parquet", tuple(map(_planned, sorted(group, key=_by_id))))
-        for i, group in enumerate(groups)
+        PlannedShard(f"shard-{i:05d}-of-{len(shards):05d}.parquet", tuple(map(_planned, sorted(shard, key=_by_id))))
+        for i, shard in enumerate(shards)
     ]
 
 
-def _files(rows: Sequence[ManifestRow]) -> list[list[ManifestRow]]:
-    """Rows that are decoded together: one for each video, but all of a file that is cut into segments."""
+def estimated_frames(rows: Sequence[ManifestRow]) -> dict[str, float]:
+    """Frames of each video by its id, at least 1: what its header says, unless that is absurd for so many bytes.
+
+    Then, and where the header says nothing, as many as the other videos have in so many bytes.
+    """
+    whole = _frames_of_files(rows)
+    return {row.video_id: max(1.0, _share(row) * whole[row.video_id]) for row in rows}
+
+
+def _frames_of_files(rows: Sequence[ManifestRow]) -> dict[str, float]:
+    """Frames of the whole file of each video, by its id."""
+    said = {row.video_id: row.duration_s * row.fps for row in rows}
+    each = [row.bytes / said[row.video_id] for row in rows if said[row.video_id] > 0 and row.bytes]
+    usual = statistics.median(each) if each else _UNKNOWN_FRAME_BYTES
+    found = {}
+    for row in rows:
+        expected = row.bytes / usual
+        absurd = each and not expected / _ABSURD <= said[row.video_id] <= expected * _ABSURD
+        found[row.video_id] = expected if absurd or said[row.video_id] <= 0 else said[row.video_id]
+    return found
+
+
+def _share(row: ManifestRow) -> float:
+    return 1.0 if row.interval is None else row.interval.share(row.duration_s, row.fps)
+
+
+def _files(rows: Sequence[ManifestRow]) -> list[_File]:
     cut = {row.path for row in rows if row.interval is not None}
-    files: dict[str, list[ManifestRow]] = {}
+    together: dict[str, list[ManifestRow]] = {}
     for row in sorted(rows, key=_by_id):
-        files.setdefault(row.path if row.path in cut else f"id {row.video_id}", []).append(row)
-    return list(files.values())
+        together.setdefault(row.path if row.path in cut else f"id {row.video_id}", []).append(row)
+    frames = _frames_of_files(rows)
+    return [_weighed(tuple(file), frames[file[0].video_id]) for file in together.values()]
+
+
+def _weighed(rows: tuple[ManifestRow, ...], num_frames: float) -> _File:
+    usable = [row for row in rows if row.problem is None]
+    stored = sum(_share(row) * num_frames for row in usable)
+    decoded = num_frames * rows[0].width * rows[0].height if usable else 0.0
+    return _File(rows, max(1.0, decoded + stored * _STORED_PIXELS), stored)
+
+
+def _by_work(files: Sequence[_File]) -> list[list[_File]]:
+    most = MOST_MB * 1e6 / _FRAME_BYTES
+    count = max(LEAST_SHARDS, math.ceil(sum(file.num_frames for file in files) / most))
+    while True:
+        groups = _dealt(files, min(count, len(files)))
+        if all(len(group) == 1 or sum(file.num_frames for file in group) <= most for group in groups):
+            return groups
+        count += math.ceil(count / 32)  # work and megabytes are not the same: some shard came out too large
+
+
+def _dealt(files: Sequence[_File], count: int) -> list[list[_File]]:
+    heap = [(0.0, i) for i in range(count)]
+    groups: list[list[_File]] = [[] for _ in range(count)]
+    for file in sorted(files, key=lambda file: (-file.work, file.rows[0].video_id)):
+        load, i = heapq.heappop(heap)
+        groups[i].append(file)
+        heapq.heappush(heap, (load + file.work, i))
+    return groups
 
 
 def _planned(row: ManifestRow) -> PlannedVideo:
@@ -92,9 +174,3 @@ def _known_by(video: PlannedVideo) -> list[Any]:
 
 def _by_id(row: ManifestRow) -> str:
     return row.video_id
-
-
-def _pixels(row: ManifestRow) -> float:
-    """Pixels that decoding a video will give, as far as its header tells."""
-    duration_s = row.duration_s or row.bytes / _BYTES_PER_S
-    return max(1.0, row.width * row.height * duration_s * (row.fps or _UNKNOWN_FPS))

@@ -46,6 +46,14 @@ class Deadly(Segfaulting):
         yield from super().__iter__()
 
 
+class Slow(VideoFrames):
+    """Takes a moment for every video, whatever the machine."""
+
+    def __iter__(self) -> Frames:
+        time.sleep(0.3)
+        yield from super().__iter__()
+
+
 class Refusing(VideoFrames):
     """Finds that the user must act."""
 

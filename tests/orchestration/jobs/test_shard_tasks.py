@@ -1,6 +1,7 @@
 """Extraction on a real private cluster: the same set however it is run, and no video that ends a job."""
 
 import io
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +116,30 @@ def test_only_missing_shards_are_made(ray_cluster: Any, rows: list[ManifestRow],
     changed = [path.stat().st_mtime_ns != time for path, time in zip(shards, times, strict=True)]
     assert changed == [False, True, False]
     assert not (tmp_path / "set" / ".attempts").exists()
+
+
+def test_twelve_videos_keep_two_cores_busy(ray_cluster: Any, rows: list[ManifestRow], tmp_path: Path) -> None:
+    """Who asks for nothing gets a plan by work: one shard was made of all, and a core stood idle."""
+    twelve = [replace(row, video_id=f"{row.video_id}{copy}") for row in rows for copy in "ab"]
+    build = BuildShard(output=str(tmp_path), recipe=RGB, limits=Limits(), run_id="", timed=True, open_video=faults.Slow)
+    made = extract_set(twelve, str(tmp_path), build, workers=2)
+    timings = [shard.timing for shard in made.shards if shard.timing is not None]
+    assert len(timings) == 12
+    assert len({timing.worker for timing in timings}) == 2
+    pairs = itertools.combinations(timings, 2)
+    beside = [one for one, two in pairs if one.worker != two.worker and one.start < two.end and two.start < one.end]
+    assert len(beside) >= 6, "two tasks work side by side, most of the time"
+
+
+def test_a_set_that_was_planned_otherwise_goes_on_as_planned(
+    ray_cluster: Any, rows: list[ManifestRow], tmp_path: Path
+) -> None:
+    make_set(rows, tmp_path / "set", RGB, videos_per_shard=2)
+    before = content(tmp_path / "set")
+    min((tmp_path / "set").glob("shard-*")).unlink()
+    build = BuildShard(output=str(tmp_path / "set"), recipe=RGB, limits=Limits(), run_id="")
+    assert extract_set(rows, str(tmp_path / "set"), build).dataset["counts"]["shards"] == 3
+    assert content(tmp_path / "set") == before
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """The plan of shards: what every node and every run agrees on without a word."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.sets.plan import plan_shards
+from kinebert.preprocessing.sets.plan import MOST_MB, PlannedShard, plan_shards
+from kinebert.preprocessing.video.intervals import Interval
 
 
 def rows(count: int, seed: int = 0) -> list[ManifestRow]:
@@ -65,3 +67,74 @@ def test_videos_of_unknown_length_are_weighed_by_their_bytes() -> None:
 def test_a_shard_holds_at_least_one_video() -> None:
     with pytest.raises(ConfigError, match="videos_per_shard must be at least 1, got 0"):
         plan_shards(rows(3), 0)
+
+
+@pytest.mark.parametrize(("count", "shards"), [(1, 1), (2, 2), (12, 12), (64, 64), (65, 64), (120, 64), (1000, 64)])
+def test_so_many_cores_find_work_from_the_beginning(count: int, shards: int) -> None:
+    short = [replace(row, duration_s=row.duration_s / 10) for row in rows(count)]
+    plan = plan_shards(short)
+    assert len(plan) == shards
+    assert all(shard.videos for shard in plan)
+    assert sorted(video.video_id for shard in plan for video in shard.videos) == [row.video_id for row in short]
+    assert plan_shards(short[::-1]) == plan
+
+
+def stored_mb(videos: list[ManifestRow], shard: PlannedShard) -> float:
+    """Reckoned as the option's help says: 23 kB a frame."""
+    frames = {row.video_id: row.duration_s * row.fps for row in videos}
+    return sum(frames[video.video_id] for video in shard.videos if video.problem is None) * 0.023
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_shard_is_larger_than_said_unless_it_is_one_video(seed: int) -> None:
+    """Sizes of pictures differ too, so that shards of equal work have different numbers of frames."""
+    rng = random.Random(seed)
+    sizes = [(320, 240), (340, 256), (1280, 720), (1920, 1080)]
+    many = [replace(row, **dict(zip(("width", "height"), rng.choice(sizes), strict=True))) for row in rows(3000, seed)]
+    many.append(replace(many[0], video_id="film", duration_s=7200.0))
+    plan = plan_shards(many)
+    large = [shard for shard in plan if stored_mb(many, shard) > MOST_MB]
+    assert [[video.video_id for video in shard.videos] for shard in large] == [["film"]]
+    total = sum(stored_mb(many, shard) for shard in plan)
+    assert len(plan) < 2 * total / MOST_MB  # and not a crowd of small ones
+
+
+def test_the_longest_videos_are_first_and_unusable_ones_cost_nothing() -> None:
+    """Cores that take shards in their order end at about the same time."""
+    videos = {row.video_id: row for row in rows(200)}
+    plan = plan_shards(list(videos.values()))
+    first = [max(videos[video.video_id].duration_s for video in shard.videos) for shard in plan]
+    assert first == sorted(first, reverse=True)
+    broken = [replace(row, problem="missing") for row in rows(100)]
+    assert sorted(len(shard.videos) for shard in plan_shards(broken)) == [1] * 28 + [2] * 36
+
+
+def test_videos_that_store_as_much_weigh_by_what_decoding_them_takes_as_well() -> None:
+    small = [replace(row, duration_s=10.0, problem=None) for row in rows(80)]
+    large = [replace(row, video_id=f"large{i}", width=1920, height=1080) for i, row in enumerate(small[:20])]
+    plan = plan_shards(small + large)
+    for shard in plan:
+        if any(video.video_id.startswith("large") for video in shard.videos):
+            assert len(shard.videos) == 1
+
+
+def test_a_header_that_promises_the_moon_does_not_spoil_the_plan() -> None:
+    """A video of two seconds that claims thirty years gets no shard of its own, and makes no thousand shards."""
+    fair = [replace(row, duration_s=4.0, bytes=100_000, problem=None) for row in rows(640)]
+    liar = replace(fair[5], duration_s=1e9, bytes=50_000)
+    plan = plan_shards([*fair[:5], liar, *fair[6:]])
+    assert len(plan) == 64
+    assert max(len(shard.videos) for shard in plan) == 10
+
+
+def test_segments_weigh_what_they_store_and_their_file_is_decoded_once() -> None:
+    film = rows(1)[0]
+    cut = [
+        replace(film, video_id=f"s{i}", path="/film.mp4", duration_s=3600.0, interval=Interval(i, i + 1, "s"))
+        for i in range(50)
+    ]
+    other = [replace(row, video_id=f"other{i}", path=f"/{i}", duration_s=60.0) for i, row in enumerate(rows(70))]
+    plan = plan_shards(cut + other)
+    assert len(plan) == 64
+    (shard,) = [shard for shard in plan if any(video.path == "/film.mp4" for video in shard.videos)]
+    assert len(shard.videos) == 50
