@@ -70,6 +70,14 @@ def name_of(uri: str) -> str:
     return PurePosixPath(uri if is_local(uri) else _split_query(uri)[0]).name
 
 
+def folder_of(uri: str) -> str:
+    """Return the folder that a location lies in, with a URI's query."""
+    if is_local(uri):
+        return os.path.dirname(uri)
+    base, query = _split_query(uri)
+    return base.rpartition("/")[0] + (f"?{query}" if query else "")
+
+
 @functools.lru_cache(maxsize=64)
 def _remote(root: str) -> pafs.FileSystem:
     try:

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import PurePosixPath
 from typing import Literal
 
+from kinebert.preprocessing.datasets.list_table import Row, column_name
 from kinebert.preprocessing.datasets.listing import Video, stem
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.video.intervals import Interval
@@ -45,8 +46,9 @@ _PAIRS: dict[Literal["s", "ms", "frames"], tuple[str, ...]] = {
 _PAIR_OF = {tuple(pair.split()): unit for unit, pairs in _PAIRS.items() for pair in pairs}
 _UNCLEAR = {"first_frame", "last_frame"}
 """Names of which nobody can tell whether the last frame is in the segment."""
-_MOMENTS = {"middle_frame_timestamp", "keyframe", "key_frame"}
+_MOMENTS = {"middle_frame_timestamp", "keyframe", "key_frame", "keyframe_timestamp", "frame_timestamp"}
 """Names of columns that say a moment, as AVA's lists do for boxes with several actions each."""
+_DAY_S = 86400
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d*)?)")
 _CUT_NAME = re.compile(r"_(\d{6})_(\d{6})$")
 
@@ -125,8 +127,8 @@ def segment_columns(columns: Sequence[str], where: str) -> SegmentColumns | None
     moments = sorted(_MOMENTS & by_name.keys())
     if moments:
         raise UserError(
-            f"{where}: the column {by_name[moments[0]]} says a moment, as in AVA's lists of boxes, which are not read: "
-            "a video here has one label. Say with start and end which segment around it has the label of the row."
+            f"{where}: the column {by_name[moments[0]]} says a moment, as in AVA's lists of boxes. Those are read by "
+            "`kinebert index ava`; in a list of your own say with start and end which segment has the label of the row."
         )
     pairs = [pair for pair in _PAIR_OF if set(pair) <= by_name.keys()]
     if len(pairs) > 1:
@@ -145,12 +147,36 @@ def segment_columns(columns: Sequence[str], where: str) -> SegmentColumns | None
     return SegmentColumns(by_name[start], by_name[end], _PAIR_OF[start, end])
 
 
+def refuse_moments(rows: Sequence[Row]) -> None:
+    """Refuse a list whose column ``timestamp`` says moments of videos, where no columns say segments.
+
+    Seconds of less than a day are moments; dates and the like are not looked at.
+
+    Raises:
+        UserError: It names file and line, and what to do.
+    """
+    for row in rows:
+        for column in row.cells:
+            moment = number_of(row.get(column)) if column_name(column) == "timestamp" else None
+            if moment is not None and 0 <= moment < _DAY_S:
+                raise UserError(
+                    f"{row.where}: {column} {row.get(column)!r} says a moment, and no column a segment. Say with start "
+                    "and end which segment has the label of the row, or rename or remove the column; AVA's lists of "
+                    "boxes are read by `kinebert index ava`."
+                )
+
+
 def is_cut_already(path: str, interval: Interval | None) -> bool:
     """Whether a file was cut at these seconds by its name, as Kinetics' ``ID_000010_000020.mp4``."""
-    named = _CUT_NAME.search(stem(PurePosixPath(path).name))
-    if named is None or interval is None or interval.unit != "s" or interval.end is None:
+    if interval is None or interval.unit != "s" or interval.end is None:
         return False
-    return (int(named[1]), int(named[2])) == (int(interval.start), int(interval.end))
+    return times_of_cut(path) == (int(interval.start), int(interval.end))
+
+
+def times_of_cut(path: str) -> tuple[int, int] | None:
+    """Return the seconds of the original at which a file was cut by its name, as ``ID_000010_000020.mp4``, or None."""
+    named = _CUT_NAME.search(stem(PurePosixPath(path).name))
+    return (int(named[1]), int(named[2])) if named else None
 
 
 def name_segments(videos: Sequence[Video], own_ids: Sequence[bool]) -> list[Video]:

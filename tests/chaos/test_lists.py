@@ -60,6 +60,21 @@ def kinetics(root: Path) -> Source:
     return Source("kinetics", (root / "all.csv",), (str(root / "videos"), str(root / "all.csv")))
 
 
+def ava(root: Path) -> Source:
+    touch(root / "videos", [f"{name}.mp4" for name in YOUTUBE])
+    lists = {
+        f"ava_{part}_v2.2.csv": "".join(
+            f"{name},0902,0.1,0.1,0.9,0.9,{1 + i % 2},{i}\n" for i, name in enumerate(YOUTUBE) if WORDS[i] == part
+        )
+        for part in PARTS
+    }
+    write(root / "lists", lists)
+    actions = "".join(f'label {{\n  name: "{name}"\n  label_id: {i}\n}}\n' for i, name in ((1, "run"), (2, "jump")))
+    write(root / "lists", {"ava_action_list_v2.2.pbtxt": actions})
+    paths = tuple(root / "lists" / name for name in (*lists, "ava_action_list_v2.2.pbtxt"))
+    return Source("ava", paths, (str(root / "videos"), *map(str, paths)))
+
+
 def hmdb51(root: Path) -> Source:
     names = {label: [f"{label}{i}.avi" for i in range(6)] for label in ("run", "jump")}
     touch(root / "videos", [f"{label}/{name}" for label, listed in names.items() for name in listed])
@@ -98,6 +113,7 @@ MAKERS: dict[str, Callable[[Path], Source]] = {
     "csv with tabs": lambda root: csv_source(root, "list.tsv", "\t", True, "\r"),
     "three lists": three_lists,
     "kinetics": kinetics,
+    "ava": ava,
     "hmdb51": hmdb51,
     "ucf101": ucf101,
     "ssv2": ssv2,

@@ -231,6 +231,7 @@ def test_help_names_every_source_and_what_it_needs(capsys: pytest.CaptureFixture
     for source, usage in {
         "folder": "VIDEOS",
         "csv": "FILE",
+        "ava": "VIDEOS LIST",
         "hmdb51": "VIDEOS LISTS",
         "ucf101": "VIDEOS LISTS",
         "kinetics": "VIDEOS CSV",

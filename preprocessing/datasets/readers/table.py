@@ -17,9 +17,9 @@ from kinebert.preprocessing.datasets.listing import (
 )
 from kinebert.preprocessing.datasets.parts import part_of, parts_by_name, split_columns, unused_columns
 from kinebert.preprocessing.datasets.registry import register_reader
-from kinebert.preprocessing.datasets.segments import is_cut_already, name_segments, segment_columns
+from kinebert.preprocessing.datasets.segments import is_cut_already, name_segments, refuse_moments, segment_columns
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.storage import is_local, join, name_of, resolve_uri
+from kinebert.preprocessing.storage import folder_of, is_local, join, name_of, resolve_uri
 from kinebert.preprocessing.video.intervals import Interval
 
 _OWN = ("path", "label", "label_name", "video_id", "group")
@@ -164,6 +164,8 @@ def _intervals(tables: Sequence[Table]) -> tuple[list[Interval | None], list[str
     times: list[str] = []
     for table in tables:
         columns = segment_columns(table.columns, table.uri)
+        if columns is None:
+            refuse_moments(table.rows)
         times += columns.names if columns else ()
         intervals += [columns.interval(row.cells, row.where) if columns else None for row in table.rows]
     return intervals, times
@@ -205,7 +207,5 @@ def _path(row: Row) -> str:
 def _locate(uri: str, path: str) -> str:
     if "://" in path or os.path.isabs(path):
         return resolve_uri(path)
-    if is_local(uri):
-        return os.path.normpath(os.path.join(os.path.dirname(uri), path))
-    base = uri.partition("?")
-    return join(base[0].rpartition("/")[0] + base[1] + base[2], path)
+    place = join(folder_of(uri), path)
+    return os.path.normpath(place) if is_local(uri) else place

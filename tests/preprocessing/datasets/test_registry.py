@@ -14,7 +14,7 @@ from kinebert.preprocessing.datasets.registry import Reader, register_reader, so
 from kinebert.preprocessing.errors import ConfigError, UserError
 from tests.helpers.paths import ROOT
 
-NAMES = ["csv", "folder", "activitynet", "hmdb51", "kinetics", "ssv2", "ucf101"]
+NAMES = ["csv", "folder", "activitynet", "ava", "hmdb51", "kinetics", "ssv2", "ucf101"]
 
 
 def test_every_file_of_the_folder_registers_its_reader() -> None:
@@ -35,7 +35,7 @@ def test_help_and_choices_are_the_registrys(capsys: pytest.CaptureFixture[str]) 
     for reader in sources():
         assert f"{reader.name} {reader.paths}: {reader.about}." in text
     assert "{sources}" not in text
-    assert "csv, folder, activitynet, hmdb51, kinetics, ssv2 or ucf101." in text
+    assert "csv, folder, activitynet, ava, hmdb51, kinetics, ssv2 or ucf101." in text
     with pytest.raises(SystemExit) as status:
         index_videos.cli(["jester", "x", "--output", "y"])
     assert status.value.code == 2
@@ -43,7 +43,7 @@ def test_help_and_choices_are_the_registrys(capsys: pytest.CaptureFixture[str]) 
 
 def test_ones_own_videos_come_first() -> None:
     assert [reader.name for reader in sources()] == NAMES
-    assert [bool(reader.data_set) for reader in sources()] == [False, False, True, True, True, True, True]
+    assert [bool(reader.data_set) for reader in sources()] == [False, False, True, True, True, True, True, True]
     assert all(inspect.getdoc(reader.read) for reader in sources())
 
 

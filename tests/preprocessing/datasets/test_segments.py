@@ -62,6 +62,7 @@ def test_columns_that_say_where_a_video_lies(
         ("end_time,x", "0,1", "list.csv: there is no start beside the column end_time"),
         ("start,end,start_frame,end_frame", "0,1,0,25", "the columns start, end and start_frame, end_frame all say"),
         ("middle_frame_timestamp,x", "902,1", "the column middle_frame_timestamp says a moment, as in AVA's lists"),
+        ("Timestamp,x", "902.5,1", "line 2: Timestamp '0' says a moment, and no column a segment"),
         ("first_frame,last_frame", "0,1", "is the frame that the column last_frame names in the segment or not"),
     ],
 )
@@ -69,6 +70,17 @@ def test_what_is_no_segment_is_refused_with_file_and_line(columns: str, cells: s
     fine = ",".join("01"[i % 2] for i in range(columns.count(",") + 1))
     with pytest.raises(UserError, match=said):
         read(tmp_path, f"path,label,{columns}\nv/b.mp4,run,{fine}\nv/a.mp4,run,{cells}\n")
+
+
+@pytest.mark.parametrize("stamp", ["2024-05-01 10:00", "1714557600", ""])
+def test_a_timestamp_that_is_a_date_is_a_column_without_a_use(stamp: str, tmp_path: Path) -> None:
+    (video,) = read(tmp_path, f"path,label,timestamp\nv/a.mp4,run,{stamp}\n").values()
+    assert video.interval is None
+
+
+def test_a_timestamp_beside_a_segment_is_a_column_without_a_use(tmp_path: Path) -> None:
+    (video,) = read(tmp_path, "path,label,timestamp,start,end\nv/a.mp4,run,2,1,3\n").values()
+    assert video.interval == Interval(1, 3, "s")
 
 
 def test_an_id_for_each_segment(tmp_path: Path) -> None:
