@@ -13,13 +13,14 @@ from torch import Tensor
 from kinebert.training.clips.ordering import num_steps, worker_positions
 from kinebert.training.data.dataset import Key
 from kinebert.training.data.transforms import UInt8
+from kinebert.training.data.windows import Window, Windows
 
 
 class Batch(NamedTuple):
     """Clips as they are stored, before the device turns them into floating point."""
 
-    clips: Tensor
-    """``uint8`` ``(N, T, H, W, C)``."""
+    clips: Tensor | Windows
+    """``uint8`` ``(N, T, H, W, C)``, or what the device is still to resize to that."""
     labels: Tensor
     """Class indices, int64 ``(N,)``."""
     videos: Tensor
@@ -27,13 +28,17 @@ class Batch(NamedTuple):
 
     def pin_memory(self) -> "Batch":
         """Copy to memory that a GPU reads without waiting."""
-        return Batch(*(tensor.pin_memory() for tensor in self))
+        return Batch(self.clips.pin_memory(), self.labels.pin_memory(), self.videos.pin_memory())
 
 
-def collate(items: list[tuple[UInt8, int, int]]) -> Batch:
+def collate(items: Sequence[tuple[UInt8 | Window, int, int]]) -> Batch:
     """Put items of a :class:`ClipDataset` together."""
-    clips, labels, videos = zip(*items, strict=True)
-    return Batch(torch.from_numpy(np.stack(clips)), torch.tensor(labels), torch.tensor(videos))
+    labels, videos = torch.tensor([label for _, label, _ in items]), torch.tensor([video for _, _, video in items])
+    windows = [clip for clip, _, _ in items if isinstance(clip, Window)]
+    if windows:
+        return Batch(Windows.of(windows), labels, videos)
+    clips_NTHWC = np.stack([clip for clip, _, _ in items if not isinstance(clip, Window)])
+    return Batch(torch.from_numpy(clips_NTHWC), labels, videos)
 
 
 class TrainBatches:

@@ -13,19 +13,20 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.modalities import modality_of
 from kinebert.training.clips.ordering import epoch_order, item_at, sample_rng
 from kinebert.training.clips.sampling import eval_clips, train_clip
-from kinebert.training.data.transforms import UInt8, apply_crop, centre_crop, eval_crops, random_crop
+from kinebert.training.data.transforms import Crop, UInt8, apply_crop, centre_crop, cut, eval_crops, random_crop
+from kinebert.training.data.windows import Window
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe
 from kinebert.training.shards import Shards, Video
 
 Key = tuple[int, int]
 
 
-class ClipDataset(Dataset[tuple[UInt8, int, int]]):
+class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
     """Clips of the videos of one part.
 
     The key of a training clip is ``(epoch, position)``: the item depends on it, the recipe and the seed alone. The key
     of a test view (``training=False``) is ``(video, view)``; the views of a video are the crops of its first clip, then
-    those of its second, and so on.
+    those of its second, and so on. A clip is ``uint8`` ``(T, H, W, C)``, or a :class:`Window` where the device resizes.
 
     Args:
         shards: The pictures.
@@ -54,7 +55,7 @@ class ClipDataset(Dataset[tuple[UInt8, int, int]]):
     def __len__(self) -> int:
         return len(self._videos)
 
-    def __getitem__(self, key: Key) -> tuple[UInt8, int, int]:
+    def __getitem__(self, key: Key) -> tuple[UInt8 | Window, int, int]:
         if not self._training:
             return self._view(*key)
         recipe = self._recipe
@@ -69,7 +70,7 @@ class ClipDataset(Dataset[tuple[UInt8, int, int]]):
         else:
             flip = recipe.flip and bool(rng.random() < 0.5)
             crop = centre_crop(height, width, recipe.crop_size, recipe.eval_scale, flip)
-        return apply_crop(clip_THWC, crop, recipe.crop_size, self._is_flow), video.label, index
+        return self._cropped(clip_THWC, crop, recipe.crop_size), video.label, index
 
     def test_keys(self, videos: Iterable[int]) -> list[Key]:
         """Return the keys of all test views of some videos, video by video."""
@@ -82,7 +83,7 @@ class ClipDataset(Dataset[tuple[UInt8, int, int]]):
             recipe.sampling, protocol.clips, video.num_images, recipe.clip_length, recipe.frame_interval, protocol.step
         )
 
-    def _view(self, index: int, view: int) -> tuple[UInt8, int, int]:
+    def _view(self, index: int, view: int) -> tuple[UInt8 | Window, int, int]:
         recipe, protocol, video = self._recipe, self._protocol, self._videos[index]
         number, crop = divmod(view, protocol.crops)
         if self._last is None or self._last[0] != (index, number):  # the crops of a clip are asked for in a row
@@ -91,11 +92,12 @@ class ClipDataset(Dataset[tuple[UInt8, int, int]]):
         height, width = clip_THWC.shape[1:3]
         size = protocol.crop_size or recipe.crop_size
         crops = eval_crops(height, width, size, protocol.scale or recipe.eval_scale, protocol.crops)
-        return apply_crop(clip_THWC, crops[crop], size, self._is_flow), video.label, index
+        return self._cropped(clip_THWC, crops[crop], size), video.label, index
 
-    @property
-    def _is_flow(self) -> bool:
-        return modality_of(self._shards.modality).motion
+    def _cropped(self, clip_THWC: UInt8, crop: Crop, size: int) -> UInt8 | Window:
+        if self._recipe.resize_on == "device":
+            return Window(cut(clip_THWC, crop), size, crop.flip)
+        return apply_crop(clip_THWC, crop, size, modality_of(self._shards.modality).motion)
 
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
         if self._order is None or self._order[0] != epoch:

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kinebert.preprocessing.modalities import modality_of
+from kinebert.training.data.windows import Windows
 from kinebert.training.models.inputs import InputSpec
 
 UInt8 = NDArray[np.uint8]
@@ -113,6 +115,11 @@ def eval_crops(height: int, width: int, size: int, scale: float, num: int) -> li
     raise ValueError(f"1, 3 or 10 crops, not {num}")
 
 
+def cut(clip_THWC: UInt8, crop: Crop) -> UInt8:
+    """Return what lies inside ``crop`` of every picture, a view ``(T, crop.height, crop.width, C)``."""
+    return clip_THWC[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+
+
 def apply_crop(clip_THWC: UInt8, crop: Crop, size: int, is_flow: bool) -> UInt8:
     """Cut ``crop`` out of every picture, resize it bilinearly to ``size`` x ``size`` and mirror it if the crop says so.
 
@@ -122,7 +129,7 @@ def apply_crop(clip_THWC: UInt8, crop: Crop, size: int, is_flow: bool) -> UInt8:
     half a code (0.08 px for a bound of 20). No mapping of codes does better: keeping 128 would put a whole code of
     bias on every slow motion to the left.
     """
-    part_THWC = clip_THWC[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+    part_THWC = cut(clip_THWC, crop)
     if (crop.height, crop.width) == (size, size):
         out_THWC = part_THWC
     else:
@@ -141,7 +148,7 @@ def normalise(clips_NTHWC: Tensor, spec: InputSpec) -> Tensor:
     """Turn codes into what the weights expect: float32 ``(N, C, T, H, W)``, contiguous, on the same device.
 
     Args:
-        clips_NTHWC: ``uint8`` clips.
+        clips_NTHWC: Clips of codes 0 to 255, as ``uint8``; those of float32 may be overwritten.
         spec: Value range, mean and std per channel.
     """
     mean = torch.tensor(spec.mean, dtype=torch.float32)
@@ -153,6 +160,11 @@ def normalise(clips_NTHWC: Tensor, spec: InputSpec) -> Tensor:
     return x_NCTHW.mul_(factor.view(-1, 1, 1, 1)).sub_(offset.view(-1, 1, 1, 1))
 
 
-def to_device_batch(clips_NTHWC: Tensor, spec: InputSpec, device: torch.device) -> Tensor:
-    """Move ``uint8`` clips to ``device`` (without waiting, from pinned memory) and :func:`normalise` them there."""
+def to_device_batch(clips_NTHWC: Tensor | Windows, spec: InputSpec, device: torch.device) -> Tensor:
+    """Move ``uint8`` clips to ``device`` (without waiting, from pinned memory) and :func:`normalise` them there.
+
+    Windows are resized and mirrored first.
+    """
+    if isinstance(clips_NTHWC, Windows):
+        return normalise(clips_NTHWC.resized(device, modality_of(spec.modality).motion), spec)
     return normalise(clips_NTHWC.to(device, non_blocking=True), spec)

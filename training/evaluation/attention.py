@@ -4,7 +4,7 @@ Axes: N clips, T images, H height, W width, C channels, A attention heads, S ste
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.data.transforms import UInt8, to_device_batch
+from kinebert.training.data.windows import Window
 from kinebert.training.models import Recognizer
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe
 from kinebert.training.shards import Shards
@@ -118,6 +119,7 @@ def attend(
     check_attentive(recognizer)
     device = device or next(recognizer.parameters()).device
     recognizer.to(device).eval()
+    data = replace(data, resize_on="loader")  # figures show the pictures
     dataset = ClipDataset(shards, videos, data, protocol=ProtocolRecipe(clips=views))
     keys = dataset.test_keys(range(len(videos)))
     if most is not None and len(keys) > most:
@@ -126,6 +128,7 @@ def attend(
     for row, number in keys:
         video = videos[row]
         clip_THWC, label, _ = dataset[row, number]
+        assert not isinstance(clip_THWC, Window)
         logits_K, layers = _look(recognizer, clip_THWC, device)
         best = int(logits_K.argmax())
         found.append(

@@ -29,6 +29,7 @@ DECIDING: dict[str, tuple[Any, str]] = {
     "data.multi_scale": (False, "518ec415cf84"),
     "data.eval_scale": (1.0, "16d5c47d9844"),
     "data.flip": (False, "fc4ae15bba14"),
+    "data.resize_on": ("device", "921004c59d01"),
     "model.backbone": ("resnet18", "9b6ca45d9de2"),
     "model.reduction": ("frab", "3a320f65dd32"),
     "model.head": ("tgap", "a266664e1c38"),
