@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
@@ -22,10 +23,18 @@ def _without_statistics(stage: nn.Module) -> Iterator[None]:
     # nothing then, rather than switched off: both computations must save the same tensors.
     norms = [module for module in stage.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    spare = _spare_count(norms)
     for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
+        norm.momentum, norm.num_batches_tracked = 0.0, spare if isinstance(norm, SyncBatchNorm) else None
     try:
         yield
     finally:
         for norm, (momentum, count) in zip(norms, kept, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, count
+
+
+def _spare_count(norms: list[_BatchNorm]) -> Tensor | None:
+    """Return a count that nobody reads: synchronised norms insist on having one."""
+    counts = (norm.num_batches_tracked for norm in norms if isinstance(norm, SyncBatchNorm))
+    first = next((count for count in counts if count is not None), None)
+    return None if first is None else torch.zeros_like(first)

@@ -1,9 +1,12 @@
 """What a stage computes twice, and what happens once all the same."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from kinebert.training.models import build_recognizer
 from kinebert.training.models.recompute import run_checkpointed
 
 
@@ -55,3 +58,22 @@ def test_statistics_go_on_after_a_second_computation_that_failed() -> None:
         output.sum().backward()
     assert net.norm.momentum == 0.1
     assert net.norm.num_batches_tracked == 1
+
+
+def test_synchronised_norms_are_computed_twice_as_well() -> None:
+    """torch's own class; with nobody to share with it does not ask for a GPU."""
+    torch.manual_seed(1)
+    plain = build_recognizer(
+        backbone="resnet18", head="tgap", width=0.125, dropout=0.0, num_classes=3, clip_length=4, size=32
+    ).train()
+    again: nn.Module = copy.deepcopy(plain)
+    again.backbone.checkpointing = True  # type: ignore[union-attr]
+    again = nn.SyncBatchNorm.convert_sync_batchnorm(again)
+    assert any(isinstance(module, nn.SyncBatchNorm) for module in again.modules())
+    x_NCTHW = torch.randn(2, 3, 4, 32, 32)
+    for net in (plain, again):
+        net(x_NCTHW).square().sum().backward()
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(again.get_parameter(name).grad, parameter.grad)
+    for name, buffer in plain.named_buffers():
+        torch.testing.assert_close(again.get_buffer(name), buffer)
