@@ -1,5 +1,7 @@
 """Running statistics of batch norms that do not depend on the number of workers."""
 
+from itertools import chain
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -14,6 +16,10 @@ class RunningStatistics:
     sum over the workers is what one process has. Frozen norms and synchronised ones are left alone: they are equal
     everywhere.
 
+    All norms are handled by one operator call at a time, since a network has hundreds of these small tensors and a GPU
+    waits for each call. Between :meth:`begin` and :meth:`finish` or :meth:`undo`, norms that take turns do not have
+    their counters of batches, so that torch need not add to each of them in every forward pass.
+
     Args:
         model: The network whose statistics are kept; changed in place.
         rank: Of this worker.
@@ -23,19 +29,26 @@ class RunningStatistics:
     def __init__(self, model: nn.Module, rank: int, world_size: int) -> None:
         self._model, self._rank, self._world_size = model, rank, world_size
         self._norms: list[_BatchNorm] = []
-        self._kept: list[list[Tensor]] = []
+        self._running: list[Tensor] = []
+        self._counts: list[Tensor | None] = []
+        self._synced: list[Tensor] = []
+        self._kept: list[Tensor] = []
         self._num_batches = 0
 
     @torch.no_grad()
     def begin(self) -> None:
         """Call before the first forward pass of a step."""
-        self._norms = [norm for norm in self._model.modules() if isinstance(norm, _BatchNorm) and _learns(norm)]
-        self._kept = [[buffer.clone() for buffer in norm.buffers()] for norm in self._norms]
+        learning = [norm for norm in self._model.modules() if isinstance(norm, _BatchNorm) and _learns(norm)]
+        self._norms = [norm for norm in learning if not isinstance(norm, SyncBatchNorm)]
+        self._running = [value for norm in self._norms for value in _running(norm)]
+        self._synced = [value for norm in learning if isinstance(norm, SyncBatchNorm) for value in norm.buffers()]
+        self._kept = _copies([*self._running, *self._synced])
         self._num_batches = 0
-        if self._rank:
-            for norm in self._taking_turns():
-                for value in _running(norm):
-                    value.zero_()
+        self._counts = [norm.num_batches_tracked for norm in self._norms]
+        for norm in self._norms:
+            norm.num_batches_tracked = None
+        if self._rank and self._running:
+            torch._foreach_zero_(self._running)
 
     def before_batch(self) -> None:
         """Call before the forward pass of every micro-batch."""
@@ -46,41 +59,56 @@ class RunningStatistics:
     def finish(self) -> None:
         """Call after the last forward pass; all workers do, or all call :meth:`undo` instead."""
         self._decay(self._world_size - 1 - self._rank)
-        values = [value for norm in self._taking_turns() for value in _running(norm)]
-        if self._world_size == 1 or not values:
+        counts = self.give_back_counts()
+        if counts:
+            torch._foreach_add_(counts, self._num_batches * self._world_size)
+        if self._world_size == 1 or not self._running:
             return
-        flat = torch.cat(values)
+        flat = torch.cat(self._running)
         dist.all_reduce(flat)
-        for value, whole in zip(values, torch.split(flat, [len(value) for value in values]), strict=True):
-            value.copy_(whole)
-        for norm in self._taking_turns():
-            if norm.num_batches_tracked is not None:
-                norm.num_batches_tracked += self._num_batches * (self._world_size - 1)
+        torch._foreach_copy_(self._running, list(torch.split(flat, [len(value) for value in self._running])))
 
     @torch.no_grad()
     def undo(self) -> None:
         """Put back what there was at :meth:`begin`: a batch with broken numbers leaves no trace."""
-        for norm, kept in zip(self._norms, self._kept, strict=True):
-            for buffer, value in zip(norm.buffers(), kept, strict=True):
-                buffer.copy_(value)
+        self.give_back_counts()
+        if self._kept:
+            torch._foreach_copy_([*self._running, *self._synced], self._kept)
 
-    def _taking_turns(self) -> list[_BatchNorm]:
-        return [norm for norm in self._norms if not isinstance(norm, SyncBatchNorm)]
+    def give_back_counts(self) -> list[Tensor]:
+        """Give the norms their counters back, and return these: all that is left to do after a step that broke off."""
+        for norm, count in zip(self._norms, self._counts, strict=True):
+            norm.num_batches_tracked = count
+        return [count for count in self._counts if count is not None]
 
     @torch.no_grad()
     def _decay(self, num_batches: int) -> None:
-        if num_batches:
-            for norm in self._taking_turns():
-                assert norm.momentum is not None, "no network here averages over all batches"
-                for value in _running(norm):
-                    value.mul_((1 - norm.momentum) ** num_batches)
+        if num_batches and self._running:
+            shares = [(1 - _momentum(norm)) ** num_batches for norm in self._norms]
+            torch._foreach_mul_(self._running, list(chain.from_iterable((share, share) for share in shares)))
 
 
 def _learns(norm: _BatchNorm) -> bool:
     return norm.training and norm.running_mean is not None
 
 
+def _momentum(norm: _BatchNorm) -> float:
+    assert norm.momentum is not None, "no network here averages over all batches"
+    return norm.momentum
+
+
 def _running(norm: _BatchNorm) -> list[Tensor]:
     assert norm.running_mean is not None
     assert norm.running_var is not None
     return [norm.running_mean, norm.running_var]
+
+
+def _copies(tensors: list[Tensor]) -> list[Tensor]:
+    """Return copies of tensors, which are parts of one block for each of their types."""
+    blocks = {dtype: [value.flatten() for value in tensors if value.dtype == dtype] for dtype in _types(tensors)}
+    parts = {dtype: iter(torch.split(torch.cat(flat), [len(one) for one in flat])) for dtype, flat in blocks.items()}
+    return [next(parts[value.dtype]).view_as(value) for value in tensors]
+
+
+def _types(tensors: list[Tensor]) -> list[torch.dtype]:
+    return list(dict.fromkeys(value.dtype for value in tensors))

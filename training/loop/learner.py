@@ -129,15 +129,19 @@ class Learner:
         fetch = _Fetch(self, batches, epoch, step, indices)
         num_clips = recipe.accumulation * recipe.micro_batch
         self.statistics.begin()
-        done = accumulate(
-            self._ddp,
-            [fetch] * recipe.accumulation,
-            self._loss_sum,
-            num_clips=num_clips,
-            autocast_dtype=self.dtype,
-            scaler=self.scaler,
-            seeds=[batch_seed(recipe.seed, epoch, step, index) for index in indices],
-        )
+        try:
+            done = accumulate(
+                self._ddp,
+                [fetch] * recipe.accumulation,
+                self._loss_sum,
+                num_clips=num_clips,
+                autocast_dtype=self.dtype,
+                scaler=self.scaler,
+                seeds=[batch_seed(recipe.seed, epoch, step, index) for index in indices],
+            )
+        except BaseException:
+            self.statistics.give_back_counts()
+            raise
         mine = [float(done.loss) * num_clips, float(done.num_right), num_clips, fetch.waited_s]
         loss, right, clips, waited = world_sum(np.array(mine), worker.device).tolist()
         grad_norm, left_out = self._update(loss / clips)

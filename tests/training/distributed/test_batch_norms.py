@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from kinebert.training.distributed.batch_norms import RunningStatistics
+from kinebert.training.models import build_recognizer
+from tests.helpers.operators import CountedOperators
 
 
 def test_statistics_do_not_depend_on_how_turns_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,3 +70,59 @@ def test_frozen_norms_and_those_without_statistics_are_left_alone(monkeypatch: p
     model(torch.randn(5, 2))
     statistics.finish()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_step_that_breaks_off_leaves_norms_with_their_counters() -> None:
+    norm = nn.BatchNorm1d(2)
+    norm(torch.randn(5, 2))
+    statistics = RunningStatistics(norm, 0, 1)
+    statistics.begin()
+    statistics.before_batch()
+    norm(torch.randn(5, 2))
+    statistics.give_back_counts()
+    assert norm.state_dict()["num_batches_tracked"] == 1
+
+
+def test_norms_of_several_types_and_momenta_are_followed_each_by_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of two workers, by hand: from 0, decayed for the other's turn and moved in its own."""
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda _: None)
+    norms = [nn.BatchNorm1d(2, momentum=0.5), nn.BatchNorm1d(2, momentum=0.25, dtype=torch.float64)]
+    statistics = RunningStatistics(nn.ModuleList(norms[:1]), 1, 2), RunningStatistics(nn.ModuleList(norms[1:]), 1, 2)
+    x_N2 = torch.randn(6, 2)
+    for norm, kept in zip(norms, statistics, strict=True):
+        kept.begin()
+        kept.before_batch()
+        norm(x_N2.to(norm.weight.dtype))
+        kept.finish()
+        expected = norm.momentum * x_N2.to(norm.weight.dtype).mean(dim=0)  # type: ignore[operator]
+        torch.testing.assert_close(norm.running_mean, expected)
+        assert norm.num_batches_tracked == 2
+
+
+@pytest.mark.parametrize("outcome", ["finish", "undo"])
+@pytest.mark.parametrize(("rank", "world_size"), [(0, 1), (1, 2)])
+def test_a_step_costs_few_operators_however_many_norms(
+    outcome: str, rank: int, world_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda _: None)
+    model = build_recognizer(backbone="resnext101", head="tgap", width=0.125, num_classes=3, clip_length=16, size=32)
+    assert sum(isinstance(module, nn.BatchNorm3d) for module in model.modules()) > 100
+    statistics = RunningStatistics(model, rank, world_size)
+    with CountedOperators() as counted:
+        statistics.begin()
+        for _ in range(2):
+            statistics.before_batch()
+        getattr(statistics, outcome)()
+    assert 0 < counted.total < 10, counted.calls
+
+
+def test_torch_does_not_count_batches_one_norm_at_a_time() -> None:
+    norms = nn.Sequential(*(nn.BatchNorm1d(2) for _ in range(7)))
+    statistics = RunningStatistics(norms, 0, 1)
+    statistics.begin()
+    statistics.before_batch()
+    with CountedOperators() as counted:
+        norms(torch.randn(4, 2))
+    assert not any(name.startswith("add") for name in counted.calls), counted.calls
+    statistics.finish()
+    assert [int(norm.num_batches_tracked) for norm in norms] == [1] * 7  # type: ignore[arg-type]

@@ -1,9 +1,11 @@
 """The average of the weights, by hand, and as it is saved."""
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kinebert.training.models import Recognizer, build_recognizer
 from kinebert.training.optim.ema import WeightAverage
+from tests.helpers.operators import CountedOperators
 
 
 def network() -> Recognizer:
@@ -58,3 +60,21 @@ def test_it_is_a_network_of_its_own() -> None:
     assert torch.equal(average.recognizer.classifier.weight, before)
     assert average.recognizer.spec == model.spec
     assert average.recognizer.config == model.config
+
+
+def test_it_has_the_bits_and_the_names_of_torch_s_average_in_few_operators() -> None:
+    model = network()
+    ours = WeightAverage(model, 0.9)
+    torchs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)  # type: ignore[no-untyped-call]
+    generator = torch.Generator().manual_seed(1)
+    for i in range(4):
+        with torch.no_grad():
+            for tensor in (*model.parameters(), *model.buffers()):
+                tensor.add_(torch.rand(tensor.shape, generator=generator) if tensor.is_floating_point() else 7 * i)
+        with CountedOperators() as counted:
+            ours.update(model)
+        torchs.update_parameters(model)
+    found, expected = ours.state_dict(), torchs.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    assert counted.total < 12, counted.calls
