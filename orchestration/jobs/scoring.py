@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from kinebert.orchestration.ray_train.workers import ROOM_WAIT_S
+from kinebert.orchestration.silent_workers import give_signs, watched
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer
@@ -55,7 +56,8 @@ class ScoringJob:
 class _Worker:
     """An actor that scores batches."""
 
-    def __init__(self, job: ScoringJob, num_threads: int) -> None:
+    def __init__(self, job: ScoringJob, num_threads: int, roll: Any) -> None:
+        give_signs(roll, ray.get_runtime_context().current_actor)
         self._job, self._num_threads = job, num_threads
         self._scorer: Scorer | None = None
 
@@ -105,11 +107,12 @@ def workers_for(job: ScoringJob, workers: int, use_gpus: bool = True) -> Iterato
         threads = max(1, available_cores() // workers) if found.private else 1
         make: Any = ray.remote(_Worker).options(num_cpus=1, num_gpus=int(gpus > 0))
         job = replace(job, use_gpu=gpus > 0)
-        crew = _Crew(lambda: make.remote(job, threads), workers)
-        try:
-            yield crew.score
-        finally:
-            crew.end()
+        with watched() as watch:
+            crew = _Crew(lambda: make.remote(job, threads, watch.roll), workers)
+            try:
+                yield crew.score
+            finally:
+                crew.end()
 
 
 class _Crew:

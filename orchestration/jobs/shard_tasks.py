@@ -24,6 +24,7 @@ import ray.data
 from kinebert.orchestration.audience import NOBODY, Audience, Line
 from kinebert.orchestration.jobs.placement import Placement, place
 from kinebert.orchestration.progress import duration, time_left
+from kinebert.orchestration.silent_workers import Watch, give_signs, watched
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import UserError
@@ -102,7 +103,9 @@ def extract_set(
                     audience.say(placement.about)
                 build = replace(build, solver=placement.solver)
                 progress = _Progress(rows, kept, audience.line())
-                summaries = _run(shards, build, _pool(placement, len(shards), cpus_per_task, workers), progress)
+                with watched(audience.warn) as watch:
+                    pool = _pool(placement, len(shards), cpus_per_task, workers)
+                    summaries = _run(shards, build, pool, progress, watch)
             _check_shared(output, shards)
             if damaged := [shard.name for shard in summaries if shard.was_damaged]:
                 some = f"{damaged[0]}{' and others' * (len(damaged) > 1)}"
@@ -171,10 +174,11 @@ class _Board:
 class _Builder:
     """What a task runs, and what an actor is made of."""
 
-    def __init__(self, build: BuildShard, board: Any) -> None:
-        self._build, self._board = build, board
+    def __init__(self, build: BuildShard, board: Any, roll: Any) -> None:
+        self._build, self._board, self._roll = build, board, roll
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        give_signs(self._roll)
         shard = pickle.loads(row["shard"])
         try:
             return {"outcome": pickle.dumps(self._build(shard, report=lambda video: self._board.add.remote(video)))}
@@ -183,7 +187,7 @@ class _Builder:
 
 
 def _run(
-    shards: Sequence[PlannedShard], build: BuildShard, pool: Mapping[str, Any], progress: "_Progress"
+    shards: Sequence[PlannedShard], build: BuildShard, pool: Mapping[str, Any], progress: "_Progress", watch: Watch
 ) -> list[ShardSummary]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
@@ -192,18 +196,26 @@ def _run(
     context.execution_no_progress_timeout_s = -1  # one long video may well take more than Ray's half hour
     board: Any = ray.remote(num_cpus=0)(_Board).options(**_cluster.beside_us()).remote()
 
+    roll, asked = watch.roll, [board.news.remote()]
+
+    def look() -> None:
+        watch.check()
+        if ray.wait(asked, timeout=0)[0]:  # the board may be silent, too: then nothing is told of the progress
+            progress.hear(ray.get(asked.pop()))
+            asked.append(board.news.remote())
+
     def task(row: Mapping[str, Any]) -> dict[str, Any]:
-        return _Builder(build, board)(row)
+        return _Builder(build, board, roll)(row)
 
     items = [{"shard": pickle.dumps(shard)} for shard in shards]
     rows: Any = ray.data.from_items(items, override_num_blocks=len(items))
     if "compute" in pool:
-        dataset = rows.map(_Builder, fn_constructor_args=(build, board), **pool)
+        dataset = rows.map(_Builder, fn_constructor_args=(build, board, roll), **pool)
     else:
         dataset = rows.map(task, **pool)
     summaries = []
     try:
-        for row in _while_watching(iter(dataset.iter_rows()), lambda: progress.hear(ray.get(board.news.remote()))):
+        for row in _while_watching(iter(dataset.iter_rows()), look):
             outcome = pickle.loads(row["outcome"])
             if isinstance(outcome, UserError):
                 raise outcome

@@ -22,6 +22,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # which would print a banner e
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends this program as it ends any other of ours
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")  # our own files are what a restart goes on from
 
+import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -31,6 +32,7 @@ from kinebert.orchestration.search.population import Exchange
 from kinebert.orchestration.search.records import Record, trial_folder
 from kinebert.orchestration.search.space import Space
 from kinebert.orchestration.search.trials import END, ROW, Job, packed, run_leg, unpacked
+from kinebert.orchestration.silent_workers import give_signs, watched
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.checkpoints.state import load_state, save_state
@@ -76,8 +78,8 @@ def search(
         job = replace(job, cpus_per_worker=cpus, gpus_per_worker=gpus)
         for name in ("ray.tune", "ray.train", "ray.air"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what is lost, we say in a line, and Tune in thirty
-        with _scratch(job.output) as scratch:
-            _tuner(job, planner, cpus, gpus, scratch).fit()
+        with _scratch(job.output) as scratch, watched() as watch:
+            _tuner(job, planner, cpus, gpus, scratch, watch.roll).fit()
         if not planner.done:  # Tune ended before we did: a mistake of ours, which must not look like an end
             raise RuntimeError(f"{job.output}: the search stopped with trials left; run it again to continue")
         return planner.records
@@ -130,8 +132,9 @@ def _exchange(job: Job) -> Callable[[Exchange], None]:
     return exchange
 
 
-def _tuner(job: Job, planner: Planner, cpus: float, gpus: float, scratch: str) -> Any:
+def _tuner(job: Job, planner: Planner, cpus: float, gpus: float, scratch: str, roll: Any) -> Any:
     def trainable(config: dict[str, str]) -> None:
+        give_signs(roll, ray.get_runtime_context().current_actor)
         run_leg(job, config)
 
     legs = _Legs()

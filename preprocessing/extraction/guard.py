@@ -22,6 +22,8 @@ MAX_PIXELS = 40_000_000
 """Most pixels of one picture that is decoded, unless another limit is given: 8K has 33 millions."""
 ATTEMPTS_FOLDER = ".attempts"
 _GRACE_S = 30.0
+_SUSPENDED_S = 5.0
+"""By which the watchdog may oversleep on a busy machine; if by more, its process did not run."""
 _VERDICT = "verdict"
 
 
@@ -105,7 +107,7 @@ class Watchdog:
     """Ends the process when a video hangs inside a decoder or solver, where no Python code can interrupt it.
 
     Slow but living work is ended from inside by :meth:`beat`, which raises; only a hang, or a single image that takes
-    longer than the stall limit, costs the process.
+    longer than the stall limit, costs the process. Time in which the process was suspended does not count.
     """
 
     def __init__(self, limits: Limits, on_hang: Callable[[str], None]) -> None:
@@ -133,8 +135,12 @@ class Watchdog:
 
     def _watch(self) -> None:
         step = min(1.0, self._limits.stall_limit_s / 4, self._limits.time_limit_s / 4)
+        looked = self._start
         while not self._done.wait(step):
             now = time.monotonic()
+            if (suspended_s := now - looked - step) > _SUSPENDED_S:
+                self._start, self._last = self._start + suspended_s, self._last + suspended_s
+            looked = now
             if now - self._last > self._limits.stall_limit_s:
                 return self._on_hang(f"time: no image came for {self._limits.stall_limit_s:g} s (stall_limit_s)")
             if now - self._start > self._limits.time_limit_s + _GRACE_S:

@@ -16,6 +16,7 @@ if not Path("/proc/self/environ").exists():
     missing("system", "there is no /proc")
 
 HANG_S = 15
+SILENCE_S = 10
 JUMPING_CLOCK = """
 import os
 import time as clock
@@ -30,10 +31,10 @@ clock.time = time
 """
 
 
-def begun(program: Program, worker: str) -> list[int]:
+def begun(program: Program, worker: str, longer_s: float = 3) -> list[int]:
     """Wait until some process works, and a little longer; return those that do."""
     working = program.wait_for(lambda: [pid for pid, line in program.alive().items() if worker in line], "a worker")
-    time.sleep(3)
+    time.sleep(longer_s)
     return working
 
 
@@ -88,6 +89,26 @@ def test_a_worker_that_is_stopped_for_good_is_ended(
     told = {1: "rank 0 no longer answers: stopped, perhaps, by a signal", 2: "no longer answers, while rank "}
     assert told[workers] in program.errors()
     assert "going on from the last saved state" in program.errors()
+
+
+@pytest.mark.parametrize("undisturbed", ["extract_frames", "extract_flow", "evaluate", "tune"], indirect=True)
+def test_a_worker_that_is_stopped_for_good_is_killed(
+    launch: Launch, given: Path, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    """What comes of its work is what comes of that of any other that is killed."""
+    name, *args = undisturbed.case.line.format(given=given, output=tmp_path / "out").split()
+    program = launch(name, *args, KINEBERT_SILENCE_S=str(SILENCE_S))
+    begun(program, undisturbed.case.worker, 0 if "extract" in name else 3)
+    if "extract" in name:
+        program.wait_for(lambda: list((tmp_path / "out").glob("*.parquet")), "a shard")
+    victims = [pid for pid, line in program.alive().items() if undisturbed.case.worker in line]
+    for pid in victims:
+        os.kill(pid, signal.SIGSTOP)
+    assert program.wait(600) == 0, program.errors()
+    assert [program.errors().count(f"process {pid} on ") for pid in victims] == [1] * len(victims)
+    assert f"gave no sign of life for {SILENCE_S} s: stopped, perhaps, by a signal" in program.errors()
+    assert "Traceback" not in program.errors()
+    assert undisturbed.case.result(tmp_path / "out") == undisturbed.result
 
 
 @pytest.mark.parametrize("jump_s", [-86400.0, 86400.0])

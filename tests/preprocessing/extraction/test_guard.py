@@ -118,3 +118,17 @@ def test_a_hang_ends_the_process_after_the_verdict_is_written(tmp_path: Path) ->
     process.join(60)
     assert process.exitcode == 70
     assert Attempts(str(tmp_path), "job").given_up("v") == "time: no image came for 0.2 s (stall_limit_s)"
+
+
+def test_time_in_which_the_process_was_suspended_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-Z and fg an hour later: the clock jumps between two looks."""
+    hung: list[str] = []
+    shift_s, plain = [0.0], time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: plain() + shift_s[0])
+    with Watchdog(Limits(time_limit_s=1800, stall_limit_s=2), hung.append) as watchdog:
+        shift_s[0] = 3600.0
+        time.sleep(1.2)
+        assert hung == []
+        watchdog.beat()
+        time.sleep(4)
+        assert len(hung) == 1  # and from then on it does
