@@ -18,13 +18,21 @@ from kinebert.preprocessing.checked.tables import read_table, with_columns
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.schema import INDEX, SEGMENT_LENGTH, segment_schema
-from kinebert.preprocessing.sets.dataset_file import INDEX_FILE, DatasetFile, RejectedVideo, read_dataset_file
+from kinebert.preprocessing.sets.dataset_file import (
+    CLAIM,
+    DATASET_FILE,
+    INDEX_FILE,
+    DatasetFile,
+    RejectedVideo,
+    read_dataset_file,
+)
 from kinebert.preprocessing.sets.folder import content_digest
 from kinebert.preprocessing.sets.writer import footer_of
 from kinebert.preprocessing.video.images import decode_images
 
 UInt8 = NDArray[np.uint8]
 _OPEN_SHARDS = 64
+_AGAIN = "Extract again, which writes it: finished shards are kept."
 
 
 @dataclass(frozen=True)
@@ -78,13 +86,17 @@ class ShardSet:
         Raises:
             UserError: If there is no finished set, or one of its files is damaged or belongs to another set.
         """
-        with storage.explained(uri, "read this shard set"):
+        with storage.explained(storage.join(uri, DATASET_FILE), "read this shard set"):
             dataset = read_dataset_file(uri)
             if dataset is None:
                 raise UserError(
                     f"{uri}: expected a finished shard set (with a dataset.json), found {_in_place_of_a_set(uri)}."
                 )
-            videos = _read_index(storage.join(uri, INDEX_FILE))
+        index = storage.join(uri, INDEX_FILE)
+        with storage.explained(index, "read this shard set"):
+            if not storage.exists(index):
+                raise UserError(f"{index}: cannot read this shard set: there is no such file or folder. {_AGAIN}")
+            videos = _read_index(index)
         if whole:
             dataset.check_recipe(uri)
             _check_index(uri, dataset, videos)
@@ -216,9 +228,11 @@ class ShardSet:
 
 
 def _in_place_of_a_set(uri: str) -> str:
-    if storage.is_folder(uri):
+    if not storage.is_folder(uri):
+        return "a file: give the folder of a set" if storage.exists(uri) else "nothing"
+    if storage.exists(storage.join(uri, CLAIM)):
         return "an unfinished set: run its extraction again"
-    return "a file: give the folder of a set" if storage.exists(uri) else "nothing"
+    return "a folder that is no set: give the one that an extraction has made (its --output)"
 
 
 def _read_index(uri: str) -> list[VideoEntry]:

@@ -1,5 +1,6 @@
 """All that a restart needs, in one file that appears whole or not at all."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -17,6 +18,8 @@ from kinebert.training.run_folder import BEFORE_FILE, DAMAGED_FILE, STATE_FILE, 
 from kinebert.training.shards import Shards
 
 _KIND, _FORMAT = "kinebert training state", 1
+_WITH_TENSORS = {"weights", "optimizer", "average"}
+"""Fields of a state that hold tensors."""
 
 
 @dataclass(kw_only=True)
@@ -154,11 +157,24 @@ def _read(uri: str) -> TrainState:
         check_depth(content, MOST_DEPTH)
         if strange := content.keys() - {field.name for field in fields(TrainState)}:
             raise ConfigError(f"unknown key {shown(min(strange, key=str))}.")
+        for name in content.keys() - _WITH_TENSORS:
+            _check_plain(content[name], name)
         return cast(TrainState, typed(TrainState, content, ""))
     except RecursionError:
         raise DamagedError(f"{uri}: not a {_KIND}: it is nested too deeply.") from None
     except ConfigError as error:
         raise DamagedError(f"{uri}: not a {_KIND}: {error}") from None
+
+
+def _check_plain(value: Any, where: str) -> None:
+    if isinstance(value, Tensor):
+        raise ConfigError(f"{where}: expected a plain value, got a tensor of shape {tuple(value.shape)}.")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_plain(item, f"{where}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            _check_plain(item, f"{where}[{i}]")
 
 
 def check_continues(state: TrainState, recipe: dict[str, Any], shards: dict[str, Any], output: str) -> None:

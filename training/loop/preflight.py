@@ -9,9 +9,9 @@ from kinebert.preprocessing.config import differences, parse_toml, to_plain, to_
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.checkpoints.state import TrainState, about, check_continues, load_state
 from kinebert.training.data.parts import check_videos
-from kinebert.training.loop.fits import check_fits, unfit
+from kinebert.training.loop.fits import check_fits, check_reached, unfit
 from kinebert.training.loop.initial import initial_recognizer
-from kinebert.training.loop.stages import carry_weights
+from kinebert.training.loop.stages import Stage, carry_weights, plan_stages
 from kinebert.training.models import Recognizer
 from kinebert.training.optim.groups import freeze
 from kinebert.training.recipe.train import TrainRecipe
@@ -38,6 +38,7 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool =
             f"Give a set of {recipe.data.modality} with data.shards, or a recipe of the {shards.modality} stream."
         )
     notes, networks = list[str](), list[Recognizer]()
+    num_videos = len(check_videos(shards, recipe.data, recipe.data.train_part)[0])
     for stage in recipe.in_stages():
         for part in (stage.data.train_part, stage.data.val_part):
             notes += check_videos(shards, stage.data, part)[1]
@@ -51,7 +52,7 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool =
     state = load_state(output)
     if state is not None:
         check_continues(state, recipe.identity(), about(shards), output)
-        _check_state(state, recipe, networks, storage.join(output, STATE_FILE))
+        _check_state(state, plan_stages(recipe, num_videos), networks, storage.join(output, STATE_FILE))
         told = _what_is_there(state, recipe, output)
         if new:
             raise UserError(f"{told}. With --new it is left alone: choose another output folder.")
@@ -59,17 +60,11 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool =
     return list(dict.fromkeys(notes))
 
 
-def _check_state(state: TrainState, recipe: TrainRecipe, networks: list[Recognizer], uri: str) -> None:
-    """Make sure that a state stands within the stages of a recipe, and fits the network of its stage."""
-    stages = recipe.in_stages()
-    if state.stage >= len(stages) or state.epoch != len(state.history):
-        raise unfit(
-            uri,
-            f"it is of stage {state.stage + 1} of {len(stages)}, after {state.epoch} epochs, with the numbers of "
-            f"{len(state.history)}.",
-        )
+def _check_state(state: TrainState, stages: list[Stage], networks: list[Recognizer], uri: str) -> None:
+    """Make sure that a state stands within the stages of a training, and fits the network of its stage."""
+    check_reached(state, stages, uri)
     if state.optimizer:
-        check_fits(state, stages[state.stage], networks[state.stage], uri)
+        check_fits(state, stages[state.stage].recipe, networks[state.stage], uri)
     elif state.stage == 0:
         raise unfit(uri, "it has no state of an optimizer.")
 

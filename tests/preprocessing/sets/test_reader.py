@@ -165,11 +165,16 @@ def test_a_shard_that_cannot_be_read_points_to_verify(copy: Path) -> None:
 def test_what_is_no_finished_set_is_refused(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"expected a finished shard set \(with a dataset\.json\), found nothing"):
         ShardSet.open(str(tmp_path / "absent"))
+    (tmp_path / "videos").mkdir()
+    with pytest.raises(UserError, match="found a folder that is no set: give the one that an extraction has made"):
+        ShardSet.open(str(tmp_path / "videos"))
     (copy / "index.parquet").write_bytes(b"rubbish")
     with pytest.raises(UserError, match=r"index\.parquet: damaged: .*Delete it, and extract again"):
         ShardSet.open(str(copy))
     (copy / "index.parquet").unlink()
-    with pytest.raises(UserError, match="cannot read this shard set: there is no such file or folder"):
+    with pytest.raises(
+        UserError, match=r"index\.parquet: cannot read this shard set: there is no such file or folder\. Extract again"
+    ):
         ShardSet.open(str(copy))
     (copy / "dataset.json").unlink()
     with pytest.raises(UserError, match="found an unfinished set: run its extraction again"):
