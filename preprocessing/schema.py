@@ -47,6 +47,11 @@ SEGMENT_COLUMNS = pa.schema(
 )
 """Columns that a manifest has as well where a video is a segment of its file."""
 
+FINGERPRINT_COLUMN = pa.schema(
+    [_field("fingerprint", pa.string(), "of the file's size and ends; null where not known", nullable=True)]
+)
+"""Column that a manifest has as well where local files were indexed, by versions that look at more than their sizes."""
+
 _SEGMENT = [
     _field("video_id", pa.string(), "as in the manifest"),
     _field("segment", pa.int32(), "position of the row in its video, from 0"),

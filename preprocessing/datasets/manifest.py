@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.schema import MANIFEST, SEGMENT_COLUMNS
+from kinebert.preprocessing.schema import FINGERPRINT_COLUMN, MANIFEST, SEGMENT_COLUMNS
 from kinebert.preprocessing.storage import exists, explained, is_folder, open_input, whole_file
 from kinebert.preprocessing.video.intervals import Interval
 
@@ -41,12 +41,15 @@ class ManifestRow:
     problem: str | None = None
     interval: Interval | None = None
     """Segment of the file that the video is; None for all of the file."""
+    fingerprint: str | None = None
+    """Of the file, see :func:`.file_fingerprint`; None where it is not known."""
 
 
 def write_manifest(uri: str, rows: Iterable[ManifestRow]) -> None:
     """Write the manifest, sorted by video_id, whole or not at all. The same rows give the same bytes.
 
-    Only where a video is a segment of its file there are the columns of ``SEGMENT_COLUMNS``.
+    Only where a video is a segment of its file there are the columns of ``SEGMENT_COLUMNS``, and only where a file's
+    fingerprint is known that of ``FINGERPRINT_COLUMN``.
 
     Raises:
         UserError: If an id occurs twice or cannot name files, a name of a class, group or split has control
@@ -57,11 +60,14 @@ def write_manifest(uri: str, rows: Iterable[ManifestRow]) -> None:
     _check_names(ordered)
     columns = {name: [getattr(row, name) for row in ordered] for name in MANIFEST.names}
     columns["splits"] = [sorted(row.splits.items()) for row in ordered]
-    schema = MANIFEST
+    schema = list(MANIFEST)
     if any(row.interval is not None for row in ordered):
-        schema = pa.schema([*MANIFEST, *SEGMENT_COLUMNS])
+        schema += SEGMENT_COLUMNS
         columns |= {name: [getattr(row.interval, name, None) for row in ordered] for name in SEGMENT_COLUMNS.names}
-    table = pa.table(columns, schema=schema)
+    if any(row.fingerprint is not None for row in ordered):
+        schema += FINGERPRINT_COLUMN
+        columns |= {name: [row.fingerprint for row in ordered] for name in FINGERPRINT_COLUMN.names}
+    table = pa.table(columns, schema=pa.schema(schema))
     with explained(uri, "write the manifest"), whole_file(uri) as path:
         pq.write_table(table, path, compression="zstd")
 
@@ -108,13 +114,14 @@ def _read_table(uri: str) -> pa.Table:
 
 
 def _schema_of(table: pa.Table) -> pa.Schema:
-    """Columns to read; manifests of whole videos, and those of earlier versions, have none for segments."""
-    there = set(SEGMENT_COLUMNS.names) <= set(table.column_names)
-    return pa.schema([*MANIFEST, *SEGMENT_COLUMNS]) if there else MANIFEST
+    """Columns to read; manifests of whole videos, and those of earlier versions, have fewer."""
+    more = [some for some in (SEGMENT_COLUMNS, FINGERPRINT_COLUMN) if set(some.names) <= set(table.column_names)]
+    return pa.schema([*MANIFEST, *(field for some in more for field in some)])
 
 
 def _row(values: dict[str, Any]) -> ManifestRow:
     start, end, unit = (values.pop(name, None) for name in SEGMENT_COLUMNS.names)
+    fingerprint = values.pop("fingerprint", None)
     empty = [name for name, value in values.items() if value is None and not MANIFEST.field(name).nullable]
     if empty:
         raise ValueError(f"{values['video_id']}: {', '.join(empty)} must not be empty")
@@ -122,7 +129,7 @@ def _row(values: dict[str, Any]) -> ManifestRow:
         interval = None if start is None and end is None else Interval(start, end, unit)
     except ConfigError as error:
         raise ValueError(f"{values['video_id']}: {error}") from None
-    return ManifestRow(**{**values, "splits": dict(values["splits"]), "interval": interval})
+    return ManifestRow(**{**values, "splits": dict(values["splits"]), "interval": interval, "fingerprint": fingerprint})
 
 
 def _check_meaning(rows: Sequence[ManifestRow]) -> None:
@@ -185,5 +192,5 @@ def name_some(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(listed[:most]) + rest
 
 
-assert {f.name for f in fields(ManifestRow)} == {*MANIFEST.names, "interval"}
+assert {f.name for f in fields(ManifestRow)} == {*MANIFEST.names, "interval", *FINGERPRINT_COLUMN.names}
 assert tuple(f.name for f in fields(Interval)) == tuple(SEGMENT_COLUMNS.names)

@@ -15,6 +15,7 @@ from kinebert.preprocessing.extraction.guard import Attempts, Limits, Watchdog, 
 from kinebert.preprocessing.extraction.one_file import Outcome, extract_file, rejected
 from kinebert.preprocessing.extraction.one_video import Frames, Spool
 from kinebert.preprocessing.extraction.timing import OFF, NoTiming, Timing
+from kinebert.preprocessing.fingerprints import file_fingerprint
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.sets.digests import keep_digest, kept_digest
 from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
@@ -63,8 +64,9 @@ class BuildShard:
         """Build ``shard`` and tell ``report`` of every video as it is done."""
         cv2.setNumThreads(1)  # the cores belong to the tasks; OpenCV would take them all in each
         uri = storage.join(self.output, shard.name)
-        damaged = self._damaged(uri, shard.name)
-        kept = None if damaged else self._kept(uri, shard)
+        written = kept_digest(self.output, shard.name)  # of the shards of earlier versions nobody knows
+        damaged = written is not None and storage.exists(uri) and storage.file_digest(uri) != written.sha256
+        kept = None if damaged else self._kept(uri, shard, written.sources if written else None)
         if kept is not None:
             for summary in kept.videos:
                 report(summary)
@@ -75,7 +77,8 @@ class BuildShard:
             made = summarize(uri)
         if isinstance(timing, Timing):
             made = replace(made, timing=timing.result(f"{socket.gethostname()} {os.getpid()}"))
-        return replace(made, was_damaged=damaged, replaced=_replaced(shard))
+        sources = shard.sources_digest()
+        return replace(made, was_damaged=damaged, replaced=_replaced(shard), sources=sources)
 
     def _write(self, uri: str, shard: PlannedShard, report: Report, timing: NoTiming) -> None:
         solver = self.solver
@@ -84,7 +87,7 @@ class BuildShard:
                 solver = solver.ready(self.recipe.tvl1)
         attempts = Attempts(self.output, self.run_id)
         solved_by = solver.name() if isinstance(self.recipe, FlowRecipe) else None
-        keep = partial(keep_digest, self.output, shard.name)
+        keep = partial(keep_digest, self.output, shard.name, sources=shard.sources_digest())
         with open_shard(uri, self.recipe, shard.files_digest(), solved_by, keep) as writer:
             files = {video.video_id: videos for videos in shard.by_file() for video in videos}
             done: dict[str, Outcome] = {}
@@ -105,12 +108,7 @@ class BuildShard:
                 report(summary)
             writer.describe(summaries)
 
-    def _damaged(self, uri: str, name: str) -> bool:
-        """Whether a shard is there, but is not what was written. Of those of earlier versions nobody knows."""
-        written = kept_digest(self.output, name)
-        return written is not None and storage.exists(uri) and storage.file_digest(uri) != written
-
-    def _kept(self, uri: str, shard: PlannedShard) -> ShardSummary | None:
+    def _kept(self, uri: str, shard: PlannedShard, sources: str | None) -> ShardSummary | None:
         if not storage.exists(uri):
             return None
         footer = read_footer(uri)
@@ -119,9 +117,9 @@ class BuildShard:
                 f"{uri}: made by recipe {footer['kinebert.digest']}, this job has {self.recipe.digest()}. Choose "
                 "another output folder."
             )
-        if footer["kinebert.files"] != shard.files_digest():
+        if not shard.is_of(footer["kinebert.files"], sources):
             return None
-        summary = summarize(uri)
+        summary = replace(summarize(uri), sources=sources)
         if self.retry_rejected and any(video.rejected for video in summary.videos):
             return None
         return summary
@@ -154,11 +152,23 @@ def _name(videos: Sequence[PlannedVideo]) -> str:
 
 
 def _replaced(shard: PlannedShard) -> tuple[str, ...]:
-    """Videos whose files have another size than when they were indexed."""
-    paths = {video.path for video in shard.videos if not video.problem}
-    identities = {path: storage.file_identity(path) for path in paths}
-    now = {video: identities[video.path] for video in shard.videos if not video.problem}
-    return tuple(video.video_id for video, found in now.items() if found is not None and found[0] != video.num_bytes)
+    """Videos whose files are not those that were indexed, by their sizes and, where known, fingerprints."""
+    usable = [video for video in shard.videos if not video.problem]
+    by_path = {video.path: video for video in usable}
+    others = {path for path, video in by_path.items() if _is_another(video)}
+    return tuple(video.video_id for video in usable if video.path in others)
+
+
+def _is_another(video: PlannedVideo) -> bool:
+    found = storage.file_identity(video.path)
+    if found is None:
+        return False
+    if found[0] != video.num_bytes or video.fingerprint is None or not storage.is_local(video.path):
+        return found[0] != video.num_bytes
+    try:
+        return file_fingerprint(video.path) != video.fingerprint
+    except (OSError, UserError):  # what cannot be read was not extracted
+        return False
 
 
 def _undisturbed(video: PlannedVideo, extract: Callable[[], dict[str, Outcome]]) -> dict[str, Outcome]:

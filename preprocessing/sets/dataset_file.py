@@ -42,6 +42,8 @@ class ShardFacts:
     """Of its bytes."""
     files: str
     """Digest of the files that it was made from, see :meth:`.PlannedShard.files_digest`."""
+    sources: str | None = None
+    """Digest of their fingerprints, see :meth:`.PlannedShard.sources_digest`; None where they were not known."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +116,19 @@ class DatasetFile:
     def plain(self) -> dict[str, Any]:
         """Return it as plain values, as the file has them."""
         values = dataclasses.asdict(self)
-        return {key: value for key, value in values.items() if key != "flow" or value is not None}
+        values["shards"] = [_without(shard, "sources") for shard in values["shards"]]
+        return _without(values, "flow")
 
     def check_recipe(self, uri: str) -> None:
         """Raise a ConfigError unless the recipe has the digest that stands beside it, in the set at ``uri``."""
         if digest(self.recipe) != self.digest:
             reason = f"its recipe is not the one that it was written with ({digest(self.recipe)}, not {self.digest})."
             raise refused(storage.join(uri, DATASET_FILE), _WHAT, _REMEDY, reason)
+
+
+def _without(values: dict[str, Any], key: str) -> dict[str, Any]:
+    """Leave out a key that says nothing."""
+    return {name: value for name, value in values.items() if name != key or value is not None}
 
 
 _WHAT = f"a {DATASET_FILE} of this program"

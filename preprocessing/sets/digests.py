@@ -4,6 +4,7 @@ A job that goes on keeps a finished shard only if its bytes are those that were 
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.sets.dataset_file import ShardFacts
@@ -11,12 +12,25 @@ from kinebert.preprocessing.sets.dataset_file import ShardFacts
 DIGESTS_FOLDER = ".digests"
 
 
-def keep_digest(output: str, name: str, sha256: str) -> None:
-    """Write down the digest of the shard ``name`` of ``output``. Comes before the shard, so that none is without."""
+@dataclass(frozen=True)
+class Written:
+    """What is known of a shard that was written."""
+
+    sha256: str
+    """Of its bytes."""
+    sources: str | None
+    """Digest of the files that it was made from, see :meth:`.PlannedShard.sources_digest`."""
+
+
+def keep_digest(output: str, name: str, sha256: str, sources: str | None = None) -> None:
+    """Write down the digest of the shard ``name`` of ``output``, and that of what it was made from.
+
+    Comes before the shard, so that none is without.
+    """
     folder = storage.join(output, DIGESTS_FOLDER)
     storage.make_folder(folder)
     try:
-        storage.write_bytes(_place(output, name), sha256.encode())
+        storage.write_bytes(_place(output, name), " ".join([sha256, *([sources] if sources else [])]).encode())
     except OSError:  # a disk that is full
         if not storage.list_files(folder):
             storage.delete_folder(folder)
@@ -26,13 +40,16 @@ def keep_digest(output: str, name: str, sha256: str) -> None:
 def keep_digests(output: str, shards: Iterable[ShardFacts]) -> None:
     """Write down the digests of a ``dataset.json`` that is about to go, from its list of shards."""
     for shard in shards:
-        keep_digest(output, shard.name, shard.sha256)
+        keep_digest(output, shard.name, shard.sha256, shard.sources)
 
 
-def kept_digest(output: str, name: str) -> str | None:
-    """The digest with which a shard was written; None if an earlier version wrote it."""
+def kept_digest(output: str, name: str) -> Written | None:
+    """What is known of a shard that was written; None if an earlier version wrote it."""
     place = _place(output, name)
-    return storage.read_bytes(place).decode() if storage.exists(place) else None
+    if not storage.exists(place):
+        return None
+    sha256, _, sources = storage.read_bytes(place).decode().partition(" ")
+    return Written(sha256, sources or None)
 
 
 def forget_digests(output: str) -> None:

@@ -75,7 +75,9 @@ def is_finished(output: str, rows: Sequence[ManifestRow], shards: Sequence[Plann
     dataset = read_dataset_file(output)
     if dataset is None or dataset.labels != labels_digest(rows):
         return False
-    if [shard.files for shard in dataset.shards] != [shard.files_digest() for shard in shards]:
+    if len(dataset.shards) != len(shards):
+        return False
+    if not all(plan.is_of(made.files, made.sources) for made, plan in zip(dataset.shards, shards, strict=True)):
         return False
     if not {shard.name for shard in shards} | {INDEX_FILE} <= set(storage.list_files(output)):
         return False
@@ -118,7 +120,13 @@ def finish_set(
             shards=len(shards),
         ),
         shards=[
-            ShardFacts(name=shard.name, bytes=shard.num_bytes, sha256=shard.sha256, files=shard.files)
+            ShardFacts(
+                name=shard.name,
+                bytes=shard.num_bytes,
+                sha256=shard.sha256,
+                files=shard.files,
+                sources=shard.sources,
+            )
             for shard in shards
         ],
         rejected=rejected,

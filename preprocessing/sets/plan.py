@@ -39,6 +39,8 @@ class PlannedVideo:
     """Why the manifest says that it cannot be used; None where it can."""
     interval: Interval | None = None
     """Segment of the file that it is; None for all of the file."""
+    fingerprint: str | None = None
+    """Of the file, by which one that was replaced by another of its size is noticed; None where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,19 @@ class PlannedShard:
     def files_digest(self) -> str:
         """Twelve characters that change when a file is replaced, its problem is solved, or a segment is moved."""
         return digest([_known_by(video) for video in self.videos])
+
+    def sources_digest(self) -> str | None:
+        """Twelve characters that change when a file is replaced by another of its size; None where that is not known.
+
+        It stands beside :meth:`files_digest`, which is that of manifests without fingerprints, and in no shard.
+        """
+        known = [[video.video_id, video.fingerprint] for video in self.videos]
+        return digest(known) if any(video.fingerprint for video in self.videos) else None
+
+    def is_of(self, files: str, sources: str | None) -> bool:
+        """Whether a shard with these digests was made from these files, as far as both are known."""
+        here = self.sources_digest()
+        return files == self.files_digest() and (None in (here, sources) or here == sources)
 
     def by_file(self) -> list[tuple[PlannedVideo, ...]]:
         """The videos in their order; those of a file that is cut into segments stand together, where its first is."""
@@ -164,7 +179,7 @@ def _dealt(files: Sequence[_File], count: int) -> list[list[_File]]:
 
 
 def _planned(row: ManifestRow) -> PlannedVideo:
-    return PlannedVideo(row.video_id, row.path, row.bytes, row.problem, row.interval)
+    return PlannedVideo(row.video_id, row.path, row.bytes, row.problem, row.interval, row.fingerprint)
 
 
 def _known_by(video: PlannedVideo) -> list[Any]:

@@ -45,6 +45,8 @@ class ShardSummary:
     files: str
     """Digest of the files that it was made from, see :meth:`.PlannedShard.files_digest`."""
     videos: tuple[VideoSummary, ...]
+    sources: str | None = None
+    """Digest of their fingerprints, see :meth:`.PlannedShard.sources_digest`; None where they were not known."""
     solver: str | None = None
     """Who solved its flow: library and version. None for frames."""
     timing: TaskTiming | None = None

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 import av
 
 from kinebert.preprocessing.extraction.guard import MAX_PIXELS
+from kinebert.preprocessing.fingerprints import file_fingerprint
 from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.storage import file_size, is_local
 from kinebert.preprocessing.video.container import check_size, in_words, open_video
@@ -42,6 +43,8 @@ class Facts:
     rotation: int = 0
     pixel_aspect: float = 1.0
     bytes: int = 0
+    fingerprint: str | None = None
+    """Of a local file, see :func:`.file_fingerprint`; a store would be asked twice more for every video."""
     problem: str | None = None
     num_streams: int = 1
     """Video streams that there were to choose from."""
@@ -66,7 +69,8 @@ def probe_video(path: str, video_stream: int | None = None, max_pixels: int = MA
     if size == 0:
         return Facts(problem="0 bytes")
     try:
-        return replace(_decode_first(path, video_stream, max_pixels), bytes=size)
+        facts = _decode_first(path, video_stream, max_pixels)
+        return replace(facts, bytes=size, fingerprint=file_fingerprint(path) if is_local(path) else None)
     except Exception as error:  # whatever a decoder says of a damaged file is data, not a bug
         return Facts(bytes=size, problem=in_words(error))
 

@@ -148,6 +148,17 @@ def test_segments_come_back_and_whole_videos_cost_no_column(tmp_path: Path) -> N
     assert read_manifest(str(tmp_path / "parts.parquet")) == [*parts, whole]
 
 
+def test_fingerprints_come_back_and_manifests_without_cost_no_column(tmp_path: Path) -> None:
+    without = ManifestRow(video_id="a", path="/a.mp4", label=0, label_name="a", group="a")
+    rows = [without, replace(without, video_id="b", fingerprint="0" * 32, interval=Interval(0, 1, "s"))]
+    write_manifest(str(tmp_path / "m.parquet"), rows)
+    assert pq.read_schema(tmp_path / "m.parquet").names == [*MANIFEST.names, "start", "end", "unit", "fingerprint"]
+    assert read_manifest(str(tmp_path / "m.parquet")) == rows
+    earlier = pq.read_table(tmp_path / "m.parquet").drop_columns(["fingerprint"])
+    pq.write_table(earlier, tmp_path / "m.parquet")
+    assert read_manifest(str(tmp_path / "m.parquet")) == [replace(row, fingerprint=None) for row in rows]
+
+
 @pytest.mark.parametrize(
     ("start", "end", "unit", "said"),
     [

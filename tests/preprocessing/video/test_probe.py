@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 
+from kinebert.preprocessing.fingerprints import file_fingerprint
 from kinebert.preprocessing.storage import open_input
 from kinebert.preprocessing.video.probe import Facts, probe_video, probe_videos
 from tests.helpers.paths import SHARED
@@ -61,7 +62,14 @@ def test_reads_the_facts_of_a_video(tmp_path: Path) -> None:
     path = encode(tmp_path / "日本 (ü) + ! #;%20 clip.mp4", num_frames=10, width=80, height=48, rate=20)
     facts = probe_video(str(path))
     assert facts == Facts(
-        width=80, height=48, fps=20.0, duration_s=0.5, codec="h264", pixel_aspect=1.0, bytes=path.stat().st_size
+        width=80,
+        height=48,
+        fps=20.0,
+        duration_s=0.5,
+        codec="h264",
+        pixel_aspect=1.0,
+        bytes=path.stat().st_size,
+        fingerprint=file_fingerprint(str(path)),
     )
 
 
