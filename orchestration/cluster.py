@@ -25,7 +25,7 @@ def _prepare_private_cluster() -> None:
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # or a thread that outlives a job would start another cluster
     if os.environ.get(GIVEN, "local") != "local":
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # wait 40 s for a cluster that is not there, not 800
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # the driver's: an error of ours says it in one line
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # the driver's: an error of ours says it in one line
         return
     if "ray" in sys.modules:  # this is a worker of a cluster, whose settings are not ours to make
         return
@@ -51,7 +51,7 @@ from kinebert.preprocessing.machine import available_cores  # noqa: E402
 
 _STORE_BYTES = 256 * 2**20  # pixels never enter the object store
 _QUIET = logging.ERROR
-_ANSWER_S = 5.0
+_ANSWER_S, _GCS_ANSWER_S = 5.0, 2.0
 _PREFIX, _LOCK = "kb-", "lock"
 
 
@@ -97,7 +97,7 @@ def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
         num_cpus: Logical CPUs of a private cluster; by default those of the machine.
 
     Raises:
-        UserError: If the given cluster cannot be joined, or a private one does not start or breaks.
+        UserError: If the given cluster cannot be joined, a private one does not start, or either breaks.
     """
     global _present
     if ray.is_initialized():
@@ -115,10 +115,8 @@ def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
                 f"{GIVEN}={given}: cannot join this Ray cluster: {reason}. If it asks for a token, give it in "
                 "RAY_AUTH_TOKEN; or unset it to use this machine."
             ) from None
-        try:
+        with _given_watch(given):
             yield _describe(private=False)
-        finally:
-            ray.shutdown()
         return
     if _TOO_LATE:
         raise RuntimeError(
@@ -177,6 +175,13 @@ def _started(num_cpus: int | None) -> Iterator[Cluster]:
             raise
         with _watch(folder):
             yield described
+
+
+def _given_watch(address: str) -> ray_processes.Watch:
+    joined: Any = ray._private.worker.global_worker
+    return ray_processes.GivenWatch(
+        address, lambda: joined.gcs_client.internal_kv_get(b"kinebert", None, timeout=_GCS_ANSWER_S), ray.shutdown
+    )
 
 
 def _watch(folder: str) -> ray_processes.Watch:

@@ -1,7 +1,7 @@
 """The processes of a private Ray: watched while a program works on them, and ended whatever has become of them.
 
 Without its raylet or GCS nothing goes on, but Ray takes a minute to find that out, shows its own logs, or ends the
-program in the middle of its clean-up. So they are watched here.
+program in the middle of its clean-up. So they are watched here; of a cluster that was given, its GCS.
 """
 
 import logging
@@ -26,6 +26,11 @@ from kinebert.preprocessing.errors import UserError
 NEEDED = ("gcs_server", "raylet")
 _MARK = "KINEBERT_CLUSTER"
 _LOOK_S = 0.2
+_ASK_EVERY_S = 1.0
+_UNANSWERED, _UNANSWERED_AFTER_ERROR, _UNANSWERED_IN_SILENCE = 10, 3, 2
+"""Questions in a row after which a given GCS is lost: as it is; if the program has failed; before Ray may say so.
+With the time that each may take, the first is half a minute: a head may be started anew, and Ray gives up after 60 s.
+"""
 _INTERRUPT_AFTER_S, _END_AFTER_S = 2.0, 20.0
 """After a loss: when a program that still waits for Ray is interrupted, and when it is ended. Ray would at 60 s."""
 _SIGNAL = signal.SIGRTMAX - 3
@@ -89,6 +94,7 @@ class Watch:
         self._over = threading.Event()
         self._lost, self._leaving = "", False
         self._hush: _Hush | None = None
+        self._look_s = _LOOK_S
         self._thread = threading.Thread(target=self._look, name="watch over Ray", daemon=True)
 
     def __enter__(self) -> "Watch":
@@ -107,10 +113,10 @@ class Watch:
         if not self.lost(1.0 if kind else 0.0):  # an error of Ray may come before the end of the process is seen
             self._stop()
             self._shut_down()
-            end_processes(self._folder)
+            self._end_processes()
             return
         try:
-            end_processes(self._folder)
+            self._end_processes()
             with suppress(Exception):
                 self._shut_down()
         finally:
@@ -144,13 +150,20 @@ class Watch:
             " Run the same command again to continue."
         )
 
+    def _end_processes(self) -> None:
+        end_processes(self._folder)
+
     def _look(self) -> None:
-        while not self._over.wait(_LOOK_S):
+        while not self._over.wait(self._look_s):
             if self.lost():
-                self._hush = _Hush()
-                self._hush.begin()
+                self._silence()
                 self._end_program()
                 return
+
+    def _silence(self) -> None:
+        if self._hush is None:
+            self._hush = _Hush()
+            self._hush.begin()
 
     def _end_program(self) -> None:
         """End the block, which Ray may keep waiting: first by an exception, then for good."""
@@ -161,9 +174,66 @@ class Watch:
         if self._over.wait(_END_AFTER_S - _INTERRUPT_AFTER_S):
             return
         warn(f"error: {self.error()}")
-        end_processes(self._folder)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._end_processes()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
         os._exit(_STATUS)
+
+
+class GivenWatch(Watch):
+    """Looks after the GCS of a cluster that was given, in a ``with`` block. Nothing of that cluster is ended.
+
+    Args:
+        address: Of the cluster, for errors.
+        ask: Asks the GCS something; raises if no answer comes within a few seconds.
+        shut_down: Leaves the cluster.
+    """
+
+    def __init__(self, address: str, ask: Callable[[], object], shut_down: Callable[[], None]) -> None:
+        super().__init__("", {}, shut_down)
+        self._address, self._ask, self._unanswered = address, ask, 0
+        self._look_s = _ASK_EVERY_S
+
+    def lost(self, patience_s: float = 0.0) -> bool:
+        """Whether too many questions in a row were not answered; with patience, which an error needs, ask some now.
+
+        Questions are counted and not seconds: a program that was suspended has asked nothing.
+        """
+        while not self._lost:
+            if self._answers():
+                self._unanswered = 0
+                self._hear_again()
+                break
+            self._unanswered += 1
+            if self._unanswered >= _UNANSWERED_IN_SILENCE:
+                self._silence()
+            if self._unanswered >= (_UNANSWERED_AFTER_ERROR if patience_s else _UNANSWERED):
+                self._lost = self._address
+            elif not patience_s:
+                break
+        return bool(self._lost)
+
+    def error(self) -> UserError:
+        """Return what is said of the loss."""
+        return UserError(
+            f"the head of the Ray cluster at {self._address} no longer answers: it was stopped or killed, or cannot be "
+            "reached. What was finished is kept; run the same command again to continue when the cluster is back."
+        )
+
+    def _end_processes(self) -> None:
+        pass
+
+    def _answers(self) -> bool:
+        try:
+            self._ask()
+        except Exception:  # of no common class
+            return False
+        return True
+
+    def _hear_again(self) -> None:
+        if self._hush is not None:
+            self._hush.end()
+            self._hush = None
 
 
 class _LostError(KeyboardInterrupt):

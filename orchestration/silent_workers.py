@@ -127,9 +127,10 @@ def watched(say: Callable[[str], None] = warn) -> Iterator[Watch]:
     watch, over = Watch(roll, say, silence_s), threading.Event()
 
     def look() -> None:
-        while not over.wait(_ASK_S):
-            with suppress(ray.exceptions.RayError):  # the cluster is going; the job will say so
-                watch.look()
+        with suppress(SystemExit):  # Ray's word for being shut down
+            while not over.wait(_ASK_S):
+                with suppress(Exception):  # of any class where the cluster is going; the job will say so
+                    watch.look()
 
     thread = threading.Thread(target=look, name="silent workers", daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""A private cluster loses its raylet or its GCS: one line in time, nothing left, and the same command goes on."""
+"""A cluster loses its raylet or its GCS: one line in time, nothing left, and the same command goes on."""
 
 import os
 import signal
@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.conftest import Launch, Undisturbed
+from tests.helpers.given_clusters import given_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 _SAID = "of this program's own Ray was killed or has crashed"
+_SAID_OF_GIVEN = "no longer answers: it was stopped or killed, or cannot be reached"
 _IN_TIME_S = 60.0
 """Ray itself needs more than a minute; the program needs some 10 s on a quiet machine."""
 
@@ -36,6 +38,29 @@ def test_a_lost_cluster_is_told_in_a_line(
     assert "state-dump" not in printed, printed
     if status:  # without its GCS a program may come to its end all the same
         assert (status, program.errors().splitlines()[-1].count(_SAID)) == (2, 1), printed
+    again = launch(name, *args)
+    assert again.wait(600) == 0, again.errors()
+    assert undisturbed.case.result(tmp_path / "out") == undisturbed.result
+
+
+@pytest.mark.parametrize("victim", ["gcs_server", ""])
+@pytest.mark.parametrize("undisturbed", ["extract_frames", "train", "evaluate", "tune"], indirect=True)
+def test_a_lost_head_of_a_given_cluster_is_told_in_a_line(
+    undisturbed: Undisturbed, victim: str, given: Path, launch: Launch, tmp_path: Path
+) -> None:
+    """Its GCS, or all of its processes."""
+    name, *args = undisturbed.case.line.format(given=given, output=tmp_path / "out").split()
+    with given_cluster() as cluster:
+        program = launch(name, *args, **cluster.env)
+        busy = undisturbed.case.worker
+        program.wait_for(lambda: any(busy in command for command in cluster.alive().values()), "work")
+        cluster.kill(victim)
+        status = program.wait(_IN_TIME_S)
+    printed = program.errors() + program.stdout_file.read_text()
+    assert "Traceback" not in printed, printed
+    assert "task_manager" not in printed, printed
+    if status:  # work that was nearly done may come to its end all the same
+        assert (status, program.errors().splitlines()[-1].count(_SAID_OF_GIVEN)) == (2, 1), printed
     again = launch(name, *args)
     assert again.wait(600) == 0, again.errors()
     assert undisturbed.case.result(tmp_path / "out") == undisturbed.result

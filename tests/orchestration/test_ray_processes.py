@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import pytest
 
 from kinebert.orchestration import cluster as _cluster
 from kinebert.orchestration import ray_processes
-from kinebert.orchestration.ray_processes import Watch, end_processes, marked
+from kinebert.orchestration.ray_processes import GivenWatch, Watch, end_processes, marked
 from kinebert.preprocessing.errors import UserError
 
 # isort: split
@@ -190,3 +191,63 @@ def test_a_start_that_fails_is_tried_once_more(
             pytest.fail("it started")
         assert "\n" not in str(refused.value)
     assert len(left) == 2
+
+
+class Head:
+    """A GCS that answers until it is gone."""
+
+    def __init__(self) -> None:
+        self.gone = threading.Event()
+        self.asked = 0
+
+    def ask(self) -> None:
+        self.asked += 1
+        time.sleep(0.01)
+        if self.gone.is_set():
+            raise RuntimeError("Timed out while waiting for GCS to become available.")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask more often than in earnest."""
+    monkeypatch.setattr(ray_processes, "_ASK_EVERY_S", 0.02)
+    monkeypatch.setattr(ray_processes, "_INTERRUPT_AFTER_S", 0.5)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_given_head_that_is_lost_ends_whoever_waits_for_it(capfd: pytest.CaptureFixture[str]) -> None:
+    head, left = Head(), list[bool]()
+
+    def wait_for_ray() -> None:
+        with GivenWatch("h:1", head.ask, lambda: left.append(True)):
+            head.gone.set()
+            time.sleep(60)
+
+    with pytest.raises(UserError, match=r"^the head of the Ray cluster at h:1 no longer answers.* same command again"):
+        wait_for_ray()
+    assert left == [True]
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_given_head_that_comes_back_in_time_is_not_lost() -> None:
+    head, noisy = Head(), logging.getLogger("ray.noisy")
+    with GivenWatch("h:1", head.ask, lambda: None):
+        for _ in range(3):
+            head.gone.set()
+            wait_for(lambda: noisy.disabled)
+            head.gone.clear()
+            wait_for(lambda: not noisy.disabled)
+    asked = head.asked
+    time.sleep(0.2)
+    assert head.asked == asked  # nobody asks a cluster that was left
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("gone", "expected"), [(True, UserError), (False, KeyError)])
+def test_an_error_is_told_as_the_loss_only_if_there_is_one(gone: bool, expected: type[Exception]) -> None:
+    head = Head()
+    if gone:
+        head.gone.set()
+    with pytest.raises(expected), GivenWatch("h:1", head.ask, lambda: None):
+        raise KeyError("ours")
