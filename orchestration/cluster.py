@@ -78,7 +78,7 @@ class Node:
         None of them spans two GPUs.
         """
         fits = int(self.cpus / cpus + 1e-6)
-        return min(fits, int(self.gpus) * int(1 / gpus + 1e-6)) if gpus else fits
+        return min(fits, int(self.gpus + 1e-6) * int(1 / gpus + 1e-6)) if gpus else fits
 
 
 _present: Cluster | None = None
@@ -253,10 +253,11 @@ def nodes() -> list[Node]:
     return [Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in alive]
 
 
-def free_cpus() -> float:
-    """Return how many logical CPUs of the cluster nobody holds now."""
-    resources: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
-    return resources.get("CPU", 0.0)
+def free_nodes() -> list[Node]:
+    """Return what nobody holds now of each node that is alive. Shares of GPUs add up to whole ones that are none."""
+    state: Any = ray._private.state
+    found: dict[str, dict[str, float]] = state.available_resources_per_node()
+    return [Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in found.values()]
 
 
 def is_private() -> bool:

@@ -1,6 +1,7 @@
 """Training on a cluster: Ray Train places the processes, the driver hears what they say."""
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -22,10 +23,12 @@ from ray.train.torch import TorchTrainer
 from kinebert.orchestration.ray_train.hearing import Ear, Listener
 from kinebert.orchestration.ray_train.process_group import ProcessGroupConfig
 from kinebert.orchestration.ray_train.workers import (
+    ROOM_WAIT_S,
     WorkerPlan,
+    at_most,
+    first_plan,
     free_room,
     plan_when_there_is_room,
-    plan_workers,
     remember_room,
 )
 from kinebert.preprocessing import storage
@@ -77,15 +80,16 @@ def fit(
         device: ``auto`` takes a GPU per worker where the cluster has some; or ``cpu``, ``cuda``.
 
     Raises:
-        UserError: If the training is refused, see :func:`.train`; or if workers hung or were killed more
-            than MAX_RESTARTS times without any progress in between.
+        UserError: If the training is refused, see :func:`.train`; if there was no room for ROOM_WAIT_S; or if workers
+            hung or were killed more than MAX_RESTARTS times without any progress in between.
         RuntimeError: If they broke off in another way so many times.
     """
     with _cluster.cluster(max(available_cores(), recipe.workers)):
-        plan = plan_workers(recipe, cpus_per_worker, device)
+        listener, losses, furthest = Listener(hear), 0, -1
+        plan = first_plan(recipe, cpus_per_worker, device, listener.note)
         device = "cuda" if plan.use_gpu else "cpu"  # whatever nodes are lost later
         logging.getLogger("ray.train").setLevel(logging.ERROR)
-        listener, losses, furthest = Listener(hear), 0, -1
+        until = math.inf
         while True:
             try:
                 if plan.recipe.workers < recipe.workers:
@@ -93,9 +97,17 @@ def fit(
                     listener.note(f"the cluster has {found}; they do all", once=True)
                 return _fit_once(plan, output, listener, pause_after)
             except _NoRoomError:
-                listener.note("waiting for workers: other programs hold the cluster, or nodes were lost", once=True)
-                plan = plan_when_there_is_room(recipe, cpus_per_worker, device, listener.note, free_only=True)
+                until = min(until, time.monotonic() + ROOM_WAIT_S)
+                if time.monotonic() >= until:
+                    raise UserError(_no_room(plan)) from None
+                listener.note(
+                    f"waiting for workers: other programs hold the cluster, or nodes were lost. {at_most()}", once=True
+                )
+                plan = plan_when_there_is_room(
+                    recipe, cpus_per_worker, device, listener.note, free_only=True, refused=plan.recipe.workers
+                )
             except (_HangError, ray.train.WorkerGroupError, ray.train.ControllerError) as error:
+                until = math.inf
                 losses = 1 if listener.furthest > furthest else losses + 1
                 furthest = max(furthest, listener.furthest)
                 if losses > MAX_RESTARTS and isinstance(error, _HangError):
@@ -171,6 +183,16 @@ def _fit_once(plan: WorkerPlan, output: str, listener: "Listener", pause_after: 
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, interrupted)  # Ray Train would keep it
             storage.delete_folder(scratch)
+
+
+def _no_room(plan: WorkerPlan) -> str:
+    workers, free = plan.recipe.workers, _cluster.free_nodes()
+    each = f"{plan.cpus:g} CPUs{' and a GPU' * plan.use_gpu}"
+    return (
+        f"no room for {workers} workers of {each} each came free in {ROOM_WAIT_S / 60:g} minutes: of the cluster "
+        f"{sum(node.cpus for node in free):g} CPUs and {sum(node.gpus for node in free):g} GPUs are free. The same "
+        "command goes on later; or ask for fewer workers, or give a smaller min_workers."
+    )
 
 
 class _NoRoomError(Exception):

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from kinebert.orchestration import cluster
@@ -13,12 +13,15 @@ import ray
 import torch
 from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
 
+from kinebert.orchestration.ray_train import scaling
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.recipe.train import TrainRecipe
 
 ROOM_WAIT_S = 1800.0
-"""Seconds that a training whose nodes were lost waits for others."""
+"""Seconds that is waited for room: for nodes that were lost or asked for, and for what other programs hold."""
+_SETTLE_S = 120.0
+"""Seconds after the last node that an autoscaler has brought, in which others of those asked for may follow."""
 _POLL_S = 5.0
 _ROOM_FILE = "room.txt"
 
@@ -34,42 +37,88 @@ class WorkerPlan:
 
 
 def plan_workers(
-    recipe: TrainRecipe, cpus_per_worker: float | None, device: str, free_only: bool = False
+    recipe: TrainRecipe,
+    cpus_per_worker: float | None,
+    device: str,
+    free_only: bool = False,
+    refused: int | None = None,
 ) -> WorkerPlan:
-    """Choose the number of workers by what the nodes of the cluster have now.
+    """Choose the number of workers by what the nodes of the cluster have now, CPUs and GPUs node by node.
 
     Args:
         recipe: Says how many are wanted, and may say how few will do.
         cpus_per_worker: Logical CPUs that each worker holds; None shares out a private cluster, and is 1 elsewhere.
-        device: ``auto`` takes a GPU for each worker if the cluster has any; or ``cpu``, ``cuda``.
+        device: ``auto`` takes a GPU for each worker if the cluster has any, or can start nodes that have; or ``cpu``,
+            ``cuda``.
         free_only: Leave out what other programs hold; if that is too little for the fewest, it is taken for free.
+        refused: A number that could not be started although it seemed free (GPUs in shares, say): fewer are tried.
 
     Raises:
         UserError: If the cluster has too little for the fewest that the recipe allows.
     """
     found = cluster.present()
-    use_gpu = device == "cuda" or (device == "auto" and found.num_gpus > 0)
-    nodes, free = cluster.nodes(), cluster.free_cpus() if free_only else math.inf
-    plans = []
+    use_gpu = device == "cuda" or (device == "auto" and (found.num_gpus > 0 or _gpus_may_come()))
+    plans = list(_fitting(recipe, cpus_per_worker, use_gpu, cluster.nodes()))
+    if not plans:
+        raise _too_little(recipe, cpus_per_worker or 1.0, use_gpu)
+    free = list(_fitting(recipe, cpus_per_worker, use_gpu, cluster.free_nodes())) if free_only else plans
+    if len(free) > 1 and free[0].recipe.workers == refused:
+        free = free[1:]
+    return (free or plans)[0]
+
+
+def _fitting(
+    recipe: TrainRecipe, cpus_per_worker: float | None, use_gpu: bool, nodes: Sequence[cluster.Node]
+) -> Iterator[WorkerPlan]:
+    """Yield the plans that fit on ``nodes``, most workers first."""
+    found = cluster.present()
     for num in recipe.sizes():
         cpus = cpus_per_worker or (float(max(1, found.num_cpus // num)) if found.private else 1.0)
         if num <= sum(node.room(cpus, 1.0 if use_gpu else 0.0) for node in nodes):
-            plans.append(WorkerPlan(recipe.on(num), cpus, use_gpu))
-    if plans:
-        return next((plan for plan in plans if plan.recipe.workers * plan.cpus <= free), plans[0])
-    least = recipe.sizes()[-1]
+            yield WorkerPlan(recipe.on(num), cpus, use_gpu)
+
+
+def _gpus_may_come() -> bool:
+    most = scaling.may_grow_to()
+    return most is not None and 0 < most.gpus < math.inf  # of one that does not say, nobody knows that it has any
+
+
+def _too_little(recipe: TrainRecipe, cpus: float, use_gpu: bool) -> UserError:
+    found, least = cluster.present(), recipe.sizes()[-1]
     if use_gpu and least > found.num_gpus:
         named = "min_workers" if least < recipe.workers else "workers"
-        raise UserError(
+        return UserError(
             f"{named} = {least}, but the cluster has {found.num_gpus} GPUs and a worker takes one. Ask for fewer "
             "workers" + (", or --device cpu." if not found.num_gpus else ".")
         )
-    cpus = cpus_per_worker or 1.0
-    largest = max((node.cpus for node in nodes), default=0.0)
-    raise UserError(
+    largest = max((node.cpus for node in cluster.nodes()), default=0.0)
+    return UserError(
         f"workers = {least} with {cpus:g} CPUs each need {least * cpus:g}, the cluster has {found.num_cpus}, and "
         f"{largest:g} on its largest node. Ask for fewer workers, or fewer CPUs for each."
     )
+
+
+def first_plan(
+    recipe: TrainRecipe, cpus_per_worker: float | None, device: str, tell: Callable[[str], None]
+) -> WorkerPlan:
+    """Plan a training that begins: a cluster that can start nodes is asked for them and waited for.
+
+    Raises:
+        UserError: If the cluster has too little and nothing starts nodes, or what starts them does not go so far, or
+            they have not come within ROOM_WAIT_S.
+    """
+    try:
+        return plan_workers(recipe, cpus_per_worker, device)
+    except UserError as error:
+        most, least, cpus = scaling.may_grow_to(), recipe.sizes()[-1], cpus_per_worker or 1.0
+        if most is None:
+            raise
+        use_gpu = device == "cuda" or (device == "auto" and _gpus_may_come())
+        if least * cpus > most.cpus or (use_gpu and least > most.gpus):
+            raise UserError(
+                f"{error} Its autoscaler goes up to {most.cpus:g} CPUs and {most.gpus:g} GPUs, not further."
+            ) from None
+    return plan_when_there_is_room(recipe, cpus_per_worker, device, tell)
 
 
 def plan_when_there_is_room(
@@ -78,19 +127,64 @@ def plan_when_there_is_room(
     device: str,
     tell: Callable[[str], None],
     free_only: bool = False,
+    refused: int | None = None,
 ) -> WorkerPlan:
-    """Wait for nodes that were lost to come back, or others in their place, for ROOM_WAIT_S at most."""
+    """Wait for nodes that were lost to come back, or others in their place, for ROOM_WAIT_S at most.
+
+    Where an autoscaler starts nodes, it is asked for as many as the recipe wants. What it brings is taken once it is
+    enough for all workers, or enough for the fewest and nothing has followed for a while.
+    """
     until, told = time.monotonic() + ROOM_WAIT_S, False
-    while True:
-        try:
-            return plan_workers(recipe, cpus_per_worker, device, free_only)
-        except UserError as error:
-            if time.monotonic() >= until:
-                raise
-            if not told:
-                tell(f"waiting for nodes to come back: {error}")
-            told = True
-        time.sleep(_POLL_S)
+    with ExitStack() as asking:
+        coming: _Coming | None = None
+        while True:
+            try:
+                plan = plan_workers(recipe, cpus_per_worker, device, free_only, refused)
+                if coming is None or plan.recipe.workers >= coming.wanted or coming.settled():
+                    return plan
+            except UserError as error:
+                if time.monotonic() >= until:
+                    raise
+                if not told:
+                    coming = _ask(recipe, cpus_per_worker, device, asking)
+                    how = "waiting for nodes to come back" if coming is None else coming.about
+                    tell(f"{how}: {error} {at_most()}")
+                told = True
+            time.sleep(_POLL_S)
+
+
+class _Coming:
+    """Nodes that an autoscaler was asked for, for so many workers."""
+
+    def __init__(self, wanted: int) -> None:
+        self.wanted = wanted
+        self._seen, self._changed_at = cluster.nodes(), time.monotonic()
+
+        self.about = f"asking the cluster for nodes for {wanted} workers"
+
+    def settled(self) -> bool:
+        """Whether nothing has come for a while."""
+        seen = cluster.nodes()
+        if seen != self._seen:
+            self._seen, self._changed_at = seen, time.monotonic()
+        return time.monotonic() - self._changed_at >= _SETTLE_S
+
+
+def _ask(recipe: TrainRecipe, cpus_per_worker: float | None, device: str, asking: ExitStack) -> _Coming | None:
+    """Ask an autoscaler, if there is one, for room for all workers, or for as many as it goes up to."""
+    most = scaling.may_grow_to()
+    if most is None:
+        return None
+    cpus, use_gpu = cpus_per_worker or 1.0, device == "cuda" or (device == "auto" and _gpus_may_come())
+    room = min(most.cpus / cpus, most.gpus if use_gpu else math.inf)
+    wanted = next((num for num in recipe.sizes() if num <= room), recipe.sizes()[-1])
+    asking.enter_context(scaling.asked_for([{"CPU": cpus, **({"GPU": 1.0} if use_gpu else {})}] * wanted))
+    return _Coming(wanted)
+
+
+def at_most() -> str:
+    """Say how long room is waited for."""
+    return f"This waits for {ROOM_WAIT_S / 60:g} minutes at most."
 
 
 def check_device(recipe: TrainRecipe, device: str) -> None:

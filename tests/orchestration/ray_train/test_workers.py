@@ -1,5 +1,8 @@
 """How many workers a training gets of a cluster."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,7 @@ import pytest
 import torch
 
 from kinebert.orchestration import cluster
+from kinebert.orchestration.ray_train import fit as fit_module
 from kinebert.orchestration.ray_train import workers
 from kinebert.orchestration.ray_train.fit import fit
 from kinebert.orchestration.ray_train.workers import check_device, plan_when_there_is_room, plan_workers
@@ -81,7 +85,73 @@ def test_workers_must_fit_on_nodes_and_wait_for_others_only_as_long_as_they_must
     assert plan_workers(three, 2.0, "cpu").recipe.workers == 3
     with pytest.raises(UserError, match="workers = 3, but the cluster has 2 GPUs"):
         plan_workers(three, 1.0, "auto")
-    monkeypatch.setattr(cluster, "free_cpus", lambda: 2.0)  # others hold ten
+    monkeypatch.setattr(cluster, "free_nodes", lambda: [cluster.Node(2, 2), cluster.Node(0, 0)])  # others hold ten
     assert plan_workers(replace(three, min_workers=1), 1.0, "cpu").recipe.workers == 3
     assert plan_workers(replace(three, min_workers=1), 1.0, "cpu", free_only=True).recipe.workers == 2
     assert plan_workers(three, 1.0, "cpu", free_only=True).recipe.workers == 3  # and waits
+
+
+def test_gpus_of_others_are_left_out_of_a_range(recipe: TrainRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "present", lambda: cluster.Cluster(96, 8, False))
+    monkeypatch.setattr(cluster, "nodes", lambda: [cluster.Node(96, 8)])
+    many = replace(recipe, batch_size=16, workers=8, min_workers=4)
+    for free, planned in [(4.0, 4), (8.0, 8), (7.5, 4), (3.0, 8)]:  # 3: too few even for the fewest; all are waited for
+        monkeypatch.setattr(cluster, "free_nodes", lambda free=free: [cluster.Node(88, free)])
+        assert plan_workers(many, None, "auto", free_only=True).recipe.workers == planned
+        assert plan_workers(many, None, "auto").recipe.workers == 8
+    monkeypatch.setattr(cluster, "free_nodes", lambda: [cluster.Node(92, 4), cluster.Node(0, 4)])
+    assert plan_workers(many, None, "auto", free_only=True).recipe.workers == 4  # a GPU without a CPU beside it is none
+    monkeypatch.setattr(cluster, "free_nodes", lambda: [cluster.Node(96, 8)])  # eight halves, say
+    assert plan_workers(many, None, "auto", free_only=True, refused=8).recipe.workers == 4
+
+
+@pytest.mark.slow
+def test_what_real_actors_hold_is_left_out(tmp_path: Path) -> None:
+    """Ray with GPUs that it only believes in, four of which an actor holds."""
+    script = tmp_path / "planning.py"
+    script.write_text(PLANNING)
+    environment = {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "disabled"}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.stdout.split() == ["8", "4"], done.stderr
+
+
+PLANNING = """
+import ray
+ray.init(address="local", num_cpus=96, num_gpus=8, object_store_memory=80 * 2**20, include_dashboard=False)
+from kinebert.orchestration import cluster
+from kinebert.orchestration.ray_train.workers import plan_workers
+from kinebert.training.recipe.train import DataRecipe, TrainRecipe
+recipe = TrainRecipe(data=DataRecipe(shards="/nowhere"), batch_size=64, micro_batch=8, workers=8, min_workers=4)
+print(plan_workers(recipe, None, "auto", free_only=True).recipe.workers)
+class Other:
+    def ready(self): pass
+other = ray.remote(num_cpus=8, num_gpus=4)(Other).remote()
+ray.get(other.ready.remote())
+import time
+until = time.monotonic() + 60
+while sum(node.gpus for node in cluster.free_nodes()) > 4 and time.monotonic() < until:
+    time.sleep(0.2)
+print(plan_workers(recipe, None, "auto", free_only=True).recipe.workers)
+"""
+
+
+def test_room_that_others_hold_is_waited_for_only_so_long(
+    ray_cluster: Any, recipe: TrainRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def no_room(plan: workers.WorkerPlan, *_: Any) -> None:
+        tried.append(plan.recipe.workers)
+        if len(tried) == 3:
+            monkeypatch.setattr(fit_module, "ROOM_WAIT_S", 0.0)
+        raise fit_module._NoRoomError
+
+    monkeypatch.setattr(fit_module, "_fit_once", no_room)
+    events: list[Any] = []
+    many = replace(recipe, batch_size=8, workers=4, min_workers=1)
+    with pytest.raises(UserError, match=r"no room for 4 workers of 1 CPUs each came free .* smaller min_workers"):
+        fit(many, str(tmp_path), events.append, cpus_per_worker=1.0, device="cpu")
+    assert tried == [4, 2, 4]  # what could not be started is not tried at once again
+    texts = [event.text for event in events]
+    (waiting,) = [text for text in texts if text.startswith("waiting for workers")]
+    assert waiting.endswith("This waits for 30 minutes at most.")

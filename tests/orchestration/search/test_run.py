@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kinebert.orchestration.cluster import Cluster, free_cpus
+from kinebert.orchestration.cluster import Cluster, free_nodes
 from kinebert.orchestration.search import run, trials
 from kinebert.orchestration.search.planner import Leg
 from kinebert.orchestration.search.population import Exchange
@@ -143,7 +143,7 @@ def test_a_group_of_workers_that_is_stopped_makes_room(ray_cluster: Any, tmp_pat
         state = load_state(trial_folder(str(tmp_path), record.number))
         assert state is None or state.epoch < 40
     until = time.monotonic() + 60
-    while free_cpus() < ray_cluster.num_cpus:
+    while sum(node.cpus for node in free_nodes()) < ray_cluster.num_cpus:
         assert time.monotonic() < until
         time.sleep(0.5)
 
