@@ -32,8 +32,8 @@ from kinebert.preprocessing.extraction.guard import sweep
 from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.folder_lock import EXTRACTION, held
 from kinebert.preprocessing.recipe import FlowRecipe
-from kinebert.preprocessing.sets.dataset_file import DATASET_FILE, read_dataset_file
-from kinebert.preprocessing.sets.digests import keep_digests
+from kinebert.preprocessing.sets.dataset_file import DATASET_FILE, ShardFacts, read_dataset_file
+from kinebert.preprocessing.sets.digests import changed_shards, keep_digests
 from kinebert.preprocessing.sets.folder import claim_output, finish_set, is_finished
 from kinebert.preprocessing.sets.plan import PlannedShard, estimated_frames, plan_shards
 from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
@@ -88,7 +88,8 @@ def extract_set(
         if is_finished(output, rows, shards) and not build.retry_rejected:
             dataset = read_dataset_file(output)
             assert dataset is not None
-            return ExtractionResult(dataset.plain(), 0, time.monotonic() - start)
+            if _is_as_written(output, dataset.shards, audience):
+                return ExtractionResult(dataset.plain(), 0, time.monotonic() - start)
         sweep(output)
         if (before := read_dataset_file(output)) is not None:
             keep_digests(output, before.shards)
@@ -121,6 +122,19 @@ def extract_set(
             with suppress(OSError):  # a store that fails here has failed before, and said why
                 sweep(output)
     return ExtractionResult(dataset.plain(), len(rows), time.monotonic() - start, tuple(summaries))
+
+
+def _is_as_written(output: str, shards: Sequence[ShardFacts], audience: Audience) -> bool:
+    """Whether a finished set's shards hold what was written, as far as that is looked at, which is said."""
+    if not storage.is_local(output):
+        audience.say(f"the sizes of {len(shards)} shards are right; kinebert verify {output} reads their bytes")
+        return True
+    line = audience.line()
+    changed = changed_shards(
+        output, shards, lambda done: line.show(lambda: f"checking what is there: {done}/{len(shards)} shards")
+    )
+    line.close(f"{len(shards) - len(changed)} of {len(shards)} shards hold the bytes that were written")
+    return not changed
 
 
 def _place(build: BuildShard, cpus: float, gpus: float | None, workers: int | None) -> Placement:

@@ -3,10 +3,12 @@
 A job that goes on keeps a finished shard only if its bytes are those that were written.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.sets.dataset_file import ShardFacts
 
 DIGESTS_FOLDER = ".digests"
@@ -50,6 +52,25 @@ def kept_digest(output: str, name: str) -> Written | None:
         return None
     sha256, _, sources = storage.read_bytes(place).decode().partition(" ")
     return Written(sha256, sources or None)
+
+
+def changed_shards(
+    output: str, shards: Sequence[ShardFacts], on_shard: Callable[[int], None] = lambda done: None
+) -> list[str]:
+    """Return the names of a finished set's shards whose bytes are not those that were written.
+
+    Shards on local disks are read, some at once; ``on_shard`` is told how many are done. Those of object stores, which
+    keep what was put whole, are not read back: `kinebert verify` does that.
+    """
+    if not storage.is_local(output):
+        return []
+    changed = []
+    with ThreadPoolExecutor(available_cores()) as pool:
+        found = pool.map(lambda shard: storage.file_digest(storage.join(output, shard.name)), shards)
+        for done, (shard, sha256) in enumerate(zip(shards, found, strict=True), start=1):
+            changed += [shard.name] * (sha256 != shard.sha256)
+            on_shard(done)
+    return changed
 
 
 def forget_digests(output: str) -> None:

@@ -70,7 +70,7 @@ def claim_output(output: str, recipe: FrameRecipe, shards: Sequence[PlannedShard
 def is_finished(output: str, rows: Sequence[ManifestRow], shards: Sequence[PlannedShard]) -> bool:
     """Whether ``output`` holds the finished set of a claimed plan, with the manifest's present files and labels.
 
-    Shards are known by name and size; `kinebert verify` reads them.
+    Shards are known by name and size; :func:`.changed_shards` looks at their bytes.
     """
     dataset = read_dataset_file(output)
     if dataset is None or dataset.labels != labels_digest(rows):

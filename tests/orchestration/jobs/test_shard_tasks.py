@@ -61,15 +61,16 @@ def test_one_worker_two_workers_and_no_cluster_give_the_same_bytes(
     assert verify_set(str(tmp_path / "one")).problems == ()
 
 
-@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize(("finished", "relabelled"), [(False, False), (True, True), (True, False)])
 def test_a_shard_that_changed_between_two_runs_is_made_again_and_said(
     finished: bool,
+    relabelled: bool,
     ray_cluster: Any,
     rows: list[ManifestRow],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Of a set that was not finished, and of one whose labels were changed."""
+    """Of a set that was not finished, of one whose labels were changed, and of one that is asked for again."""
     make_set(rows, tmp_path / "set", RGB)
     before = content(tmp_path / "set")
     plain = json.loads(before["dataset.json"])
@@ -81,7 +82,7 @@ def test_a_shard_that_changed_between_two_runs_is_made_again_and_said(
     data = bytearray(damaged.read_bytes())
     data[len(data) // 2] ^= 1
     damaged.write_bytes(data)
-    labelled = [replace(row, label_name=f"new {row.label_name}") for row in rows] if finished else rows
+    labelled = [replace(row, label_name=f"new {row.label_name}") for row in rows] if relabelled else rows
     extract(labelled, tmp_path / "set")
     assert f"{damaged.name}: not the bytes that had been written (1 in all); made again" in capsys.readouterr().err
     assert damaged.read_bytes() == before[damaged.name]
