@@ -33,7 +33,7 @@ from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.folder_lock import EXTRACTION, held
 from kinebert.preprocessing.recipe import FlowRecipe
 from kinebert.preprocessing.sets.dataset_file import DATASET_FILE, ShardFacts, read_dataset_file
-from kinebert.preprocessing.sets.digests import changed_shards, keep_digests
+from kinebert.preprocessing.sets.digests import changed_shards, keep_facts
 from kinebert.preprocessing.sets.folder import claim_output, finish_set, is_finished
 from kinebert.preprocessing.sets.plan import PlannedShard, estimated_frames, plan_shards
 from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
@@ -92,7 +92,7 @@ def extract_set(
                 return ExtractionResult(dataset.plain(), 0, time.monotonic() - start)
         sweep(output)
         if (before := read_dataset_file(output)) is not None:
-            keep_digests(output, before.shards)
+            keep_facts(output, before.shards)
         storage.delete_file(storage.join(output, DATASET_FILE))  # whoever kills this leaves a set that is not finished
         there = set(storage.list_files(output))
         kept = {video.video_id for shard in shards if shard.name in there for video in shard.videos}

@@ -17,14 +17,13 @@ from kinebert.preprocessing.extraction.one_video import Frames, Spool
 from kinebert.preprocessing.extraction.timing import OFF, NoTiming, Timing
 from kinebert.preprocessing.fingerprints import file_fingerprint
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
-from kinebert.preprocessing.sets.digests import keep_digest, kept_digest
+from kinebert.preprocessing.sets.digests import keep_record, kept_record
 from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
 from kinebert.preprocessing.sets.writer import (
     ShardSummary,
     ShardWriter,
     VideoSummary,
     open_shard,
-    read_footer,
     summarize,
 )
 from kinebert.preprocessing.video.frames import VideoFrames
@@ -63,32 +62,32 @@ class BuildShard:
     def __call__(self, shard: PlannedShard, report: Report = lambda _: None) -> ShardSummary:
         """Build ``shard`` and tell ``report`` of every video as it is done."""
         cv2.setNumThreads(1)  # the cores belong to the tasks; OpenCV would take them all in each
-        uri = storage.join(self.output, shard.name)
-        written = kept_digest(self.output, shard.name)  # of the shards of earlier versions nobody knows
-        damaged = written is not None and storage.exists(uri) and storage.file_digest(uri) != written.sha256
-        kept = None if damaged else self._kept(uri, shard, written.sources if written else None)
+        kept, damaged = self._kept(shard)
         if kept is not None:
             for summary in kept.videos:
                 report(summary)
             return kept
         timing = Timing() if self.timed else OFF
-        self._write(uri, shard, report, timing)
-        with timing.stage("write"):
-            made = summarize(uri)
+        made = self._write(shard, report, timing)
         if isinstance(timing, Timing):
             made = replace(made, timing=timing.result(f"{socket.gethostname()} {os.getpid()}"))
-        sources = shard.sources_digest()
-        return replace(made, was_damaged=damaged, replaced=_replaced(shard), sources=sources)
+        return replace(made, was_damaged=damaged, replaced=_replaced(shard))
 
-    def _write(self, uri: str, shard: PlannedShard, report: Report, timing: NoTiming) -> None:
+    def _write(self, shard: PlannedShard, report: Report, timing: NoTiming) -> ShardSummary:
         solver = self.solver
         if isinstance(self.recipe, FlowRecipe):
             with timing.stage("prepare"):  # before any video's time runs
                 solver = solver.ready(self.recipe.tvl1)
         attempts = Attempts(self.output, self.run_id)
         solved_by = solver.name() if isinstance(self.recipe, FlowRecipe) else None
-        keep = partial(keep_digest, self.output, shard.name, sources=shard.sources_digest())
-        with open_shard(uri, self.recipe, shard.files_digest(), solved_by, keep) as writer:
+        made: list[ShardSummary] = []
+
+        def written(summary: ShardSummary) -> None:
+            made.append(replace(summary, sources=shard.sources_digest()))
+            keep_record(self.output, made[0])
+
+        uri = storage.join(self.output, shard.name)
+        with open_shard(uri, self.recipe, shard.files_digest(), solved_by, written) as writer:
             files = {video.video_id: videos for videos in shard.by_file() for video in videos}
             done: dict[str, Outcome] = {}
             # who killed a worker before goes first: should it do so again, no other work is lost
@@ -107,22 +106,27 @@ class BuildShard:
                 summaries.append(summary)
                 report(summary)
             writer.describe(summaries)
+        return made[0]
 
-    def _kept(self, uri: str, shard: PlannedShard, sources: str | None) -> ShardSummary | None:
-        if not storage.exists(uri):
-            return None
-        footer = read_footer(uri)
-        if footer["kinebert.digest"] != self.recipe.digest():
+    def _kept(self, shard: PlannedShard) -> tuple[ShardSummary | None, bool]:
+        """What a shard that is there holds, if it is to stay; and whether it is not what was written."""
+        uri = storage.join(self.output, shard.name)
+        found = storage.file_identity(uri)
+        if found is None:
+            return None, False
+        record = kept_record(self.output, shard.name)
+        if record is not None and not record.is_of(uri, found[0]):
+            return None, True
+        summary = summarize(uri) if record is None else record.summary(uri)
+        if summary.recipe != self.recipe.digest():
             raise UserError(
-                f"{uri}: made by recipe {footer['kinebert.digest']}, this job has {self.recipe.digest()}. Choose "
-                "another output folder."
+                f"{uri}: made by recipe {summary.recipe}, this job has {self.recipe.digest()}. Choose another output "
+                "folder."
             )
-        if not shard.is_of(footer["kinebert.files"], sources):
-            return None
-        summary = replace(summarize(uri), sources=sources)
-        if self.retry_rejected and any(video.rejected for video in summary.videos):
-            return None
-        return summary
+        if not shard.is_of(summary.files, summary.sources):
+            return None, False
+        again = self.retry_rejected and any(video.rejected for video in summary.videos)
+        return None if again else summary, False
 
     def _file(
         self, videos: Sequence[PlannedVideo], attempts: Attempts, solver: FlowSolver, timing: NoTiming

@@ -26,7 +26,7 @@ from kinebert.preprocessing.sets.dataset_file import (
     read_claim,
     read_dataset_file,
 )
-from kinebert.preprocessing.sets.digests import forget_digests
+from kinebert.preprocessing.sets.digests import forget_records
 from kinebert.preprocessing.sets.plan import PlannedShard
 from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
 
@@ -135,7 +135,7 @@ def finish_set(
     text = f"{document_text(dataset.plain(), indent=2, sort_keys=True)}\n"
     with storage.explained(output, "finish the set"):
         storage.write_bytes(storage.join(output, DATASET_FILE), text.encode())
-        forget_digests(output)
+        forget_records(output)
     return dataset
 
 

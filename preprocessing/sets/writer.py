@@ -1,9 +1,12 @@
 """Parquet shards: one row group is one row is one segment of a video, so that a reader fetches what a clip touches."""
 
+import hashlib
+import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,6 +56,8 @@ class ShardSummary:
     """Where the time went, if that was measured."""
     replaced: tuple[str, ...] = ()
     """Videos whose files were not those that had been indexed: it holds what they are now."""
+    recipe: str = ""
+    """Digest of its recipe."""
     was_damaged: bool = False
     """It was there, but with other bytes than had been written, and has been made again."""
 
@@ -77,17 +82,37 @@ class ShardWriter:
         self._writer.add_key_value_metadata({"kinebert.videos": plain})
 
 
+class _Hashed(io.RawIOBase):
+    """A file whose size and digest are known when it is closed, without reading it again."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._state = file, hashlib.sha256()
+        self.num_bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._state.update(data)
+        self.num_bytes += len(data)
+        return self._file.write(data)
+
+    @property
+    def sha256(self) -> str:
+        return self._state.hexdigest()
+
+
 @contextmanager
 def open_shard(
     uri: str,
     recipe: FrameRecipe,
     files_digest: str,
     solver: str | None,
-    on_written: Callable[[str], None] = lambda sha256: None,
+    on_written: Callable[[ShardSummary], None] | None = None,
 ) -> Iterator[ShardWriter]:
     """Write a shard that appears under its name, whole, when the block ends without an error.
 
-    Just before, ``on_written`` is told the SHA-256 of its bytes. Every page bears a checksum, which readers look at.
+    Just before, ``on_written`` is told what the shard holds. Every page bears a checksum, which readers look at.
 
     The footer holds the format version, the recipe and its digest, the digest of the files that the shard is made
     from, and who solved its flow; :meth:`ShardWriter.describe` adds the videos.
@@ -103,9 +128,13 @@ def open_shard(
     with storage.explained(uri, "write this shard"), storage.whole_file(uri) as path:
         options = {"compression": "none", "use_dictionary": False, "write_statistics": False}  # JPEG is compressed
         options["write_page_checksum"] = True
-        with pq.ParquetWriter(path, segment_schema(recipe.modality).with_metadata(footer), **options) as writer:
-            yield ShardWriter(writer, recipe.modality)
-        on_written(storage.file_digest(str(path)))
+        schema, gathered = segment_schema(recipe.modality).with_metadata(footer), list[pq.FileMetaData]()
+        with path.open("xb") as file:
+            hashed = _Hashed(file)
+            with pq.ParquetWriter(hashed, schema, metadata_collector=gathered, **options) as writer:
+                yield ShardWriter(writer, recipe.modality)
+        if on_written is not None:
+            on_written(_summary(uri, gathered[0], hashed.num_bytes, hashed.sha256))
 
 
 def read_footer(uri: str) -> dict[str, str]:
@@ -114,12 +143,15 @@ def read_footer(uri: str) -> dict[str, str]:
     Raises:
         UserError: If the file is not a shard.
     """
+    return footer_of(_read_metadata(uri), uri)
+
+
+def _read_metadata(uri: str) -> pq.FileMetaData:
     try:
         with storage.open_input(uri) as file:
-            metadata = pq.ParquetFile(file).metadata
+            return pq.ParquetFile(file).metadata
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{uri}: not a readable shard: {error}. Delete it and run the extraction again.") from None
-    return footer_of(metadata, uri)
 
 
 def footer_of(metadata: pq.FileMetaData, uri: str) -> dict[str, str]:
@@ -146,14 +178,19 @@ def summaries_in(footer: dict[str, str], uri: str) -> tuple[VideoSummary, ...]:
     return tuple(found)
 
 
-def summarize(uri: str) -> ShardSummary:
-    """Read the summary of a finished shard."""
-    footer = read_footer(uri)
+def summarize(uri: str, sha256: str | None = None) -> ShardSummary:
+    """Read the summary of a finished shard from its footer; all of its bytes, too, unless their digest is given."""
+    return _summary(uri, _read_metadata(uri), storage.file_size(uri), sha256 or storage.file_digest(uri))
+
+
+def _summary(uri: str, metadata: pq.FileMetaData, num_bytes: int, sha256: str) -> ShardSummary:
+    footer = footer_of(metadata, uri)
     return ShardSummary(
         name=storage.name_of(uri),
-        num_bytes=storage.file_size(uri),
-        sha256=storage.file_digest(uri),
+        num_bytes=num_bytes,
+        sha256=sha256,
         files=footer["kinebert.files"],
         videos=summaries_in(footer, uri),
         solver=footer.get("kinebert.solver"),
+        recipe=footer["kinebert.digest"],
     )

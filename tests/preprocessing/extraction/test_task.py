@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import Attempts, Limits
 from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
-from kinebert.preprocessing.sets.digests import forget_digests
+from kinebert.preprocessing.sets.dataset_file import ShardFacts
+from kinebert.preprocessing.sets.digests import forget_records, keep_facts
 from kinebert.preprocessing.sets.plan import PlannedShard, plan_shards
 from kinebert.preprocessing.sets.writer import VideoSummary, read_footer
 from kinebert.preprocessing.tvl1 import TvL1Params
@@ -38,8 +40,9 @@ def shard(rows: list[ManifestRow]) -> PlannedShard:
     return planned
 
 
-def task(output: Path, **options: Any) -> BuildShard:
-    return BuildShard(output=str(output), **{"recipe": RECIPE, "limits": Limits(), "run_id": "job", **options})
+def task(output: Path | str, **options: Any) -> BuildShard:
+    given = {"output": str(output), "recipe": RECIPE, "limits": Limits(), "run_id": "job", **options}
+    return BuildShard(**given)
 
 
 class Watched(VideoFrames):
@@ -107,10 +110,66 @@ def test_a_shard_whose_bytes_have_changed_is_made_again(at: float, shard: Planne
 
 def test_a_shard_of_an_earlier_version_is_kept_without_a_digest(shard: PlannedShard, tmp_path: Path) -> None:
     first = task(tmp_path)(shard)
-    forget_digests(str(tmp_path))
+    forget_records(str(tmp_path))
     Watched.opened.clear()
     assert task(tmp_path, open_video=Watched)(shard) == first
     assert Watched.opened == []
+
+
+def test_a_digest_that_an_earlier_version_wrote_is_looked_at(shard: PlannedShard, tmp_path: Path) -> None:
+    first = task(tmp_path)(shard)
+    forget_records(str(tmp_path))
+    (tmp_path / ".digests").mkdir()
+    (tmp_path / ".digests" / f"{shard.name}.sha256").write_text(first.sha256)
+    assert task(tmp_path)(shard) == first
+    flip(tmp_path / shard.name, 0.5)
+    assert task(tmp_path)(shard) == replace(first, was_damaged=True)
+
+
+def test_a_damaged_record_is_named(shard: PlannedShard, tmp_path: Path) -> None:
+    first = task(tmp_path)(shard)
+    record = tmp_path / ".digests" / f"{shard.name}.json"
+    record.write_text("{")
+    with pytest.raises(UserError, match=r"parquet\.json: not the record of a shard. Delete it: the shard is then read"):
+        task(tmp_path)(shard)
+    record.unlink()
+    assert task(tmp_path)(shard) == first
+
+
+def test_a_store_is_never_asked_for_what_was_written_to_it(
+    shard: PlannedShard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for the digest of a new shard, nor at a restart; one of another size is made again all the same."""
+    output, opened, before = f"mock:///{tmp_path.name}", [], storage.open_input
+
+    def noted(uri: str) -> Any:
+        if uri.endswith(".parquet"):
+            opened.append(uri)
+        return before(uri)
+
+    monkeypatch.setattr(storage, "open_input", noted)
+    storage.make_folder(output)
+    first = task(output)(shard)
+    assert task(output)(shard) == first
+    assert opened == []
+    uri = storage.join(output, shard.name)
+    assert (first.sha256, first.num_bytes) == (storage.file_digest(uri), storage.file_size(uri))
+    storage.write_bytes(uri, storage.read_bytes(uri)[:-1])
+    assert task(output)(shard) == replace(first, was_damaged=True)
+    assert storage.file_digest(uri) == first.sha256
+
+
+def test_of_a_set_that_was_finished_only_footers_are_read(
+    shard: PlannedShard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = f"mock:///{tmp_path.name}"
+    storage.make_folder(output)
+    first = task(output)(shard)
+    forget_records(output)
+    facts = ShardFacts(name=first.name, bytes=first.num_bytes, sha256=first.sha256, files=first.files)
+    keep_facts(output, [facts])
+    monkeypatch.setattr(storage, "file_digest", lambda uri: pytest.fail(f"{uri} is read"))
+    assert task(output)(shard) == first
 
 
 def test_a_shard_of_another_recipe_is_refused(shard: PlannedShard, tmp_path: Path) -> None:
