@@ -23,9 +23,9 @@ def dataset_input(shards: ShardSet, context: str, split_part: str) -> DatasetInp
     """
     split, _, part = split_part.rpartition("/")
     videos = shards.select(split, part)
-    kinds = sorted({str(kind) for video in shards.videos for kind in video.splits})
+    kinds = shards.splits()
     facts = {"modality": shards.modality, "recipe": shards.digest, "classes": len(shards.classes)}
-    profile = {**facts, "part": split_part, "videos": len(videos), "images": sum(v.num_images for v in videos)}
+    profile = {**facts, "part": split_part, "videos": len(videos), "images": int(videos.numbers("num_images").sum())}
     schema = [{"type": "binary", "name": "image", "required": True}]
     schema += [{"type": "string", "name": key, "required": True} for key in ("video_id", "label_name")]
     schema += [{"type": "string", "name": f"split {kind}", "required": False} for kind in kinds]

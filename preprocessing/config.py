@@ -7,7 +7,7 @@ import math
 import re
 import tomllib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -139,6 +139,15 @@ def digest(*values: Any) -> str:
     """Twelve characters that change whenever any of ``values`` (configs or plain JSON values) changes."""
     plain = [to_plain(value) if dataclasses.is_dataclass(value) else value for value in values]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def digest_of_rows(first: Any, rows: Iterable[Any]) -> str:
+    """Return ``digest(first, list(rows))`` of plain JSON values, without holding the rows at once."""
+    state = hashlib.sha256(f"[{json.dumps(first, sort_keys=True)}, [".encode())
+    for i, row in enumerate(rows):
+        state.update(f"{', ' if i else ''}{json.dumps(row, sort_keys=True)}".encode())
+    state.update(b"]]")
+    return state.hexdigest()[:12]
 
 
 def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,8 +1,57 @@
 """What this process may use of its machine."""
 
 import os
+import re
+from pathlib import Path
+
+_LOCAL = frozenset(
+    [
+        "bcachefs",
+        "btrfs",
+        "ecryptfs",
+        "erofs",
+        "exfat",
+        "ext2",
+        "ext3",
+        "ext4",
+        "f2fs",
+        "jfs",
+        "overlay",
+        "ramfs",
+        "reiserfs",
+        "rootfs",
+        "squashfs",
+        "tmpfs",
+        "ufs",
+        "vfat",
+        "xfs",
+        "zfs",
+    ]
+)
+"""Filesystems of disks and of the memory of a machine. Of others a server may go away, and what was mapped with it."""
+_MOUNTS = Path("/proc/self/mountinfo")
 
 
 def available_cores() -> int:
     """Return how many cores this process may use, which can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def filesystem_of(path: str | Path) -> str:
+    """Return the type of the filesystem that a path lies in, such as ``ext4`` or ``nfs4``; empty where nobody says."""
+    place, best, found = os.path.realpath(path), -1, ""
+    try:
+        lines = _MOUNTS.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        mount, _, kind = line.partition(" - ")
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), mount.split()[4]).rstrip("/")
+        if (place == point or place.startswith(f"{point}/")) and len(point) >= best:  # the later one lies on top
+            best, found = len(point), kind.split()[0]
+    return found
+
+
+def may_be_mapped(path: str | Path) -> bool:
+    """Whether files of a folder may be mapped into memory: a server that fails would end the process by a signal."""
+    return filesystem_of(path) in _LOCAL

@@ -79,6 +79,17 @@ INDEX = pa.schema(
     ]
 )
 
+INDEX_RANGES = pa.schema(
+    [
+        _field("first_byte", pa.int64(), "where the video's first row group begins in the shard", nullable=True),
+        _field(
+            "row_group_bytes", pa.list_(pa.int32()), "length of each row group; they follow each other", nullable=True
+        ),
+    ]
+)
+"""Columns that an index has as well, so that row groups are read without the footers of their shards. Sets of earlier
+versions lack them."""
+
 
 @functools.lru_cache
 def segment_schema(modality: str) -> pa.Schema:

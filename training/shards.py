@@ -4,10 +4,12 @@ Axes: T frames or fields, H height, W width, C channels.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kinebert.preprocessing.sets.index import Videos
 
 
 class Video(Protocol):
@@ -62,3 +64,29 @@ class Shards(Protocol):
 
     def read_clip(self, entry: Any, indices: Sequence[int]) -> NDArray[np.uint8]:
         """Return pictures of one video, ``(T, H, W, C)``."""
+
+
+def numbers_of(videos: Sequence[Video], name: str) -> NDArray[Any]:
+    """Return one number of every video, such as its ``label``, without making the videos where a set has columns."""
+    if isinstance(videos, Videos):
+        return videos.numbers(name)
+    return np.array([getattr(video, name) for video in videos], np.int64)
+
+
+class Ids(Sequence[str]):
+    """The ids of some videos, each made when it is asked for."""
+
+    def __init__(self, videos: Sequence[Video]) -> None:
+        self._videos = videos
+
+    def __len__(self) -> int:
+        return len(self._videos)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        if isinstance(at, slice):
+            return [video.video_id for video in self._videos[at]]
+        return self._videos[at].video_id

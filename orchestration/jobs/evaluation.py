@@ -293,7 +293,7 @@ def _how(one: _Trained) -> str:
 def _cautions(one: _Trained, scores: VideoScores) -> list[str]:
     """Say so if the accuracy is no measure of what the recognizer has not seen."""
     trained, split = one.recipe.data, one.data.split
-    seen = {video.video_id for video in one.shards.select(trained.split, trained.train_part)}
+    seen = set(one.shards.select(trained.split, trained.train_part).ids())
     known = len(seen.intersection(scores.video_ids))
     cautions = []
     if known:

@@ -31,7 +31,15 @@ def read_table(uri: str, remedy: str, problem: str = "damaged") -> pa.Table:
         UserError: If it is damaged, or another kind of file.
         OSError: If it cannot be opened.
     """
-    data = storage.read_bytes(uri)
+    return parse_table(storage.read_bytes(uri), uri, remedy, problem)
+
+
+def parse_table(data: bytes, uri: str, remedy: str, problem: str = "damaged") -> pa.Table:
+    """Return the table in the bytes of a file, as :func:`read_table` does.
+
+    Raises:
+        UserError: If they are damaged, or of another kind of file.
+    """
     try:
         table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
         table.validate(full=True)

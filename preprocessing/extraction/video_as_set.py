@@ -17,8 +17,9 @@ from kinebert.preprocessing.extraction.one_video import extract_video
 from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe
 from kinebert.preprocessing.schema import FORMAT_VERSION
 from kinebert.preprocessing.sets.dataset_file import Counts, DatasetFile, ShardFacts
+from kinebert.preprocessing.sets.index import Index, VideoEntry
 from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
-from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.sets.writer import open_shard
 from kinebert.preprocessing.video.frames import VideoFrames
 
@@ -115,4 +116,4 @@ def video_set(
         shards=[ShardFacts(name=_SHARD, bytes=size, sha256=sha256, files=digest)],
         rejected=[],
     )
-    return ShardSet(folder, dataset, [entry])
+    return ShardSet(folder, dataset, Index.of([entry], dataset.shards))

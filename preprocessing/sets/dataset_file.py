@@ -1,6 +1,8 @@
 """What ``dataset.json`` says of a finished set, and ``.claim.json`` of one that is being made."""
 
 import dataclasses
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -108,6 +110,8 @@ class DatasetFile:
     rejected: list[RejectedVideo]
     flow: FlowFacts | None = field(default=None)
     """None for frames, and flow of versions that did not record it."""
+    index: str | None = field(default=None)
+    """Of the bytes of the index, beside ``content``, see :func:`.index_digest`; None in sets of earlier versions."""
 
     def __post_init__(self) -> None:
         modality_of(self.modality)
@@ -117,7 +121,7 @@ class DatasetFile:
         """Return it as plain values, as the file has them."""
         values = dataclasses.asdict(self)
         values["shards"] = [_without(shard, "sources") for shard in values["shards"]]
-        return _without(values, "flow")
+        return _without(_without(values, "flow"), "index")
 
     def check_recipe(self, uri: str) -> None:
         """Raise a ConfigError unless the recipe has the digest that stands beside it, in the set at ``uri``."""
@@ -133,6 +137,17 @@ def _without(values: dict[str, Any], key: str) -> dict[str, Any]:
 
 _WHAT = f"a {DATASET_FILE} of this program"
 _REMEDY = "Delete it and extract again: finished shards are kept."
+
+
+def index_digest(content: str, shards: Sequence[ShardFacts], index_sha256: str) -> str:
+    """Return twelve characters by which an index is known again without looking at its rows.
+
+    Args:
+        content: Digest of the shards and of those rows.
+        shards: Of the set.
+        index_sha256: Of the bytes of ``index.parquet``.
+    """
+    return digest(content, [shard.sha256 for shard in shards], index_sha256)
 
 
 def read_dataset_file(output: str) -> DatasetFile | None:
@@ -162,6 +177,6 @@ def read_claim(output: str) -> Claim:
 
 
 def _check_names(names: list[str]) -> None:
-    for name in names:
-        if not name.endswith(".parquet") or "/" in name or "\\" in name or names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if not name.endswith(".parquet") or "/" in name or "\\" in name or count > 1:
             raise ConfigError(f"the shard {name!r} is no file of the set, or there twice.")

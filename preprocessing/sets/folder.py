@@ -1,6 +1,7 @@
 """The files that make a folder of shards a set: whose it is while it is made, and what it holds when it is done."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -8,11 +9,11 @@ import pyarrow.parquet as pq
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.checked.documents import document_text
-from kinebert.preprocessing.config import differences, digest
+from kinebert.preprocessing.config import differences, digest, digest_of_rows
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, preset_of
-from kinebert.preprocessing.schema import FORMAT_VERSION, INDEX
+from kinebert.preprocessing.schema import FORMAT_VERSION, INDEX, INDEX_RANGES
 from kinebert.preprocessing.sets.dataset_file import (
     CLAIM,
     DATASET_FILE,
@@ -23,6 +24,7 @@ from kinebert.preprocessing.sets.dataset_file import (
     FlowFacts,
     RejectedVideo,
     ShardFacts,
+    index_digest,
     read_claim,
     read_dataset_file,
 )
@@ -95,18 +97,28 @@ def finish_set(
     )
     assert [video.video_id for video, _ in entries] == sorted(by_id), "every video of the manifest is in one shard"
     index, rejected = _index(entries, by_id), _rejected(entries, by_id)
-    table = pa.Table.from_pylist(index, schema=INDEX)
-    with (
-        storage.explained(output, "finish the set"),
-        storage.whole_file(storage.join(output, INDEX_FILE)) as path,
-    ):
-        pq.write_table(table, path)
+    index_bytes = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(index, schema=INDEX), index_bytes)
+    data = index_bytes.getvalue().to_pybytes()
+    with storage.explained(output, "finish the set"):
+        storage.write_bytes(storage.join(output, INDEX_FILE), data)
+    facts = [
+        ShardFacts(
+            name=shard.name,
+            bytes=shard.num_bytes,
+            sha256=shard.sha256,
+            files=shard.files,
+            sources=shard.sources,
+        )
+        for shard in shards
+    ]
+    content = content_digest([shard.sha256 for shard in shards], index)
     dataset = DatasetFile(
         format=FORMAT_VERSION,
         modality=recipe.modality,
         recipe=recipe.plain(),
         digest=recipe.digest(),
-        content=content_digest([shard.sha256 for shard in shards], index),
+        content=content,
         labels=labels_digest(rows),
         classes=_classes(rows),
         counts=Counts(
@@ -119,18 +131,10 @@ def finish_set(
             bytes=sum(shard.num_bytes for shard in shards),
             shards=len(shards),
         ),
-        shards=[
-            ShardFacts(
-                name=shard.name,
-                bytes=shard.num_bytes,
-                sha256=shard.sha256,
-                files=shard.files,
-                sources=shard.sources,
-            )
-            for shard in shards
-        ],
+        shards=facts,
         rejected=rejected,
         flow=_flow(recipe, shards),
+        index=index_digest(content, facts, hashlib.sha256(data).hexdigest()),
     )
     text = f"{document_text(dataset.plain(), indent=2, sort_keys=True)}\n"
     with storage.explained(output, "finish the set"):
@@ -196,9 +200,17 @@ def _rejected(entries: Sequence[tuple[VideoSummary, str]], by_id: Mapping[str, M
     ]
 
 
-def content_digest(sha256s: Sequence[str], index: Sequence[Mapping[str, Any]]) -> str:
-    """Digest of every byte of a set: of its shards' digests, and the rows of its index."""
-    return digest(list(sha256s), [{**row, "splits": sorted(dict(row["splits"]).items())} for row in index])
+def content_digest(sha256s: Sequence[str], index: Iterable[Mapping[str, Any]]) -> str:
+    """Digest of every byte of a set: of its shards' digests, and the rows of its index.
+
+    What an index has beside the columns that every version wrote does not change it.
+    """
+    return digest_of_rows(list(sha256s), map(_hashed, index))
+
+
+def _hashed(row: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in row.items() if name not in INDEX_RANGES.names}
+    return {**kept, "splits": sorted(dict(row["splits"]).items())}
 
 
 def labels_digest(rows: Sequence[ManifestRow]) -> str:

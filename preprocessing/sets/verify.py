@@ -14,7 +14,7 @@ from kinebert.preprocessing.modalities import Modality, modality_of
 from kinebert.preprocessing.schema import SEGMENT_LENGTH, segment_schema
 from kinebert.preprocessing.sets.dataset_file import CLAIM, DATASET_FILE, INDEX_FILE, ShardFacts
 from kinebert.preprocessing.sets.folder import content_digest
-from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry
+from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry, plain_rows
 from kinebert.preprocessing.sets.writer import read_footer, summaries_in
 from kinebert.preprocessing.video.images import decode_images
 
@@ -89,7 +89,7 @@ def _totals(found: ShardSet) -> Iterator[str]:
         "truncated": sum(entry.truncated for entry in found.videos),
     }
     said = asdict(found.dataset.counts)
-    index = content_digest([shard.sha256 for shard in found.dataset.shards], [asdict(entry) for entry in found.videos])
+    index = content_digest([shard.sha256 for shard in found.dataset.shards], plain_rows(found.videos))
     if index != found.content:
         yield f"{INDEX_FILE}: is not the one that was written ({index}, not {found.content}); extract again"
     for name, count in ours.items():

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.clips.sampling import span
 from kinebert.training.recipe.train import DataRecipe
-from kinebert.training.shards import Shards
+from kinebert.training.shards import Shards, numbers_of
 
 
 def check_videos(shards: Shards, recipe: DataRecipe, part: str) -> tuple[Sequence[Any], list[str]]:
@@ -24,19 +26,20 @@ def check_videos(shards: Shards, recipe: DataRecipe, part: str) -> tuple[Sequenc
         raise ConfigError(f"{where}: there are no videos in this part. Choose another part, or make the split again.")
     if len(shards.classes) < 2:
         raise ConfigError(f"{where}: {len(shards.classes)} classes, there is nothing to tell apart below 2.")
-    unknown = [video.video_id for video in videos if not 0 <= video.label < len(shards.classes)]
-    if unknown:
+    labels = numbers_of(videos, "label")
+    unknown = np.flatnonzero((labels < 0) | (labels >= len(shards.classes)))
+    if len(unknown):
         raise ConfigError(
-            f"{where}: {len(unknown)} of {len(videos)} videos have no class, the first is {unknown[0]}. Take them out "
-            "of the manifest, or give them a label."
+            f"{where}: {len(unknown)} of {len(videos)} videos have no class, the first is "
+            f"{videos[int(unknown[0])].video_id}. Take them out of the manifest, or give them a label."
         )
     notes = []
-    absent = sorted(set(range(len(shards.classes))) - {video.label for video in videos})
+    absent = sorted(set(range(len(shards.classes))) - set(np.unique(labels).tolist()))
     if absent:
         names = ", ".join(shards.classes[label] for label in absent[:5]) + (", ..." if len(absent) > 5 else "")
         notes.append(f"{where}: {len(absent)} of {len(shards.classes)} classes have no video: {names}")
     length = span(recipe.clip_length, recipe.frame_interval) if recipe.sampling == "dense" else recipe.clip_length
-    short = sum(video.num_images < length for video in videos)
+    short = int((numbers_of(videos, "num_images") < length).sum())
     if short:
         how = "continue from their beginning" if recipe.sampling == "dense" else "repeat images"
         notes.append(

@@ -37,7 +37,7 @@ from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.optim.schedule import Schedule
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.run_folder import BEST_FILE, LAST_FILE, STATE_FILE, EpochRow
-from kinebert.training.shards import Shards
+from kinebert.training.shards import Ids, Shards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ class _Training:
         torch.manual_seed(recipe.seed)
         model, about_weights = initial_recognizer(recipe, shards)
         self.notes += about_weights
-        self.learner = Learner(recipe, model, worker, [video.video_id for video in self.train_videos])
+        self.learner = Learner(recipe, model, worker, Ids(self.train_videos))
         self.schedule = Schedule(
             recipe.optim, stage.num_steps, recipe.epochs, recipe.optim.scaled_lr(recipe.batch_size)
         )

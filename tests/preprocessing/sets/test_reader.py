@@ -16,7 +16,7 @@ import pytest
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.recipe import FrameRecipe
-from kinebert.preprocessing.sets import reader
+from kinebert.preprocessing.sets import shard_files
 from kinebert.preprocessing.sets.reader import ShardSet
 from tests.helpers.sets import make_rows, make_set
 
@@ -79,20 +79,20 @@ def test_images_come_in_the_order_that_is_asked_for(made: ShardSet) -> None:
 
 
 def test_few_files_stay_open(made: ShardSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_OPEN_SHARDS", 2)
+    monkeypatch.setattr(shard_files, "_OPEN_SHARDS", 2)
     found = ShardSet.open(made.uri)
     for _ in range(2):
         for entry in found.videos:
             found.read_clip(entry, [0])
-            assert len(found._files) <= 2
+            assert len(found._files._files) <= 2
     found.read_clip(found.videos[-2], [0])
-    assert set(found._files) == {entry.shard for entry in found.videos[-2:]}, "the last used stay"
+    assert set(found._files._files) == {entry.shard for entry in found.videos[-2:]}, "the last used stay"
 
 
 def test_it_may_be_sent_to_another_process(made: ShardSet) -> None:
     made.read_clip(made.videos[0], [0])
     sent: ShardSet = pickle.loads(pickle.dumps(made))
-    assert len(sent._files) == 0
+    assert len(sent._files._files) == 0
     assert sent.videos == made.videos
     np.testing.assert_array_equal(sent.read_clip(sent.videos[0], [3]), made.read_clip(made.videos[0], [3]))
 

@@ -1,0 +1,1 @@
+"""Bytes of shards, from disks, over networks and from caches of this node: the rows that are asked for, and no more."""
