@@ -4,30 +4,7 @@ import os
 import re
 from pathlib import Path
 
-_LOCAL = frozenset(
-    [
-        "bcachefs",
-        "btrfs",
-        "ecryptfs",
-        "erofs",
-        "exfat",
-        "ext2",
-        "ext3",
-        "ext4",
-        "f2fs",
-        "jfs",
-        "overlay",
-        "ramfs",
-        "reiserfs",
-        "rootfs",
-        "squashfs",
-        "tmpfs",
-        "ufs",
-        "vfat",
-        "xfs",
-        "zfs",
-    ]
-)
+_LOCAL = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "rootfs", "tmpfs", "xfs", "zfs"})
 """Filesystems of disks and of the memory of a machine. Of others a server may go away, and what was mapped with it."""
 _MOUNTS = Path("/proc/self/mountinfo")
 

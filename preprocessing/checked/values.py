@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import math
 import types
 import typing
@@ -73,15 +74,16 @@ def from_mapping(
     Raises:
         ConfigError: For an unknown key, a value of the wrong type, or a required key that is missing.
     """
-    hints = typing.get_type_hints(cls, include_extras=True)
-    fields = [field for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
-    known = {field.name for field in fields}
+    hints, fields, known = _fields_of(cls)  # type: ignore[arg-type]
     for key in sorted(values.keys() - known, key=str) if not strangers else ():
         near = difflib.get_close_matches(key, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else f" Known keys: {', '.join(sorted(known))}."
         raise ConfigError(f"{where}: unknown key {shown(key)} in {cls.__name__}.{hint}")
     given = {
-        key: _value(hints[key], value, _inside(where, key), strangers) for key, value in values.items() if key in known
+        # a text is what it should be: most values of the longest lists are
+        key: value if hints[key] is str is type(value) else _value(hints[key], value, _inside(where, key), strangers)
+        for key, value in values.items()
+        if key in known
     }
     for field in fields:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -92,6 +94,13 @@ def from_mapping(
                 )
             given[field.name] = absent[field.name]
     return cls(**given)
+
+
+@functools.lru_cache
+def _fields_of(cls: type) -> tuple[Mapping[str, Any], tuple[dataclasses.Field[Any], ...], frozenset[str]]:
+    """Return the types of a dataclass's fields by name, those fields that values may be given for, and their names."""
+    fields = tuple(field for field in dataclasses.fields(cls) if field.init)
+    return typing.get_type_hints(cls, include_extras=True), fields, frozenset(field.name for field in fields)
 
 
 def _inside(where: str, what: str) -> str:

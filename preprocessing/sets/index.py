@@ -53,6 +53,7 @@ class Index:
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
+        self._arrays: dict[str, pa.Array] = {}
         self._views: dict[str, Numbers] = {}
 
     @staticmethod
@@ -62,7 +63,7 @@ class Index:
         return Index(Columns(arranged(pa.Table.from_pylist(rows, pa.schema([*INDEX, *INDEX_RANGES])), shards)))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_columns": self._columns, "_views": {}}
+        return {"_columns": self._columns, "_arrays": {}, "_views": {}}
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -72,8 +73,10 @@ class Index:
         return self._columns.table
 
     def _array(self, name: str) -> pa.Array:
-        column = self._table.column(name)
-        return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+        if name not in self._arrays:
+            column = self._table.column(name)
+            self._arrays[name] = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+        return self._arrays[name]
 
     def numbers(self, name: str) -> Numbers:
         """Return a column of numbers as an array, by its name; ``shard`` as positions in a list of shards."""

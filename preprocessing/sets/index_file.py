@@ -82,7 +82,7 @@ def read_index(uri: str) -> tuple[pa.Table, str]:
 def arranged(table: pa.Table, shards: Sequence[ShardFacts]) -> pa.Table:
     """Return the columns of an index with what is known of the shards in the place of their names."""
     known = pa.array([shard.name for shard in shards], pa.string())
-    named = table.column("shard").combine_chunks()
+    named = _one_chunk(table.column("shard"))
     unknown = pc.unique(named.filter(pc.invert(pc.is_in(named, known))))
     facts = [{"name": s.name, "bytes": s.bytes, "sha256": s.sha256, "files": s.files} for s in shards]
     facts += [{"name": name} for name in unknown.to_pylist()]
@@ -98,7 +98,10 @@ def arranged(table: pa.Table, shards: Sequence[ShardFacts]) -> pa.Table:
 
 
 def _one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    found = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(column, pa.ChunkedArray):
+        found = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    else:
+        found = column
     return pa.concat_arrays([found]) if found.offset else found  # offsets are looked at, from the first on
 
 

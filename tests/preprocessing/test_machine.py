@@ -1,11 +1,13 @@
-"""Cores are those that the process may use, not those that the machine has."""
+"""Cores are those that the process may use, not those that the machine has; filesystems are told by their mounts."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from kinebert.preprocessing import machine
 from kinebert.preprocessing.machine import available_cores
 from tests.helpers.paths import ROOT
 from tests.helpers.requirements import needs
@@ -25,3 +27,38 @@ def test_where_nothing_is_bound_it_is_what_the_machine_has(monkeypatch: pytest.M
     assert available_cores() == 12
     monkeypatch.setattr(os, "cpu_count", lambda: None)  # unknown
     assert available_cores() == 1
+
+
+MOUNTS = """\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+30 22 0:40 / /home rw - nfs4 server:/home rw
+31 30 8:2 / /home/my\\040disk rw - xfs /dev/sdb1 rw
+32 22 0:41 / /mnt/s3 rw - fuse.s3fs s3fs rw
+33 22 0:42 / /data rw - ext4 /dev/sdc1 rw
+34 22 0:43 / /data rw - lustre 10.0.0.1@tcp:/l rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/usr/x", "ext4"),
+        ("/home/me/set", "nfs4"),
+        ("/home/my disk/set", "xfs"),
+        ("/homes", "ext4"),
+        ("/mnt/s3", "fuse.s3fs"),
+        ("/data/set", "lustre"),
+    ],
+)
+def test_the_filesystem_of_a_path_is_that_of_its_mount(
+    path: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mountinfo").write_text(MOUNTS)
+    monkeypatch.setattr(machine, "_MOUNTS", tmp_path / "mountinfo")
+    assert machine.filesystem_of(path) == kind
+    assert machine.may_be_mapped(path) == (kind in ("ext4", "xfs")), "what a server holds is not mapped"
+
+
+def test_where_nobody_tells_of_mounts_nothing_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_MOUNTS", tmp_path / "absent")
+    assert not machine.may_be_mapped("/")
