@@ -9,14 +9,14 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 
 _KINDS: tuple[Callable[[pa.DataType], bool], ...] = (
-    pa.types.is_integer,
-    pa.types.is_floating,
+    lambda kind: bool(pa.types.is_integer(kind) or pa.types.is_floating(kind)),
     pa.types.is_boolean,
     lambda kind: bool(pa.types.is_string(kind) or pa.types.is_large_string(kind)),
     pa.types.is_map,
     lambda kind: bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)),
 )
-"""Within one of these, values are taken over as they are: a file may have been written anew by other tools."""
+"""Within one of these, values are taken over as they are: a file may have been written anew by other tools. A fraction
+is no whole number, whatever its column."""
 
 
 def read_table(uri: str, remedy: str, problem: str = "damaged") -> pa.Table:
@@ -61,7 +61,8 @@ def with_columns(table: pa.Table, schema: pa.Schema, uri: str, remedy: str) -> p
             raise UserError(f"{uri}: there is no column {field.name!r} (once). {remedy}")
         column = table.column(field.name)
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        if kind != field.type and not any(is_kind(kind) and is_kind(field.type) for is_kind in _KINDS):
+        empty = pa.types.is_null(kind) and field.nullable  # as pandas writes a column without a value
+        if kind != field.type and not empty and not any(has(kind) and has(field.type) for has in _KINDS):
             raise UserError(f"{uri}: the column {field.name!r} is of {kind}, expected {field.type}. {remedy}")
         if column.null_count and not field.nullable:
             raise UserError(f"{uri}: the column {field.name!r} has empty values. {remedy}")

@@ -9,11 +9,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kinebert.preprocessing.checked.tables import read_table, with_columns
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.schema import FINGERPRINT_COLUMN, MANIFEST, SEGMENT_COLUMNS
-from kinebert.preprocessing.storage import exists, explained, is_folder, open_input, whole_file
+from kinebert.preprocessing.storage import exists, explained, is_folder, whole_file
 from kinebert.preprocessing.video.intervals import Interval
 
+_AGAIN = "`kinebert index` makes one."
+_OTHER_TYPE = f"A column of a manifest that has another type than it should is not read. {_AGAIN}"
 _NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 PARTS = ("train", "val", "test")
@@ -86,10 +89,9 @@ def read_manifest(uri: str) -> list[ManifestRow]:
             "`kinebert index` makes one that has them all."
         )
     try:
-        schema = _schema_of(table)
-        rows = [_row(values) for values in table.select(schema.names).cast(schema).to_pylist()]
-    except (pa.ArrowException, ValueError, TypeError) as error:
-        raise UserError(f"{uri}: a column of this manifest has another type than it should: {error}") from None
+        rows = [_row(values) for values in with_columns(table, _schema_of(table), uri, _OTHER_TYPE).to_pylist()]
+    except ValueError as error:
+        raise UserError(f"{uri}: {error}. {_AGAIN}") from None
     if not rows:
         raise UserError(f"{uri}: this manifest has no videos. `kinebert index` makes one.")
     try:
@@ -106,11 +108,7 @@ def _read_table(uri: str) -> pa.Table:
             raise UserError(f"{uri}: there is no such manifest. `kinebert index` makes one.")
         if is_folder(uri):
             raise UserError(f"{uri}: this is a folder; a manifest is one Parquet file, as `kinebert index` makes it.")
-        try:
-            with open_input(uri) as file:
-                return pq.read_table(file)
-        except pa.ArrowException as error:
-            raise UserError(f"{uri}: this is not a Parquet file that can be read: {error}") from None
+        return read_table(uri, _AGAIN, "this is not a Parquet file that can be read")
 
 
 def _schema_of(table: pa.Table) -> pa.Schema:
@@ -122,9 +120,6 @@ def _schema_of(table: pa.Table) -> pa.Schema:
 def _row(values: dict[str, Any]) -> ManifestRow:
     start, end, unit = (values.pop(name, None) for name in SEGMENT_COLUMNS.names)
     fingerprint = values.pop("fingerprint", None)
-    empty = [name for name, value in values.items() if value is None and not MANIFEST.field(name).nullable]
-    if empty:
-        raise ValueError(f"{values['video_id']}: {', '.join(empty)} must not be empty")
     try:
         interval = None if start is None and end is None else Interval(start, end, unit)
     except ConfigError as error:
