@@ -36,6 +36,8 @@ def read_toml(path: str | Path | None, overrides: Sequence[str] = ()) -> dict[st
                 values = parse_toml(file.read(_LARGEST + 1), str(path))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such recipe file.") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: cannot be read as TOML: this is a directory, a recipe file was expected.") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}.") from None
     for override in overrides:
@@ -62,8 +64,17 @@ def parse_toml(toml: bytes, where: str) -> dict[str, Any]:
 
 
 def load_config(cls: type[T], path: str | Path, overrides: Sequence[str] = ()) -> T:
-    """Read ``path`` as a ``cls``. Missing keys keep their defaults; ``overrides`` are ``key.sub=value`` strings."""
-    return from_mapping(cls, read_toml(path, overrides), where=str(path))
+    """Read ``path`` as a ``cls``. Missing keys keep their defaults; ``overrides`` are ``key.sub=value`` strings.
+
+    Raises:
+        ConfigError: If it is no such file, or says something else than a ``cls``; the file is named.
+    """
+    try:
+        return from_mapping(cls, read_toml(path, overrides), where=str(path))
+    except ConfigError as error:
+        if str(path) in str(error) or str(error).startswith("--set "):
+            raise
+        raise ConfigError(f"{path}: {error}") from None  # of a value that the dataclass itself has checked
 
 
 def nested(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,8 @@ def resolve_uri(text: str | Path) -> str:
     text = str(text)
     if not text:
         raise ConfigError("expected a path or a URI, got an empty text.")
+    if "\0" in text:
+        raise ConfigError(f"expected a path or a URI, got {text!r}, which has a character of code 0.")
     if text.startswith("file://"):
         return urllib.parse.unquote(urllib.parse.urlparse(text).path)
     if "://" in text:

@@ -18,6 +18,7 @@ from kinebert.preprocessing.errors import VideoError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import TimeIsUp
 from kinebert.preprocessing.extraction.one_video import Frames, Spool, extract_frames, extract_video
+from kinebert.preprocessing.extraction.prefetch import MOST_AHEAD, frames_ahead
 from kinebert.preprocessing.extraction.timing import NoTiming
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.plan import PlannedVideo
@@ -27,7 +28,6 @@ from kinebert.preprocessing.video.intervals import Interval
 
 MOST_OPEN = 16
 """Segments that may overlap at a moment; a file with more of them is decoded again for the rest."""
-_FRAMES_AHEAD = 16
 _END: Any = object()
 
 UInt8 = NDArray[np.uint8]
@@ -118,7 +118,7 @@ class _Feed:
     """Frames of one segment, put in by the thread that decodes and iterated over by the one that encodes."""
 
     def __init__(self) -> None:
-        self._queue: queue.Queue[Any] = queue.Queue(maxsize=_FRAMES_AHEAD)
+        self._queue: queue.Queue[Any] = queue.Queue(maxsize=MOST_AHEAD)
         self._gone = threading.Event()
         self._error: Exception | None = None
         self.problem: str | None = None
@@ -133,6 +133,8 @@ class _Feed:
 
     def put(self, item: Any) -> None:
         """Add a frame; wait for room unless nobody wants more."""
+        if item is not _END:
+            self._queue.maxsize = frames_ahead(item)
         while not self._gone.is_set():
             with suppress(queue.Full):
                 return self._queue.put(item, timeout=0.1)

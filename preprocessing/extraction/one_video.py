@@ -20,7 +20,7 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError, VideoError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import TimeIsUp
-from kinebert.preprocessing.extraction.prefetch import prefetch
+from kinebert.preprocessing.extraction.prefetch import frames_ahead, prefetch
 from kinebert.preprocessing.extraction.timing import OFF, NoTiming
 from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
@@ -32,7 +32,6 @@ from kinebert.preprocessing.video.images import encode_jpeg, quantize_flow
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
-_FRAMES_AHEAD = 16
 _BATCHES_AHEAD = 1
 _SOLVING = threading.Lock()
 """Segments of a file run side by side, and solvers have one workspace."""
@@ -197,7 +196,7 @@ def _check(video_id: str, frames: _Counted, recipe: FrameRecipe, about: Callable
 
 
 def _encode(frames: Iterable[UInt8], recipe: FrameRecipe, timing: NoTiming) -> Iterator[tuple[bytes, ...]]:
-    for pictures in recipe.pictures(prefetch(frames, _FRAMES_AHEAD)):
+    for pictures in recipe.pictures(prefetch(frames, frames_ahead)):
         with timing.stage("encode"):
             image = tuple(encode_jpeg(picture, recipe.jpeg_quality) for picture in pictures)
         yield image
@@ -214,7 +213,7 @@ class _Flow:
 
     def images(self, frames: Iterable[UInt8]) -> Iterator[tuple[bytes, ...]]:
         """Yield the JPEGs of x and y of every field."""
-        grey = prefetch(self._grey(frames), _FRAMES_AHEAD)
+        grey = prefetch(self._grey(frames), frames_ahead)
         for fields_T2HW in prefetch(self._solve(grey), _BATCHES_AHEAD):
             for field_2HW in fields_T2HW:
                 with self.timing.stage("quantise"):

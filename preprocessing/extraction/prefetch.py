@@ -2,20 +2,32 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 T = TypeVar("T")
+MOST_AHEAD = 16
+"""Frames that wait to be worked on, if they are small."""
+MOST_BYTES_AHEAD = 256 * 2**20
+"""Memory of frames that wait: 16 of 4K take more."""
 _END: Any = object()
 
 
-def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
+def frames_ahead(frame: NDArray[np.uint8]) -> int:
+    """Return how many frames like this one may wait to be worked on: one at least, however large it is."""
+    return max(1, min(MOST_AHEAD, MOST_BYTES_AHEAD // max(1, frame.nbytes)))
+
+
+def prefetch(items: Iterable[T], depth: int | Callable[[T], int]) -> Iterator[T]:
     """Yield ``items`` in order while a thread works ahead by at most ``depth`` of them.
 
-    An exception of ``items`` is raised where its item would have come. Leaving early stops the thread before its next
-    item.
+    ``depth`` may be a function, which is told each item and says how many like it may wait. An exception of ``items``
+    is raised where its item would have come. Leaving early stops the thread before its next item.
     """
-    ready: queue.Queue[Any] = queue.Queue(maxsize=depth)
+    ready: queue.Queue[Any] = queue.Queue(maxsize=depth if isinstance(depth, int) else 1)
     stop = threading.Event()
 
     def offer(entry: Any) -> None:
@@ -29,6 +41,8 @@ def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
     def work() -> None:
         try:
             for item in items:
+                if callable(depth):
+                    ready.maxsize = depth(item)
                 offer((item, None))
                 if stop.is_set():
                     break

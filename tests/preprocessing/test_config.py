@@ -197,3 +197,14 @@ def test_what_no_table_knows_is_still_unknown() -> None:
         from_mapping(_Outer, nested(_Outer, {"bonud": 1, "warps": 2}), "x")
     with pytest.raises(ConfigError, match="unknown key 'bonud' in _Inner. Did you mean 'bound'?"):
         from_mapping(_Outer, nested(_Outer, {"inner": {"bonud": 1}}), "x")
+
+
+def test_a_folder_and_a_value_out_of_range_are_named_with_the_recipe(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^\S*: cannot be read as TOML: this is a directory, a recipe file was expected\.$"
+    ):
+        read_toml(tmp_path)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("rate = 0\n")
+    with pytest.raises(ConfigError, match=r"^\S*recipe\.toml: inner\.rate must be positive, got 0\.0\.$"):
+        load_config(Inner, recipe)

@@ -137,12 +137,17 @@ def load_recognizer(uri: str) -> tuple[Recognizer, CheckpointInfo]:
     return recognizer.eval(), info
 
 
+_UNBUILT = (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError, LookupError, MemoryError)
+"""What networks and torch raise for arguments that nobody has checked: of wrong types, or far too large."""
+
+
 def _with_weights(uri: str, config: dict[str, Any], weights: dict[str, Tensor], *, assign: bool = False) -> Recognizer:
     """Build a checkpoint's network and give it its weights, as copies or, with ``assign``, themselves."""
     try:
         recognizer = build_recognizer(**config)
-    except (UserError, TypeError) as error:
-        raise UserError(f"{uri}: this version cannot build the checkpoint's network: {error}") from error
+    except (UserError, *_UNBUILT) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{uri}: this version cannot build the checkpoint's network: {reason}") from error
     try:
         recognizer.load_state_dict(weights, strict=True, assign=assign)
     except RuntimeError as error:

@@ -67,7 +67,8 @@ def check_reached(state: TrainState, stages: Sequence[Stage], uri: str) -> None:
         UserError: If it is not.
     """
     done, rows = state.epoch, state.history
-    if state.stage >= len(stages) or [row["epoch"] for row in rows] != list(range(1, done + 1)):
+    in_order = done == len(rows) and all(row["epoch"] == i for i, row in enumerate(rows, start=1))
+    if state.stage >= len(stages) or not in_order:
         reason = (
             f"it is of stage {state.stage + 1} of {len(stages)}, after {done} epochs, with the numbers of {len(rows)}."
         )

@@ -4,9 +4,11 @@ import threading
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from kinebert.preprocessing.extraction.prefetch import prefetch
+from kinebert.preprocessing.extraction.prefetch import frames_ahead, prefetch
 
 
 def threads() -> list[threading.Thread]:
@@ -54,6 +56,32 @@ def test_it_works_ahead_by_no_more_than_depth() -> None:
     time.sleep(0.3)
     assert len(made) == 1 + 4 + 1  # one taken, four waiting, one in hand
     ahead.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "ahead"), [(320, 256, 16), (1920, 1080, 16), (7680, 4320, 2), (40_000, 4000, 1)]
+)
+def test_large_frames_wait_in_smaller_numbers(width: int, height: int, ahead: int) -> None:
+    """All that wait take 256 MiB at most, but for a single one that is larger by itself."""
+    frame_HW3 = np.broadcast_to(np.uint8(0), (height, width, 3))
+    assert frames_ahead(frame_HW3) == ahead
+    assert ahead == 1 or ahead * frame_HW3.nbytes <= 256 * 2**20
+    made = []
+
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        for i in range(40):
+            made.append(i)
+            yield frame_HW3
+
+    coming = prefetch(frames(), frames_ahead)
+    next(coming)
+    deadline = time.monotonic() + 20
+    while len(made) < 1 + ahead + 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert len(made) == 1 + ahead + 1  # one taken, some waiting, one in hand
+    assert len(list(coming)) == 39
+    wait_until_no_thread_is_left()
 
 
 def test_the_next_item_is_made_while_one_is_worked_on() -> None:

@@ -1,6 +1,7 @@
 """Checkpoints: what comes back, what is refused and in which words, and that a file is whole or not there."""
 
 import json
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,29 @@ def test_a_network_that_the_file_has_no_weights_for_takes_no_memory(saved: tuple
         rewrite(uri, config=net.config | huge)
         with pytest.raises(UserError, match="weights do not fit its own network"):
             load_recognizer(uri)
+
+
+ABSURD: dict[str, tuple[dict[str, Any], str]] = {
+    "layers": ({"num_layers": 100_000}, "num_layers must be at most 256, got 100000"),
+    "layers beyond numbers": ({"num_layers": 10**30}, "num_layers must be at most 256"),
+    "width": ({"width": 1e6}, ""),
+    "width beyond numbers": ({"width": 1e300}, ""),
+    "classes beyond numbers": ({"num_classes": 2**62}, ""),
+    "a word for a width": ({"width": "x"}, ""),
+}
+
+
+@pytest.mark.parametrize("kind", ABSURD)
+def test_absurdly_large_networks_are_refused_before_they_are_built(kind: str, saved: tuple[str, Recognizer]) -> None:
+    changes, reason = ABSURD[kind]
+    content = torch.load(saved[0], weights_only=True)
+    content["config"].update(changes)
+    torch.save(content, saved[0])
+    began = time.process_time()
+    with pytest.raises(UserError, match=rf"best\.pt: .*{reason}") as told:
+        load_recognizer(saved[0])
+    assert "\n" not in str(told.value)
+    assert time.process_time() - began < 10  # a hundred thousand layers take minutes
 
 
 @pytest.mark.parametrize("value", [np.float64(1), np.zeros(2), {1, 2}, Stranger(), {(1, 2): 3}])

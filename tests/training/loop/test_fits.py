@@ -147,6 +147,7 @@ _ROW = {"epoch": 1, "val_top1": 0.5}
 PROGRESS: dict[str, tuple[dict[str, Any], str]] = {
     "another stage": ({"stage": 1}, "it is of stage 2 of 1"),
     "epochs without numbers": ({"epoch": 2}, "it is of stage 1 of 1, after 2 epochs, with the numbers of 1"),
+    "epochs beyond any memory": ({"epoch": 2**40}, "it is of stage 1 of 1, after 1099511627776 epochs"),
     "numbers of other epochs": ({"history": [{"epoch": 3, "val_top1": 0.5}]}, "it is of stage 1 of 1, after 1 epochs"),
     "too many steps": ({"step": 2**40}, f"{2**40} steps of an epoch are done, which has"),
     "too many sums": ({"sums": [0.0] * 9}, "sums: expected 4 numbers, got 9"),

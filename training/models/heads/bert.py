@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.training.models.arguments import MOST_LAYERS, within
 from kinebert.training.models.interfaces import Head
 from kinebert.training.models.registry import register_head
 
@@ -117,8 +118,7 @@ class BertPool(Head):
         super().__init__()
         if num_heads < 1 or num_features % num_heads:
             raise ConfigError(f"num_features ({num_features}) must be a multiple of num_heads ({num_heads}).")
-        if num_layers < 1:
-            raise ConfigError(f"num_layers must be at least 1, got {num_layers}.")
+        within(1, MOST_LAYERS, num_layers=num_layers)
         if not 0 < keep_prob <= 1:
             raise ConfigError(f"keep_prob must be above 0 and at most 1, got {keep_prob}.")
         if not 0 <= bert_dropout < 1:

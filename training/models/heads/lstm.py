@@ -8,7 +8,7 @@ Axes: N batch, F features, T time steps left by the backbone, H height, W width.
 
 from torch import Tensor, nn
 
-from kinebert.training.models.arguments import positive
+from kinebert.training.models.arguments import MOST_LAYERS, positive, within
 from kinebert.training.models.interfaces import Head
 from kinebert.training.models.registry import register_head
 
@@ -21,6 +21,7 @@ class LstmPool(Head):
     def __init__(self, num_features: int, num_layers: int, head_width: int) -> None:
         super().__init__()
         positive(num_layers=num_layers, head_width=head_width)
+        within(1, MOST_LAYERS, num_layers=num_layers)
         self.num_features = head_width
         self.lstm = nn.LSTM(num_features, head_width, num_layers, batch_first=True)
 

@@ -104,6 +104,11 @@ def aside(content: Any) -> list[str]:
     return [str(key) for key, value in content.items() if key != taken and _holds_tensors(value)]
 
 
+def told_aside(content: Any) -> list[str]:
+    """Return a sentence about each of the keys that :func:`aside` finds."""
+    return [f"the file also holds weights under {key!r}, which are left aside" for key in aside(content)]
+
+
 def _holds_tensors(value: Any) -> bool:
     return (
         isinstance(value, Mapping)

@@ -14,7 +14,7 @@ from kinebert.training.models.inputs import InputSpec
 from kinebert.training.models.recognizer import Recognizer, build_recognizer
 from kinebert.training.models.registry import BACKBONES, normalization_of
 from kinebert.training.models.weights.accounting import Report, Rules
-from kinebert.training.models.weights.files import read_content, strip_prefixes, unwrap
+from kinebert.training.models.weights.files import read_content, strip_prefixes, told_aside, unwrap
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
 from kinebert.training.models.weights.load import check_published, readings
 
@@ -79,6 +79,7 @@ def identify(
         raise reason or UserError(
             f"{where}: no known file has such names. Say which network it is of with --backbone and --head."
         )
+    best[1].notes.extend(told_aside(content))
     return best
 
 

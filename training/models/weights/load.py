@@ -18,7 +18,7 @@ from kinebert.training.models.inputs import InputSpec, Normalization
 from kinebert.training.models.recognizer import Recognizer, build_recognizer
 from kinebert.training.models.weights.accounting import Draft, Report, Rules, Target
 from kinebert.training.models.weights.adapting import Inflation
-from kinebert.training.models.weights.files import aside, own_normalization, read_content, strip_prefixes, unwrap
+from kinebert.training.models.weights.files import own_normalization, read_content, strip_prefixes, told_aside, unwrap
 from kinebert.training.models.weights.keys import Layout, layouts
 
 State = TypeVar("State", bound=Mapping[str, Any])
@@ -121,9 +121,7 @@ def _best_plan(where: str, model: Recognizer, content: Any, name: str | None, ru
     if not plans:
         raise UserError(f"{where}: these weights do not fit this network: {' '.join(problems)}")
     best = min(plans, key=_strangeness)  # of equal ones the first
-    best.report.notes.extend(
-        f"the file also holds weights under {key!r}, which are left aside" for key in aside(content)
-    )
+    best.report.notes.extend(told_aside(content))
     return best
 
 

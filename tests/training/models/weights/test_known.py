@@ -3,6 +3,7 @@
 import pytest
 
 from kinebert.preprocessing.errors import UserError
+from kinebert.training.models import build_recognizer
 from kinebert.training.models.weights.known import identify
 from tests.helpers import golden
 
@@ -29,3 +30,11 @@ def test_a_golden_file_is_of_a_known_network(name: str) -> None:
 def test_what_nothing_is_of_is_an_error() -> None:
     with pytest.raises(UserError, match=r"these weights: holds no weights"):
         identify({"a": 1})
+
+
+def test_weights_beside_the_usual_ones_are_told_of() -> None:
+    """Such as an average of the weights: also where nobody says which network the file is of."""
+    net = build_recognizer(backbone="resnet18", head="tgap", num_classes=3, clip_length=4, size=32, width=0.125)
+    state = net.state_dict()
+    content = {"config": net.config, "state_dict": state, "state_dict_ema": state}
+    assert "the file also holds weights under 'state_dict_ema', which are left aside" in identify(content)[1].notes
