@@ -7,6 +7,7 @@ from decimal import Decimal
 from kinebert.preprocessing.datasets.list_table import Row
 from kinebert.preprocessing.datasets.list_text import shown
 from kinebert.preprocessing.datasets.listing import alphabetical
+from kinebert.preprocessing.datasets.manifest import check_numbers
 from kinebert.preprocessing.errors import UserError
 
 MAX_LABEL = 2**31 - 1
@@ -83,4 +84,9 @@ def _numbered(rows: Sequence[Row]) -> tuple[dict[str, int], list[str]]:
                 f"{labels[name]}."
             )
         listed.append(name)
+    try:
+        check_numbers(names)
+    except UserError as error:
+        largest = next(row for row in rows if class_index(row.get("label")) == max(names))
+        raise UserError(f"{largest.where}: {error}") from None
     return labels, listed

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -17,6 +17,8 @@ from kinebert.preprocessing.video.intervals import Interval
 
 _AGAIN = "`kinebert index` makes one."
 _OTHER_TYPE = f"A column of a manifest that has another type than it should is not read. {_AGAIN}"
+_LARGE_LABEL = 50_000
+"""Below it, gaps are let be: a list may be a small part of a data set, and keep its numbers."""
 _NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 PARTS = ("train", "val", "test")
@@ -128,6 +130,7 @@ def _row(values: dict[str, Any]) -> ManifestRow:
 
 
 def _check_meaning(rows: Sequence[ManifestRow]) -> None:
+    check_numbers({row.label for row in rows})
     names: dict[int, str] = {}
     for row in rows:
         for split, part in row.splits.items():
@@ -137,6 +140,21 @@ def _check_meaning(rows: Sequence[ManifestRow]) -> None:
             raise UserError(
                 f"label {row.label} has two names, {names[row.label]!r} and {row.label_name!r} (at {row.video_id})."
             )
+
+
+def check_numbers(labels: Collection[int]) -> None:
+    """Refuse class numbers that are names rather: a network has an output for every number up to the largest.
+
+    Raises:
+        UserError: If the largest is above 50,000 and less than a tenth of the numbers up to it are used.
+    """
+    used = {label for label in labels if label >= 0}
+    largest = max(used, default=0)
+    if largest > _LARGE_LABEL and 10 * len(used) < largest:
+        raise UserError(
+            f"label {largest}: classes are numbered from 0, and a network would have {largest + 1} outputs, of which "
+            f"{len(used)} are used. Number the classes 0, 1, 2 and so on, or make names of the numbers: c{largest}."
+        )
 
 
 def check_ids(ids: Sequence[str]) -> None:

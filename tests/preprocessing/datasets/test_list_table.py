@@ -32,6 +32,7 @@ UNDERSTOOD = {
 }
 REFUSED = {
     "path,label\nclips/a.avi,3\nclips/b.avi,walk\n": "line 3: label 'walk' is a name, but '3' .* is a number",
+    "path,label\nclips/a.avi,0\nclips/b.avi,2e9\n": "line 3: label 2000000000: classes are numbered from 0, and",
     "path,label\nclips/a.avi,-1\nclips/b.avi,99999999999\n": "line 3: label '99999999999'; expected a number from 0",
     "path,label\nclips/a.avi,2.5\nclips/b.avi,1\n": "line 2: label '2.5'",
     "path,label\nclips/a.avi," + "x" * 200_000 + "\n": "line 2: this line cannot be divided into fields: field larger",

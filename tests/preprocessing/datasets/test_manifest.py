@@ -9,7 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kinebert.preprocessing.datasets.manifest import ManifestRow, check_ids, name_some, read_manifest, write_manifest
+from kinebert.preprocessing.datasets.manifest import (
+    ManifestRow,
+    check_ids,
+    check_numbers,
+    name_some,
+    read_manifest,
+    write_manifest,
+)
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.schema import MANIFEST
 from kinebert.preprocessing.video.intervals import Interval
@@ -118,6 +125,23 @@ def test_says_what_is_wrong_with_a_manifest(tmp_path: Path) -> None:
     pq.write_table(table.set_column(5, "splits", splits), path)
     with pytest.raises(UserError, match="split 's' says 'training'; it must be one of train, val, test"):
         read_manifest(str(path))
+
+
+@pytest.mark.parametrize("labels", [[0, 50_000], [2, 3, -1], [], [*range(6001), 60_000]])
+def test_numbers_of_classes_may_have_gaps(labels: list[int]) -> None:
+    check_numbers(labels)
+
+
+@pytest.mark.parametrize("labels", [[0, 2_000_000_000], [50_001], [*range(5000), 60_000, -1]])
+def test_numbers_that_are_names_rather_are_refused(labels: list[int], tmp_path: Path) -> None:
+    said = f"label {max(labels)}: classes are numbered from 0, and a network would have {max(labels) + 1} outputs"
+    with pytest.raises(UserError, match=f"{said}.*make names of the numbers: c{max(labels)}"):
+        check_numbers(labels)
+    row = some_rows()[0]
+    rows = [replace(row, video_id=f"v{label}", label=label, label_name=f"n{label}") for label in labels]
+    write_manifest(str(tmp_path / "m"), rows)
+    with pytest.raises(UserError, match=f"m: {said}"):
+        read_manifest(str(tmp_path / "m"))
 
 
 def test_names_some_and_counts_the_rest() -> None:
