@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -258,6 +258,11 @@ def free_nodes() -> list[Node]:
     state: Any = ray._private.state
     found: dict[str, dict[str, float]] = state.available_resources_per_node()
     return [Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in found.values()]
+
+
+def cores_per_gpu(nodes: Sequence[Node]) -> int:
+    """Return the cores that a node has for each of its GPUs, the least of all nodes that have GPUs; at least 1."""
+    return max(1, min((int(node.cpus / int(node.gpus)) for node in nodes if node.gpus >= 1), default=1))
 
 
 def is_private() -> bool:

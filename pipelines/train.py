@@ -41,7 +41,7 @@ class TrainConfig:
     tracking_uri: str | None = None
     """MLflow server, or file of a SQLite store; by default MLFLOW_TRACKING_URI, else mlflow.db beside RUN."""
     cpus_per_worker: float | None = None
-    """Logical CPUs that a worker holds; by default an equal share of this machine, or 1 on a cluster."""
+    """Logical CPUs that a worker holds; by default a share of this machine, or on a cluster 1 and 1 per loader."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a GPU per worker where there are some; cuda refuses to train without."""
     new: bool = False

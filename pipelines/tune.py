@@ -44,7 +44,7 @@ class TuneConfig:
     tracking_uri: str | None = None
     """MLflow server, or file of a SQLite store; by default MLFLOW_TRACKING_URI, else mlflow.db beside FOLDER."""
     cpus_per_worker: float | None = None
-    """Logical CPUs that each worker of a trial holds; by default 1."""
+    """Logical CPUs that each worker of a trial holds; by default 1, and 1 for each of its loaders."""
     gpus_per_worker: float | None = None
     """GPUs that each worker holds; a part, such as 0.25, lets trials share one. By default 1 if there are any."""
 

@@ -125,7 +125,7 @@ class TrainingRequest:
     tracking_uri: str | None = None
     """MLflow server, or file of a SQLite store; by default MLFLOW_TRACKING_URI, else mlflow.db beside the folder."""
     cpus_per_worker: float | None = None
-    """Logical CPUs that a worker holds; by default an equal share of this machine, or 1 on a cluster."""
+    """Logical CPUs that a worker holds; by default a share of this machine, or on a cluster 1 and 1 per loader."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a GPU per worker where there are some; cuda refuses to train without."""
     new: bool = False
@@ -147,7 +147,7 @@ class TuningRequest:
     tracking_uri: str | None = None
     """MLflow server, or file of a SQLite store; by default MLFLOW_TRACKING_URI, else mlflow.db beside the folder."""
     cpus_per_worker: float | None = None
-    """Logical CPUs that each worker of a trial holds; by default 1."""
+    """Logical CPUs that each worker of a trial holds; by default 1, and 1 for each of its loaders."""
     gpus_per_worker: float | None = None
     """GPUs that each worker holds; a part, such as 0.25, lets trials share one. By default 1 if there are any."""
 
@@ -224,8 +224,8 @@ class EvaluationRequest(Views):
     """auto takes a GPU if there is one; or cpu, cuda, cuda:1."""
     workers: int = 1
     """Processes that score, placed by Ray, with a GPU each where there are some; 1 scores in this one."""
-    loader_workers: int = 0
-    """Processes per worker that read clips; 0 reads them in the worker."""
+    loader_workers: int | Literal["auto"] = "auto"
+    """Processes per worker that read clips; 0: the worker itself. auto: on GPUs as many as it has cores, less one."""
     save_every_s: float = 60.0
     """Seconds between saves of what was scored; the same command goes on from the last one."""
 

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from kinebert.orchestration import cluster as _cluster  # first: it says what Ray reads at its import
 from kinebert.preprocessing.machine import available_cores
@@ -50,7 +50,8 @@ class ScoringJob:
     """As in a recipe."""
     use_gpu: bool = False
     """Whether workers compute on the GPUs that they are given."""
-    loader_workers: int = 0
+    loader_workers: int | Literal["auto"] = "auto"
+    """Processes that read clips for each worker; ``auto`` as in a recipe."""
 
 
 class _Worker:

@@ -20,6 +20,10 @@ from kinebert.training.loop.events import (
     StoppedEarly,
 )
 
+MOST_WAIT = 0.2
+"""Share of the time that may go by waiting for clips before somebody is told what to change."""
+_START_S = 60.0
+"""A first epoch shorter than this may have waited for its loaders to start."""
 RAN_ON = "ran_on"
 """Tag of a run: how many workers train, and on what."""
 _STEP_METRICS = ("loss", "top1", "lr", "grad_norm", "data_wait", "clips_per_s", "gpu_gib", "skipped")
@@ -37,6 +41,7 @@ class TrainingLog:
     def __init__(self, tracker: Tracker, audience: Audience, last_step: int) -> None:
         self._tracker, self._audience, self._last_step = tracker, audience, last_step
         self._line = audience.line()
+        self._loader_workers, self._is_first, self._told_waiting = 0, True, False
 
     def __call__(self, event: Event) -> None:
         """Tell one event on."""
@@ -66,6 +71,7 @@ class TrainingLog:
                 assert_never(event)
 
     def _start(self, event: Started) -> None:
+        self._loader_workers, self._is_first = event.loader_workers, True
         gone = ""
         if event.resumed is not None:
             epochs, steps = event.resumed
@@ -114,6 +120,21 @@ class TrainingLog:
             f"{' (best)' if event.is_best else ''}; {row['clips_per_s']:.1f} clips/s, {event.data_wait:.0%} "
             f"waiting for data, {_gpu(event)}{duration(row['seconds'])}"
         )
+        only_began, self._is_first = self._is_first and row["seconds"] < _START_S, False
+        if event.data_wait > MOST_WAIT and not only_began and not self._told_waiting:
+            self._told_waiting = True
+            self._audience.say(f"note: {_starving(event, self._loader_workers)}")
+
+
+def _starving(event: EpochDone, loader_workers: int) -> str:
+    """Say that training waits for clips, and what can be done about it."""
+    needed = event.row["clips_per_s"] / max(0.01, 1 - event.data_wait)
+    how = f"loader_workers = {loader_workers}" + " (the workers load clips themselves)" * (loader_workers == 0)
+    return (
+        f"{event.data_wait:.0%} of the time went by waiting for clips, with {how}. `kinebert bench-data RECIPE "
+        f"--clips-per-s {needed:.0f}` says how many loader processes that takes. Set loader_workers, on nodes with as "
+        "many cores for each worker; or extract smaller pictures, or use a nearer storage. The same run goes on."
+    )
 
 
 def _gpu(event: StepDone | EpochDone) -> str:

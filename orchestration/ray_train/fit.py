@@ -75,7 +75,7 @@ def fit(
         recipe: Its shards must be given as an absolute path or URI that every node can read.
         output: Folder for the state and the best checkpoint, on storage that every node can write to.
         hear: Called in this process with every event of :func:`kinebert.training.loop.loop.train`, in order.
-        cpus_per_worker: Logical CPUs that a worker holds; by default an equal share of a private cluster, else 1.
+        cpus_per_worker: Logical CPUs that a worker holds; by default what :func:`.plan_workers` says.
         pause_after: Epochs after which to return, see :func:`kinebert.training.loop.loop.train`.
         device: ``auto`` takes a GPU per worker where the cluster has some; or ``cpu``, ``cuda``.
 
@@ -143,7 +143,7 @@ def _fit_once(plan: WorkerPlan, output: str, listener: "Listener", pause_after: 
             "recipe": recipe,
             "output": output,
             "ear": ear,
-            "threads": max(1, int(cpus)),
+            "cores": max(1, int(cpus)),
             "pause_after": pause_after,
             "use_gpu": use_gpu,
         },
@@ -237,7 +237,11 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
         if rank == 0:
             remember_room(storage.join(config["output"], SCRATCH_FOLDER))
         worker = WorkerContext(
-            rank=rank, world_size=context.get_world_size(), device=device, num_threads=config["threads"]
+            rank=rank,
+            world_size=context.get_world_size(),
+            device=device,
+            num_threads=config["cores"],
+            cores=config["cores"],
         )
         watchdog = PulseWatchdog(
             worker.pulse,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from typing import Literal
 
 from kinebert.orchestration import cluster
 
@@ -16,6 +17,7 @@ from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from kinebert.orchestration.ray_train import scaling
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
+from kinebert.training.data.loader import MOST_LOADERS
 from kinebert.training.recipe.train import TrainRecipe
 
 ROOM_WAIT_S = 1800.0
@@ -47,7 +49,8 @@ def plan_workers(
 
     Args:
         recipe: Says how many are wanted, and may say how few will do.
-        cpus_per_worker: Logical CPUs that each worker holds; None shares out a private cluster, and is 1 elsewhere.
+        cpus_per_worker: Logical CPUs that each worker holds. None shares out a private cluster; elsewhere it is one for
+            the worker and one for each process that loads clips for it, or fewer where there are no more.
         device: ``auto`` takes a GPU for each worker if the cluster has any, or can start nodes that have; or ``cpu``,
             ``cuda``.
         free_only: Leave out what other programs hold; if that is too little for the fewest, it is taken for free.
@@ -73,9 +76,29 @@ def _fitting(
     """Yield the plans that fit on ``nodes``, most workers first."""
     found = cluster.present()
     for num in recipe.sizes():
-        cpus = cpus_per_worker or (float(max(1, found.num_cpus // num)) if found.private else 1.0)
-        if num <= sum(node.room(cpus, 1.0 if use_gpu else 0.0) for node in nodes):
-            yield WorkerPlan(recipe.on(num), cpus, use_gpu)
+        if cpus_per_worker is not None:
+            wishes = [cpus_per_worker]
+        elif found.private:
+            wishes = [float(max(1, found.num_cpus // num))]
+        else:  # of the whole nodes: what others hold for a while does not make a GPU need fewer
+            most = wanted_cpus(recipe.loader_workers, cluster.cores_per_gpu(cluster.nodes()) if use_gpu else None)
+            wishes = [float(cpus) for cpus in range(most, 0, -1)]
+        for cpus in wishes:
+            if num <= sum(node.room(cpus, 1.0 if use_gpu else 0.0) for node in nodes):
+                yield WorkerPlan(recipe.on(num), cpus, use_gpu)
+                break
+
+
+def wanted_cpus(loader_workers: int | Literal["auto"], cores_per_gpu: int | None) -> int:
+    """Return how many CPUs a worker wants to hold: one for itself, and one for each process that loads clips for it.
+
+    Args:
+        loader_workers: As in a recipe; ``auto`` takes the share of a GPU's node.
+        cores_per_gpu: See :func:`.cluster.cores_per_gpu`; None without GPUs.
+    """
+    if loader_workers == "auto":
+        return min(cores_per_gpu or 1, 1 + MOST_LOADERS)
+    return 1 + loader_workers
 
 
 def _gpus_may_come() -> bool:

@@ -27,6 +27,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from kinebert.orchestration.ray_train.workers import wanted_cpus
 from kinebert.orchestration.search.planner import Planner
 from kinebert.orchestration.search.population import Exchange
 from kinebert.orchestration.search.records import Record, trial_folder
@@ -50,7 +51,7 @@ class Resources:
     """What each trial of a search holds of the cluster."""
 
     cpus_per_worker: float | None = None
-    """Logical CPUs of each worker; by default 1."""
+    """Logical CPUs of each worker; by default one for itself and one for each process that loads clips for it."""
     gpus_per_worker: float | None = None
     """GPUs of each worker, which may be a part of one; by default 1 where the cluster has GPUs, else 0."""
 
@@ -92,8 +93,8 @@ def room(base: TrainRecipe, resources: Resources, found: _cluster.Cluster) -> tu
         UserError: If not even one does.
     """
     workers, wanted = base.workers, resources.gpus_per_worker
-    cpus = resources.cpus_per_worker or 1.0
     gpus = (1.0 if found.num_gpus else 0.0) if wanted is None else wanted
+    cpus = resources.cpus_per_worker or _cpus(base, gpus, found)
     if gpus and not found.num_gpus:
         raise UserError(f"gpus_per_worker = {gpus:g}, but the cluster has no GPU. Leave it out to train on CPUs.")
     if workers > 1 and gpus != (1.0 if found.num_gpus else 0.0):
@@ -112,6 +113,12 @@ def room(base: TrainRecipe, resources: Resources, found: _cluster.Cluster) -> tu
         )
     assert base.tune is not None, "a search was checked before"
     return cpus, gpus, min(min(fits), base.tune.concurrent or min(fits))
+
+
+def _cpus(base: TrainRecipe, gpus: float, found: _cluster.Cluster) -> float:
+    """CPUs of a worker that has so much of a GPU: its share of them, but no more than let a trial run at all."""
+    share = int(found.num_cpus / found.num_gpus * gpus) if gpus and found.num_gpus else None
+    return float(min(wanted_cpus(base.loader_workers, share), max(1, found.num_cpus // base.workers)))
 
 
 def _exchange(job: Job) -> Callable[[Exchange], None]:

@@ -110,7 +110,8 @@ def _train(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: Callable[
         _train_by_group(job, leg, recipe, folder, emit)
         return
     device = torch.device("cuda" if job.gpus_per_worker else "cpu")  # Ray shows this process its GPU and no other
-    worker = WorkerContext(device=device, num_threads=max(1, int(job.cpus_per_worker)))
+    threads = max(1, int(job.cpus_per_worker))
+    worker = WorkerContext(device=device, num_threads=threads, cores=int(job.cpus_per_worker))
     try:
         with memory_explained(out_of_memory(recipe)):
             train(recipe, ShardSet.open(recipe.data.shards), worker, folder, emit, leg.until)

@@ -58,3 +58,8 @@ def test_a_cluster_that_is_not_there_is_found_out_at_once(monkeypatch: pytest.Mo
     monkeypatch.setenv(cluster.GIVEN, "127.0.0.1:9")
     with pytest.raises(UserError, match="RAY_ADDRESS=127.0.0.1:9: no Ray cluster answers there"), cluster.cluster():
         pytest.fail("it was joined")
+
+
+def test_cores_of_a_gpu() -> None:
+    assert cluster.cores_per_gpu([Node(96, 8), Node(64, 2), Node(128, 0), Node(2, 0.5)]) == 12
+    assert cluster.cores_per_gpu([Node(2, 8)]) == cluster.cores_per_gpu([Node(2, 0)]) == 1

@@ -1,14 +1,19 @@
 """Batches of clips, read in this process or in others."""
 
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 import cv2
 import torch
 from torch.utils.data import DataLoader
 
-from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.machine import available_cores
 from kinebert.training.data.batches import Batch, collate
 from kinebert.training.data.dataset import ClipDataset, Key
+
+MOST_LOADERS = 32
+"""What ``auto`` starts at most: no GPU takes more clips, and each holds some 170 MB of memory."""
 
 
 class ClipLoader:
@@ -43,6 +48,28 @@ class ClipLoader:
         except UserError as error:  # of a loader process: torch has put the traceback into the message
             name = f"{type(error).__module__}.{type(error).__qualname__}: "
             raise type(error)(str(error).rpartition(name)[2].strip()) from error
+
+
+def num_loaders(wanted: int | Literal["auto"], device: torch.device, cores: int | None = None) -> int:
+    """Return how many processes load clips for one that computes. What comes of it does not depend on that.
+
+    Args:
+        wanted: A number, or ``auto``: all cores but one that the process itself takes, MOST_LOADERS at most, where a
+            GPU computes. On a CPU none: computing a clip takes tens to hundreds of times as long as loading it, on all
+            cores, and processes take seconds to start.
+        device: That computes.
+        cores: That both may use; None for all of the machine.
+
+    Raises:
+        ConfigError: If the number is negative.
+    """
+    if wanted != "auto":
+        if wanted < 0:
+            raise ConfigError(f"loader_workers must be auto or a number from 0, got {wanted}.")
+        return wanted
+    if device.type == "cpu":
+        return 0
+    return max(0, min(MOST_LOADERS, (available_cores() if cores is None else cores) - 1))
 
 
 def limit_threads(num_threads: int | None) -> None:

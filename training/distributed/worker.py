@@ -19,6 +19,8 @@ class WorkerContext:
     """Where the network lives."""
     num_threads: int | None = None
     """Threads that torch may use; None leaves them as they are."""
+    cores: int | None = None
+    """Cores that this process and those that load clips for it may use; None for all of the machine."""
     pulse: Pulse = field(default_factory=Pulse, compare=False)
     """Told where this process stands, for whoever watches it."""
 

@@ -8,7 +8,7 @@ Axes: N views, V videos, K classes.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -84,7 +84,7 @@ def evaluate(
     protocol: ProtocolRecipe | None = None,
     batch: int = 16,
     worker: WorkerContext | None = None,
-    loader_workers: int = 0,
+    loader_workers: int | Literal["auto"] = 0,
     amp: str = "auto",
 ) -> VideoScores:
     """Score every video of ``data.split`` / ``part`` exactly once, in this process or in all of a training.
@@ -98,7 +98,7 @@ def evaluate(
         batch: Views that are fed at once.
         worker: Which of several processes this is: they share the batches, and each gets the scores of all. None scores
             alone, where the network is.
-        loader_workers: Processes that read clips.
+        loader_workers: Processes that read clips; or ``auto``, as in a recipe.
         amp: As in a recipe.
 
     Raises:
@@ -108,7 +108,7 @@ def evaluate(
     videos, notes = check_videos(shards, data, part)
     settings: dict[str, Any] = {"loader_workers": loader_workers, "amp": amp}
     if worker is not None:
-        settings |= {"device": worker.device, "num_threads": worker.num_threads}
+        settings |= {"device": worker.device, "num_threads": worker.num_threads, "cores": worker.cores}
     scorer = Scorer(recognizer, shards, videos, data, protocol, **settings)
     score = scorer if worker is None else across_ranks(scorer, len(shards.classes), worker)
     return average(score_views(shards, videos, data, protocol, score, part=part, batch=batch, notes=notes))

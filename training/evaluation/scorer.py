@@ -4,7 +4,7 @@ Axes: N views, K classes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.training.clips.ordering import share
 from kinebert.training.data.batches import Batch
 from kinebert.training.data.dataset import ClipDataset, Key
-from kinebert.training.data.loader import ClipLoader, limit_threads
+from kinebert.training.data.loader import ClipLoader, limit_threads, num_loaders
 from kinebert.training.data.transforms import to_device_batch
 from kinebert.training.distributed.collective import world_sum
 from kinebert.training.distributed.watchdog import AFTER_TRAINING
@@ -40,7 +40,8 @@ class Scorer:
         data: Sampling and crops, as in training.
         protocol: Which views.
         device: Where the network runs; None for where it is.
-        loader_workers: Processes that read clips.
+        loader_workers: Processes that read clips, see :func:`.num_loaders`.
+        cores: Cores that this process and those may use; None for all of the machine.
         amp: As in a recipe; a CPU computes in full precision all the same.
         num_threads: Threads that torch may use; None leaves them as they are.
 
@@ -57,7 +58,8 @@ class Scorer:
         protocol: ProtocolRecipe,
         *,
         device: torch.device | None = None,
-        loader_workers: int = 0,
+        loader_workers: int | Literal["auto"] = 0,
+        cores: int | None = None,
         amp: str = "auto",
         num_threads: int | None = None,
     ) -> None:
@@ -71,7 +73,8 @@ class Scorer:
         self._device = device or next(recognizer.parameters()).device
         self._recognizer = recognizer.to(self._device).eval()
         self._dataset = ClipDataset(shards, videos, data, protocol=protocol)
-        self._loader_workers, self._dtype = loader_workers, scoring_dtype(amp, self._device)
+        self._loader_workers = num_loaders(loader_workers, self._device, cores)
+        self._dtype = scoring_dtype(amp, self._device)
 
     def __call__(self, batches: Sequence[list[Key]]) -> Iterator[NDArray[np.float32]]:
         """Yield the logits ``(N, K)`` of each batch of views."""

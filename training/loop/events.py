@@ -46,6 +46,8 @@ class Started(StageFacts):
     """What is unusual about data and weights, in sentences."""
     device: str = "cpu"
     """Kind of device of each worker: ``cpu`` or ``cuda``."""
+    loader_workers: int = 0
+    """Processes that load clips for each worker; 0 if it does so itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +197,7 @@ class Progress:
         num_parameters: int,
         notes: list[str],
         device: str,
+        loader_workers: int = 0,
     ) -> None:
         """Say what is about to be trained, and after how many epochs and steps it goes on."""
         self._emit(
@@ -207,6 +210,7 @@ class Progress:
                 num_parameters=num_parameters,
                 notes=notes,
                 device=device,
+                loader_workers=loader_workers,
             )
         )
 

@@ -19,7 +19,7 @@ from kinebert.training.checkpoints.writer import TrainFiles
 from kinebert.training.clips.ordering import share
 from kinebert.training.data.batches import Batch, TrainBatches, in_batches
 from kinebert.training.data.dataset import ClipDataset
-from kinebert.training.data.loader import ClipLoader, limit_threads
+from kinebert.training.data.loader import ClipLoader, limit_threads, num_loaders
 from kinebert.training.data.parts import check_videos
 from kinebert.training.distributed.collective import from_first, is_active, world_sum
 from kinebert.training.distributed.worker import WorkerContext as WorkerContext
@@ -137,6 +137,7 @@ class _Training:
         self.schedule = Schedule(
             recipe.optim, stage.num_steps, recipe.epochs, recipe.optim.scaled_lr(recipe.batch_size)
         )
+        self.num_loaders = num_loaders(recipe.loader_workers, worker.device, worker.cores)
         self.at = Reached(stage.first_epoch)
         self.machine = MachineUse(worker.device)
         self.saved_at = time.monotonic()
@@ -158,6 +159,7 @@ class _Training:
                 num_parameters=self.learner.num_parameters,
                 notes=self.notes,
                 device=self.worker.device.type,
+                loader_workers=self.num_loaders,
             )
         else:
             self.progress.next_stage()
@@ -199,13 +201,13 @@ class _Training:
             self.stage.end_epoch,
             (self.at.epoch, self.at.step),
         )
-        return iter(ClipLoader(dataset, keys, recipe.loader_workers, worker.device))
+        return iter(ClipLoader(dataset, keys, self.num_loaders, worker.device))
 
     def _val_loader(self) -> ClipLoader:
         recipe, worker = self.recipe, self.worker
         dataset = ClipDataset(self.shards, self.val_videos, recipe.data)
         keys = dataset.test_keys(share(len(self.val_videos), worker.rank, worker.world_size))
-        return ClipLoader(dataset, in_batches(keys, recipe.eval_batch), recipe.loader_workers, worker.device)
+        return ClipLoader(dataset, in_batches(keys, recipe.eval_batch), self.num_loaders, worker.device)
 
     def _train_epoch(self, batches: Iterator[Batch]) -> None:
         self.learner.start_epoch()

@@ -182,8 +182,9 @@ class TrainRecipe:
     min_workers: int = setting(0, later=True, changeable=True)
     """Fewest processes to go on with where the cluster has no room for all, when nodes are lost, say: as many as there
     is room for and the batch can be dealt out to. 0 waits for all of them."""
-    loader_workers: int = setting(0, changeable=True)
-    """Processes per worker that read and crop clips; 0 does it in the worker itself."""
+    loader_workers: int | Literal["auto"] = setting("auto", changeable=True)
+    """Processes per worker that read and crop clips; 0 does it in the worker itself. auto: where a GPU computes, as
+    many as the node has cores for each worker, less one; on a CPU, whose cores compute, none."""
     amp: Literal["auto", "bf16", "fp16", "off", "fp64"] = "auto"
     """Type of the forward pass; auto is bf16 on CUDA and full precision on a CPU, whose bf16 is for trying out only.
     off is float32; fp64 computes everything in double precision, to compare runs by."""
@@ -209,8 +210,10 @@ class TrainRecipe:
             object.__setattr__(self, "data", replace(self.data, clip_length=self.stages[-1].clip_length))
         for name in ("batch_size", "micro_batch", "eval_batch", "epochs", "workers", "keep_best"):
             at_least(1, name, getattr(self, name))
-        for name in ("loader_workers", "save_every_s", "seed", "hang_after_s"):
+        for name in ("save_every_s", "seed", "hang_after_s"):
             at_least(0, name, getattr(self, name))
+        if self.loader_workers != "auto":
+            at_least(0, "loader_workers", self.loader_workers)
         if self.min_workers and self.sync_norm:
             raise ConfigError("sync_norm makes the number of workers a part of the run; leave min_workers out.")
         if not 0 <= self.min_workers <= self.workers:

@@ -79,6 +79,27 @@ def test_speed_waiting_and_memory_are_shown_and_recorded(
     assert [of_epoch[f"epoch/{name}"] for name in names] == [12.34, 0.07, 40.0]
 
 
+def test_waiting_for_clips_is_told_once_with_what_to_change(capsys: pytest.CaptureFixture[str]) -> None:
+    started: dict[str, Any] = {"num_epochs": 4, "steps_per_epoch": 3, "stage": 1, "num_stages": 1, "clip_length": 8}
+    started |= {"train_videos": 24, "val_videos": 9, "num_classes": 3, "num_parameters": 1_250_000, "notes": []}
+    hungry = replace(EPOCH, data_wait=0.6)
+    begun = replace(hungry, row=EpochRow(**{**ROW, "seconds": 5.0}))
+
+    def told(loaders: int, *events: EpochDone) -> list[str]:
+        tracker: Any = Tracker()
+        hear = TrainingLog(tracker, Terminal(), -1)
+        hear(Started(**started, resumed=None, world_size=1, device="cuda", loader_workers=loaders))
+        for event in events:
+            hear(event)
+        return [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+
+    (note,) = told(3, EPOCH, hungry, hungry)
+    assert note.startswith("note: 60% of the time went by waiting for clips, with loader_workers = 3. `kinebert")
+    assert "bench-data RECIPE --clips-per-s 100`" in note  # 40 a second in 40 % of the time
+    assert "the workers load clips themselves" in told(0, begun, begun)[0]
+    assert told(3, begun) == told(3, EPOCH, replace(EPOCH, data_wait=0.2)) == []  # loaders that start are no hunger
+
+
 def test_what_was_unusual_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     tracker: Any = Tracker()
     hear = TrainingLog(tracker, Terminal(), -1)

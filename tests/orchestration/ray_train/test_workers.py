@@ -105,6 +105,30 @@ def test_gpus_of_others_are_left_out_of_a_range(recipe: TrainRecipe, monkeypatch
     assert plan_workers(many, None, "auto", free_only=True, refused=8).recipe.workers == 4
 
 
+@pytest.mark.parametrize(
+    ("loader_workers", "cores", "free", "booked"),
+    [
+        ("auto", 96, (88, 4), 12.0),  # the share of a GPU, and so 11 loaders
+        (3, 96, (88, 4), 4.0),
+        (0, 96, (88, 4), 1.0),
+        (40, 96, (88, 4), 22.0),  # all that is left for four
+        ("auto", 96, (10, 4), 2.0),
+        ("auto", 4, (4, 4), 1.0),
+    ],
+)
+def test_a_worker_books_a_cpu_for_each_of_its_loaders(
+    recipe: TrainRecipe, monkeypatch: pytest.MonkeyPatch, loader_workers: Any, cores: int, free: Any, booked: float
+) -> None:
+    monkeypatch.setattr(cluster, "present", lambda: cluster.Cluster(cores, 8, False))
+    monkeypatch.setattr(cluster, "nodes", lambda: [cluster.Node(cores, 8), cluster.Node(4, 0)])
+    monkeypatch.setattr(cluster, "free_nodes", lambda: [cluster.Node(*free)])
+    four = replace(recipe, batch_size=16, workers=4, loader_workers=loader_workers)
+    plan = plan_workers(four, None, "auto", free_only=True)
+    assert (plan.recipe.workers, plan.cpus, plan.recipe.loader_workers) == (4, booked, loader_workers)
+    assert plan_workers(four, 0.5, "auto").cpus == 0.5
+    assert plan_workers(replace(four, loader_workers="auto"), None, "cpu").cpus == 1.0
+
+
 @pytest.mark.slow
 def test_what_real_actors_hold_is_left_out(tmp_path: Path) -> None:
     """Ray with GPUs that it only believes in, four of which an actor holds."""

@@ -39,11 +39,12 @@ BASE = TrainRecipe(data=DataRecipe(shards="/set"), batch_size=8, micro_batch=2, 
         (1, 4, 0, {}, (1.0, 0.0, 4)),
         (1, 2, 0, {"cpus_per_worker": 0.5}, (0.5, 0.0, 4)),
         (2, 5, 0, {}, (1.0, 0.0, 2)),
-        (1, 16, 1, {}, (1.0, 1.0, 1)),
-        (1, 16, 1, {"gpus_per_worker": 0.25}, (1.0, 0.25, 4)),
-        (1, 16, 2, {"gpus_per_worker": 0.3}, (1.0, 0.3, 6)),  # three on each, and a tenth of each is nobody's
+        (1, 16, 1, {}, (16.0, 1.0, 1)),  # all cores feed the one GPU
+        (1, 16, 1, {"cpus_per_worker": 1.0}, (1.0, 1.0, 1)),
+        (1, 16, 1, {"gpus_per_worker": 0.25}, (4.0, 0.25, 4)),
+        (1, 16, 2, {"gpus_per_worker": 0.3}, (2.0, 0.3, 6)),  # three on each, and a tenth of each is nobody's
         (1, 16, 2, {"gpus_per_worker": 0.0}, (1.0, 0.0, 16)),
-        (2, 16, 8, {}, (1.0, 1.0, 4)),
+        (2, 16, 8, {}, (2.0, 1.0, 4)),
         (1, 3, 8, {}, (1.0, 1.0, 3)),
     ],
 )

@@ -1,17 +1,21 @@
 """Batches are the same, in the same order, from this process and from others; each loads with one thread."""
 
+from dataclasses import replace
+
 import cv2
 import pytest
 import torch
 
-from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.training.data import loader as loader_module
 from kinebert.training.data.batches import Batch, in_batches
 from kinebert.training.data.dataset import ClipDataset
-from kinebert.training.data.loader import ClipLoader, limit_threads
-from kinebert.training.recipe.train import DataRecipe
+from kinebert.training.data.loader import MOST_LOADERS, ClipLoader, limit_threads, num_loaders
+from kinebert.training.recipe.train import DataRecipe, TrainRecipe
 from tests.helpers.fake_shards import FakeShards, FakeVideo, make_shards
 
 DATA = DataRecipe(shards="/fake/set", clip_length=4, crop_size=16)
+DATA_RECIPE = TrainRecipe(data=DATA)
 CPU = torch.device("cpu")
 
 
@@ -32,6 +36,20 @@ def test_loader_processes_change_nothing() -> None:
     assert len(here) == len(there) == 3
     for ours, theirs in zip(here, there, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_as_many_loaders_as_a_gpu_has_cores_less_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(loader_module, "available_cores", lambda: 12)
+    assert [num_loaders("auto", cuda, cores) for cores in (None, 16, 2, 1, 0)] == [11, 15, 1, 0, 0]
+    assert num_loaders("auto", cuda, 256) == MOST_LOADERS
+    assert num_loaders("auto", CPU, 16) == num_loaders("auto", CPU) == 0  # its cores compute
+    assert num_loaders(5, CPU, 2) == num_loaders(5, cuda) == 5
+    assert DATA_RECIPE.loader_workers == "auto"
+    with pytest.raises(ConfigError, match="loader_workers must be auto or a number from 0, got -1"):
+        num_loaders(-1, CPU)
+    with pytest.raises(ConfigError, match="loader_workers"):
+        replace(DATA_RECIPE, loader_workers=-1)
 
 
 def test_labels_and_videos_stay_beside_their_clips() -> None:
