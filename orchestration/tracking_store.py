@@ -38,6 +38,8 @@ _OF_THE_REQUEST = {
 }
 """Error codes of requests that fail however often they are made; all others are of a store that may come back."""
 _PAUSE_S = 2.0
+_ABOUT_SQLALCHEMY = "(raised as a result of"
+"""Begins a first line that tells programmers of SQLAlchemy what to try; what has happened is in the next."""
 _REMEDIES = {
     "disk is full": "Make room on its disk.",
     "No space left": "Make room on its disk.",
@@ -149,8 +151,10 @@ def check_active(item: Experiment | Run, tracking_uri: str) -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """Return the first line of what an error says, in at most 200 characters."""
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+    """Return what an error says, its first line in at most 200 characters, and what to do about it, if known."""
+    lines = [line for line in str(error).splitlines() if not line.startswith(_ABOUT_SQLALCHEMY)]
+    reason = next(iter(lines), type(error).__name__)[:200]
+    return reason + next((f". {words}" for sign, words in _REMEDIES.items() if sign in reason), "")
 
 
 def was_refused(error: Exception) -> bool:
@@ -195,6 +199,4 @@ def explained(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = reason_of(error)
-        remedy = next((f" {words}" for sign, words in _REMEDIES.items() if sign in reason), "")
-        raise UserError(f"{tracking_uri}: MLflow says: {reason}{remedy}") from None
+        raise UserError(f"{tracking_uri}: MLflow says: {reason_of(error)}") from None

@@ -18,6 +18,7 @@ WORDS = {
     "history": "the commits before, in a clone that is not shallow",
     "installed": "the command kinebert, installed",
     "jobs": "what ray[default] brings, to submit jobs",
+    "mount": "the right to mount a small disk",
     "onnx": "onnx, onnxscript and onnxruntime",
     "opencv5": "OpenCV 5, whose warping is exact",
     "optuna": "optuna, of the extra tune",

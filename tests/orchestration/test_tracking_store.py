@@ -129,6 +129,9 @@ def test_mistakes_of_ours_are_not_explained_away() -> None:
 def test_an_error_without_words_has_its_name() -> None:
     assert reason_of(TimeoutError()) == "TimeoutError"
     assert reason_of(ValueError("one\ntwo")) == "one"
+    for_programmers = "(raised as a result of Query-invoked autoflush; consider using a block)"
+    full = MlflowException(f"{for_programmers}\n(sqlite3.OperationalError) database or disk is full\n[SQL: ...]")
+    assert reason_of(full) == "(sqlite3.OperationalError) database or disk is full. Make room on its disk."
     assert reason_of(ValueError("y" * 300)) == "y" * 200
 
 
