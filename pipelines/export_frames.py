@@ -23,7 +23,8 @@ from kinebert.preprocessing.storage import check_writable, is_local, resolve_uri
 class ExportFramesConfig:
     """Write OUTPUT/VIDEO_ID/img_00001.jpg ... (or flow_x_00001.jpg, flow_y_00001.jpg ...) for tools that read those.
 
-    The stored JPEG bytes are copied, nothing is encoded again. A set of frames and one of flow may share an output.
+    Stored JPEG bytes are copied; frames of a set of codec h264 are decoded, and become JPEGs of quality 95. A set of
+    frames and one of flow may share an output.
     """
 
     set: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SET")]

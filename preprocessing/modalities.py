@@ -12,7 +12,7 @@ from kinebert.preprocessing.lookup import find
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """A column of a shard: one JPEG per image."""
+    """A column of a shard: one JPEG per image, or one packet of H.264 where the set's recipe says so."""
 
     name: str
     """Of the column."""

@@ -28,6 +28,7 @@ from kinebert.preprocessing.schema import SEGMENT_LENGTH, segment_schema
 from kinebert.preprocessing.sets.plan import PlannedVideo
 from kinebert.preprocessing.sets.writer import VideoSummary
 from kinebert.preprocessing.video.container import in_words
+from kinebert.preprocessing.video.h264 import SegmentEncoder
 from kinebert.preprocessing.video.images import encode_jpeg, quantize_flow
 
 UInt8 = NDArray[np.uint8]
@@ -196,7 +197,18 @@ def _check(video_id: str, frames: _Counted, recipe: FrameRecipe, about: Callable
 
 
 def _encode(frames: Iterable[UInt8], recipe: FrameRecipe, timing: NoTiming) -> Iterator[tuple[bytes, ...]]:
-    for pictures in recipe.pictures(prefetch(frames, frames_ahead)):
+    images = recipe.pictures(prefetch(frames, frames_ahead))
+    if recipe.codec == "h264":
+        encoder = SegmentEncoder(recipe.crf)
+        for (picture,) in images:
+            with timing.stage("encode"):
+                packets = encoder.add(picture)
+            yield from ((packet,) for packet in packets)
+        with timing.stage("encode"):
+            packets = encoder.end()
+        yield from ((packet,) for packet in packets)
+        return
+    for pictures in images:
         with timing.stage("encode"):
             image = tuple(encode_jpeg(picture, recipe.jpeg_quality) for picture in pictures)
         yield image

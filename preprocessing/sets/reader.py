@@ -3,6 +3,7 @@
 Axes: T images, H height, W width, C channels (RGB, or flow x and y).
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -30,6 +31,7 @@ from kinebert.preprocessing.sets.index import Index, Videos
 from kinebert.preprocessing.sets.index import VideoEntry as VideoEntry
 from kinebert.preprocessing.sets.index_file import Columns, arranged, read_index, still_there
 from kinebert.preprocessing.sets.shard_files import ShardFiles
+from kinebert.preprocessing.video.h264 import decode_segment
 from kinebert.preprocessing.video.images import decode_images
 
 UInt8 = NDArray[np.uint8]
@@ -44,6 +46,8 @@ class ShardSet:
         self.dataset = dataset
         self.modality = dataset.modality
         self.recipe = dataset.recipe
+        self.codec = str(dataset.recipe.get("codec", "jpeg"))
+        """How its images are coded: ``jpeg``, or ``h264`` for segments of video."""
         self.digest = dataset.digest
         """Of the recipe: sets that share it were made in the same way."""
         self.content = dataset.content
@@ -138,7 +142,8 @@ class ShardSet:
     def read_jpegs(self, entry: VideoEntry, indices: Sequence[int]) -> list[tuple[pa.Buffer, ...]]:
         """Encoded images of ``entry`` at ``indices`` (any order, repeats allowed): ``(frame,)`` or ``(x, y)`` each.
 
-        Only the row groups that hold them are read.
+        Those of a set of codec h264 are packets, of which each needs the ones before it in its segment. Only the row
+        groups that hold them are read.
 
         Raises:
             IndexError: If an index lies outside ``0 .. num_images - 1``.
@@ -160,12 +165,26 @@ class ShardSet:
             ValueError: If a stored image is no picture.
         """
         wanted, back = np.unique(np.asarray(indices, np.int64), return_inverse=True)
-        jpegs = self.read_jpegs(entry, wanted.tolist())
         try:
-            images = decode_images(jpegs, modality_of(self.modality))
+            if self.codec == "h264":
+                images = self._decode_segments(entry, wanted)
+            else:
+                images = decode_images(self.read_jpegs(entry, wanted.tolist()), modality_of(self.modality))
         except ValueError as error:
             raise ValueError(f"{storage.join(self.uri, entry.shard)}: {entry.video_id}: {error}") from None
         return images if len(wanted) == len(back) and (np.diff(back) == 1).all() else images[back]
+
+    def _decode_segments(self, entry: VideoEntry, wanted: NDArray[np.int64]) -> UInt8:
+        """Decode the images at ``wanted``, ascending, each segment from its first frame to the last one of them."""
+        groups = np.split(wanted, np.flatnonzero(np.diff(wanted // SEGMENT_LENGTH)) + 1)
+        starts = [int(group[0]) // SEGMENT_LENGTH * SEGMENT_LENGTH for group in groups]
+        needed = [range(start, int(group[-1]) + 1) for start, group in zip(starts, groups, strict=True)]
+        packets = iter(self.read_jpegs(entry, [index for some in needed for index in some]))
+        parts = []
+        for start, group, some in zip(starts, groups, needed, strict=True):
+            segment = [packet for (packet,) in itertools.islice(packets, len(some))]
+            parts.append(decode_segment(segment, (group - start).tolist(), (entry.height, entry.width)))
+        return np.concatenate(parts)
 
 
 def _in_place_of_a_set(uri: str) -> str:

@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.guard import ATTEMPTS_FOLDER
-from kinebert.preprocessing.modalities import Modality, modality_of
+from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.schema import SEGMENT_LENGTH, segment_schema
 from kinebert.preprocessing.sets.dataset_file import CLAIM, DATASET_FILE, INDEX_FILE, ShardFacts
 from kinebert.preprocessing.sets.folder import content_digest
 from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry, plain_rows
 from kinebert.preprocessing.sets.writer import read_footer, summaries_in
+from kinebert.preprocessing.video.h264 import decode_segment
 from kinebert.preprocessing.video.images import decode_images
 
 
@@ -126,10 +127,10 @@ def _shard(found: ShardSet, shard: ShardFacts, entries: list[VideoEntry], decode
             yield f"{name}: columns {file.schema_arrow.names}, expected {expected}"
             return
         for entry in entries:
-            yield from _video(file, entry, modality_of(found.modality), decode)
+            yield from _video(file, entry, found, decode)
 
 
-def _video(file: pq.ParquetFile, entry: VideoEntry, modality: Modality, decode: bool) -> Iterator[str]:
+def _video(file: pq.ParquetFile, entry: VideoEntry, found: ShardSet, decode: bool) -> Iterator[str]:
     where, counted = f"{entry.shard}: {entry.video_id}", 0
     for segment in range(entry.num_row_groups):
         row = file.read_row_group(entry.first_row_group + segment)
@@ -143,7 +144,10 @@ def _video(file: pq.ParquetFile, entry: VideoEntry, modality: Modality, decode: 
         if decode:
             try:
                 jpegs = [[value.as_buffer() for value in column] for column in columns]
-                images = decode_images(list(zip(*jpegs, strict=True)), modality)
+                if found.codec == "h264":
+                    images = decode_segment(jpegs[0], range(keys[3]), (entry.height, entry.width))
+                else:
+                    images = decode_images(list(zip(*jpegs, strict=True)), modality_of(found.modality))
             except ValueError as error:
                 yield f"{where}: an image of segment {segment} does not decode: {error}"
                 continue

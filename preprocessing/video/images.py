@@ -4,6 +4,7 @@ Axes: T frames or fields, H height, W width, C channels (BGR in the encoder's ha
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import cv2
@@ -13,6 +14,16 @@ from numpy.typing import NDArray
 from kinebert.preprocessing.modalities import Modality
 
 UInt8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A rectangle of a picture, in pixels, inside of it."""
+
+    top: int
+    left: int
+    height: int
+    width: int
 
 
 def encode_jpeg(image: UInt8, quality: int) -> bytes:
