@@ -242,6 +242,7 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
             device=device,
             num_threads=config["cores"],
             cores=config["cores"],
+            node_processes=context.get_local_world_size(),
         )
         watchdog = PulseWatchdog(
             worker.pulse,

@@ -1,5 +1,6 @@
 """Batches of clips, read in this process or in others."""
 
+import signal
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
@@ -11,6 +12,13 @@ from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.machine import available_cores
 from kinebert.training.data.batches import Batch, collate
 from kinebert.training.data.dataset import ClipDataset, Key
+from kinebert.training.data.shared_memory import (
+    MORE_SHARED_MEMORY,
+    PREFETCH,
+    SHARED_MEMORY,
+    free_bytes,
+    lacks_shared_memory,
+)
 
 MOST_LOADERS = 32
 """What ``auto`` starts at most: no GPU takes more clips, and each holds some 170 MB of memory."""
@@ -40,6 +48,7 @@ class ClipLoader:
             worker_init_fn=_start_worker,
             multiprocessing_context="forkserver" if loader_workers else None,
             persistent_workers=loader_workers > 0,
+            prefetch_factor=PREFETCH if loader_workers else None,
         )
 
     def __iter__(self) -> Iterator[Batch]:
@@ -48,6 +57,18 @@ class ClipLoader:
         except UserError as error:  # of a loader process: torch has put the traceback into the message
             name = f"{type(error).__module__}.{type(error).__qualname__}: "
             raise type(error)(str(error).rpartition(name)[2].strip()) from error
+        except (RuntimeError, OSError) as error:
+            if not lacks_shared_memory(error) and not self._had_bus_error():
+                raise
+            raise UserError(
+                f"a loader process found no room for its batch in {SHARED_MEMORY}, of which "
+                f"{free_bytes() / 2**20:.0f} MiB are free. {MORE_SHARED_MEMORY} Or set a lower loader_workers."
+            ) from error
+
+    def _had_bus_error(self) -> bool:
+        """Whether a loader process was ended by that signal; torch says so in a main thread only."""
+        workers = getattr(self._loader._iterator, "_workers", ())
+        return any(worker.exitcode == -signal.SIGBUS for worker in workers)
 
 
 def num_loaders(wanted: int | Literal["auto"], device: torch.device, cores: int | None = None) -> int:

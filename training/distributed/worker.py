@@ -21,6 +21,8 @@ class WorkerContext:
     """Threads that torch may use; None leaves them as they are."""
     cores: int | None = None
     """Cores that this process and those that load clips for it may use; None for all of the machine."""
+    node_processes: int = 1
+    """Processes of the training on this node, which share its memory."""
     pulse: Pulse = field(default_factory=Pulse, compare=False)
     """Told where this process stands, for whoever watches it."""
 

@@ -21,6 +21,7 @@ from kinebert.training.data.batches import Batch, TrainBatches, in_batches
 from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.data.loader import ClipLoader, limit_threads, num_loaders
 from kinebert.training.data.parts import check_videos
+from kinebert.training.data.shared_memory import clip_bytes, loaders_that_fit
 from kinebert.training.distributed.collective import from_first, is_active, world_sum
 from kinebert.training.distributed.worker import WorkerContext as WorkerContext
 from kinebert.training.evaluation.metrics import MetricSums
@@ -137,7 +138,8 @@ class _Training:
         self.schedule = Schedule(
             recipe.optim, stage.num_steps, recipe.epochs, recipe.optim.scaled_lr(recipe.batch_size)
         )
-        self.num_loaders = num_loaders(recipe.loader_workers, worker.device, worker.cores)
+        self.num_loaders, fewer = self._fitting_loaders()
+        self.notes += [fewer] if fewer else []
         self.at = Reached(stage.first_epoch)
         self.machine = MachineUse(worker.device)
         self.saved_at = time.monotonic()
@@ -188,6 +190,15 @@ class _Training:
         """Whether the recipe's early stop has come; it follows from what is saved, so a restart stays stopped."""
         patience = self.recipe.early_stop
         return patience > 0 and self.at.best is not None and self.at.epoch - self.at.best["epoch"] >= patience
+
+    def _fitting_loaders(self) -> tuple[int, str]:
+        """Return how many processes load clips for this one, and a sentence if memory allows fewer than wanted."""
+        recipe, worker = self.recipe, self.worker
+        wanted = num_loaders(recipe.loader_workers, worker.device, worker.cores)
+        if not wanted:
+            return 0, ""
+        both = (recipe.micro_batch + recipe.eval_batch) * clip_bytes(self.shards, self.train_videos, recipe.data)
+        return loaders_that_fit(recipe.loader_workers, wanted, both, worker.node_processes)
 
     def _train_batches(self) -> Iterator[Batch]:
         recipe, worker = self.recipe, self.worker
