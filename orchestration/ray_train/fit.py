@@ -20,6 +20,7 @@ import ray.train
 import torch
 from ray.train.torch import TorchTrainer
 
+from kinebert.orchestration.ray_train.first_step import FirstStepError, comes_again, first_step_error
 from kinebert.orchestration.ray_train.hearing import Ear, Listener
 from kinebert.orchestration.ray_train.process_group import ProcessGroupConfig
 from kinebert.orchestration.ray_train.workers import (
@@ -38,7 +39,7 @@ from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.distributed.collective import from_first
 from kinebert.training.distributed.watchdog import PulseWatchdog, Standstill, who_is_stuck
 from kinebert.training.evaluation.evaluate import VideoScores, evaluate
-from kinebert.training.loop.events import Ended, Event, Restarted
+from kinebert.training.loop.events import Ended, Event, Restarted, Started, StepDone
 from kinebert.training.loop.loop import TrainSummary, WorkerContext, train
 from kinebert.training.out_of_memory import memory_explained, out_of_memory
 from kinebert.training.recipe.train import TrainRecipe
@@ -80,8 +81,9 @@ def fit(
         device: ``auto`` takes a GPU per worker where the cluster has some; or ``cpu``, ``cuda``.
 
     Raises:
-        UserError: If the training is refused, see :func:`.train`; if there was no room for ROOM_WAIT_S; or if workers
-            hung or were killed more than MAX_RESTARTS times without any progress in between.
+        UserError: If the training is refused, see :func:`.train`; if there was no room for ROOM_WAIT_S; if the code
+        itself fails before the first step of a new training; or if workers hung or were killed more than
+        MAX_RESTARTS times without any progress in between.
         RuntimeError: If they broke off in another way so many times.
     """
     with _cluster.cluster(max(available_cores(), recipe.workers)):
@@ -146,6 +148,7 @@ def _fit_once(plan: WorkerPlan, output: str, listener: "Listener", pause_after: 
             "cores": max(1, int(cpus)),
             "pause_after": pause_after,
             "use_gpu": use_gpu,
+            "new": listener.furthest < 0,
         },
         # longer than the watchdog waits, which can say who hangs and not only that somebody does
         torch_config=ProcessGroupConfig(
@@ -163,8 +166,10 @@ def _fit_once(plan: WorkerPlan, output: str, listener: "Listener", pause_after: 
             result: Any = trainer.fit()
             fitted: FitResult = result.return_value
             return fitted
-        except ray.train.WorkerGroupError:
+        except ray.train.WorkerGroupError as error:
             refusal = ray.get(ear.refusal.remote())
+            if isinstance(refusal, FirstStepError):  # others fail in their own ways where one was killed
+                refusal = None if _was_killed(error) else refusal.kept_in(output)
             if refusal is not None:
                 raise refusal from None
             standstills: dict[int, Standstill] = ray.get(ear.standstills.remote())
@@ -224,10 +229,13 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
     """What each process of a training does: at the end they score the best checkpoint together. Rank 0 speaks."""
     recipe: TrainRecipe = config["recipe"]
     ear, context = config["ear"], ray.train.get_context()
-    rank = context.get_world_rank()
+    rank, new = context.get_world_rank(), config["new"]
     device = ray.train.torch.get_device() if config["use_gpu"] else torch.device("cpu")
 
     def emit(event: Event) -> None:
+        nonlocal new
+        if isinstance(event, StepDone) or (isinstance(event, Started) and event.resumed is not None):
+            new = False
         if rank == 0:
             ear.hear.remote(event)
 
@@ -270,6 +278,10 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
             return None
     except UserError as error:
         ray.get(ear.refuse.remote(error))
+        raise
+    except Exception as error:
+        if new and comes_again(error):
+            ray.get(ear.refuse.remote(first_step_error(error, recipe)))
         raise
     finally:
         ear.leaves.remote(rank)
