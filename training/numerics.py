@@ -1,16 +1,25 @@
 """How the same computation is run: device, precision, memory layout, synchronisation, determinism."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+import torch._functorch.config as compiled_graphs
 from torch import Tensor, nn
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import Recognizer
 from kinebert.training.recipe.train import TrainRecipe
+
+COMPILER = "inductor"
+"""What turns the graphs of ``torch.compile`` into kernels."""
+RECOMPUTED_BUDGET = 0.2
+"""Share of what a compiled network keeps for its gradients that is left with ``model.checkpointing``: in small
+networks a fifth is about what the same stages, not compiled, hold at most. torch computes the rest again."""
+_TF32 = {"off": False, "fp64": False, "tf32": True}
+"""By ``amp``: whether float32 may be TF32, with 10 bits of mantissa instead of 23; others leave that to torch."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -34,7 +43,7 @@ def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
     """Return the type of the forward pass in training; None for full precision.
 
     Args:
-        amp: That of a recipe: ``auto``, ``bf16``, ``fp16``, ``off`` or ``fp64``.
+        amp: That of a recipe: ``auto``, ``bf16``, ``fp16``, ``tf32``, ``off`` or ``fp64``.
         device: Where the network is trained.
 
     Raises:
@@ -44,7 +53,7 @@ def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
         raise ConfigError('amp = "fp16" needs a CUDA device. Take "auto", "bf16" or "off".')
     if amp == "auto":
         return torch.bfloat16 if device.type == "cuda" else None
-    return {"bf16": torch.bfloat16, "fp16": torch.float16, "off": None, "fp64": None}[amp]
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "tf32": None, "off": None, "fp64": None}[amp]
 
 
 def scoring_dtype(amp: str, device: torch.device) -> torch.dtype | None:
@@ -83,25 +92,94 @@ def prepare(model: Recognizer, recipe: TrainRecipe, device: torch.device, world_
     return model
 
 
-@contextmanager
-def deterministic(on: bool) -> Iterator[None]:
-    """Make torch choose algorithms that give the same bits every time, as far as there are such; undone at the end.
+def compile_networks(networks: Iterable[nn.Module]) -> None:
+    """Let torch compile networks in place, at their first calls: for each way of calling one graph, of that shape.
 
-    An operation without one warns instead of ending the run: the backward passes of 3D pools have none on CUDA.
+    What was compiled in this process before is forgotten: it counts towards torch's limit of graphs, beyond which
+    torch silently no longer compiles.
     """
-    if not on:
+    torch.compiler.reset()
+    for network in networks:
+        network.compile(dynamic=False, backend=COMPILER)
+
+
+@contextmanager
+def computing(recipe: TrainRecipe, device: torch.device) -> Iterator[None]:
+    """Set this process up to compute as a recipe says; undone at the end.
+
+    That is: which algorithms are chosen, whether float32 is TF32, and what compiled networks keep for their gradients.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(deterministic(recipe.deterministic))
+        stack.enter_context(float32_of(recipe.amp, device))
+        if recipe.compile and recipe.model.checkpointing:
+            stack.enter_context(compiled_graphs.patch(activation_memory_budget=RECOMPUTED_BUDGET))
+        yield
+
+
+@contextmanager
+def float32_of(amp: str, device: torch.device) -> Iterator[None]:
+    """Let a GPU compute float32 as ``amp`` means: in TF32 with ``tf32``, exactly with ``off``; undone at the end.
+
+    torch has two switches, and by default convolutions are TF32 where matrix products are not.
+    """
+    if device.type != "cuda" or amp not in _TF32:
         yield
         return
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    convolutions.allow_tf32 = products.allow_tf32 = _TF32[amp]
+    try:
+        yield
+    finally:
+        convolutions.allow_tf32, products.allow_tf32 = before
+
+
+@contextmanager
+def deterministic(on: bool) -> Iterator[None]:
+    """Make torch choose algorithms that give the same bits every time, or the fastest ones; undone at the end.
+
+    The fastest are found by measuring (cuDNN's benchmark), once for each shape. Of those that give the same bits there
+    is not always one: such an operation warns instead of ending the run, as the backward passes of 3D pools on CUDA.
+    torch would also fill all memory that it hands out, so that reading it before it is written gives the same bits;
+    nothing here reads such memory, so that is left out.
+    """
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = not on
+    try:
+        with _same_bits() if on else ExitStack():
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+@contextmanager
+def _same_bits() -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark = torch.backends.cudnn.benchmark
+    memory: Any = torch.utils.deterministic
+    fills = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
+    memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.backends.cudnn.benchmark = benchmark
+        memory.fill_uninitialized_memory = fills
+
+
+def in_words(recipe: TrainRecipe, device: torch.device) -> str:
+    """Say in what numbers and by which algorithms a recipe is computed on a device, to be recorded.
+
+    To be asked while :func:`computing` is open.
+    """
+    dtype = autocast_dtype(recipe.amp, device) or (torch.float64 if recipe.amp == "fp64" else torch.float32)
+    told = [str(dtype).removeprefix("torch.")]
+    if device.type == "cuda":
+        switches = {"convolutions": torch.backends.cudnn.allow_tf32, "products": torch.backends.cuda.matmul.allow_tf32}
+        told.append(f"TF32 in {' and '.join(name for name, on in switches.items() if on) or 'nothing'}")
+        told.append("same bits" if recipe.deterministic else "fastest algorithms")
+    return ", ".join([*told, *["compiled"] * recipe.compile])
 
 
 _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}

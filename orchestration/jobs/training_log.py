@@ -26,6 +26,8 @@ _START_S = 60.0
 """A first epoch shorter than this may have waited for its loaders to start."""
 RAN_ON = "ran_on"
 """Tag of a run: how many workers train, and on what."""
+COMPUTED_IN = "computed_in"
+"""Tag of a run: in which numbers, and by which algorithms."""
 _STEP_METRICS = ("loss", "top1", "lr", "grad_norm", "data_wait", "clips_per_s", "gpu_gib", "skipped")
 
 
@@ -89,7 +91,8 @@ class TrainingLog:
         what = f"{event.world_size} worker{'s'[: event.world_size != 1]} on {event.device}"
         epochs, steps = event.resumed or (0, 0)
         try:
-            changed = self._tracker.params({}, {RAN_ON: what}, f"from epoch {epochs + 1}, step {steps + 1}")
+            tags = {RAN_ON: what, COMPUTED_IN: event.computed_in}
+            changed = self._tracker.params({}, tags, f"from epoch {epochs + 1}, step {steps + 1}")
         except UserError as error:  # what is recorded is worth less than the training
             self._tracker.lacks_something()
             self._audience.warn(f"MLflow did not take the tag {RAN_ON}: {error}")

@@ -21,7 +21,7 @@ from kinebert.training.distributed.collective import world_sum
 from kinebert.training.distributed.watchdog import AFTER_TRAINING
 from kinebert.training.distributed.worker import WorkerContext
 from kinebert.training.models import Recognizer
-from kinebert.training.numerics import scoring_dtype
+from kinebert.training.numerics import float32_of, scoring_dtype
 from kinebert.training.recipe.protocol import ProtocolRecipe
 from kinebert.training.recipe.train import DataRecipe
 from kinebert.training.shards import Shards
@@ -74,23 +74,45 @@ class Scorer:
         self._recognizer = recognizer.to(self._device).eval()
         self._dataset = ClipDataset(shards, videos, data, protocol=protocol)
         self._loader_workers = num_loaders(loader_workers, self._device, cores)
-        self._dtype = scoring_dtype(amp, self._device)
+        self._amp, self._dtype = amp, scoring_dtype(amp, self._device)
 
     def __call__(self, batches: Sequence[list[Key]]) -> Iterator[NDArray[np.float32]]:
         """Yield the logits ``(N, K)`` of each batch of views."""
         loader = ClipLoader(self._dataset, batches, self._loader_workers, self._device)
-        for logits_NK, _ in score_clips(self._recognizer, loader, self._device, self._dtype):
+        for logits_NK, _ in score_clips(self._recognizer, loader, self._device, self._dtype, self._amp):
             yield logits_NK.numpy()
 
 
 def score_clips(
-    recognizer: Recognizer, loader: ClipLoader, device: torch.device, dtype: torch.dtype | None
+    recognizer: Recognizer,
+    loader: ClipLoader,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    amp: str = "auto",
+    pad_to: int = 0,
 ) -> Iterator[tuple[Tensor, Batch]]:
-    """Yield the float32 logits ``(N, K)`` of each batch of a loader, on the CPU, with the batch."""
+    """Yield the float32 logits ``(N, K)`` of each batch of a loader, on the CPU, with the batch.
+
+    Args:
+        recognizer: Set to evaluation.
+        loader: Of its clips.
+        device: Where it is.
+        dtype: Type of the forward pass; None for that of the weights.
+        amp: As in a recipe: how float32 is computed.
+        pad_to: Clips that the network is given at least, blank ones behind those of a short batch, whose scores are
+            cut off again: a compiled network has one shape only. Scores do not depend on the others of a batch.
+    """
     for clips in loader:
         x_NCTHW = to_device_batch(clips.clips, recognizer.spec, device)
-        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
-            logits_NK = recognizer(x_NCTHW)
+        num = len(x_NCTHW)
+        if num < pad_to:
+            x_NCTHW = torch.cat([x_NCTHW, x_NCTHW.new_zeros(pad_to - num, *x_NCTHW.shape[1:])])
+        with (
+            float32_of(amp, device),
+            torch.inference_mode(),
+            torch.autocast(device.type, dtype, enabled=dtype is not None),
+        ):
+            logits_NK = recognizer(x_NCTHW)[:num]
         yield logits_NK.float().cpu(), clips
 
 

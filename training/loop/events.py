@@ -48,6 +48,8 @@ class Started(StageFacts):
     """Kind of device of each worker: ``cpu`` or ``cuda``."""
     loader_workers: int = 0
     """Processes that load clips for each worker; 0 if it does so itself."""
+    computed_in: str = ""
+    """Type of the numbers, and how they are computed: ``bfloat16, TF32 in convolutions, fastest algorithms``, say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +200,7 @@ class Progress:
         notes: list[str],
         device: str,
         loader_workers: int = 0,
+        computed_in: str = "",
     ) -> None:
         """Say what is about to be trained, and after how many epochs and steps it goes on."""
         self._emit(
@@ -211,6 +214,7 @@ class Progress:
                 notes=notes,
                 device=device,
                 loader_workers=loader_workers,
+                computed_in=computed_in,
             )
         )
 

@@ -26,7 +26,7 @@ from kinebert.training.distributed.collective import from_all, world_sum
 from kinebert.training.distributed.worker import WorkerContext
 from kinebert.training.loop.step import DeviceBatch, Gradients, accumulate, update
 from kinebert.training.models import Recognizer
-from kinebert.training.numerics import autocast_dtype, prepare
+from kinebert.training.numerics import autocast_dtype, compile_networks, prepare
 from kinebert.training.optim.ema import WeightAverage
 from kinebert.training.optim.groups import freeze, parameter_groups, set_lr
 from kinebert.training.optim.losses import cross_entropy_sum
@@ -82,7 +82,7 @@ class Learner:
         self.average = WeightAverage(self.model, recipe.ema) if recipe.ema else None
         self.statistics = RunningStatistics(self.model, worker.rank, worker.world_size)
         if recipe.compile:
-            self.model.compile()
+            compile_networks([self.model, self.judged])
         self._ddp: nn.Module = self.model
         if worker.world_size > 1:
             self._ddp = DistributedDataParallel(self.model, **_NO_SYNC)

@@ -33,7 +33,7 @@ from kinebert.training.loop.learner import Learner
 from kinebert.training.loop.reached import Reached
 from kinebert.training.loop.stages import Stage, carry_weights, plan_stages
 from kinebert.training.loop.system_metrics import MachineUse
-from kinebert.training.numerics import deterministic
+from kinebert.training.numerics import computing, in_words
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.optim.schedule import Schedule
 from kinebert.training.recipe.train import TrainRecipe
@@ -99,7 +99,7 @@ def train(
         check_continues(state, whole.identity(), about(shards), output)
     stages = plan_stages(whole, len(check_videos(shards, whole.data, whole.data.train_part)[0]))
     first = 0 if state is None else state.stage
-    with deterministic(recipe.deterministic), TrainFiles(output, worker.rank == 0, whole.keep_best) as files:
+    with computing(recipe, worker.device), TrainFiles(output, worker.rank == 0, whole.keep_best) as files:
         best = state.best["epoch"] if state is not None and state.best else None
         from_first(partial(files.settle, stages[first].file(BEST_FILE), best), worker.rank)
         for stage in stages[first:]:
@@ -162,6 +162,7 @@ class _Training:
                 notes=self.notes,
                 device=self.worker.device.type,
                 loader_workers=self.num_loaders,
+                computed_in=in_words(self.recipe, self.worker.device),
             )
         else:
             self.progress.next_stage()
@@ -257,7 +258,8 @@ class _Training:
         sums = MetricSums(len(self.shards.classes))
         pulse, end = self.worker.pulse, (self.at.epoch, self.stage.num_steps)
         pulse("validating", *end)
-        for logits_NK, batch in score_clips(model, loader, self.worker.device, self.learner.dtype):
+        shape = self.recipe.eval_batch if self.recipe.compile else 0
+        for logits_NK, batch in score_clips(model, loader, self.worker.device, self.learner.dtype, pad_to=shape):
             pulse("validating", *end)
             loss = float(cross_entropy_sum(logits_NK, batch.labels))
             sums.add(logits_NK.numpy(), batch.labels.numpy(), loss)

@@ -185,9 +185,10 @@ class TrainRecipe:
     loader_workers: int | Literal["auto"] = setting("auto", changeable=True)
     """Processes per worker that read and crop clips; 0 does it in the worker itself. auto: where a GPU computes, as
     many as the node has cores for each worker, less one; on a CPU, whose cores compute, none."""
-    amp: Literal["auto", "bf16", "fp16", "off", "fp64"] = "auto"
+    amp: Literal["auto", "bf16", "fp16", "tf32", "off", "fp64"] = "auto"
     """Type of the forward pass; auto is bf16 on CUDA and full precision on a CPU, whose bf16 is for trying out only.
-    off is float32; fp64 computes everything in double precision, to compare runs by."""
+    off is float32, tf32 its quick and rounded reading by GPUs (float32 on a CPU); fp64 computes everything in double
+    precision, to compare runs by."""
     compile: bool = setting(False, later=True)
     """Compile the network (torch.compile): minutes at the start, faster steps on a GPU."""
     channels_last: bool = setting(False, later=True, changeable=True)

@@ -122,13 +122,15 @@ def test_other_workers_or_devices_than_before_are_recorded_with_their_moment(
     tracker = tracking.Tracker.start(f"sqlite:///{tmp_path}/mlflow.db", "kinebert", "run", {})
     facts: dict[str, Any] = {"num_epochs": 4, "steps_per_epoch": 3, "stage": 1, "num_stages": 1, "clip_length": 8}
     facts |= {"train_videos": 24, "val_videos": 9, "num_classes": 3, "num_parameters": 1_250_000, "notes": []}
-    first = Started(**facts, resumed=None, world_size=1, device="cpu")
+    first = Started(**facts, resumed=None, world_size=1, device="cpu", computed_in="float32")
     hear = TrainingLog(tracker, Terminal(), -1)
     hear(first)
     hear(replace(first, resumed=(1, 0)))
     assert "note" not in capsys.readouterr().out
-    hear(replace(first, resumed=(1, 2), world_size=2, device="cuda"))
-    assert "changed: ran_on: 1 worker on cpu -> 2 workers on cuda" in capsys.readouterr().out
+    hear(replace(first, resumed=(1, 2), world_size=2, device="cuda", computed_in="bfloat16, TF32 in convolutions"))
+    said = capsys.readouterr().out
+    assert "changed: ran_on: 1 worker on cpu -> 2 workers on cuda" in said
+    assert "changed: computed_in: float32 -> bfloat16, TF32 in convolutions" in said
     tags = MlflowClient(tracker.address.tracking_uri).get_run(tracker.address.run_id).data.tags
     assert tags["ran_on"] == "2 workers on cuda"
     assert tags["changed.ran_on"] == "1 worker on cpu -> 2 workers on cuda from epoch 2, step 3"
