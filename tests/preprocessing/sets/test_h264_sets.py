@@ -74,11 +74,13 @@ def test_it_is_verified_packet_by_packet(
     rows: list[ManifestRow], coded: ShardSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
+
+    def add(_: object, frame_HW3: np.ndarray) -> list[bytes]:
+        seen.append(frame_HW3)
+        return [bytes(64)]
+
     assert verify_set(coded.uri).problems == ()
-    monkeypatch.setattr(
-        "kinebert.preprocessing.extraction.one_video.SegmentEncoder.add",
-        lambda self, frame_HW3: seen.append(frame_HW3) or [bytes(64)],
-    )
+    monkeypatch.setattr("kinebert.preprocessing.extraction.one_video.SegmentEncoder.add", add)
     monkeypatch.setattr("kinebert.preprocessing.extraction.one_video.SegmentEncoder.end", lambda self: [])
     broken = make_set(rows[:1], tmp_path / "broken", VIDEO)
     (problem,) = verify_set(broken.uri).problems

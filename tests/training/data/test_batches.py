@@ -6,6 +6,7 @@ import torch
 
 from kinebert.training.data.batches import TrainBatches, collate, in_batches
 from kinebert.training.data.dataset import Key
+from tests.helpers.loaded_clips import tensors
 
 
 def keys_of(rank: int, num_workers: int, epochs: int = 2, start: Key = (0, 0), num_items: int = 24) -> list[list[Key]]:
@@ -55,9 +56,10 @@ def test_keys_are_cut_in_order(size: int) -> None:
 def test_items_are_put_together_as_they_are_stored() -> None:
     clips = [np.full((4, 8, 6, 3), value, np.uint8) for value in (0, 255)]
     batch = collate([(clips[0], 2, 7), (clips[1], -1, 0)])
-    assert (batch.clips.dtype, batch.labels.dtype, batch.videos.dtype) == (torch.uint8, torch.int64, torch.int64)
-    assert batch.clips.shape == (2, 4, 8, 6, 3)
-    assert batch.clips.amax(dim=(1, 2, 3, 4)).tolist() == [0, 255]
+    clips_NTHWC, labels, videos = tensors(batch)
+    assert (clips_NTHWC.dtype, labels.dtype, videos.dtype) == (torch.uint8, torch.int64, torch.int64)
+    assert clips_NTHWC.shape == (2, 4, 8, 6, 3)
+    assert clips_NTHWC.amax(dim=(1, 2, 3, 4)).tolist() == [0, 255]
     assert (batch.labels.tolist(), batch.videos.tolist()) == ([2, -1], [7, 0])
     with pytest.raises(ValueError, match="same shape"):
         collate([(clips[0], 0, 0), (clips[1][:2], 0, 0)])

@@ -12,6 +12,7 @@ from kinebert.training.data.loader import ClipLoader
 from kinebert.training.data.parts import check_videos
 from kinebert.training.recipe.train import DataRecipe
 from tests.helpers.fake_shards import FakeRejected, FakeShards, FakeVideo, make_shards
+from tests.helpers.loaded_clips import pixels, tensors
 
 DATA = DataRecipe(shards="/fake/set", clip_length=4, crop_size=16)
 CPU = torch.device("cpu")
@@ -26,9 +27,9 @@ def test_an_item_is_a_function_of_seed_epoch_and_position() -> None:
     first, second = dataset(), dataset()
     second[(7, 3)]
     for key in [(0, 0), (1, 5), (0, 23)]:
-        np.testing.assert_array_equal(first[key][0], second[key][0])
+        np.testing.assert_array_equal(pixels(first, key), pixels(second, key))
         assert first[key][1:] == second[key][1:]
-    assert not np.array_equal(first[(0, 0)][0], first[(1, 0)][0])
+    assert not np.array_equal(pixels(first, (0, 0)), pixels(first, (1, 0)))
     assert [first[(2, p)][2] for p in range(24)] == epoch_order(24, 0, 2).tolist()
     assert [dataset(seed=1)[(2, p)][2] for p in range(24)] != epoch_order(24, 0, 2).tolist()
 
@@ -36,7 +37,7 @@ def test_an_item_is_a_function_of_seed_epoch_and_position() -> None:
 def test_a_set_smaller_than_a_batch_is_repeated_with_other_clips() -> None:
     items = dataset(make_shards(num_train=3))
     assert items[(0, 0)][2] == items[(0, 3)][2]
-    assert not np.array_equal(items[(0, 0)][0], items[(0, 3)][0])
+    assert not np.array_equal(pixels(items, (0, 0)), pixels(items, (0, 3)))
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
@@ -55,10 +56,11 @@ def test_a_loader_process_makes_the_same_batches() -> None:
     here = list(ClipLoader(dataset(), batches, 0, CPU))
     there = list(ClipLoader(dataset(), batches, 1, CPU))
     assert isinstance(here[0], Batch)
-    assert here[0].clips.dtype == torch.uint8
-    assert here[0].clips.shape == (2, 4, 16, 16, 3)
+    clips_NTHWC = tensors(here[0])[0]
+    assert clips_NTHWC.dtype == torch.uint8
+    assert clips_NTHWC.shape == (2, 4, 16, 16, 3)
     for a, b in zip(here, there, strict=True):
-        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+        assert all(torch.equal(x, y) for x, y in zip(tensors(a), tensors(b), strict=True))
 
 
 def test_test_clips_are_fixed_and_each_video_comes_once() -> None:
@@ -67,7 +69,7 @@ def test_test_clips_are_fixed_and_each_video_comes_once() -> None:
     keys = items.test_keys(range(9))
     assert keys == [(i, 0) for i in range(9)]
     assert [len(part) for part in in_batches(keys, 4)] == [4, 4, 1]
-    np.testing.assert_array_equal(items[(3, 0)][0], items[(3, 0)][0])
+    np.testing.assert_array_equal(pixels(items, (3, 0)), pixels(items, (3, 0)))
 
 
 def test_flow_is_negated_where_it_is_mirrored() -> None:
@@ -78,7 +80,7 @@ def test_flow_is_negated_where_it_is_mirrored() -> None:
             return np.full((4, 24, 32, 2), 200, np.uint8)
 
     shards = Right(make_shards().videos, ["a", "b", "c"], "flow")
-    clips = [dataset(shards)[(0, position)][0] for position in range(24)]
+    clips = [pixels(dataset(shards), (0, position)) for position in range(24)]
     assert {int(clip[..., 0].min()) for clip in clips} == {200, 55}
     assert {int(clip[..., 1].min()) for clip in clips} == {200}
     assert all(clip[..., 0].min() == clip[..., 0].max() for clip in clips)

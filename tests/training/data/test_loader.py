@@ -13,6 +13,7 @@ from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.data.loader import MOST_LOADERS, ClipLoader, limit_threads, num_loaders
 from kinebert.training.recipe.train import DataRecipe, TrainRecipe
 from tests.helpers.fake_shards import FakeShards, FakeVideo, make_shards
+from tests.helpers.loaded_clips import tensors
 
 DATA = DataRecipe(shards="/fake/set", clip_length=4, crop_size=16)
 DATA_RECIPE = TrainRecipe(data=DATA)
@@ -35,7 +36,7 @@ def test_loader_processes_change_nothing() -> None:
     here, there = batches_of(make_shards(), 0), batches_of(make_shards(), 2)
     assert len(here) == len(there) == 3
     for ours, theirs in zip(here, there, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(tensors(ours), tensors(theirs), strict=True))
 
 
 def test_as_many_loaders_as_a_gpu_has_cores_less_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +58,7 @@ def test_labels_and_videos_stay_beside_their_clips() -> None:
     videos = shards.select("split1", "val")
     for batch in batches_of(shards, 0):
         assert batch.labels.tolist() == [videos[i].label for i in batch.videos.tolist()]
-        brightest = batch.clips.float().mean(dim=(1, 2, 3)).argmax(dim=1)  # a class has its own colour
+        brightest = tensors(batch)[0].float().mean(dim=(1, 2, 3)).argmax(dim=1)  # a class has its own colour
         assert brightest.tolist() == batch.labels.tolist()
 
 

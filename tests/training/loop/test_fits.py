@@ -19,7 +19,7 @@ from kinebert.training.loop.learner import Learner
 from kinebert.training.loop.stages import plan_stages
 from kinebert.training.models import Recognizer
 from kinebert.training.recipe.train import TrainRecipe
-from kinebert.training.run_folder import STATE_FILE
+from kinebert.training.run_folder import STATE_FILE, EpochRow
 from tests.helpers.fake_shards import make_shards
 from tests.helpers.small_training import recipe_with
 
@@ -143,7 +143,7 @@ def test_what_does_not_fit_is_named_with_the_way_out(harm: str, made: Made) -> N
     assert "\n" not in str(told.value)
 
 
-_ROW = {"epoch": 1, "val_top1": 0.5}
+_ROW: EpochRow = {"epoch": 1, "val_top1": 0.5}
 PROGRESS: dict[str, tuple[dict[str, Any], str]] = {
     "another stage": ({"stage": 1}, "it is of stage 2 of 1"),
     "epochs without numbers": ({"epoch": 2}, "it is of stage 1 of 1, after 2 epochs, with the numbers of 1"),
