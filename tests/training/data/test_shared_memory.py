@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -77,8 +78,9 @@ def test_a_training_looks_before_it_begins(tmp_path: object, monkeypatch: pytest
 
 
 class Starving(FakeShards):  # at the top level, so that another process can unpickle it
-    def read_clip(self, entry: FakeVideo, indices: object) -> object:  # type: ignore[override]
+    def read_clip(self, entry: FakeVideo, indices: Sequence[int]) -> np.ndarray:
         os.kill(os.getpid(), signal.SIGBUS)  # what the kernel does where a page of /dev/shm cannot be had
+        return super().read_clip(entry, indices)
 
 
 def load() -> str:
