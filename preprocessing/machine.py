@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 _LOCAL = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "rootfs", "tmpfs", "xfs", "zfs"})
-"""Filesystems of disks and of the memory of a machine. Of others a server may go away, and what was mapped with it."""
+"""Filesystems of disks and of the memory of a machine. Others may be those of servers."""
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -29,6 +29,10 @@ def filesystem_of(path: str | Path) -> str:
     return found
 
 
-def may_be_mapped(path: str | Path) -> bool:
-    """Whether files of a folder may be mapped into memory: a server that fails would end the process by a signal."""
+def is_on_this_machine(path: str | Path) -> bool:
+    """Whether a path lies on a disk or in the memory of this machine, as far as the types of its mounts tell.
+
+    What a server holds is slow to come, and must not be mapped into memory: should it fail, the process would end by a
+    signal.
+    """
     return filesystem_of(path) in _LOCAL

@@ -5,7 +5,7 @@ A job that goes on keeps a finished shard only if it is what was written, and kn
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.checked.documents import document_text, parse_document
@@ -27,6 +27,8 @@ class Contents:
     """Digest of the files that it was made from."""
     videos: list[VideoSummary]
     solver: str | None = None
+    row_groups: list[Count] = field(default_factory=list)
+    """Where each row group begins, and where the last one ends; empty where an earlier version wrote this down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +67,19 @@ class ShardRecord:
             sources=self.sources,
             solver=known.solver,
             recipe=known.recipe,
+            row_group_bounds=tuple(known.row_groups),
         )
 
 
 def keep_record(output: str, shard: ShardSummary) -> None:
     """Write down what a shard of ``output`` holds. Comes before the shard itself, so that none is without."""
-    contents = Contents(recipe=shard.recipe, files=shard.files, videos=list(shard.videos), solver=shard.solver)
+    contents = Contents(
+        recipe=shard.recipe,
+        files=shard.files,
+        videos=list(shard.videos),
+        solver=shard.solver,
+        row_groups=list(shard.row_group_bounds),
+    )
     record = ShardRecord(sha256=shard.sha256, bytes=shard.num_bytes, sources=shard.sources, contents=contents)
     _keep(output, shard.name, record)
 

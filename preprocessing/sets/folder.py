@@ -1,6 +1,7 @@
 """The files that make a folder of shards a set: whose it is while it is made, and what it holds when it is done."""
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,8 @@ from kinebert.preprocessing.sets.dataset_file import (
 from kinebert.preprocessing.sets.digests import forget_records
 from kinebert.preprocessing.sets.plan import PlannedShard
 from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
+
+_Entry = tuple[VideoSummary, ShardSummary]
 
 
 def claim_output(output: str, recipe: FrameRecipe, shards: Sequence[PlannedShard]) -> list[PlannedShard]:
@@ -92,13 +95,13 @@ def finish_set(
     """Write ``index.parquet`` and then ``dataset.json``, which says that the set is complete; return the latter."""
     by_id = {row.video_id: row for row in rows}
     shards = sorted(summaries, key=lambda shard: shard.name)
-    entries = sorted(
-        ((video, shard.name) for shard in shards for video in shard.videos), key=lambda entry: entry[0].video_id
-    )
+    entries = sorted(((video, shard) for shard in shards for video in shard.videos), key=lambda one: one[0].video_id)
     assert [video.video_id for video, _ in entries] == sorted(by_id), "every video of the manifest is in one shard"
     index, rejected = _index(entries, by_id), _rejected(entries, by_id)
     index_bytes = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(index, schema=INDEX), index_bytes)
+    schema = pa.schema([*INDEX, *INDEX_RANGES])
+    texts = ["label_name", "shard", "splits.key_value.key", "splits.key_value.value"]  # the same ones again and again
+    pq.write_table(pa.Table.from_pylist(index, schema=schema), index_bytes, use_dictionary=texts)
     data = index_bytes.getvalue().to_pybytes()
     with storage.explained(output, "finish the set"):
         storage.write_bytes(storage.join(output, INDEX_FILE), data)
@@ -162,7 +165,7 @@ def describe_flow(flow: FlowFacts | None) -> str | None:
     return f"TV-L1, {f'preset {flow.preset}' if flow.preset else 'own parameters'}, solved by {solvers}"
 
 
-def _index(entries: Sequence[tuple[VideoSummary, str]], by_id: Mapping[str, ManifestRow]) -> list[dict[str, Any]]:
+def _index(entries: Sequence[_Entry], by_id: Mapping[str, ManifestRow]) -> list[dict[str, Any]]:
     """Rows of ``index.parquet``: the videos that are stored, with the shard that each lies in."""
     return [
         {
@@ -170,7 +173,7 @@ def _index(entries: Sequence[tuple[VideoSummary, str]], by_id: Mapping[str, Mani
             "label": by_id[video.video_id].label,
             "label_name": by_id[video.video_id].label_name,
             "splits": sorted(by_id[video.video_id].splits.items()),
-            "shard": shard,
+            "shard": shard.name,
             "first_row_group": video.first_row_group,
             "num_row_groups": video.num_row_groups,
             "num_frames": video.num_frames,
@@ -179,13 +182,22 @@ def _index(entries: Sequence[tuple[VideoSummary, str]], by_id: Mapping[str, Mani
             "height": video.height,
             "truncated": video.truncated,
             "problem": video.problem,
+            **_ranges(video, shard.row_group_bounds),
         }
         for video, shard in entries
         if not video.rejected
     ]
 
 
-def _rejected(entries: Sequence[tuple[VideoSummary, str]], by_id: Mapping[str, ManifestRow]) -> list[RejectedVideo]:
+def _ranges(video: VideoSummary, bounds: Sequence[int]) -> dict[str, Any]:
+    """Where the row groups of a video lie in its shard; nothing if that is not known."""
+    mine = bounds[video.first_row_group : video.first_row_group + video.num_row_groups + 1]
+    if len(mine) <= video.num_row_groups:
+        return {"first_byte": None, "row_group_bytes": None}
+    return {"first_byte": mine[0], "row_group_bytes": [end - start for start, end in itertools.pairwise(mine)]}
+
+
+def _rejected(entries: Sequence[_Entry], by_id: Mapping[str, ManifestRow]) -> list[RejectedVideo]:
     """The videos that were left out, and why."""
     return [
         RejectedVideo(

@@ -13,7 +13,7 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.checked.tables import parse_table, with_columns
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.fetching.local_cache import LocalCache
-from kinebert.preprocessing.machine import may_be_mapped
+from kinebert.preprocessing.machine import is_on_this_machine
 from kinebert.preprocessing.private_folder import user_cache
 from kinebert.preprocessing.schema import INDEX, INDEX_RANGES
 from kinebert.preprocessing.sets.dataset_file import INDEX_FILE, DatasetFile, ShardFacts, read_dataset_file
@@ -118,7 +118,7 @@ def _shared(table: pa.Table) -> str:
     sha256 = hashlib.sha256(data).hexdigest()
     try:
         cache = LocalCache(user_cache() / "indexes", _LOCAL_BYTES)
-        if not may_be_mapped(cache.folder):
+        if not is_on_this_machine(cache.folder):
             return ""
         path = cache.find(sha256)
         if path is None or storage.file_digest(str(path)) != sha256:

@@ -156,6 +156,10 @@ class ShardSet:
         segments = self._files.segments(entry, sorted({segment for segment, _ in places}))
         return [tuple(column[offset] for column in segments[segment]) for segment, offset in places]
 
+    def expect(self, entry: VideoEntry, indices: Sequence[int]) -> None:
+        """Begin to fetch images that will be read soon, if they have to come over a network."""
+        self._files.expect(entry, sorted({int(index) // SEGMENT_LENGTH for index in indices}))
+
     def read_clip(self, entry: VideoEntry, indices: Sequence[int]) -> UInt8:
         """Images of ``entry`` at ``indices``, ``(T, H, W, C)``: RGB frames of 3 channels, or 8-bit flow of 2.
 

@@ -1,7 +1,8 @@
-"""Segments of videos from the shards of a set."""
+"""Segments of videos from the shards of a set: with one request for neighbours, and fetched ahead over networks."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -9,8 +10,11 @@ import pyarrow.parquet as pq
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.fetching.row_groups import OtherLayoutError, read_row_group
+from kinebert.preprocessing.fetching.sources import Sources
+from kinebert.preprocessing.machine import is_on_this_machine
 from kinebert.preprocessing.modalities import modality_of
-from kinebert.preprocessing.schema import segment_schema
+from kinebert.preprocessing.schema import SEGMENT_LENGTH, segment_schema
 from kinebert.preprocessing.sets.dataset_file import INDEX_FILE
 from kinebert.preprocessing.sets.index import Index, VideoEntry
 from kinebert.preprocessing.sets.writer import footer_of
@@ -19,10 +23,12 @@ Segment = list[list[pa.Buffer]]
 """Encoded images of one segment, by column: frames, or flow x and y."""
 _OPEN_SHARDS, _OPEN_ROW_GROUPS = 64, 2000
 """Most footers that are held at once, and most row groups that they may tell of together (about 7 kB each)."""
+_THREADS, _MOST_AHEAD = 8, 64
+"""Requests of one process at a time, and most that are begun before somebody wants what they bring."""
 
 
 class ShardFiles:
-    """Opens the shards of a set when they are read. May be pickled.
+    """Opens the shards of a set when they are read. May be pickled; used by one thread.
 
     Args:
         uri: The set.
@@ -33,21 +39,82 @@ class ShardFiles:
 
     def __init__(self, uri: str, modality: str, digest: str, index: Index) -> None:
         self._uri, self._modality, self._digest, self._index = uri, modality, digest, index
+        self._is_far = not (storage.is_local(uri) and is_on_this_machine(uri))
+        self._sources = Sources()
+        self._start()
+
+    def _start(self) -> None:
         self._files: OrderedDict[str, pq.ParquetFile] = OrderedDict()
+        self._ahead: OrderedDict[tuple[str, int, int], Future[pa.Buffer]] = OrderedDict()
+        self._pool: ThreadPoolExecutor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": OrderedDict()}
+        mine = ("_files", "_ahead", "_pool")
+        return {key: value for key, value in self.__dict__.items() if key not in mine}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def expect(self, entry: VideoEntry, numbers: Sequence[int]) -> None:
+        """Begin to fetch segments that will be asked for soon; on disks of this machine that would gain nothing."""
+        if not self._is_far or not _has_ranges(entry):
+            return
+        for first, count in _runs(numbers):
+            key = entry.shard, entry.first_row_group + first, count
+            if key not in self._ahead:
+                self._ahead[key] = self._begin(entry, first, count)
+        while len(self._ahead) > _MOST_AHEAD:
+            self._ahead.popitem(last=False)[1].cancel()
 
     def segments(self, entry: VideoEntry, numbers: Sequence[int]) -> dict[int, Segment]:
-        """Return segments of a video by their numbers.
+        """Return segments of a video by their numbers, which are sorted.
 
         Raises:
             UserError: If the shard cannot be read, or its checksums say that it is damaged.
         """
+        if _has_ranges(entry):
+            self.expect(entry, numbers)  # several runs at once
+            try:
+                return {number: row for run in _runs(numbers) for number, row in self._by_ranges(entry, *run)}
+            except (OtherLayoutError, OSError, pa.ArrowException, UserError):
+                pass  # the footer tells what is wrong, or how it is to be read
         return {number: self._by_footer(entry, number) for number in numbers}
 
+    def _begin(self, entry: VideoEntry, first: int, count: int) -> Future[pa.Buffer]:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="shards")
+        return self._pool.submit(self._fetch, entry, first, count)
+
+    def _fetch(self, entry: VideoEntry, first: int, count: int) -> pa.Buffer:
+        """Return the bytes of neighbouring row groups of a video."""
+        assert entry.first_byte is not None
+        start = entry.first_byte + sum(entry.row_group_bytes[:first])
+        num_bytes = sum(entry.row_group_bytes[first : first + count])
+        file_bytes = self._index.shard_named(entry.shard).bytes
+        if start + num_bytes > file_bytes:
+            raise OtherLayoutError(f"{start + num_bytes} bytes of {file_bytes}")
+        return self._sources.read(storage.join(self._uri, entry.shard), file_bytes, start, num_bytes)
+
+    def _by_ranges(self, entry: VideoEntry, first: int, count: int) -> Iterator[tuple[int, Segment]]:
+        """Yield neighbouring segments with their numbers, read at once."""
+        future = self._ahead.pop((entry.shard, entry.first_row_group + first, count), None)
+        data = self._fetch(entry, first, count) if future is None else future.result()
+        at, schema = 0, segment_schema(self._modality)
+        for number in range(first, first + count):
+            row = read_row_group(data.slice(at, entry.row_group_bytes[number]), schema)
+            at += entry.row_group_bytes[number]
+            expected = min(SEGMENT_LENGTH, entry.num_images - number * SEGMENT_LENGTH)
+            if (row["video_id"], row["segment"], row["num_images"]) != (entry.video_id, number, expected):
+                raise OtherLayoutError("the row group of another segment")
+            yield number, [row[name] for name in self._columns]
+
+    @property
+    def _columns(self) -> list[str]:
+        return [column.name for column in modality_of(self._modality).columns]
+
     def _by_footer(self, entry: VideoEntry, number: int) -> Segment:
-        columns = [column.name for column in modality_of(self._modality).columns]
+        columns = self._columns
         file = self._file(entry.shard)
         try:
             table = file.read_row_group(entry.first_row_group + number, columns=columns)
@@ -68,7 +135,6 @@ class ShardFiles:
             if storage.is_local(uri):
                 storage.check_regular(uri)
             source = uri if storage.is_local(uri) else storage.open_input(uri)
-            # never mapped: should the disk of a server fail, the process would end by a signal
             file = pq.ParquetFile(source, memory_map=False, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{uri}: not a readable shard: {error}. `kinebert verify` tells more.") from None
@@ -95,3 +161,18 @@ class ShardFiles:
         else:
             return
         raise UserError(f"{uri}: not the shard of this set: {problem}. Delete it, and extract again.")
+
+
+def _has_ranges(entry: VideoEntry) -> bool:
+    return entry.first_byte is not None and len(entry.row_group_bytes) == entry.num_row_groups
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Return (first, how many) of every run of neighbours in sorted numbers."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][0] + runs[-1][1]:
+            runs[-1] = runs[-1][0], runs[-1][1] + 1
+        else:
+            runs.append((number, 1))
+    return runs

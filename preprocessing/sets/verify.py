@@ -1,6 +1,7 @@
 """Check a shard set: are all counts, digests and images what its index says, and is nothing else in its folder."""
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
@@ -15,7 +16,7 @@ from kinebert.preprocessing.schema import SEGMENT_LENGTH, segment_schema
 from kinebert.preprocessing.sets.dataset_file import CLAIM, DATASET_FILE, INDEX_FILE, ShardFacts
 from kinebert.preprocessing.sets.folder import content_digest
 from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry, plain_rows
-from kinebert.preprocessing.sets.writer import read_footer, summaries_in
+from kinebert.preprocessing.sets.writer import read_footer, row_group_bounds, summaries_in
 from kinebert.preprocessing.video.h264 import decode_segment
 from kinebert.preprocessing.video.images import decode_images
 
@@ -126,8 +127,19 @@ def _shard(found: ShardSet, shard: ShardFacts, entries: list[VideoEntry], decode
         if file.schema_arrow.names != expected:
             yield f"{name}: columns {file.schema_arrow.names}, expected {expected}"
             return
+        bounds = row_group_bounds(file.metadata)
         for entry in entries:
+            if not _lies_where_said(entry, bounds):
+                yield f"{name}: {entry.video_id}: its row groups do not lie where {INDEX_FILE} says; extract again"
             yield from _video(file, entry, found, decode)
+
+
+def _lies_where_said(entry: VideoEntry, bounds: Sequence[int]) -> bool:
+    if entry.first_byte is None and not entry.row_group_bytes:
+        return True  # sets of earlier versions do not say
+    last = entry.first_row_group + entry.num_row_groups
+    said = itertools.accumulate(entry.row_group_bytes, initial=entry.first_byte)
+    return tuple(said) == tuple(bounds[entry.first_row_group : last + 1])
 
 
 def _video(file: pq.ParquetFile, entry: VideoEntry, found: ShardSet, decode: bool) -> Iterator[str]:

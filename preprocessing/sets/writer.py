@@ -58,6 +58,8 @@ class ShardSummary:
     """Videos whose files were not those that had been indexed: it holds what they are now."""
     recipe: str = ""
     """Digest of its recipe."""
+    row_group_bounds: tuple[int, ...] = ()
+    """Where each row group begins in the file, and where the last one ends; empty if they do not follow each other."""
     was_damaged: bool = False
     """It was there, but with other bytes than had been written, and has been made again."""
 
@@ -193,4 +195,20 @@ def _summary(uri: str, metadata: pq.FileMetaData, num_bytes: int, sha256: str) -
         videos=summaries_in(footer, uri),
         solver=footer.get("kinebert.solver"),
         recipe=footer["kinebert.digest"],
+        row_group_bounds=row_group_bounds(metadata),
     )
+
+
+def row_group_bounds(metadata: pq.FileMetaData) -> tuple[int, ...]:
+    """Return where each row group of a shard begins, and where the last one ends.
+
+    Returns:
+        Nothing if there is something between them, as other programs may put there.
+    """
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    starts = [int(group.column(0).data_page_offset) for group in groups]
+    ends = [
+        start + sum(group.column(i).total_compressed_size for i in range(group.num_columns))
+        for start, group in zip(starts, groups, strict=True)
+    ]
+    return (*starts, ends[-1]) if ends and ends[:-1] == starts[1:] else ()

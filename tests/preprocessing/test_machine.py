@@ -56,9 +56,9 @@ def test_the_filesystem_of_a_path_is_that_of_its_mount(
     (tmp_path / "mountinfo").write_text(MOUNTS)
     monkeypatch.setattr(machine, "_MOUNTS", tmp_path / "mountinfo")
     assert machine.filesystem_of(path) == kind
-    assert machine.may_be_mapped(path) == (kind in ("ext4", "xfs")), "what a server holds is not mapped"
+    assert machine.is_on_this_machine(path) == (kind in ("ext4", "xfs")), "not what a server holds"
 
 
-def test_where_nobody_tells_of_mounts_nothing_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nobody_tells_of_mounts_nothing_is_near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_MOUNTS", tmp_path / "absent")
-    assert not machine.may_be_mapped("/")
+    assert not machine.is_on_this_machine("/")

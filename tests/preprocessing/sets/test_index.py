@@ -117,7 +117,7 @@ def test_without_a_place_for_a_file_the_columns_are_sent(
     large: ShardSet, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if problem == "network":
-        monkeypatch.setattr(index_file, "may_be_mapped", lambda path: False)
+        monkeypatch.setattr(index_file, "is_on_this_machine", lambda path: False)
     else:
         monkeypatch.setattr(local_cache, "make_private", lambda folder: False)
     data = pickle.dumps(ShardSet.open(large.uri))

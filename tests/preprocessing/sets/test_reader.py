@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ import pytest
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.fetching.row_groups import OtherLayoutError
+from kinebert.preprocessing.fetching.sources import Sources
 from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.schema import INDEX
 from kinebert.preprocessing.sets import shard_files
 from kinebert.preprocessing.sets.reader import ShardSet
 from tests.helpers.sets import make_rows, make_set
@@ -49,7 +53,64 @@ def test_a_set_on_an_object_store_is_the_same(made: ShardSet, tmp_path: Path) ->
         np.testing.assert_array_equal(found.read_clip(entry, [0, 5, 2]), made.read_clip(entry, [0, 5, 2]))
 
 
-def test_only_the_row_groups_of_a_clip_are_read(made: ShardSet, monkeypatch: pytest.MonkeyPatch) -> None:
+def of_earlier_versions(folder: Path) -> ShardSet:
+    """The set as it was before an index said where row groups lie, and ``dataset.json`` what its bytes are."""
+    edit_index(folder, lambda table: table.select(INDEX.names))
+    plain = json.loads((folder / "dataset.json").read_text())
+    del plain["index"]
+    (folder / "dataset.json").write_text(json.dumps(plain))
+    return ShardSet.open(str(folder))
+
+
+def test_a_set_of_an_earlier_version_is_the_same(made: ShardSet, copy: Path) -> None:
+    found = of_earlier_versions(copy)
+    assert found.content == made.content
+    assert found.entry("class1/v01").first_byte is None
+    for entry, before in zip(made.videos, found.videos, strict=True):
+        np.testing.assert_array_equal(found.read_clip(before, [5, 0]), made.read_clip(entry, [5, 0]))
+
+
+def test_neighbours_are_one_read_and_nothing_else_is_read(made: ShardSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    read = Sources.read
+
+    def watched(self: Sources, uri: str, file_bytes: int, start: int, num_bytes: int) -> pa.Buffer:
+        asked.append((start, num_bytes))
+        return read(self, uri, file_bytes, start, num_bytes)
+
+    monkeypatch.setattr(Sources, "read", watched)
+    monkeypatch.setattr(pq, "ParquetFile", None)  # no footer is looked at
+    entry = made.entry("class1/v01")
+    assert (entry.num_images, entry.num_row_groups, entry.first_byte) == (70, 3, 4)
+    first, second, third = entry.row_group_bytes
+    made.read_clip(entry, range(40, 56))
+    assert asked == [(4 + first, second)]
+    made.read_clip(entry, [63, 64, 63, 69, 31])
+    assert asked[1:] == [(4, first + second + third)]
+    made.read_clip(entry, [0, 64])
+    assert sorted(asked[2:]) == [(4, first), (4 + first + second, third)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"first_byte": 5}, {"first_byte": -(2**40)}, {"row_group_bytes": (2**31 - 1,) * 3}, {"row_group_bytes": ()}],
+)
+def test_ranges_that_are_wrong_cost_time_and_no_picture(made: ShardSet, wrong: dict[str, Any]) -> None:
+    entry = made.entry("class1/v01")
+    np.testing.assert_array_equal(made.read_clip(replace(entry, **wrong), [0, 69]), made.read_clip(entry, [0, 69]))
+
+
+def test_ranges_of_another_video_give_no_picture_of_it(made: ShardSet) -> None:
+    """Its segments have checksums that are right."""
+    ours, other = made.entry("class1/v01"), made.entry("class0/v02")
+    mixed = replace(ours, shard=other.shard, num_images=6, num_row_groups=1, row_group_bytes=other.row_group_bytes)
+    with pytest.raises(OtherLayoutError, match="of another segment"):
+        list(made._files._by_ranges(mixed, 0, 1))
+
+
+def test_only_the_row_groups_of_a_clip_are_read(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a set of an earlier version, whose footers tell where they lie."""
+    made = of_earlier_versions(copy)
     asked: list[int] = []
     read = pq.ParquetFile.read_row_group
 
@@ -78,9 +139,11 @@ def test_images_come_in_the_order_that_is_asked_for(made: ShardSet) -> None:
             made.read_clip(entry, [0, outside])
 
 
-def test_few_files_stay_open(made: ShardSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shard_files, "_OPEN_SHARDS", 2)
-    found = ShardSet.open(made.uri)
+@pytest.mark.parametrize(("files", "row_groups"), [(2, 2000), (64, 2)])
+def test_few_footers_stay_open(copy: Path, files: int, row_groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shard_files, "_OPEN_SHARDS", files)
+    monkeypatch.setattr(shard_files, "_OPEN_ROW_GROUPS", row_groups)
+    found = of_earlier_versions(copy)
     for _ in range(2):
         for entry in found.videos:
             found.read_clip(entry, [0])
@@ -127,7 +190,7 @@ def test_a_bit_that_flipped_is_noticed_though_its_picture_decodes(copy: Path) ->
     shard = copy / entry.shard
     data = bytearray(shard.read_bytes())
     (jpeg,) = found.read_jpegs(entry, [2])[0]
-    found = ShardSet.open(str(copy))  # the file is mapped into memory by the first
+    found = ShardSet.open(str(copy))
     shard.unlink()
     data[data.index(jpeg.to_pybytes()) + len(jpeg) * 3 // 4] ^= 1
     shard.write_bytes(data)
@@ -144,7 +207,7 @@ def test_a_damaged_image_is_named_with_its_shard_and_video(copy: Path) -> None:
     without_checksums(shard)
     data = shard.read_bytes()
     (jpeg,) = found.read_jpegs(entry, [2])[0]
-    found = ShardSet.open(str(copy))  # the file is mapped into memory by the first
+    found = ShardSet.open(str(copy))
     shard.unlink()
     shard.write_bytes(data.replace(jpeg.to_pybytes(), b"\0" * len(jpeg)))
     with pytest.raises(ValueError, match=rf"{entry.shard}: class0/v00: \d+ bytes that are not a JPEG picture"):
