@@ -39,9 +39,9 @@ class VideoEntry:
     height: int
     truncated: bool
     problem: str | None
-    first_byte: int | None = None
+    first_byte: int | None = field(default=None, compare=False)
     """Where its first row group begins in the shard; None in sets of earlier versions."""
-    row_group_bytes: tuple[int, ...] = field(default=())
+    row_group_bytes: tuple[int, ...] = field(default=(), compare=False)
     """Length of each row group; they follow each other."""
 
 
