@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from kinebert.training.data.transforms import without_waiting
 from kinebert.training.recipe.optim import MixRecipe
 
 
@@ -37,7 +38,7 @@ def mix_batch(
     cut = rng.random() < 0.5 if both else recipe.cutmix > 0
     alpha = recipe.cutmix if cut else recipe.mixup
     lam = float(rng.beta(alpha, alpha))
-    partner_N = torch.from_numpy(rng.permutation(len(x_NCTHW))).to(x_NCTHW.device)
+    partner_N = without_waiting(torch.from_numpy(rng.permutation(len(x_NCTHW))), x_NCTHW.device)
     if cut:
         rows, columns = _rectangle(x_NCTHW.shape[3], x_NCTHW.shape[4], lam, rng)
         mixed_NCTHW = x_NCTHW.clone()

@@ -8,6 +8,7 @@ Axes: N batch, T frames or fields, H height, W width, C channels (RGB, or flow x
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -151,13 +152,23 @@ def normalise(clips_NTHWC: Tensor, spec: InputSpec) -> Tensor:
         clips_NTHWC: Clips of codes 0 to 255, as ``uint8``; those of float32 may be overwritten.
         spec: Value range, mean and std per channel.
     """
-    mean = torch.tensor(spec.mean, dtype=torch.float32)
-    std = torch.tensor(spec.std, dtype=torch.float32)
-    low, high = spec.value_range
-    factor = ((high - low) / 255 / std).to(clips_NTHWC.device)
-    offset = ((mean - low) / std).to(clips_NTHWC.device)
+    factor, offset = _scaling(spec.mean, spec.std, spec.value_range, clips_NTHWC.device)
     x_NCTHW = clips_NTHWC.permute(0, 4, 1, 2, 3).to(torch.float32, memory_format=torch.contiguous_format)
     return x_NCTHW.mul_(factor.view(-1, 1, 1, 1)).sub_(offset.view(-1, 1, 1, 1))
+
+
+@lru_cache(maxsize=64)
+def _scaling(
+    mean: tuple[float, ...], std: tuple[float, ...], value_range: tuple[float, float], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return what a code is multiplied by and what is then taken off, per channel; kept on the device.
+
+    A copy for every batch would make a GPU's process wait until the GPU has done all that it was given.
+    """
+    low, high = value_range
+    with torch.inference_mode(False):  # whoever asks first, training uses it as well
+        means, stds = (torch.tensor(values, dtype=torch.float32, device="cpu") for values in (mean, std))
+        return ((high - low) / 255 / stds).to(device), ((means - low) / stds).to(device)
 
 
 def to_device_batch(clips_NTHWC: Tensor | Windows, spec: InputSpec, device: torch.device) -> Tensor:
@@ -168,3 +179,8 @@ def to_device_batch(clips_NTHWC: Tensor | Windows, spec: InputSpec, device: torc
     if isinstance(clips_NTHWC, Windows):
         return normalise(clips_NTHWC.resized(device, modality_of(spec.modality).motion), spec)
     return normalise(clips_NTHWC.to(device, non_blocking=True), spec)
+
+
+def without_waiting(tensor: Tensor, device: torch.device) -> Tensor:
+    """Move a small tensor of this process to ``device``; it lies in pinned memory first, from where nobody waits."""
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)

@@ -7,6 +7,7 @@ import torch
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.clips.ordering import mix_rng
 from kinebert.training.data.mixing import mix_batch
+from kinebert.training.data.transforms import without_waiting
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.recipe.optim import MixRecipe
 from tests.helpers.small_training import recipe_with
@@ -94,3 +95,23 @@ def test_both_come_at_even_odds() -> None:
     made = [mix_batch(x_NCTHW, torch.arange(2), 2, both, np.random.default_rng(seed))[0] for seed in range(200)]
     mixed = sum(bool(((clips > 0) & (clips < 1)).any()) for clips in made)
     assert 30 < mixed < 70  # half of the half in which the partner is the other clip
+
+
+def test_what_is_drawn_goes_to_a_gpu_without_waiting() -> None:
+    """From pinned memory, which is what a copy that does not wait needs."""
+    moved: list[tuple[bool, bool]] = []
+
+    class Drawn:
+        pinned = False
+
+        def pin_memory(self) -> "Drawn":
+            found = Drawn()
+            found.pinned = True
+            return found
+
+        def to(self, device: torch.device, non_blocking: bool) -> None:
+            moved.append((self.pinned, non_blocking))
+
+    for device in ("cuda", "cpu"):
+        without_waiting(Drawn(), torch.device(device))  # type: ignore[arg-type]
+    assert moved == [(True, True), (False, True)]

@@ -18,6 +18,7 @@ from kinebert.training.data.transforms import (
     to_device_batch,
 )
 from kinebert.training.models import InputSpec
+from tests.helpers.operators import CountedOperators
 
 SCALES = (1.0, 0.875, 0.75, 0.66)
 
@@ -156,3 +157,20 @@ def test_mirroring_flow_negates_what_the_network_reads() -> None:
     x, y = (to_device_batch(torch.from_numpy(c)[None], spec, torch.device("cpu")) for c in (clip, flipped))
     torch.testing.assert_close(y[:, 0], -x[:, 0].flip(-1))
     torch.testing.assert_close(y[:, 1], x[:, 1].flip(-1))
+
+
+def test_the_constants_of_normalisation_are_moved_to_a_device_once() -> None:
+    """A second copy would make a GPU's process wait. First in inference mode, as where somebody evaluates first."""
+    spec = InputSpec(modality="rgb", num_frames=1, crop_size=2, mean=(0.1, 0.2, 0.3), std=(0.25, 0.5, 0.125))
+    clips = torch.zeros(1, 1, 2, 2, 3, dtype=torch.uint8, device="meta")
+    with torch.inference_mode():
+        normalise(clips, spec)
+    with CountedOperators() as counted:
+        normalise(clips, spec)
+    assert counted.calls == {"_to_copy": 1, "mul_": 1, "sub_": 1}  # of the clips alone
+    weight = torch.ones(3, 1, 1, 1, requires_grad=True)
+    for _ in range(2):
+        with torch.inference_mode():
+            normalise(torch.zeros(1, 1, 2, 2, 3, dtype=torch.uint8), spec)
+        (normalise(torch.zeros(1, 1, 2, 2, 3, dtype=torch.uint8), spec) * weight).sum().backward()
+    assert weight.grad is not None
