@@ -14,7 +14,7 @@ from kinebert.training.loop.reached import NUM_SUMS
 from kinebert.training.loop.stages import Stage
 from kinebert.training.models import Recognizer
 from kinebert.training.optim.groups import parameter_groups, set_lr
-from kinebert.training.optim.registry import build_optimizer
+from kinebert.training.optim.registry import build_optimizer, load_optimizer
 from kinebert.training.recipe.optim import OptimRecipe
 from kinebert.training.recipe.train import TrainRecipe
 
@@ -140,7 +140,7 @@ def _kept_of_a_parameter(group: dict[str, Any], recipe: OptimRecipe) -> dict[str
     parameter.grad = torch.zeros(_SHAPE)
     optimizer = build_optimizer([parameter], recipe)
     try:
-        optimizer.load_state_dict({"state": {}, "param_groups": [{**group, "params": [0]}]})
+        load_optimizer(optimizer, {"state": {}, "param_groups": [{**group, "params": [0]}]})
         set_lr(optimizer, recipe.lr)
         optimizer.step()
     except Exception as error:  # what optimizers raise for values that they did not write has no common class

@@ -33,6 +33,9 @@ class OptimizerEntry:
     """Numbers of it for the history of a training, by name, besides the learning rate."""
 
 
+FUSED_ON = ("cuda",)
+"""Devices on which a rule's whole update is one kernel that torch has. A CPU has it too, with other roundings."""
+
 _entries: dict[str, OptimizerEntry] = {}
 
 
@@ -52,7 +55,33 @@ def register_optimizer(*, facts: Facts = no_facts) -> Callable[[Build], Build]:
 def build_optimizer(groups: Groups, recipe: OptimRecipe) -> torch.optim.Optimizer:
     """Build the recipe's optimizer for parameters, or for the groups that :func:`.parameter_groups` makes."""
     keep_compiled_code()
-    return _entry(recipe).build(groups, recipe)
+    return _entry(recipe).build(list(groups), recipe)  # type: ignore[arg-type]
+
+
+def fused(groups: Groups) -> bool | None:
+    """Return the argument ``fused`` of torch's optimizers for groups: True on a GPU, None for torch's own choice."""
+    parameters = [one for group in groups for one in (group["params"] if isinstance(group, dict) else [group])]
+    fits = all(one.device.type in FUSED_ON and one.is_floating_point() for one in parameters)
+    return True if parameters and fits else None
+
+
+def is_fused(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether fused kernels make all updates of an optimizer."""
+    return all(group.get("fused") for group in optimizer.param_groups)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Go on from a saved state of an optimizer, by the kernels that it was saved with, so that its bits stay the same.
+
+    States of earlier versions, and of CPUs, go on without fused kernels; those of GPUs do so on a CPU, whose own would
+    round in another way.
+    """
+    optimizer.load_state_dict(state)
+    for group in optimizer.param_groups:
+        if group.get("fused") and not fused([group]):
+            group["fused"] = None
+    if hasattr(optimizer, "_step_supports_amp_scaling"):  # what torch's scaler asks, else true since the beginning
+        optimizer._step_supports_amp_scaling = is_fused(optimizer)
 
 
 def facts_of(optimizer: torch.optim.Optimizer, recipe: OptimRecipe) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Optimizers are found by their files; each is torch's, and says of itself what the history should know."""
 
+import copy
 import importlib
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,13 @@ from torch import nn
 from kinebert.preprocessing.discovery import names_of
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.optim import registry, rules
-from kinebert.training.optim.registry import build_optimizer, facts_of, register_optimizer
+from kinebert.training.optim.registry import (
+    build_optimizer,
+    facts_of,
+    is_fused,
+    load_optimizer,
+    register_optimizer,
+)
 from kinebert.training.recipe.optim import OPTIMIZERS, OptimRecipe
 from tests.helpers.contributing import code_of
 from tests.helpers.small_training import recipe_with, run
@@ -51,6 +58,56 @@ def test_the_recipe_s_values_reach_torch_s_optimizers(name: str) -> None:
     make, values = TORCHS[name]
     expected = walk(make([theirs], lr=0.01, **values), theirs)  # type: ignore[call-arg]
     assert walk(build_optimizer([ours], OptimRecipe(name=name, **RECIPE)), ours) == expected
+
+
+def test_updates_are_fused_on_gpus_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = nn.Parameter(torch.tensor([1.0, -2.0]))
+    assert not any(is_fused(build_optimizer([weight], OptimRecipe(name=name))) for name in NAMES)
+    monkeypatch.setattr(registry, "FUSED_ON", ("cpu",))  # which has such kernels, too
+    assert {name for name in NAMES if is_fused(build_optimizer([weight], OptimRecipe(name=name)))} == set(TORCHS)
+
+
+def state_after(steps: int, name: str, weight: nn.Parameter) -> dict[str, Any]:
+    optimizer = build_optimizer([weight], OptimRecipe(name=name, **RECIPE))
+    walk(optimizer, weight, steps)
+    return copy.deepcopy(optimizer.state_dict())
+
+
+@pytest.mark.parametrize("saved_fused", [True, False])
+@pytest.mark.parametrize("name", TORCHS)
+def test_a_run_goes_on_by_the_kernels_it_was_saved_with(
+    name: str, saved_fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU goes on as the state of a GPU, of a CPU or of an earlier version was begun: to the bits of an uncut run."""
+    start = torch.tensor([1.0, -2.0, 0.3])
+    whole, cut = (nn.Parameter(start.clone()) for _ in range(2))
+    monkeypatch.setattr(registry, "FUSED_ON", ("cpu",) if saved_fused else ("cuda",))
+    state_after(9, name, whole)
+    state = state_after(4, name, cut)
+    monkeypatch.setattr(registry, "FUSED_ON", ("cpu",))
+    optimizer = build_optimizer([cut], OptimRecipe(name=name, **RECIPE))
+    load_optimizer(optimizer, state)
+    assert is_fused(optimizer) == saved_fused
+    walk(optimizer, cut, 5)
+    assert torch.equal(cut, whole)
+    scaler = torch.amp.GradScaler("cpu")  # which leaves the scale to fused kernels, and must know of others
+    cut.grad = None
+    scaler.scale(cut.square().sum()).backward()
+    scaler.step(optimizer)
+    assert cut.isfinite().all()
+    assert not torch.equal(cut, whole)
+
+
+@pytest.mark.parametrize("name", TORCHS)
+def test_a_state_of_a_gpu_goes_on_on_a_cpu_as_cpus_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = nn.Parameter(torch.tensor([1.0, -2.0]))
+    monkeypatch.setattr(registry, "FUSED_ON", ("cpu",))
+    state = state_after(2, name, weight)
+    monkeypatch.undo()
+    optimizer = build_optimizer([weight], OptimRecipe(name=name, **RECIPE))
+    load_optimizer(optimizer, state)
+    assert not is_fused(optimizer)
+    assert all(abs(value) < 3 for value in walk(optimizer, weight))
 
 
 def test_a_name_that_nobody_has_is_refused_with_those_that_there_are() -> None:

@@ -2,7 +2,7 @@
 
 import torch
 
-from kinebert.training.optim.registry import Groups, register_optimizer
+from kinebert.training.optim.registry import Groups, fused, register_optimizer
 from kinebert.training.recipe.optim import OptimRecipe
 
 
@@ -15,4 +15,5 @@ def sgd(groups: Groups, recipe: OptimRecipe) -> torch.optim.Optimizer:
         momentum=recipe.momentum,
         dampening=recipe.dampening,
         weight_decay=recipe.weight_decay,
+        fused=fused(groups),
     )

@@ -4,7 +4,7 @@ Source: Keskar & Socher, "Improving generalization performance by switching from
 algorithm 1.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor
 
 from kinebert.training.optim.registry import Groups, register_optimizer
 from kinebert.training.recipe.optim import OptimRecipe
+
+_TOGETHER = 2**24
+"""Parameters of a GPU that are compared with their gradients at once, in 256 MiB of double precision."""
 
 
 class Swats(torch.optim.Optimizer):
@@ -82,22 +85,32 @@ class Swats(torch.optim.Optimizer):
     def _adam(self) -> None:
         products: list[Tensor] = []
         for group in self.param_groups:
-            (beta1, beta2), steps, scale = group["betas"], group["num_steps"], group["lr_scale"]
+            (beta1, beta2), steps = group["betas"], group["num_steps"]
             size = group["lr"] * (1 - beta2**steps) ** 0.5 / (1 - beta1**steps)
-            for parameter, grad in _gradients(group):
-                state = self.state[parameter]
-                if not state:
-                    state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-                mean, square = state["mean"], state["square"]
-                mean.lerp_(grad, 1 - beta1)
-                square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-                move = mean / square.sqrt().add_(group["eps"]) * -size
-                parameter.add_(move)
-                move_f64, grad_f64 = move.flatten().double() / scale, grad.flatten().double()
-                products.append(torch.stack([move_f64 @ move_f64, move_f64 @ grad_f64]))
+            parameters, grads = _gradients(group)
+            if not parameters:
+                continue
+            means, squares = self._kept(parameters, "mean"), self._kept(parameters, "square")
+            torch._foreach_lerp_(means, grads, 1 - beta1)
+            torch._foreach_mul_(squares, beta2)
+            torch._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
+            roots = torch._foreach_sqrt(squares)
+            torch._foreach_add_(roots, group["eps"])
+            moves = torch._foreach_div(means, roots)
+            torch._foreach_mul_(moves, -size)
+            torch._foreach_add_(parameters, moves)
+            most = _TOGETHER if parameters[0].is_cuda else 0
+            products += _products(moves, grads, group["lr_scale"], most)
         if products:
             moved, along = torch.stack([pair.to(products[0].device) for pair in products]).sum(dim=0).tolist()
             self._test(moved, along)
+
+    def _kept(self, parameters: list[Tensor], name: str) -> list[Tensor]:
+        """Return what is kept of each parameter under a name, 0 in the beginning."""
+        for parameter in parameters:
+            if name not in self.state[parameter]:
+                self.state[parameter][name] = torch.zeros_like(parameter)
+        return [self.state[parameter][name] for parameter in parameters]
 
     def _test(self, moved: float, along: float) -> None:
         """Take note of p.p and p.g of all parameters, and switch if the projected rate has settled."""
@@ -121,20 +134,48 @@ class Swats(torch.optim.Optimizer):
         for group in self.param_groups:
             beta1 = group["betas"][0]
             since = group["lr"] / group["lr_at_switch"] if group["lr_at_switch"] else 1.0
-            for parameter, grad in _gradients(group):
-                state = self.state[parameter]
-                if not state:
-                    state["momentum"] = torch.zeros_like(parameter)
-                momentum = state["momentum"].mul_(beta1).add_(grad)
-                parameter.add_(momentum, alpha=-(1 - beta1) * group["rate"] * group["lr_scale"] * since)
+            parameters, grads = _gradients(group)
+            if parameters:
+                momenta = self._kept(parameters, "momentum")
+                torch._foreach_mul_(momenta, beta1)
+                torch._foreach_add_(momenta, grads)
+                rate = (1 - beta1) * group["rate"] * group["lr_scale"] * since
+                torch._foreach_add_(parameters, momenta, alpha=-rate)
 
 
-def _gradients(group: dict[str, Any]) -> Iterable[tuple[Tensor, Tensor]]:
-    """Parameters that have a gradient, each with it and the penalty's."""
-    for parameter in group["params"]:
-        if parameter.grad is not None:
-            grad, decay = parameter.grad, group["weight_decay"]
-            yield parameter, grad.add(parameter, alpha=decay) if decay else grad
+def _gradients(group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
+    """Parameters that have a gradient, and for each it and the penalty's."""
+    parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+    grads = [parameter.grad for parameter in parameters]
+    if parameters and group["weight_decay"]:
+        grads = list(torch._foreach_add(grads, parameters, alpha=group["weight_decay"]))
+    return parameters, grads
+
+
+def _products(moves: Sequence[Tensor], grads: Sequence[Tensor], scale: float, most: int) -> list[Tensor]:
+    """Return p.p and p.g in double precision, of tensors of little more than ``most`` numbers at a time.
+
+    With 0 of one tensor at a time: the order of sums in which runs on CPUs were begun, which go on to the same bits.
+    """
+    found: list[Tensor] = []
+    chosen: list[int] = []
+    num = 0
+    for i, move in enumerate(moves):
+        chosen, num = [*chosen, i], num + move.numel()
+        if num > most or i + 1 == len(moves):
+            move_f64, grad_f64 = (_in_a_row([of[i] for i in chosen]) for of in (moves, grads))
+            move_f64.div_(scale)
+            found.append(torch.stack([move_f64 @ move_f64, move_f64 @ grad_f64]))
+            chosen, num = [], 0
+    return found
+
+
+def _in_a_row(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the numbers of all tensors as one vector, in double precision."""
+    row_f64 = torch.empty(sum(one.numel() for one in tensors), dtype=torch.float64, device=tensors[0].device)
+    parts = torch.split(row_f64, [one.numel() for one in tensors])
+    torch._foreach_copy_([part.view_as(one) for part, one in zip(parts, tensors, strict=True)], list(tensors))
+    return row_f64
 
 
 @register_optimizer(facts=Swats.facts)
