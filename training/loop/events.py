@@ -82,7 +82,7 @@ class StepDone:
     skipped: float
     """Updates of this epoch that were left out."""
     data_wait: float
-    """Share of the step's time that processes waited for clips, 0 to 1."""
+    """Share of the step's time that devices stood idle for want of clips, 0 to 1."""
     clips_per_s: float
     """Over all processes."""
     eta_s: float
@@ -120,7 +120,7 @@ class EpochDone:
     best_top1: float
     """Validation top-1 of that one."""
     data_wait: float
-    """Share of the steps' time that was waited for clips, 0 to 1."""
+    """Share of the steps' time that devices stood idle for want of clips, 0 to 1."""
     gpu_gib: float | None = None
     """Most GPU memory that this process has held, in GiB; None without a GPU."""
 
@@ -256,7 +256,7 @@ class Progress:
             step: Updates of this epoch that are done.
             clips: In the global batch.
             seconds: That the step took.
-            waited_s: Seconds of it that processes waited for clips, added up over all processes.
+            waited_s: Seconds of it that devices stood idle for want of clips, added up over all processes.
             loss: See :class:`StepDone`, as all that follow.
             top1: Share of the clips that were right.
             lr: Learning rate.

@@ -5,7 +5,6 @@ Axes: N clips, C channels, T frames, H height, W width, K classes.
 
 import inspect
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,13 +23,14 @@ from kinebert.training.data.transforms import to_device_batch
 from kinebert.training.distributed.batch_norms import RunningStatistics
 from kinebert.training.distributed.collective import from_all, world_sum
 from kinebert.training.distributed.worker import WorkerContext
+from kinebert.training.loop.device_clock import device_clock
 from kinebert.training.loop.step import DeviceBatch, Gradients, accumulate, update
 from kinebert.training.models import Recognizer
-from kinebert.training.numerics import autocast_dtype, compile_networks, prepare
+from kinebert.training.numerics import autocast_dtype, compile_networks, in_words, prepare
 from kinebert.training.optim.ema import WeightAverage
 from kinebert.training.optim.groups import freeze, parameter_groups, set_lr
 from kinebert.training.optim.losses import cross_entropy_sum
-from kinebert.training.optim.registry import build_optimizer, facts_of
+from kinebert.training.optim.registry import build_optimizer, facts_of, is_fused, load_optimizer
 from kinebert.training.recipe.train import TrainRecipe
 
 _SMALLEST_SCALE = 1.0
@@ -54,7 +54,7 @@ class StepOutcome:
     num_clips: float
     """In the global batch."""
     waited_s: float
-    """Seconds that workers waited for clips, added up over the workers."""
+    """Seconds that the workers' devices stood idle for want of clips, added up over the workers."""
     grad_norm: float
     """Global L2 norm before it was limited."""
     left_out: str = ""
@@ -80,6 +80,7 @@ class Learner:
         self.model = prepare(model, recipe, worker.device, worker.world_size)
         self._frozen = freeze(self.model, recipe.optim.frozen)
         self.average = WeightAverage(self.model, recipe.ema) if recipe.ema else None
+        self.clock = device_clock(worker.device)
         self.statistics = RunningStatistics(self.model, worker.rank, worker.world_size)
         if recipe.compile:
             compile_networks([self.model, self.judged])
@@ -103,6 +104,11 @@ class Learner:
     def facts(self) -> dict[str, float]:
         """Return what an epoch's row should say of the optimizer, by name."""
         return facts_of(self.optimizer, self.recipe.optim)
+
+    def computed_in(self) -> str:
+        """Return in what numbers and by which algorithms it learns, to be recorded."""
+        kernels = f", fused {self.recipe.optim.name}" if is_fused(self.optimizer) else ""
+        return in_words(self.recipe, self.worker.device) + kernels
 
     def start_epoch(self) -> None:
         """Put the network into training mode; what is frozen stays as it is."""
@@ -209,7 +215,7 @@ class Learner:
     def load(self, state: Any) -> None:
         """Go on from a ``TrainState``."""
         self.model.load_state_dict(state.weights)
-        self.optimizer.load_state_dict(state.optimizer)
+        load_optimizer(self.optimizer, state.optimizer)
         if self.scaler is not None and state.scaler is not None:
             self.scaler.load_state_dict(state.scaler)
         if self.average is not None:
@@ -223,14 +229,19 @@ class _Fetch:
     def __init__(self, learner: Learner, batches: Iterator[Batch], epoch: int, step: int, indices: Sequence[int]):
         self._learner, self._batches, self._at, self._indices = learner, batches, (epoch, step), indices
         self.taken: list[Batch] = []
-        self.waited_s = 0.0
+        self._waits: list[tuple[Any, Any]] = []
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds that the device had nothing to do while clips were waited for; waits for the device."""
+        return sum(self._learner.clock.seconds(*wait) for wait in self._waits)
 
     def __call__(self) -> DeviceBatch:
         learner, recipe, device = self._learner, self._learner.recipe, self._learner.worker.device
-        began, turn = time.monotonic(), len(self.taken)
+        began, turn = learner.clock.mark(), len(self.taken)
         learner.worker.pulse("waiting for clips", *self._at, 2 * turn)
         batch = next(self._batches)
-        self.waited_s += time.monotonic() - began
+        self._waits.append((began, learner.clock.mark()))
         learner.worker.pulse("computing", *self._at, 2 * turn + 1)
         index = self._indices[turn]
         self.taken.append(batch)

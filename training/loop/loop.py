@@ -32,8 +32,8 @@ from kinebert.training.loop.initial import initial_recognizer, pinned
 from kinebert.training.loop.learner import Learner
 from kinebert.training.loop.reached import Reached
 from kinebert.training.loop.stages import Stage, carry_weights, plan_stages
-from kinebert.training.loop.system_metrics import MachineUse
-from kinebert.training.numerics import computing, in_words
+from kinebert.training.loop.system_metrics import MachineUse, unmeasured
+from kinebert.training.numerics import computing
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.optim.schedule import Schedule
 from kinebert.training.recipe.train import TrainRecipe
@@ -95,6 +95,8 @@ def train(
     state, problem = from_first(lambda: recover_state(output), worker.rank)
     if problem:
         emit(Note(text=problem))
+    if state is None and (missing := unmeasured(worker.device)):
+        emit(Note(text=missing))
     if state is not None:
         check_continues(state, whole.identity(), about(shards), output)
     stages = plan_stages(whole, len(check_videos(shards, whole.data, whole.data.train_part)[0]))
@@ -162,7 +164,7 @@ class _Training:
                 notes=self.notes,
                 device=self.worker.device.type,
                 loader_workers=self.num_loaders,
-                computed_in=in_words(self.recipe, self.worker.device),
+                computed_in=self.learner.computed_in(),
             )
         else:
             self.progress.next_stage()

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 
 import psutil
 import torch
@@ -41,6 +42,16 @@ class MachineUse:
             f"{name}_memory_usage_megabytes": (total - free) / 2**20,
             f"{name}_memory_usage_percentage": 100 * (total - free) / total,
         }
-        with suppress(Exception):  # needs nvidia-ml-py, which not every machine has
+        with suppress(Exception):  # a driver may not tell, and :func:`unmeasured` speaks of the package
             numbers[f"{name}_utilization_percentage"] = float(torch.cuda.utilization(self._device))
         return numbers
+
+
+def unmeasured(device: torch.device) -> str:
+    """Return a sentence about what :class:`MachineUse` cannot measure here for want of a package; empty if all."""
+    if device.type != "cuda" or find_spec("pynvml") is not None:
+        return ""
+    return (
+        "how busy the GPU is cannot be measured, and is left out of MLflow's system metrics: the package nvidia-ml-py "
+        "is not installed. It comes with kinebert[gpu]"
+    )

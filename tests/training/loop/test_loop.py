@@ -9,7 +9,7 @@ import torch
 
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.checkpoints.recognizer import load_recognizer
-from kinebert.training.loop.events import StepDone
+from kinebert.training.loop.events import Note, StepDone
 from kinebert.training.loop.loop import TrainSummary
 from kinebert.training.recipe.train import OptimRecipe
 from tests.helpers.fake_shards import make_shards
@@ -166,3 +166,12 @@ def test_flow_and_sections_in_bfloat16(tmp_path: Path) -> None:
     assert {value.dtype for value in weights_of(tmp_path).values() if value.is_floating_point()} == {torch.float32}
     assert len(summary.history) == 1
     assert events[0].num_classes == 2
+
+
+def test_a_gpu_s_use_that_cannot_be_measured_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kinebert.training.loop.loop.unmeasured", lambda _: "a package is missing")
+    said = [run(replace(RECIPE, epochs=epochs), tmp_path)[1] for epochs in (1, 2)]
+    assert [[event.text for event in events if isinstance(event, Note)] for events in said] == [
+        ["a package is missing"],
+        [],
+    ]

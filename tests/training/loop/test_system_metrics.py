@@ -1,10 +1,13 @@
 """What is measured of a machine, and how often."""
 
+import tomllib
+
 import psutil
 import pytest
 import torch
 
-from kinebert.training.loop.system_metrics import MachineUse
+from kinebert.training.loop.system_metrics import MachineUse, unmeasured
+from tests.helpers.paths import ROOT
 
 
 def test_a_measurement_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +29,19 @@ def test_a_measurement_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < share < 100
     now[0] = 119.0
     assert use() == {}
+
+
+def test_what_a_gpu_cannot_be_asked_for_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kinebert.training.loop.system_metrics.find_spec", lambda _: None)
+    assert "nvidia-ml-py is not installed. It comes with kinebert[gpu]" in unmeasured(torch.device("cuda"))
+    assert unmeasured(torch.device("cpu")) == ""
+    monkeypatch.setattr("kinebert.training.loop.system_metrics.find_spec", lambda _: "there")
+    assert unmeasured(torch.device("cuda")) == ""
+
+
+def test_the_extra_brings_what_measures_a_gpu() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert any(package.startswith("nvidia-ml-py") for package in extras["gpu"])
 
 
 @pytest.mark.gpu
