@@ -156,6 +156,11 @@ class ShardSet:
         segments = self._files.segments(entry, sorted({segment for segment, _ in places}))
         return [tuple(column[offset] for column in segments[segment]) for segment, offset in places]
 
+    @property
+    def is_far(self) -> bool:
+        """Whether its shards come over a network, so that it pays to :meth:`expect` what will be read."""
+        return self._files.is_far
+
     def expect(self, entry: VideoEntry, indices: Sequence[int]) -> None:
         """Begin to fetch images that will be read soon, if they have to come over a network."""
         self._files.expect(entry, sorted({int(index) // SEGMENT_LENGTH for index in indices}))

@@ -39,7 +39,7 @@ class ShardFiles:
 
     def __init__(self, uri: str, modality: str, digest: str, index: Index) -> None:
         self._uri, self._modality, self._digest, self._index = uri, modality, digest, index
-        self._is_far = not (storage.is_local(uri) and is_on_this_machine(uri))
+        self.is_far = not (storage.is_local(uri) and is_on_this_machine(uri))
         self._sources = Sources()
         self._start()
 
@@ -58,7 +58,7 @@ class ShardFiles:
 
     def expect(self, entry: VideoEntry, numbers: Sequence[int]) -> None:
         """Begin to fetch segments that will be asked for soon; on disks of this machine that would gain nothing."""
-        if not self._is_far or not _has_ranges(entry):
+        if not self.is_far or not _has_ranges(entry):
             return
         for first, count in _runs(numbers):
             key = entry.shard, entry.first_row_group + first, count

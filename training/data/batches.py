@@ -3,15 +3,17 @@
 Axes: N clips, T frames or fields, H height, W width, C channels.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from kinebert.training.clips.ordering import num_steps, worker_positions
-from kinebert.training.data.dataset import Key
+from kinebert.training.data.dataset import ClipDataset, Key
 from kinebert.training.data.transforms import UInt8
 from kinebert.training.data.windows import Window, Windows
 
@@ -67,6 +69,48 @@ class TrainBatches:
             for step in range(first_step if epoch == first_epoch else 0, self._num_steps):
                 for positions in worker_positions(step, *self._deal):
                     yield [(epoch, int(position)) for position in positions]
+
+
+PartKey = tuple[int, int, int]
+"""Which of two data sets, and a key of it."""
+
+
+class BothParts(Dataset[tuple[UInt8 | Window, int, int]]):
+    """Clips of both parts of a training, so that one pool of loader processes makes them all.
+
+    Args:
+        parts: The data sets; a key says which one, and then what of it.
+    """
+
+    def __init__(self, *parts: ClipDataset) -> None:
+        self._parts = parts
+
+    def __getitem__(self, key: PartKey) -> tuple[UInt8 | Window, int, int]:
+        return self._parts[key[0]][key[1:]]
+
+    def expect(self, keys: Iterable[PartKey]) -> None:
+        """Begin to fetch clips, see :meth:`.ClipDataset.expect`."""
+        for part, *key in keys:
+            self._parts[part].expect([(key[0], key[1])])
+
+
+class TrainingBatches:
+    """Keys of all batches of one worker in their order: the micro-batches of an epoch, then those of the validation.
+
+    Args:
+        training: Of the micro-batches.
+        validation: Keys of the batches that come after every epoch.
+    """
+
+    def __init__(self, training: TrainBatches, validation: Sequence[list[Key]]) -> None:
+        self._training, self.validation = training, validation
+
+    def __iter__(self) -> Iterator[list[PartKey]]:
+        for _, batches in itertools.groupby(self._training, lambda keys: keys[0][0]):
+            for keys in batches:
+                yield [(0, *key) for key in keys]
+            for keys in self.validation:
+                yield [(1, *key) for key in keys]
 
 
 def in_batches(keys: Sequence[Key], size: int) -> list[list[Key]]:

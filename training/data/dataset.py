@@ -3,7 +3,10 @@
 Axes: T frames or fields, H height, W width, C channels.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +14,19 @@ from torch.utils.data import Dataset
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.modalities import modality_of
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.clips.ordering import epoch_order, item_at, sample_rng
 from kinebert.training.clips.sampling import eval_clips, train_clip
 from kinebert.training.data.transforms import Crop, UInt8, apply_crop, centre_crop, cut, eval_crops, random_crop
 from kinebert.training.data.windows import Window
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe
-from kinebert.training.shards import Shards, Video
+from kinebert.training.shards import Shards, Video, numbers_of
 
 Key = tuple[int, int]
+_MOST_EXPECTED = 256
+"""Clips that are remembered to have been fetched ahead."""
+_OWN = ("_order", "_last", "_expected", "_lengths")
+"""What each process makes for itself."""
 
 
 class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
@@ -49,8 +57,19 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
     ) -> None:
         self._shards, self._videos, self._recipe = shards, videos, recipe
         self._seed, self._training, self._protocol = seed, training, protocol or ProtocolRecipe()
+        self._forget()
+
+    def _forget(self) -> None:
         self._order: tuple[int, NDArray[np.int64]] | None = None
         self._last: tuple[Key, UInt8] | None = None
+        self._expected: deque[tuple[int, int]] = deque(maxlen=_MOST_EXPECTED)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in _OWN}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
 
     def __len__(self) -> int:
         return len(self._videos)
@@ -59,10 +78,8 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
         if not self._training:
             return self._view(*key)
         recipe = self._recipe
-        index = item_at(self._epoch_order(key[0]), key[1])
+        index, indices, rng = self._drawn(key)
         video = self._videos[index]
-        rng = sample_rng(self._seed, *key)
-        indices = train_clip(recipe.sampling, video.num_images, recipe.clip_length, recipe.frame_interval, rng)
         clip_THWC = self._read(video, indices)
         height, width = clip_THWC.shape[1:3]
         if recipe.multi_scale:
@@ -72,15 +89,39 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
             crop = centre_crop(height, width, recipe.crop_size, recipe.eval_scale, flip)
         return self._cropped(clip_THWC, crop, recipe.crop_size), video.label, index
 
+    def expect(self, keys: Iterable[Key]) -> None:
+        """Begin to fetch the clips of some keys that will be asked for soon, if they have to come over a network."""
+        shards = self._shards
+        if not isinstance(shards, ShardSet) or not shards.is_far:
+            return
+        for key in keys:
+            index, number = key if self._training else (key[0], key[1] // self._protocol.crops)
+            if (index, number) not in self._expected:  # all crops of a clip are of the same images
+                self._expected.append((index, number))
+                video, indices = self._drawn(key)[:2] if self._training else (index, self.clips_of(index)[number])
+                entry: Any = self._videos[video]
+                shards.expect(entry, indices.tolist())
+
+    def _drawn(self, key: Key) -> tuple[int, NDArray[np.int64], np.random.Generator]:
+        """Return which video stands at a position of an epoch, which of its images, and what is drawn from next."""
+        recipe, rng = self._recipe, sample_rng(self._seed, *key)
+        index = item_at(self._epoch_order(key[0]), key[1])
+        num_images = int(self._lengths[index])
+        return index, train_clip(recipe.sampling, num_images, recipe.clip_length, recipe.frame_interval, rng), rng
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        return numbers_of(self._videos, "num_images")
+
     def test_keys(self, videos: Iterable[int]) -> list[Key]:
         """Return the keys of all test views of some videos, video by video."""
         return [(int(v), view) for v in videos for view in range(len(self.clips_of(int(v))) * self._protocol.crops)]
 
     def clips_of(self, index: int) -> NDArray[np.int64]:
         """Return the images of every clip that a video is tested on, ``(num_clips, clip_length)``."""
-        recipe, protocol, video = self._recipe, self._protocol, self._videos[index]
+        recipe, protocol, num_images = self._recipe, self._protocol, int(self._lengths[index])
         return eval_clips(
-            recipe.sampling, protocol.clips, video.num_images, recipe.clip_length, recipe.frame_interval, protocol.step
+            recipe.sampling, protocol.clips, num_images, recipe.clip_length, recipe.frame_interval, protocol.step
         )
 
     def _view(self, index: int, view: int) -> tuple[UInt8 | Window, int, int]:

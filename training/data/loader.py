@@ -1,16 +1,19 @@
 """Batches of clips, read in this process or in others."""
 
+import itertools
+import multiprocessing
 import signal
+from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.machine import available_cores
-from kinebert.training.data.batches import Batch, collate
+from kinebert.training.data.batches import Batch, BothParts, PartKey, collate
 from kinebert.training.data.dataset import ClipDataset, Key
 from kinebert.training.data.shared_memory import (
     MORE_SHARED_MEMORY,
@@ -21,13 +24,71 @@ from kinebert.training.data.shared_memory import (
 )
 
 MOST_LOADERS = 32
-"""What ``auto`` starts at most: no GPU takes more clips, and each holds some 170 MB of memory."""
+"""What ``auto`` starts at most: no GPU takes more clips, and each holds tens of megabytes of memory."""
+
+
+_AHEAD = 8
+"""Clips of later batches that a loader process fetches while it makes one, where they come over a network."""
+_PRELOADED = ["kinebert.training.data.loader"]
+
+
+class Request(NamedTuple):
+    """What a loader process is asked for at a time."""
+
+    keys: list[Any]
+    """Of the clips of one batch."""
+    later: list[Any]
+    """Of clips that the same process will be asked for next."""
+
+
+class Requests:
+    """Batches of keys, each with some that the same process makes later.
+
+    Args:
+        batches: Gone through anew for each iteration. An iterator, which may wait for what it gives, is not looked
+            into ahead.
+        loader_workers: Processes to which the batches are dealt out in turn; 0 for one.
+    """
+
+    def __init__(self, batches: Iterable[list[Any]], loader_workers: int) -> None:
+        self._batches, self._turns = batches, max(1, loader_workers)
+
+    def __iter__(self) -> Iterator[Request]:
+        if isinstance(self._batches, Iterator):
+            yield from (Request(keys, []) for keys in self._batches)
+            return
+        coming, waiting = iter(self._batches), deque[list[Any]]()
+        depth = 0
+        while True:
+            for keys in coming:
+                waiting.append(keys)
+                depth = depth or -(-_AHEAD // len(keys))  # batches of small numbers of clips: several
+                if len(waiting) > self._turns * depth:
+                    break
+            if not waiting:
+                return
+            keys = waiting.popleft()
+            its = itertools.islice(waiting, self._turns - 1, None, self._turns)
+            yield Request(keys, [key for batch in its for key in batch])
+
+
+class _Requested(Dataset[Any]):
+    """A data set whose items are made batch by batch."""
+
+    def __init__(self, dataset: ClipDataset | BothParts) -> None:
+        self._dataset: Any = dataset
+
+    def __getitems__(self, request: Request) -> list[Any]:
+        self._dataset.expect(itertools.chain(request.keys, request.later))
+        return [self._dataset[key] for key in request.keys]
 
 
 class ClipLoader:
     """An iterable of :class:`Batch`, one per list of keys; it can be gone through again if ``batches`` can.
 
     Loader processes are started fresh instead of forked: a fork of a process with threads (Ray's, OpenCV's) may hang.
+
+    They share what they have imported, with the server that starts them, and map the index of a set from one file.
 
     Args:
         dataset: Makes the items.
@@ -37,11 +98,17 @@ class ClipLoader:
     """
 
     def __init__(
-        self, dataset: ClipDataset, batches: Iterable[list[Key]], loader_workers: int, device: torch.device
+        self,
+        dataset: ClipDataset | BothParts,
+        batches: Iterable[list[Key]] | Iterable[list[PartKey]],
+        loader_workers: int,
+        device: torch.device,
     ) -> None:
+        if loader_workers:  # no effect where the server of this process runs already
+            multiprocessing.set_forkserver_preload(_PRELOADED)
         self._loader: DataLoader[Batch] = DataLoader(
-            dataset,  # type: ignore[arg-type]
-            batch_sampler=batches,
+            _Requested(dataset),
+            batch_sampler=Requests(batches, loader_workers),  # type: ignore[arg-type]
             num_workers=loader_workers,
             collate_fn=collate,
             pin_memory=device.type == "cuda",

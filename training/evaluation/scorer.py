@@ -3,7 +3,7 @@
 Axes: N views, K classes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -85,24 +85,24 @@ class Scorer:
 
 def score_clips(
     recognizer: Recognizer,
-    loader: ClipLoader,
+    batches: Iterable[Batch],
     device: torch.device,
     dtype: torch.dtype | None,
     amp: str = "auto",
     pad_to: int = 0,
 ) -> Iterator[tuple[Tensor, Batch]]:
-    """Yield the float32 logits ``(N, K)`` of each batch of a loader, on the CPU, with the batch.
+    """Yield the float32 logits ``(N, K)`` of each batch, on the CPU, with the batch.
 
     Args:
         recognizer: Set to evaluation.
-        loader: Of its clips.
+        batches: Of a :class:`ClipLoader`.
         device: Where it is.
         dtype: Type of the forward pass; None for that of the weights.
         amp: As in a recipe: how float32 is computed.
         pad_to: Clips that the network is given at least, blank ones behind those of a short batch, whose scores are
             cut off again: a compiled network has one shape only. Scores do not depend on the others of a batch.
     """
-    for clips in loader:
+    for clips in batches:
         x_NCTHW = to_device_batch(clips.clips, recognizer.spec, device)
         num = len(x_NCTHW)
         if num < pad_to:

@@ -3,6 +3,7 @@
 Axes: N clips, C channels, T frames, H height, W width, K classes.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.training.checkpoints.state import TrainState, about, check_continues, recover_state
 from kinebert.training.checkpoints.writer import TrainFiles
 from kinebert.training.clips.ordering import share
-from kinebert.training.data.batches import Batch, TrainBatches, in_batches
+from kinebert.training.data.batches import Batch, BothParts, TrainBatches, TrainingBatches, in_batches
 from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.data.loader import ClipLoader, limit_threads, num_loaders
 from kinebert.training.data.parts import check_videos
@@ -168,14 +169,13 @@ class _Training:
             )
         else:
             self.progress.next_stage()
-        batches = self._train_batches()
-        val_loader = self._val_loader()
+        batches, num_validations = self._batches()
         while not self.ended and (pause_after is None or self.at.epoch < pause_after):
             began = time.monotonic()
             clips_before = self.at.num_clips
             self._train_epoch(batches)
             num_clips = self.at.num_clips - clips_before
-            self._end_epoch(val_loader, began, num_clips)
+            self._end_epoch(itertools.islice(batches, num_validations), began, num_clips)
         assert self.at.best is not None, "there is at least one epoch"
         if self._stalled():
             self.progress.early_stop(self.at.epoch, self.at.best)
@@ -203,9 +203,11 @@ class _Training:
         both = (recipe.micro_batch + recipe.eval_batch) * clip_bytes(self.shards, self.train_videos, recipe.data)
         return loaders_that_fit(recipe.loader_workers, wanted, both, worker.node_processes)
 
-    def _train_batches(self) -> Iterator[Batch]:
+    def _batches(self) -> tuple[Iterator[Batch], int]:
+        """Return the batches of the rest of the stage, and how many after each epoch are those of the validation."""
         recipe, worker = self.recipe, self.worker
-        dataset = ClipDataset(self.shards, self.train_videos, recipe.data, seed=recipe.seed, training=True)
+        training = ClipDataset(self.shards, self.train_videos, recipe.data, seed=recipe.seed, training=True)
+        validation = ClipDataset(self.shards, self.val_videos, recipe.data)
         keys = TrainBatches(
             len(self.train_videos),
             recipe.batch_size,
@@ -215,13 +217,10 @@ class _Training:
             self.stage.end_epoch,
             (self.at.epoch, self.at.step),
         )
-        return iter(ClipLoader(dataset, keys, self.num_loaders, worker.device))
-
-    def _val_loader(self) -> ClipLoader:
-        recipe, worker = self.recipe, self.worker
-        dataset = ClipDataset(self.shards, self.val_videos, recipe.data)
-        keys = dataset.test_keys(share(len(self.val_videos), worker.rank, worker.world_size))
-        return ClipLoader(dataset, in_batches(keys, recipe.eval_batch), self.num_loaders, worker.device)
+        views = validation.test_keys(share(len(self.val_videos), worker.rank, worker.world_size))
+        both = TrainingBatches(keys, in_batches(views, recipe.eval_batch))
+        loader = ClipLoader(BothParts(training, validation), both, self.num_loaders, worker.device)
+        return iter(loader), len(both.validation)
 
     def _train_epoch(self, batches: Iterator[Batch]) -> None:
         self.learner.start_epoch()
@@ -255,13 +254,13 @@ class _Training:
                 "lower optim.lr, or look at the data. The last saved state is untouched."
             )
 
-    def _validate(self, loader: ClipLoader) -> MetricSums:
+    def _validate(self, batches: Iterator[Batch]) -> MetricSums:
         model = self.learner.judged.eval()
         sums = MetricSums(len(self.shards.classes))
         pulse, end = self.worker.pulse, (self.at.epoch, self.stage.num_steps)
         pulse("validating", *end)
         shape = self.recipe.eval_batch if self.recipe.compile else 0
-        for logits_NK, batch in score_clips(model, loader, self.worker.device, self.learner.dtype, pad_to=shape):
+        for logits_NK, batch in score_clips(model, batches, self.worker.device, self.learner.dtype, pad_to=shape):
             pulse("validating", *end)
             loss = float(cross_entropy_sum(logits_NK, batch.labels))
             sums.add(logits_NK.numpy(), batch.labels.numpy(), loss)
@@ -269,9 +268,9 @@ class _Training:
         sums.vector = world_sum(sums.vector, self.worker.device)
         return sums
 
-    def _end_epoch(self, val_loader: ClipLoader, began: float, num_clips: float) -> None:
+    def _end_epoch(self, val_batches: Iterator[Batch], began: float, num_clips: float) -> None:
         trained = time.monotonic() - began
-        sums = self._validate(val_loader)
+        sums = self._validate(val_batches)
         metrics = sums.metrics()
         row = EpochRow(
             epoch=self.at.epoch + 1,
