@@ -45,6 +45,7 @@ def train_one(rank: int, num: int, output: Path, changes: dict[str, Any], poison
     worker = WorkerContext(rank=rank, world_size=num, num_threads=1)
     with pytest.MonkeyPatch.context() as patch:
         shards = poison(patch, poisoned) if poisoned else None
+        patch.setattr("kinebert.training.numerics.COMPILER", "aot_eager")  # graphs as they are, and no C++ compiler
         try:
             summary, events = run(recipe_with(**changes), output / "run", shards, worker=worker)
         except UserError as error:

@@ -18,6 +18,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "mixing": {"mixup": 0.4, "cutmix": 1.0},
         "label_smoothing": 0.1,
     },
+    "compiled": {"compile": True, "model": {"checkpointing": True}},
 }
 
 
@@ -34,7 +35,9 @@ def compare(num: int, option: str, folder: Path) -> None:
         torch.testing.assert_close(value, expected_weights[name], rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("option", [pytest.param("as published", marks=pytest.mark.slow), "with options"])
+@pytest.mark.parametrize(
+    "option", ["with options", *(pytest.param(name, marks=pytest.mark.slow) for name in ("as published", "compiled"))]
+)
 def test_two_workers_are_one(option: str, tmp_path: Path) -> None:
     compare(2, option, tmp_path)
 
