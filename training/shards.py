@@ -4,12 +4,13 @@ Axes: T frames or fields, H height, W width, C channels.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, overload
+from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinebert.preprocessing.sets.index import Videos
+from kinebert.preprocessing.video.parts import Part
 
 
 class Video(Protocol):
@@ -64,6 +65,14 @@ class Shards(Protocol):
 
     def read_clip(self, entry: Any, indices: Sequence[int]) -> NDArray[np.uint8]:
         """Return pictures of one video, ``(T, H, W, C)``."""
+
+
+@runtime_checkable
+class ReadsParts(Protocol):
+    """A shard set that can read a part of its pictures; its videos know their ``height`` and ``width`` in pixels."""
+
+    def read_part(self, entry: Any, indices: Sequence[int], part: Part | None, half: bool) -> NDArray[np.uint8]:
+        """Return what lies in ``part`` (None: all) of pictures of one video, or of them at half their size."""
 
 
 def numbers_of(videos: Sequence[Video], name: str) -> NDArray[Any]:

@@ -30,6 +30,7 @@ from kinebert.preprocessing.sets.writer import VideoSummary
 from kinebert.preprocessing.video.container import in_words
 from kinebert.preprocessing.video.h264 import SegmentEncoder
 from kinebert.preprocessing.video.images import encode_jpeg, quantize_flow
+from kinebert.preprocessing.video.jpeg_parts import restart_interval
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -210,8 +211,13 @@ def _encode(frames: Iterable[UInt8], recipe: FrameRecipe, timing: NoTiming) -> I
         return
     for pictures in images:
         with timing.stage("encode"):
-            image = tuple(encode_jpeg(picture, recipe.jpeg_quality) for picture in pictures)
+            image = tuple(_jpeg(picture, recipe) for picture in pictures)
         yield image
+
+
+def _jpeg(picture: UInt8, recipe: FrameRecipe) -> bytes:
+    interval = restart_interval(picture.shape[1], picture.ndim == 3) if recipe.restart_markers else 0
+    return encode_jpeg(picture, recipe.jpeg_quality, interval)
 
 
 @dataclass(frozen=True)
@@ -231,7 +237,7 @@ class _Flow:
                 with self.timing.stage("quantise"):
                     codes_2HW = quantize_flow(field_2HW, self.recipe.bound)
                 with self.timing.stage("encode"):
-                    image = tuple(encode_jpeg(codes_HW, self.recipe.jpeg_quality) for codes_HW in codes_2HW)
+                    image = tuple(_jpeg(codes_HW, self.recipe) for codes_HW in codes_2HW)
                 yield image
 
     def _grey(self, frames: Iterable[UInt8]) -> Iterator[UInt8]:

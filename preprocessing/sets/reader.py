@@ -32,7 +32,8 @@ from kinebert.preprocessing.sets.index import VideoEntry as VideoEntry
 from kinebert.preprocessing.sets.index_file import Columns, arranged, read_index, still_there
 from kinebert.preprocessing.sets.shard_files import ShardFiles
 from kinebert.preprocessing.video.h264 import decode_segment
-from kinebert.preprocessing.video.images import decode_images
+from kinebert.preprocessing.video.images import decode_images, halved
+from kinebert.preprocessing.video.parts import Part
 
 UInt8 = NDArray[np.uint8]
 _AGAIN = "Extract again, which writes it: finished shards are kept."
@@ -173,26 +174,47 @@ class ShardSet:
             UserError: If the shard cannot be read, or its checksums say that it is damaged.
             ValueError: If a stored image is no picture.
         """
+        return self.read_part(entry, indices, None)
+
+    def read_part(self, entry: VideoEntry, indices: Sequence[int], part: Part | None, half: bool = False) -> UInt8:
+        """Images of ``entry`` at ``indices``, ``(T, H, W, C)``, of which only ``part`` is decoded where it can be.
+
+        Args:
+            entry: The video.
+            indices: Of its images.
+            part: A rectangle, of images of half the size with ``half``; None for all of them.
+            half: Images of half their height and width, rounded up. JPEGs are decoded so, which is faster, and within
+                :data:`.HALF_TOLERANCE` of what the means over 2x2 pixels are.
+
+        Raises:
+            IndexError: If an index lies outside ``0 .. num_images - 1``.
+            UserError: If the shard cannot be read, or its checksums say that it is damaged.
+            ValueError: If a stored image is no picture.
+        """
         wanted, back = np.unique(np.asarray(indices, np.int64), return_inverse=True)
         try:
             if self.codec == "h264":
-                images = self._decode_segments(entry, wanted)
+                images = self._decode_segments(entry, wanted, part, half)
             else:
-                images = decode_images(self.read_jpegs(entry, wanted.tolist()), modality_of(self.modality))
+                jpegs = self.read_jpegs(entry, wanted.tolist())
+                images = decode_images(jpegs, modality_of(self.modality), part, half)
         except ValueError as error:
             raise ValueError(f"{storage.join(self.uri, entry.shard)}: {entry.video_id}: {error}") from None
         return images if len(wanted) == len(back) and (np.diff(back) == 1).all() else images[back]
 
-    def _decode_segments(self, entry: VideoEntry, wanted: NDArray[np.int64]) -> UInt8:
+    def _decode_segments(self, entry: VideoEntry, wanted: NDArray[np.int64], part: Part | None, half: bool) -> UInt8:
         """Decode the images at ``wanted``, ascending, each segment from its first frame to the last one of them."""
         groups = np.split(wanted, np.flatnonzero(np.diff(wanted // SEGMENT_LENGTH)) + 1)
         starts = [int(group[0]) // SEGMENT_LENGTH * SEGMENT_LENGTH for group in groups]
         needed = [range(start, int(group[-1]) + 1) for start, group in zip(starts, groups, strict=True)]
+        size = entry.height, entry.width
         packets = iter(self.read_jpegs(entry, [index for some in needed for index in some]))
         parts = []
         for start, group, some in zip(starts, groups, needed, strict=True):
             segment = [packet for (packet,) in itertools.islice(packets, len(some))]
-            parts.append(decode_segment(segment, (group - start).tolist(), (entry.height, entry.width)))
+            source = part.doubled().inside(*size) if part is not None and half else part
+            images = decode_segment(segment, (group - start).tolist(), size, source)
+            parts.append(halved(images) if half else images)
         return np.concatenate(parts)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinebert.preprocessing.schema import SEGMENT_LENGTH
-from kinebert.preprocessing.video.images import Part
+from kinebert.preprocessing.video.parts import Part
 
 UInt8 = NDArray[np.uint8]
 _SETTINGS = {"preset": "medium", "tune": "fastdecode", "bf": "0", "g": str(SEGMENT_LENGTH), "rc-lookahead": "10"}

@@ -4,7 +4,6 @@ Axes: T frames or fields, H height, W width, C channels (BGR in the encoder's ha
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import cv2
@@ -12,51 +11,65 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinebert.preprocessing.modalities import Modality
+from kinebert.preprocessing.video.jpeg_parts import cut_out
+from kinebert.preprocessing.video.parts import Part
 
 UInt8 = NDArray[np.uint8]
+HALF_TOLERANCE = 0.6
+"""Grey levels, of 255, by which JPEGs decoded at half their size differ from means over 2x2 pixels, on average over the
+pixels of filmed pictures (0.15 to 0.51 measured): the decoder leaves out the finest of its frequencies instead."""
+_MODES = {
+    (True, False): cv2.IMREAD_COLOR,
+    (False, False): cv2.IMREAD_GRAYSCALE,
+    (True, True): cv2.IMREAD_REDUCED_COLOR_2,
+    (False, True): cv2.IMREAD_REDUCED_GRAYSCALE_2,
+}
+"""OpenCV's by (in colour, at half the size)."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """A rectangle of a picture, in pixels, inside of it."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-
-def encode_jpeg(image: UInt8, quality: int) -> bytes:
+def encode_jpeg(image: UInt8, quality: int, restart_interval: int = 0) -> bytes:
     """Encode one BGR ``(H, W, 3)`` or grey ``(H, W)`` picture.
+
+    Args:
+        image: The picture.
+        quality: 1 to 100.
+        restart_interval: Blocks between restart markers, which change no pixel; 0 for none.
 
     Raises:
         ValueError: If it is larger than a JPEG can be.
     """
-    ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    options += [cv2.IMWRITE_JPEG_RST_INTERVAL, restart_interval] * (restart_interval > 0)
+    ok, data = cv2.imencode(".jpg", image, options)
     if not ok:
         raise ValueError(f"a picture of {image.shape[1]}x{image.shape[0]} pixels cannot be a JPEG")
     return data.tobytes()
 
 
-def decode_images(jpegs: Sequence[Sequence[Any]], modality: Modality) -> UInt8:
+def decode_images(
+    jpegs: Sequence[Sequence[Any]], modality: Modality, part: Part | None = None, half: bool = False
+) -> UInt8:
     """Decode images of one size to ``(T, H, W, C)``, C as the modality's columns lie beside each other.
 
     Args:
         jpegs: For each image, the JPEG (bytes or a buffer) of every column.
         modality: What they show. Colours come as RGB.
+        part: A rectangle of them, of which alone JPEGs with restart markers are decoded; None for all.
+        half: At half their size, rounded up, which ``part`` then refers to; colours and edges are within
+            :data:`HALF_TOLERANCE` of means over 2x2 pixels.
 
     Raises:
-        ValueError: If one of them is not a picture.
+        ValueError: If one of them is not a picture, or the part does not lie in it.
     """
-    return np.stack([_image(one, modality) for one in jpegs])
+    return np.stack([_image(one, modality, part, half) for one in jpegs])
 
 
-def _image(jpegs: Sequence[Any], modality: Modality) -> UInt8:
-    parts = []
+def _image(jpegs: Sequence[Any], modality: Modality, part: Part | None, half: bool) -> UInt8:
+    planes = []
     for jpeg, column in zip(jpegs, modality.columns, strict=True):
-        part = _decode(jpeg, cv2.IMREAD_COLOR if column.colour else cv2.IMREAD_GRAYSCALE)
-        parts.append(cast(UInt8, cv2.cvtColor(part, cv2.COLOR_BGR2RGB)) if column.colour else part)
-    image = parts[0] if len(parts) == 1 else cast(UInt8, cv2.merge(parts))
+        plane = _decode(jpeg, _MODES[column.colour, half], part, half)
+        planes.append(cast(UInt8, cv2.cvtColor(plane, cv2.COLOR_BGR2RGB)) if column.colour else plane)
+    image = planes[0] if len(planes) == 1 else cast(UInt8, cv2.merge(planes))
     return image if image.ndim == 3 else image[..., None]
 
 
@@ -65,11 +78,31 @@ def in_colour(images_THWC: UInt8) -> UInt8:
     return images_THWC if images_THWC.shape[-1] == 3 else np.repeat(images_THWC[..., :1], 3, axis=-1)
 
 
-def _decode(jpeg: Any, mode: int) -> UInt8:
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), mode) if len(jpeg) else None
+def _decode(jpeg: Any, mode: int, part: Part | None, half: bool) -> UInt8:
+    top = left = 0
+    data = np.frombuffer(jpeg, np.uint8)
+    if part is not None:
+        data, top, left = cut_out(data, part.doubled() if half else part)
+    image = cv2.imdecode(data, mode) if len(jpeg) else None
     if image is None:
         raise ValueError(f"{len(jpeg)} bytes that are not a JPEG picture")
-    return cast(UInt8, image)
+    if part is None:
+        return cast(UInt8, image)
+    top, left = (top // 2, left // 2) if half else (top, left)
+    found = cast(UInt8, image)[top : top + part.height, left : left + part.width]
+    if found.shape[:2] != (part.height, part.width):
+        raise ValueError(f"a picture of {image.shape[1]}x{image.shape[0]} pixels that has not got {part}")
+    return found
+
+
+def halved(images_THWC: UInt8) -> UInt8:
+    """Return images at half their size, rounded up: means over 2x2 pixels, and over what is left at odd edges."""
+    height, width = images_THWC.shape[1:3]
+    odd = [(0, 0), (0, height % 2), (0, width % 2), (0, 0)]
+    even_THWC = np.pad(images_THWC, odd, mode="edge") if height % 2 or width % 2 else images_THWC
+    size = (width + 1) // 2, (height + 1) // 2
+    small = [cv2.resize(image_HWC, size, interpolation=cv2.INTER_AREA) for image_HWC in even_THWC]
+    return np.stack(small).reshape(len(images_THWC), size[1], size[0], -1)
 
 
 def quantize_flow(flow: NDArray[np.float32], bound: float) -> UInt8:

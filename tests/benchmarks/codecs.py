@@ -1,6 +1,6 @@
 """Frame sets of JPEGs and of H.264: what they take, and whether networks recognise as much from either.
 
-python -m tests.benchmarks.codecs ../shared/data/ut-interaction [--width N] [--height N] [--epochs N] [--seeds N] [--crf N]
+python -m tests.benchmarks.codecs ../shared/data/ut-interaction [--width N] [--height N] [--epochs N] [--seeds N]
 
 For UT-Interaction (`labels.csv` and `videos`): both sets are made, a narrow ResNet-18 with BERT is trained on each from
 scratch, and each network is tested on both sets. The recipe is `ut_interaction/rgb_bert.toml`; the test part chooses

@@ -4,7 +4,7 @@ Axes: T frames or fields, H height, W width, C channels.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,12 +15,14 @@ from torch.utils.data import Dataset
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.preprocessing.video.images import halved
+from kinebert.preprocessing.video.parts import Part
 from kinebert.training.clips.ordering import epoch_order, item_at, sample_rng
 from kinebert.training.clips.sampling import eval_clips, train_clip
 from kinebert.training.data.transforms import Crop, UInt8, apply_crop, centre_crop, cut, eval_crops, random_crop
 from kinebert.training.data.windows import Window
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe
-from kinebert.training.shards import Shards, Video, numbers_of
+from kinebert.training.shards import ReadsParts, Shards, Video, numbers_of
 
 Key = tuple[int, int]
 _MOST_EXPECTED = 256
@@ -80,14 +82,14 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
         recipe = self._recipe
         index, indices, rng = self._drawn(key)
         video = self._videos[index]
-        clip_THWC = self._read(video, indices)
-        height, width = clip_THWC.shape[1:3]
-        if recipe.multi_scale:
-            crop = random_crop(height, width, recipe.crop_size, recipe.scales, recipe.flip, rng)
-        else:
+
+        def choose(height: int, width: int) -> Crop:
+            if recipe.multi_scale:
+                return random_crop(height, width, recipe.crop_size, recipe.scales, recipe.flip, rng)
             flip = recipe.flip and bool(rng.random() < 0.5)
-            crop = centre_crop(height, width, recipe.crop_size, recipe.eval_scale, flip)
-        return self._cropped(clip_THWC, crop, recipe.crop_size), video.label, index
+            return centre_crop(height, width, recipe.crop_size, recipe.eval_scale, flip)
+
+        return self._crop_of(video, indices, choose, recipe.crop_size), video.label, index
 
     def expect(self, keys: Iterable[Key]) -> None:
         """Begin to fetch the clips of some keys that will be asked for soon, if they have to come over a network."""
@@ -127,27 +129,50 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
     def _view(self, index: int, view: int) -> tuple[UInt8 | Window, int, int]:
         recipe, protocol, video = self._recipe, self._protocol, self._videos[index]
         number, crop = divmod(view, protocol.crops)
+        size, scale = protocol.crop_size or recipe.crop_size, protocol.scale or recipe.eval_scale
+        if protocol.crops == 1:
+            clip = self._crop_of(video, self.clips_of(index)[number], lambda h, w: centre_crop(h, w, size, scale), size)
+            return clip, video.label, index
         if self._last is None or self._last[0] != (index, number):  # the crops of a clip are asked for in a row
             self._last = (index, number), self._read(video, self.clips_of(index)[number])
         clip_THWC = self._last[1]
         height, width = clip_THWC.shape[1:3]
-        size = protocol.crop_size or recipe.crop_size
-        crops = eval_crops(height, width, size, protocol.scale or recipe.eval_scale, protocol.crops)
-        return self._cropped(clip_THWC, crops[crop], size), video.label, index
+        chosen = eval_crops(height, width, size, scale, protocol.crops)[crop]
+        return self._fitted(cut(clip_THWC, chosen), size, chosen.flip), video.label, index
 
-    def _cropped(self, clip_THWC: UInt8, crop: Crop, size: int) -> UInt8 | Window:
+    def _crop_of(
+        self, video: Video, indices: NDArray[np.int64], choose: Callable[[int, int], Crop], size: int
+    ) -> UInt8 | Window:
+        """Read one crop of a clip, which ``choose`` takes by height and width; the rest of it need not be decoded."""
+        if isinstance(self._shards, ReadsParts):
+            stored: Any = video
+            zoom = 2 if self._recipe.half_size else 1
+            crop = choose(-(-stored.height // zoom), -(-stored.width // zoom))
+            part_THWC = self._read(video, indices, Part(crop.top, crop.left, crop.height, crop.width))
+        else:
+            clip_THWC = self._read(video, indices)
+            crop = choose(*clip_THWC.shape[1:3])
+            part_THWC = cut(clip_THWC, crop)
+        return self._fitted(part_THWC, size, crop.flip)
+
+    def _fitted(self, part_THWC: UInt8, size: int, flip: bool) -> UInt8 | Window:
         if self._recipe.resize_on == "device":
-            return Window(cut(clip_THWC, crop), size, crop.flip)
-        return apply_crop(clip_THWC, crop, size, modality_of(self._shards.modality).motion)
+            return Window(part_THWC, size, flip)
+        height, width = part_THWC.shape[1:3]
+        return apply_crop(part_THWC, Crop(0, 0, height, width, flip), size, modality_of(self._shards.modality).motion)
 
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
         if self._order is None or self._order[0] != epoch:
             self._order = epoch, epoch_order(len(self._videos), self._seed, epoch)
         return self._order[1]
 
-    def _read(self, video: Video, indices: NDArray[np.int64]) -> UInt8:
+    def _read(self, video: Video, indices: NDArray[np.int64], part: Part | None = None) -> UInt8:
+        half = self._recipe.half_size
         try:
-            return self._shards.read_clip(video, indices.tolist())
+            if isinstance(self._shards, ReadsParts) and (half or part):
+                return self._shards.read_part(video, indices.tolist(), part, half)
+            clip_THWC = self._shards.read_clip(video, indices.tolist())
+            return halved(clip_THWC) if half else clip_THWC
         except (OSError, ValueError) as error:  # pyarrow's errors are one or the other
             raise UserError(
                 f"{self._shards.uri}: video {video.video_id}: images {indices.min()} to {indices.max()} cannot be "

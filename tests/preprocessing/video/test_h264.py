@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kinebert.preprocessing.video.h264 import SegmentEncoder, decode_segment
-from kinebert.preprocessing.video.images import Part
+from kinebert.preprocessing.video.parts import Part
 from tests.helpers.videos import moving_texture
 
 SIZE = (47, 65)

@@ -30,6 +30,7 @@ DECIDING: dict[str, tuple[Any, str]] = {
     "data.eval_scale": (1.0, "16d5c47d9844"),
     "data.flip": (False, "fc4ae15bba14"),
     "data.resize_on": ("device", "921004c59d01"),
+    "data.half_size": (True, "aa9b787ea6b8"),
     "model.backbone": ("resnet18", "9b6ca45d9de2"),
     "model.reduction": ("frab", "3a320f65dd32"),
     "model.head": ("tgap", "a266664e1c38"),
