@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from kinebert.training.checkpoints.state import load_state
+from kinebert.training.loop.events import StepDone
 from kinebert.training.loop.loop import WorkerContext, train
 from kinebert.training.recipe.optim import MixRecipe
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
@@ -46,6 +47,22 @@ def test_it_learns(amp: str, tmp_path: Path) -> None:
     assert {value.dtype for value in state.weights.values() if value.is_floating_point()} == {torch.float32}
 
 
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, amp="off", deterministic=True, epochs=3)
+    whole, events = run(recipe, tmp_path / "whole")
+    assert events[0].computed_in == "float32, TF32 in nothing, same bits, fused adamw"
+    run(replace(recipe, epochs=2), tmp_path / "cut")
+    cut, _ = run(recipe, tmp_path / "cut")
+    assert [row["train_loss"] for row in cut.history] == [row["train_loss"] for row in whole.history]
+    states = [load_state(str(tmp_path / name)) for name in ("whole", "cut")]
+    assert all(torch.equal(value, states[1].weights[name]) for name, value in states[0].weights.items())  # type: ignore[union-attr]
+
+
+def test_waiting_is_measured_on_the_device(tmp_path: Path) -> None:
+    _, events = run(replace(RECIPE, epochs=1), tmp_path)
+    assert all(0 <= event.data_wait <= 1 for event in events if isinstance(event, StepDone))
+
+
 def test_what_a_gpu_began_goes_on_on_a_cpu_and_back(tmp_path: Path) -> None:
     recipe = replace(RECIPE, amp="off")
     for epochs, device in [(2, "cuda"), (3, "cpu"), (4, "cuda")]:
@@ -63,7 +80,9 @@ def test_what_a_gpu_began_goes_on_on_a_cpu_and_back(tmp_path: Path) -> None:
         {"amp": "fp16", "non_finite": "skip", "ema": 0.5, "mixing": MixRecipe(mixup=0.2, cutmix=1.0)},
         {"amp": "off", "deterministic": True},
         {"amp": "fp64", "optim": OptimRecipe(name="swats", lr=3e-3, switch_tolerance=1.0)},
-        {"compile": True},
+        {"amp": "tf32", "optim": OptimRecipe(name="sgd", lr=3e-3)},
+        {"compile": True, "ema": 0.5, "eval_batch": 5},
+        {"compile": True, "model": replace(RECIPE.model, checkpointing=True)},
     ],
     ids=lambda change: ", ".join(change),
 )
