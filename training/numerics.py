@@ -84,12 +84,17 @@ def prepare(model: Recognizer, recipe: TrainRecipe, device: torch.device, world_
         model = model.double()
         model.register_forward_pre_hook(_in_double)
     if recipe.channels_last:
-        for parameter in model.parameters():
-            layout = _LAYOUTS.get(parameter.ndim)
-            if layout is not None:
-                parameter.data = parameter.data.contiguous(memory_format=layout)
-        model.register_forward_pre_hook(_channels_last)
+        put_channels_last(model)
     return model
+
+
+def put_channels_last(model: nn.Module) -> None:
+    """Lay out the kernels of a network, and whatever it is given, with their channels last."""
+    for parameter in model.parameters():
+        layout = _LAYOUTS.get(parameter.ndim)
+        if layout is not None:
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+    model.register_forward_pre_hook(_channels_last)
 
 
 def compile_networks(networks: Iterable[nn.Module]) -> None:

@@ -236,6 +236,8 @@ def _scoring(
             part=one.part,
             protocol=one.protocol,
             amp=one.recipe.amp,
+            channels_last=one.recipe.channels_last,
+            compiled=one.recipe.compile,
             loader_workers=request.loader_workers,
         )
         return workers_for(job, request.workers, use_gpus=request.device == "auto")
@@ -248,6 +250,8 @@ def _scoring(
         device=device,
         loader_workers=request.loader_workers,
         amp=one.recipe.amp,
+        channels_last=one.recipe.channels_last,
+        compiled=one.recipe.compile,
         num_threads=available_cores(),
     )
     return nullcontext(scorer)

@@ -4,8 +4,10 @@ Which views meet in a batch is decided before anything is dealt out, and each ba
 scores are the same with workers that were lost on the way, and on any number of workers with as many threads each.
 """
 
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -19,7 +21,8 @@ import ray
 import torch
 from numpy.typing import NDArray
 
-from kinebert.orchestration.ray_train.workers import ROOM_WAIT_S
+from kinebert.orchestration.ray_train.scaling import may_grow_to
+from kinebert.orchestration.ray_train.workers import ROOM_WAIT_S, wanted_cpus
 from kinebert.orchestration.silent_workers import give_signs, watched
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
@@ -35,6 +38,8 @@ MAX_LOSSES = 3
 _SHARES = 8
 """Pieces of work per worker, so that a slow one is not waited for long."""
 _MOST_BATCHES = 64
+IN_FLIGHT = 2
+"""Pieces that a worker has at a time: clips of the next one are loaded while it computes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +53,18 @@ class ScoringJob:
     protocol: ProtocolRecipe
     amp: str
     """As in a recipe."""
+    channels_last: bool = False
+    """As in a recipe."""
+    compiled: bool = False
+    """As ``compile`` in a recipe, on GPUs."""
     use_gpu: bool = False
     """Whether workers compute on the GPUs that they are given."""
     loader_workers: int | Literal["auto"] = "auto"
     """Processes that read clips for each worker; ``auto`` as in a recipe."""
+    cores: int = 1
+    """Cores that a worker and they may use."""
+    node_workers: int = 1
+    """Most workers that a node has."""
 
 
 class _Worker:
@@ -61,18 +74,30 @@ class _Worker:
         give_signs(roll, ray.get_runtime_context().current_actor)
         self._job, self._num_threads = job, num_threads
         self._scorer: Scorer | None = None
+        self._turn = threading.Lock()
+        self._computing = ThreadPoolExecutor(1)  # torch has a number of threads for each thread that asks it to compute
 
     def ready(self) -> None:
         """Answer, which says that the actor has been started."""
 
     def score(self, batches: list[list[Key]]) -> NDArray[np.float32] | UserError:
-        """Return the logits of all views; a mistake is returned as well: Ray would wrap it beyond recognition."""
+        """Return the logits of all views; a mistake is returned as well: Ray would wrap it beyond recognition.
+
+        Called while another piece of work is scored, it has its own clips loaded meanwhile.
+        """
         try:
             with memory_explained(LOWER_BATCH):
-                self._scorer = self._scorer or self._open()
-                return np.concatenate(list(self._scorer(batches)))
+                with self._turn:  # clips come in the order in which they were asked for
+                    self._scorer = self._scorer or self._computing.submit(self._open).result()
+                    self._scorer.feed(batches)
+                    scored = self._computing.submit(self._take, self._scorer, len(batches))
+                return scored.result()
         except UserError as error:
             return error
+
+    @staticmethod
+    def _take(scorer: Scorer, num_batches: int) -> NDArray[np.float32]:
+        return np.concatenate(list(scorer.take(num_batches)))
 
     def _open(self) -> Scorer:
         job = self._job
@@ -87,8 +112,12 @@ class _Worker:
             job.protocol,
             device=torch.device("cuda" if job.use_gpu else "cpu"),  # Ray leaves a worker without one all that it sees
             loader_workers=job.loader_workers,
+            cores=job.cores,
             amp=job.amp,
             num_threads=self._num_threads,
+            channels_last=job.channels_last,
+            compiled=job.compiled,
+            node_processes=job.node_workers,
         )
 
 
@@ -103,11 +132,14 @@ def workers_for(job: ScoringJob, workers: int, use_gpus: bool = True) -> Iterato
     with _cluster.cluster(max(available_cores(), workers)) as found:
         gpus = found.num_gpus if use_gpus else 0
         room, what = (gpus, "GPUs and a worker takes one") if gpus else (found.num_cpus, "CPUs and a worker takes one")
-        if workers > room:
+        most = may_grow_to()  # an autoscaler sees workers that wait for a node
+        if workers > room and (most is None or workers > (most.gpus if gpus else most.cpus)):
             raise UserError(f"workers = {workers}, but the cluster has {room} {what}. Ask for fewer workers.")
         threads = max(1, available_cores() // workers) if found.private else 1
-        make: Any = ray.remote(_Worker).options(num_cpus=1, num_gpus=int(gpus > 0))
-        job = replace(job, use_gpu=gpus > 0)
+        cpus, node_workers = _share(job, workers, use_gpu=gpus > 0)
+        options = {"num_cpus": cpus, "num_gpus": int(gpus > 0), "max_concurrency": IN_FLIGHT + 1}
+        make: Any = ray.remote(_Worker).options(**options)
+        job = replace(job, use_gpu=gpus > 0, cores=cpus, node_workers=node_workers)
         with watched() as watch:
             crew = _Crew(lambda: make.remote(job, threads, watch.roll), workers)
             try:
@@ -116,15 +148,26 @@ def workers_for(job: ScoringJob, workers: int, use_gpus: bool = True) -> Iterato
                 crew.end()
 
 
+def _share(job: ScoringJob, workers: int, *, use_gpu: bool) -> tuple[int, int]:
+    """Return the CPUs that a worker holds with its loaders, fewer where the cluster has no more, and how many of them
+    a node has at most.
+    """
+    nodes, gpus = _cluster.nodes(), 1.0 if use_gpu else 0.0
+    wanted = wanted_cpus(job.loader_workers, _cluster.cores_per_gpu(nodes) if use_gpu else None)
+    cpus = next((n for n in range(wanted, 1, -1) if workers <= sum(node.room(n, gpus) for node in nodes)), 1)
+    return cpus, max(1, min(workers, max(node.room(cpus, gpus) for node in nodes)))
+
+
 class _Crew:
-    """Actors that take pieces of work as they come free. One that is lost is replaced where the cluster has room, and
-    its piece goes to the next: where a node is gone, those of the others do all.
+    """Actors that take pieces of work as they come free, each one more than it works on. One that is lost is replaced
+    where the cluster has room, and its pieces go to the next: where a node is gone, those of the others do all.
     """
 
     def __init__(self, make: Callable[[], Any], num_actors: int) -> None:
         self._make = make
         self._actors: list[Any] = []
-        self._free: list[Any] = []
+        self._loads: dict[Any, int] = {}
+        """How many pieces each actor has that has been started and not been lost."""
         self._running: dict[Any, tuple[int | None, Any]] = {}
         """By reference: the number of a piece, or None while an actor is started, and who does it."""
         self._losses: Counter[int | None] = Counter()
@@ -143,8 +186,9 @@ class _Crew:
         todo, scored = deque(range(len(pieces))), dict[int, NDArray[np.float32]]()
         for wanted in range(len(pieces)):
             while wanted not in scored:
-                while self._free and todo:
-                    actor, number = self._free.pop(), todo.popleft()
+                while todo and (actor := self._next_free()) is not None:
+                    number = todo.popleft()
+                    self._loads[actor] += 1
                     self._running[actor.score.remote(pieces[number])] = number, actor
                 done, result = self._wait()
                 if result is None and done is not None:
@@ -157,6 +201,11 @@ class _Crew:
         actor = self._make()
         self._actors.append(actor)
         self._running[actor.ready.remote()] = None, actor
+
+    def _next_free(self) -> Any:
+        """Return the actor with the least to do; None if all have enough."""
+        actor = min(self._loads, key=self._loads.__getitem__, default=None)
+        return None if actor is None or self._loads[actor] >= IN_FLIGHT else actor
 
     def _wait(self) -> tuple[int | None, NDArray[np.float32] | None]:
         """Wait for anybody; return the piece that was done, if any, and its result, if its actor was not lost."""
@@ -179,9 +228,13 @@ class _Crew:
                     f"workers of the evaluation were lost {MAX_LOSSES + 1} times at one piece of work: {reason} Lower "
                     "--batch or --workers if memory ran out; the same command goes on from what was saved."
                 ) from error
-            self._hire()
+            if self._loads.pop(actor, None) is not None or number is None:  # its other piece fails as well
+                self._hire()
             return number, None
         if isinstance(result, UserError):
             raise result
-        self._free.append(actor)
+        if number is None:
+            self._loads[actor] = 0
+        elif actor in self._loads:  # it may have been lost since
+            self._loads[actor] -= 1
         return number, result

@@ -273,6 +273,8 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
                 worker=worker,
                 loader_workers=recipe.loader_workers,
                 amp=recipe.amp,
+                channels_last=recipe.channels_last,
+                compiled=recipe.compile,
             )
         if rank:
             return None

@@ -4,6 +4,7 @@ Axes: N clips, T frames or fields, H height, W width, C channels.
 """
 
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -34,7 +35,9 @@ class Batch(NamedTuple):
 
 
 def collate(items: Sequence[tuple[UInt8 | Window, int, int]]) -> Batch:
-    """Put items of a :class:`ClipDataset` together."""
+    """Put items of a :class:`ClipDataset` together; none make an empty batch, whose clips are of no shape."""
+    if not items:
+        return Batch(torch.empty(0, dtype=torch.uint8), *torch.empty((2, 0), dtype=torch.int64))
     labels, videos = torch.tensor([label for _, label, _ in items]), torch.tensor([video for _, _, video in items])
     windows = [clip for clip, _, _ in items if isinstance(clip, Window)]
     if windows:
@@ -116,3 +119,49 @@ class TrainingBatches:
 def in_batches(keys: Sequence[Key], size: int) -> list[list[Key]]:
     """Cut ``keys`` into lists of ``size``; the last one may be shorter."""
     return [list(keys[i : i + size]) for i in range(0, len(keys), size)]
+
+
+def in_whole_clips(keys: Sequence[Key], size: int, crops: int) -> list[list[Key]]:
+    """Cut the keys of test views into lists of at most ``size``, so that no clip is read for two of them.
+
+    Args:
+        keys: Clip by clip, each with all its crops.
+        size: Views of a batch. One that is smaller than the crops of a clip cuts every clip alike, and reads it again.
+        crops: Of each clip.
+    """
+    if crops <= size:
+        return in_batches(keys, size // crops * crops)
+    return [batch for clip in in_batches(keys, crops) for batch in in_batches(clip, size)]
+
+
+class Feed:
+    """Batches of keys that become known little by little: an iterable without end, which gives empty ones meanwhile.
+
+    One thread may go through it while another adds to it.
+    """
+
+    def __init__(self) -> None:
+        self._waiting = deque[list[Key]]()
+        self.num_given = 0
+        """Batches that were given to whoever goes through it, empty ones aside."""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, batches: Iterable[list[Key]]) -> None:
+        """Have further batches given; none of them is empty."""
+        self._waiting.extend(batches)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        while True:
+            keys = self._waiting.popleft() if self._waiting else []
+            self.num_given += bool(keys)
+            yield keys
+
+    def later(self, every: int, most: int) -> list[Key]:
+        """Return at least ``most`` keys, if there are so many, of every such batch among those that are not given."""
+        keys, at = list[Key](), every - 1
+        while len(keys) < most and at < len(self._waiting):
+            keys += self._waiting[at]
+            at += every
+        return keys

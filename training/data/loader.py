@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.machine import available_cores
-from kinebert.training.data.batches import Batch, BothParts, PartKey, collate
+from kinebert.training.data.batches import Batch, BothParts, Feed, PartKey, collate
 from kinebert.training.data.dataset import ClipDataset, Key
 from kinebert.training.data.shared_memory import (
     MORE_SHARED_MEMORY,
@@ -54,6 +54,9 @@ class Requests:
         self._batches, self._turns = batches, max(1, loader_workers)
 
     def __iter__(self) -> Iterator[Request]:
+        if isinstance(self._batches, Feed):
+            yield from (Request(keys, self._batches.later(self._turns, _AHEAD)) for keys in self._batches)
+            return
         if isinstance(self._batches, Iterator):
             yield from (Request(keys, []) for keys in self._batches)
             return
@@ -100,7 +103,7 @@ class ClipLoader:
     def __init__(
         self,
         dataset: ClipDataset | BothParts,
-        batches: Iterable[list[Key]] | Iterable[list[PartKey]],
+        batches: Iterable[list[Key]] | Iterable[list[PartKey]] | Feed,
         loader_workers: int,
         device: torch.device,
     ) -> None:

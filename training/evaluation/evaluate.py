@@ -18,7 +18,7 @@ from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.checkpoints.recognizer import CheckpointInfo
-from kinebert.training.data.batches import in_batches
+from kinebert.training.data.batches import in_whole_clips
 from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.data.parts import check_videos
 from kinebert.training.distributed.worker import WorkerContext
@@ -86,6 +86,8 @@ def evaluate(
     worker: WorkerContext | None = None,
     loader_workers: int | Literal["auto"] = 0,
     amp: str = "auto",
+    channels_last: bool = False,
+    compiled: bool = False,
 ) -> VideoScores:
     """Score every video of ``data.split`` / ``part`` exactly once, in this process or in all of a training.
 
@@ -100,6 +102,8 @@ def evaluate(
             alone, where the network is.
         loader_workers: Processes that read clips; or ``auto``, as in a recipe.
         amp: As in a recipe.
+        channels_last: As in a recipe.
+        compiled: As ``compile`` in a recipe, on a GPU.
 
     Raises:
         UserError: If the classes are not as many as the recognizer's, or the part is empty, or a score is not finite.
@@ -107,8 +111,10 @@ def evaluate(
     protocol = protocol or ProtocolRecipe()
     videos, notes = check_videos(shards, data, part)
     settings: dict[str, Any] = {"loader_workers": loader_workers, "amp": amp}
+    settings |= {"channels_last": channels_last, "compiled": compiled}
     if worker is not None:
         settings |= {"device": worker.device, "num_threads": worker.num_threads, "cores": worker.cores}
+        settings["node_processes"] = worker.node_processes
     scorer = Scorer(recognizer, shards, videos, data, protocol, **settings)
     score = scorer if worker is None else across_ranks(scorer, len(shards.classes), worker)
     return average(score_views(shards, videos, data, protocol, score, part=part, batch=batch, notes=notes))
@@ -153,7 +159,7 @@ def score_views(
     logits_NK = np.empty((len(keys), len(shards.classes)), np.float32)
     finite_N = np.empty(len(keys), bool)
     done = 0
-    for some_NK in score(in_batches([(int(v), int(i)) for v, i in keys], batch)):
+    for some_NK in score(in_whole_clips([(int(v), int(i)) for v, i in keys], batch, protocol.crops)):
         logits_NK[done : done + len(some_NK)] = some_NK
         finite_N[done : done + len(some_NK)] = np.isfinite(some_NK).all(axis=1)
         done += len(some_NK)

@@ -4,6 +4,7 @@ Axes: N views, K classes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,13 +16,15 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.training.clips.ordering import share
 from kinebert.training.data.batches import Batch
 from kinebert.training.data.dataset import ClipDataset, Key
-from kinebert.training.data.loader import ClipLoader, limit_threads, num_loaders
+from kinebert.training.data.fed_loader import FedLoader
+from kinebert.training.data.loader import limit_threads, num_loaders
+from kinebert.training.data.shared_memory import clip_bytes, loaders_that_fit
 from kinebert.training.data.transforms import to_device_batch
 from kinebert.training.distributed.collective import world_sum
 from kinebert.training.distributed.watchdog import AFTER_TRAINING
 from kinebert.training.distributed.worker import WorkerContext
 from kinebert.training.models import Recognizer
-from kinebert.training.numerics import float32_of, scoring_dtype
+from kinebert.training.numerics import compile_networks, float32_of, put_channels_last, scoring_dtype
 from kinebert.training.recipe.protocol import ProtocolRecipe
 from kinebert.training.recipe.train import DataRecipe
 from kinebert.training.shards import Shards
@@ -44,6 +47,10 @@ class Scorer:
         cores: Cores that this process and those may use; None for all of the machine.
         amp: As in a recipe; a CPU computes in full precision all the same.
         num_threads: Threads that torch may use; None leaves them as they are.
+        channels_last: As in a recipe.
+        compiled: Whether torch compiles the network, as with ``compile`` in a recipe; on a GPU only, since a CPU may be
+            that of a laptop without a compiler.
+        node_processes: Processes on this machine that score, and share its memory.
 
     Raises:
         UserError: If the classes are not as many as the recognizer's.
@@ -62,6 +69,9 @@ class Scorer:
         cores: int | None = None,
         amp: str = "auto",
         num_threads: int | None = None,
+        channels_last: bool = False,
+        compiled: bool = False,
+        node_processes: int = 1,
     ) -> None:
         if recognizer.spec.modality != shards.modality or recognizer.config["num_classes"] != len(shards.classes):
             raise UserError(
@@ -73,14 +83,47 @@ class Scorer:
         self._device = device or next(recognizer.parameters()).device
         self._recognizer = recognizer.to(self._device).eval()
         self._dataset = ClipDataset(shards, videos, data, protocol=protocol)
+        if channels_last:
+            put_channels_last(self._recognizer)
+        self._compiled = compiled and self._device.type == "cuda"
+        if self._compiled:
+            compile_networks([self._recognizer])
+        self._wanted, self._node_processes = loader_workers, node_processes
+        self._clip_bytes = partial(clip_bytes, shards, videos, data, protocol.crop_size)
         self._loader_workers = num_loaders(loader_workers, self._device, cores)
+        self._loader: FedLoader | None = None
+        self._largest = 0
         self._amp, self._dtype = amp, scoring_dtype(amp, self._device)
 
     def __call__(self, batches: Sequence[list[Key]]) -> Iterator[NDArray[np.float32]]:
         """Yield the logits ``(N, K)`` of each batch of views."""
-        loader = ClipLoader(self._dataset, batches, self._loader_workers, self._device)
-        for logits_NK, _ in score_clips(self._recognizer, loader, self._device, self._dtype, self._amp):
+        self.feed(batches)
+        yield from self.take(len(batches))
+
+    def feed(self, batches: Sequence[list[Key]]) -> None:
+        """Have the clips of further batches made ahead of :meth:`take`; any thread may do so.
+
+        Raises:
+            UserError: If there is no memory for the batches of as many loader processes as were asked for.
+        """
+        self._largest = max([self._largest, *map(len, batches)])
+        if self._loader is None:
+            self._loader = FedLoader(self._dataset, self._fitting_loaders(), self._device)
+        self._loader.feed(batches)
+
+    def take(self, num_batches: int) -> Iterator[NDArray[np.float32]]:
+        """Yield the logits ``(N, K)`` of the next batches that were fed. One thread alone may do so."""
+        assert self._loader is not None, "feed comes first"
+        clips, pad_to = self._loader.take(num_batches), self._largest if self._compiled else 0
+        for logits_NK, _ in score_clips(self._recognizer, clips, self._device, self._dtype, self._amp, pad_to):
             yield logits_NK.numpy()
+
+    def _fitting_loaders(self) -> int:
+        """Return how many processes load clips: as many as were asked for, or as memory allows with ``auto``."""
+        if not self._loader_workers:
+            return 0
+        batch_bytes = self._largest * self._clip_bytes()
+        return loaders_that_fit(self._wanted, self._loader_workers, batch_bytes, self._node_processes)[0]
 
 
 def score_clips(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kinebert.training.data.batches import TrainBatches, collate, in_batches
+from kinebert.training.data.batches import TrainBatches, collate, in_batches, in_whole_clips
 from kinebert.training.data.dataset import Key
 from tests.helpers.loaded_clips import tensors
 
@@ -51,6 +51,24 @@ def test_keys_are_cut_in_order(size: int) -> None:
     assert {len(part) for part in parts[:-1]} <= {size}
     assert 0 < len(parts[-1]) <= size
     assert in_batches([], size) == []
+
+
+@pytest.mark.parametrize(("size", "lengths"), [(16, [15, 15, 6]), (3, [3] * 12), (5, [3] * 12), (2, [2, 1] * 12)])
+def test_crops_of_a_clip_meet_in_one_batch(size: int, lengths: list[int]) -> None:
+    keys = [(video, view) for video in range(3) for view in range(12)]  # four clips of three crops
+    parts = in_whole_clips(keys, size, 3)
+    assert [key for part in parts for key in part] == keys
+    assert [len(part) for part in parts] == lengths
+    of_batch = [{(video, view // 3) for video, view in part} for part in parts]
+    if size >= 3:
+        assert sum(map(len, of_batch)) == 12  # no clip is in two
+    else:
+        assert all(len(clips) == 1 for clips in of_batch)
+
+
+def test_no_items_make_an_empty_batch() -> None:
+    batch = collate([])
+    assert [len(part) for part in batch] == [0, 0, 0]  # type: ignore[arg-type]
 
 
 def test_items_are_put_together_as_they_are_stored() -> None:

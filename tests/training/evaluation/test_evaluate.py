@@ -83,6 +83,39 @@ def test_a_cpu_scores_in_full_precision_whatever_the_recipe_says(amp: str) -> No
     np.testing.assert_array_equal(logits, full)
 
 
+def test_scores_come_from_the_same_network_whatever_its_layout() -> None:
+    shards = make_shards()
+    plain = evaluate(recognizer(), shards, DATA, part="val").scores
+    model = recognizer()
+    last = evaluate(model, shards, DATA, part="val", channels_last=True, compiled=True).scores  # compiled on GPUs only
+    np.testing.assert_allclose(last, plain, rtol=1e-4, atol=1e-5)
+    kernels = [weights for weights in model.parameters() if weights.ndim == 4 and weights.shape[1] > 1]
+    assert kernels
+    assert all(weights.is_contiguous(memory_format=torch.channels_last) for weights in kernels)
+
+
+def test_a_clip_is_read_once_for_all_its_crops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a batch has no room for two clips: none is half in it."""
+    shards, read = make_shards(), list[Any]()
+    whole = type(shards).read_clip
+
+    def counting(self: Any, entry: Any, indices: Any) -> Any:
+        read.append((entry.video_id, tuple(indices)))
+        return whole(self, entry, indices)
+
+    monkeypatch.setattr(type(shards), "read_clip", counting)
+    protocol = ProtocolRecipe(clips="multi", crops=3)
+    videos, seen = shards.select("split1", "val"), list[set[int]]()
+    scorer = Scorer(recognizer(), shards, videos, DATA, protocol)
+
+    def watching(batches: Any) -> Any:
+        seen.extend({view // 3 + 1000 * video for video, view in batch} for batch in batches)
+        return scorer(batches)
+
+    score_views(shards, videos, DATA, protocol, watching, part="val", batch=7)
+    assert len(read) == len(set(read)) == sum(map(len, seen)) > 9
+
+
 def test_progress_and_rejected_videos() -> None:
     shards = make_shards()
     shards.rejected = [
