@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kinebert.training.data.batches import TrainBatches, collate, in_batches, in_whole_clips
+from kinebert.training.data.batches import Feed, TrainBatches, collate, in_batches, in_whole_clips
 from kinebert.training.data.dataset import Key
 from tests.helpers.loaded_clips import tensors
 
@@ -81,3 +81,16 @@ def test_items_are_put_together_as_they_are_stored() -> None:
     assert (batch.labels.tolist(), batch.videos.tolist()) == ([2, -1], [7, 0])
     with pytest.raises(ValueError, match="same shape"):
         collate([(clips[0], 0, 0), (clips[1][:2], 0, 0)])
+
+
+def test_a_feed_gives_what_it_has_and_knows_what_the_same_process_makes_later() -> None:
+    feed = Feed()
+    given = iter(feed)
+    assert next(given) == []
+    batches: list[list[Key]] = [[(i, 0), (i, 1)] for i in range(7)]
+    feed.add(batches)
+    assert (next(given), feed.num_given, len(feed)) == (batches[0], 1, 6)
+    assert feed.later(2, 3) == [*batches[2], *batches[4]]  # of two processes that take turns
+    assert feed.later(3, 100) == [*batches[3], *batches[6]]
+    assert [next(given) for _ in range(7)] == [*batches[1:], []]
+    assert (feed.later(1, 8), feed.num_given) == ([], 7)
