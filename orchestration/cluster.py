@@ -107,8 +107,8 @@ def cluster(num_cpus: int | None = None) -> Iterator[Cluster]:
     if given != "local":
         _check_answers(given)
         try:
-            with _same_reaction_to_sigterm():
-                ray.init(address=given, log_to_driver=True, logging_level=_QUIET)
+            with _same_reaction_to_sigterm(), ray_processes.hushed():  # Ray tells at which level it logs
+                _join(address=given)
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise UserError(
@@ -156,16 +156,13 @@ def _started(num_cpus: int | None) -> Iterator[Cluster]:
         try:
             try:
                 with _same_reaction_to_sigterm(), ray_processes.marked(folder):
-                    ray.init(
+                    _join(
                         address="local",
                         num_cpus=num_cpus or available_cores(),
                         object_store_memory=_STORE_BYTES,
                         include_dashboard=False,
-                        log_to_driver=False,
-                        logging_level=_QUIET,
                         _temp_dir=os.path.join(folder, "r"),
                     )
-                ray._private.worker._worker_logs_enabled = False  # it would print what befalls its workers all the same
                 described = _describe(private=True)
             except Exception as error:  # of no common class
                 raise _StartError((str(error).splitlines() or [type(error).__name__])[0].rstrip(".")) from None
@@ -175,6 +172,12 @@ def _started(num_cpus: int | None) -> Iterator[Cluster]:
             raise
         with _watch(folder):
             yield described
+
+
+def _join(**options: Any) -> None:
+    """Start or join a cluster; what its processes print stays in its logs, of which errors of ours say the part."""
+    ray.init(log_to_driver=False, logging_level=_QUIET, **options)
+    ray._private.worker._worker_logs_enabled = False  # it would print what befalls its workers all the same
 
 
 def _given_watch(address: str) -> ray_processes.Watch:

@@ -244,6 +244,17 @@ def _interrupt(*_: object) -> None:
     raise _LostError
 
 
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Keep from the terminal what Ray's C++ says in the block, at the standard error."""
+    hush = _Hush()
+    hush.begin()
+    try:
+        yield
+    finally:
+        hush.end()
+
+
 class _Hush:
     """Keeps from the terminal what Ray says about its end: pages, of which one line of ours is enough."""
 

@@ -50,11 +50,12 @@ WRONG: tuple[Any, ...] = (None, "a word", -1, [[]], {"x": {}})
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, ray_cluster: Any) -> Path:
-    """A set, a finished run of one epoch, and the scores of its checkpoint."""
+    """A set, a finished run of one epoch, the scores of its checkpoint; another set and run in `other`."""
     folder = tmp_path_factory.mktemp("made")
-    make_set(make_rows(folder / "videos", [9] * 12), folder / "set", FrameRecipe(resize="none"))
-    _recipe(folder)
-    assert PROGRAMS["train"](folder) == 0
+    for home, videos in ((folder, 12), (folder / "other", 8)):
+        make_set(make_rows(home / "videos", [9] * videos), home / "set", FrameRecipe(resize="none"))
+        _recipe(home)
+        assert PROGRAMS["train"](home) == 0
     assert evaluate.cli([str(folder / "run/best.pt"), "--part", "val", "--output", str(folder / "scores")]) == 0
     return folder
 
@@ -73,6 +74,7 @@ def harms(path: Path) -> Iterator[tuple[str, Callable[[Path], object]]]:
     yield "empty", lambda p: p.write_bytes(b"")
     yield "cut in half", lambda p: p.write_bytes(data[: len(data) // 2])
     yield "deeply nested", lambda p: p.write_bytes(b"[" * 100_000)
+    yield "not UTF-8", lambda p: p.write_bytes(b"\xff\x80" + data)
     yield "another kind of file", lambda p: pq.write_table(pa.table({"x": [1]}), p)
     yield "a number of PyTorch", lambda p: torch.save(3, p)
     for i in range(5):
@@ -143,7 +145,10 @@ def test_what_is_damaged_is_taken_or_refused_in_one_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(training, "fit", _taken)
     wrong, refused = [], 0
-    for i, (harm, spoil) in enumerate(harms(made / file)):
+    spoilt = list(harms(made / file))
+    if (made / "other" / file).exists():
+        spoilt.append(("another's", lambda path: shutil.copy(made / "other" / file, path)))
+    for i, (harm, spoil) in enumerate(spoilt):
         copy = tmp_path / f"{i}"
         for name in ("set", "run", "scores"):
             shutil.copytree(made / name, copy / name)
@@ -160,6 +165,8 @@ def test_what_is_damaged_is_taken_or_refused_in_one_line(
         refused += status != 0
         if len(lines) != (status not in ((0, 1) if program == "verify" else (0,))) or "Traceback" in out + err:
             wrong.append(f"{harm}: status {status}: {err[-600:]}")
+        if status and (begun := [name for name in ("new", "averaged", "compared") if (copy / name).exists()]):
+            wrong.append(f"{harm}: status {status}, and {begun} was begun")
         shutil.rmtree(copy)
     assert not wrong, "\n".join(wrong)
     assert refused or file == "run/recipe.toml", "a file that nobody reads"

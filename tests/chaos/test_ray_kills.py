@@ -59,6 +59,8 @@ def test_a_lost_head_of_a_given_cluster_is_told_in_a_line(
     printed = program.errors() + program.stdout_file.read_text()
     assert "Traceback" not in printed, printed
     assert "task_manager" not in printed, printed
+    assert "logging.cc" not in printed, printed
+    assert "pid=" not in printed, printed
     if status:  # work that was nearly done may come to its end all the same
         assert (status, program.errors().splitlines()[-1].count(_SAID_OF_GIVEN)) == (2, 1), printed
     again = launch(name, *args)
