@@ -82,6 +82,14 @@ def numbers_of(videos: Sequence[Video], name: str) -> NDArray[Any]:
     return np.array([getattr(video, name) for video in videos], np.int64)
 
 
+def shards_of(videos: Sequence[Any]) -> NDArray[np.int64]:
+    """Return in which shard each video lies: numbers that neighbours in a shard share."""
+    if isinstance(videos, Videos):
+        return videos.numbers("shard").astype(np.int64)
+    names = np.array([video.shard for video in videos])
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
 class Ids(Sequence[str]):
     """The ids of some videos, each made when it is asked for."""
 

@@ -98,6 +98,15 @@ class Index:
     def _shard_names(self) -> pa.Array:
         return self._array("shard").dictionary.field("name")
 
+    def shard_names(self) -> list[str]:
+        """Return the names of the set's shards."""
+        found: list[str] = self._shard_names.to_pylist()
+        return found
+
+    def shard_sizes(self) -> list[int]:
+        """Return the bytes of the set's shards; 0 where ``dataset.json`` does not know one."""
+        return [size or 0 for size in self._array("shard").dictionary.field("bytes").to_pylist()]
+
     def shard_named(self, name: str) -> ShardFacts:
         """Return what ``dataset.json`` says of a shard; if it does not know it, nothing but its name."""
         found = self._array("shard").dictionary

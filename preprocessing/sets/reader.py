@@ -162,6 +162,20 @@ class ShardSet:
         """Whether its shards come over a network, so that it pays to :meth:`expect` what will be read."""
         return self._files.is_far
 
+    def keep_shards(self, folder: str, max_bytes: int) -> None:
+        """Keep shards that come over a network on a disk of every node that reads them.
+
+        Args:
+            folder: Private to the user, on a disk of the node; empty for a folder in the user's cache.
+            max_bytes: Of all shards there; 0 for none.
+
+        Raises:
+            UserError: If the folder cannot be used, or lies on a server itself.
+        """
+        if folder and not max_bytes:
+            raise ConfigError("data.cache_folder is given without data.cache_gib. Say how many GiB it may hold.")
+        self._files.keep_shards(folder, max_bytes)
+
     def expect(self, entry: VideoEntry, indices: Sequence[int]) -> None:
         """Begin to fetch images that will be read soon, if they have to come over a network."""
         self._files.expect(entry, sorted({int(index) // SEGMENT_LENGTH for index in indices}))

@@ -17,6 +17,7 @@ from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.schema import SEGMENT_LENGTH, segment_schema
 from kinebert.preprocessing.sets.dataset_file import INDEX_FILE
 from kinebert.preprocessing.sets.index import Index, VideoEntry
+from kinebert.preprocessing.sets.shard_cache import ShardCache
 from kinebert.preprocessing.sets.writer import footer_of
 
 Segment = list[list[pa.Buffer]]
@@ -40,21 +41,32 @@ class ShardFiles:
     def __init__(self, uri: str, modality: str, digest: str, index: Index) -> None:
         self._uri, self._modality, self._digest, self._index = uri, modality, digest, index
         self.is_far = not (storage.is_local(uri) and is_on_this_machine(uri))
-        self._sources = Sources()
+        self._sources, self._keep_in = Sources(), ("", 0)
         self._start()
 
     def _start(self) -> None:
         self._files: OrderedDict[str, pq.ParquetFile] = OrderedDict()
         self._ahead: OrderedDict[tuple[str, int, int], Future[pa.Buffer]] = OrderedDict()
         self._pool: ThreadPoolExecutor | None = None
+        self.cache = self._new_cache()
 
     def __getstate__(self) -> dict[str, Any]:
-        mine = ("_files", "_ahead", "_pool")
+        mine = ("_files", "_ahead", "_pool", "cache")
         return {key: value for key, value in self.__dict__.items() if key not in mine}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._start()
+
+    def keep_shards(self, folder: str, max_bytes: int) -> None:
+        """Keep whole shards on a disk of this node, see :class:`.ShardCache`; those of a disk of its own are not."""
+        if self.is_far and (folder, max_bytes) != self._keep_in:
+            self._keep_in = folder, max_bytes
+            self.cache = self._new_cache()
+
+    def _new_cache(self) -> ShardCache | None:
+        folder, max_bytes = self._keep_in
+        return ShardCache(self._uri, self._index, folder, max_bytes) if max_bytes else None
 
     def expect(self, entry: VideoEntry, numbers: Sequence[int]) -> None:
         """Begin to fetch segments that will be asked for soon; on disks of this machine that would gain nothing."""
@@ -78,7 +90,9 @@ class ShardFiles:
             try:
                 return {number: row for run in _runs(numbers) for number, row in self._by_ranges(entry, *run)}
             except (OtherLayoutError, OSError, pa.ArrowException, UserError):
-                pass  # the footer tells what is wrong, or how it is to be read
+                if self.cache is not None and self.cache.drop(self._index.shard_named(entry.shard)):
+                    return self.segments(entry, numbers)  # from where the set lies
+                # else the footer tells what is wrong, or how it is to be read
         return {number: self._by_footer(entry, number) for number in numbers}
 
     def _begin(self, entry: VideoEntry, first: int, count: int) -> Future[pa.Buffer]:
@@ -91,10 +105,13 @@ class ShardFiles:
         assert entry.first_byte is not None
         start = entry.first_byte + sum(entry.row_group_bytes[:first])
         num_bytes = sum(entry.row_group_bytes[first : first + count])
-        file_bytes = self._index.shard_named(entry.shard).bytes
-        if start + num_bytes > file_bytes:
-            raise OtherLayoutError(f"{start + num_bytes} bytes of {file_bytes}")
-        return self._sources.read(storage.join(self._uri, entry.shard), file_bytes, start, num_bytes)
+        shard = self._index.shard_named(entry.shard)
+        if start + num_bytes > shard.bytes:
+            raise OtherLayoutError(f"{start + num_bytes} bytes of {shard.bytes}")
+        data = self.cache.read(shard, start, num_bytes) if self.cache is not None else None
+        if data is None:
+            data = self._sources.read(storage.join(self._uri, shard.name), shard.bytes, start, num_bytes)
+        return data
 
     def _by_ranges(self, entry: VideoEntry, first: int, count: int) -> Iterator[tuple[int, Segment]]:
         """Yield neighbouring segments with their numbers, read at once."""

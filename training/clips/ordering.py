@@ -17,10 +17,35 @@ _ORDER, _SAMPLE, _STEP, _MIX = 1, 2, 3, 4  # keep the streams of random numbers 
 MAX_SEED = 2**32 - 1
 """Largest seed: a larger one would fill two words of numpy's SeedSequence and could meet another seed's numbers."""
 
+MIXED = 2048
+"""Videos that an order aware of shards mixes: many batches, and shards of a few classes each, such as 128 of 16 videos
+of Kinetics; some 14 GB."""
+
 
 def epoch_order(num_items: int, seed: int, epoch: int) -> Positions:
     """Return the permutation of ``num_items`` items in which ``epoch`` visits them."""
     return _rng(_ORDER, seed, epoch, 0).permutation(num_items)
+
+
+def shard_order(shard_of_item: Positions, seed: int, epoch: int) -> Positions:
+    """Return an order of items in which ``epoch`` visits shards one after the other, but mixes neighbours.
+
+    Shards come in any order, and their items in windows of at least :data:`MIXED` items of whole shards; the items of a
+    window come in any order. So each shard is read in one part of the epoch, by all workers alike.
+
+    Args:
+        shard_of_item: Number of the shard that each item lies in, ``(num_items,)``.
+        seed: Of the training.
+        epoch: From 0.
+    """
+    rng = _rng(_ORDER, seed, epoch, 1)
+    shards, of_item, sizes = np.unique(shard_of_item, return_inverse=True, return_counts=True)
+    turn = rng.permutation(len(shards))  # of each shard
+    before = np.empty(len(shards), np.int64)
+    in_turn = np.argsort(turn)
+    before[in_turn] = np.cumsum(sizes[in_turn]) - sizes[in_turn]  # items of the shards that come first
+    window = before[of_item] // MIXED
+    return np.lexsort((rng.permutation(len(of_item)), window)).astype(np.int64)
 
 
 def sample_rng(seed: int, epoch: int, position: int) -> np.random.Generator:

@@ -17,12 +17,12 @@ from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.video.images import halved
 from kinebert.preprocessing.video.parts import Part
-from kinebert.training.clips.ordering import epoch_order, item_at, sample_rng
+from kinebert.training.clips.ordering import epoch_order, item_at, sample_rng, shard_order
 from kinebert.training.clips.sampling import eval_clips, train_clip
 from kinebert.training.data.transforms import Crop, UInt8, apply_crop, centre_crop, cut, eval_crops, random_crop
 from kinebert.training.data.windows import Window
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe
-from kinebert.training.shards import ReadsParts, Shards, Video, numbers_of
+from kinebert.training.shards import ReadsParts, Shards, Video, numbers_of, shards_of
 
 Key = tuple[int, int]
 _MOST_EXPECTED = 256
@@ -59,6 +59,8 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
     ) -> None:
         self._shards, self._videos, self._recipe = shards, videos, recipe
         self._seed, self._training, self._protocol = seed, training, protocol or ProtocolRecipe()
+        if isinstance(shards, ShardSet):
+            shards.keep_shards(recipe.cache_folder, int(recipe.cache_gib * 2**30))
         self._forget()
 
     def _forget(self) -> None:
@@ -163,8 +165,13 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
 
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
         if self._order is None or self._order[0] != epoch:
-            self._order = epoch, epoch_order(len(self._videos), self._seed, epoch)
+            self._order = epoch, self._new_order(epoch)
         return self._order[1]
+
+    def _new_order(self, epoch: int) -> NDArray[np.int64]:
+        if self._recipe.order == "random":
+            return epoch_order(len(self._videos), self._seed, epoch)
+        return shard_order(shards_of(self._videos), self._seed, epoch)
 
     def _read(self, video: Video, indices: NDArray[np.int64], part: Part | None = None) -> UInt8:
         half = self._recipe.half_size

@@ -72,9 +72,18 @@ class DataRecipe:
     """Where crops are resized and mirrored. loader: by the processes that read them, to whole grey levels, as earlier
     versions did; device: where the network is, which spares CPUs (at most a grey level of difference)."""
 
+    order: Literal["random", "shards"] = setting("random", later=True)
+    """random: videos of an epoch in any order. shards: shards in any order, the videos of many neighbours mixed, which
+    reads a set from its beginning to its end once per epoch: for object stores and shards that are kept on disks."""
+    cache_gib: float = setting(0.0, later=True, changeable=True)
+    """GiB of shards that each node keeps on a disk of its own, where the set comes over a network; 0 keeps none."""
+    cache_folder: str = setting("", later=True, changeable=True)
+    """Folder of every node where they are kept; empty: in the user's cache."""
+
     def __post_init__(self) -> None:
         if self.modality:
             modality_of(self.modality)
+        at_least(0, "data.cache_gib", self.cache_gib)
         for name in ("clip_length", "frame_interval", "crop_size"):
             at_least(1, f"data.{name}", getattr(self, name))
         if not self.scales or not all(0 < scale <= 1 for scale in (*self.scales, self.eval_scale)):

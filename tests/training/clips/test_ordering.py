@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from kinebert.training.clips.ordering import (
+    MIXED,
     batch_seed,
     epoch_order,
     item_at,
     num_steps,
     sample_rng,
+    shard_order,
     share,
     worker_positions,
 )
@@ -57,3 +59,26 @@ def test_random_numbers_belong_to_the_position() -> None:
     seeds = {batch_seed(0, epoch, step, index) for epoch in range(4) for step in range(4) for index in range(4)}
     assert len(seeds) == 64
     assert all(0 <= seed < 2**63 for seed in seeds)  # what torch.manual_seed takes
+
+
+@pytest.mark.parametrize("sizes", [[16] * 400, [1] * 5000, [5000, 1, 3000, 7], [3]])
+def test_an_order_aware_of_shards_reads_each_in_one_part_of_the_epoch(sizes: list[int]) -> None:
+    shard_of_item = np.repeat(np.arange(len(sizes)), sizes)
+    order = shard_order(shard_of_item, 3, 5)
+    assert sorted(order) == list(range(len(shard_of_item)))
+    visited = shard_of_item[order]
+    for shard, size in enumerate(sizes):
+        where = np.flatnonzero(visited == shard)
+        assert where[-1] - where[0] < MIXED + size + max(sizes)
+    assert np.array_equal(order, shard_order(shard_of_item, 3, 5)), "a pure function"
+    if len(shard_of_item) > 3:
+        assert not np.array_equal(order, shard_order(shard_of_item, 3, 6))
+        assert not np.array_equal(order, shard_order(shard_of_item, 4, 5))
+
+
+def test_an_order_aware_of_shards_mixes_neighbours_and_shards() -> None:
+    shard_of_item = np.repeat(np.arange(400), 16)
+    visited = shard_of_item[shard_order(shard_of_item, 0, 0)]
+    assert (np.diff(visited) == 0).mean() < 0.02, "neighbours of a batch are of other shards"
+    assert len(set(visited[:2048])) == 128
+    assert not np.array_equal(np.unique(visited[:2048]), np.arange(128)), "any 128 of them"

@@ -29,6 +29,7 @@ DECIDING: dict[str, tuple[Any, str]] = {
     "data.multi_scale": (False, "518ec415cf84"),
     "data.eval_scale": (1.0, "16d5c47d9844"),
     "data.flip": (False, "fc4ae15bba14"),
+    "data.order": ("shards", "f02429c31232"),
     "data.resize_on": ("device", "921004c59d01"),
     "data.half_size": (True, "aa9b787ea6b8"),
     "model.backbone": ("resnet18", "9b6ca45d9de2"),
@@ -91,6 +92,8 @@ DECIDING_WITH: dict[str, tuple[Any, dict[str, Any], str]] = {
 CHANGEABLE: dict[str, Any] = {
     "data.shards": "/elsewhere",
     "data.modality": "rgb",
+    "data.cache_gib": 1.0,
+    "data.cache_folder": "/cache",
     "model.checkpointing": True,
     "model.weights": "/w.pth",
     "test.clips": 10,
