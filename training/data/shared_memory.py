@@ -61,7 +61,7 @@ def bytes_needed(num_loaders: int, batch_bytes: int, processes: int = 1) -> int:
 
     Args:
         num_loaders: Loader processes of each process.
-        batch_bytes: Of a batch; of one of each kind where several are made ahead, for training and validation, say.
+        batch_bytes: Of a batch; of the larger one where the same processes make those of training and validation.
         processes: Of this machine that have loaders.
     """
     return processes * (PREFETCH * num_loaders + 1) * batch_bytes if num_loaders else 0

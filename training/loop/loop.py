@@ -200,8 +200,8 @@ class _Training:
         wanted = num_loaders(recipe.loader_workers, worker.device, worker.cores)
         if not wanted:
             return 0, ""
-        both = (recipe.micro_batch + recipe.eval_batch) * clip_bytes(self.shards, self.train_videos, recipe.data)
-        return loaders_that_fit(recipe.loader_workers, wanted, both, worker.node_processes)
+        largest = max(recipe.micro_batch, recipe.eval_batch) * clip_bytes(self.shards, self.train_videos, recipe.data)
+        return loaders_that_fit(recipe.loader_workers, wanted, largest, worker.node_processes)
 
     def _batches(self) -> tuple[Iterator[Batch], int]:
         """Return the batches of the rest of the stage, and how many after each epoch are those of the validation."""

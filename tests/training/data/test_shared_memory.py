@@ -67,11 +67,11 @@ def test_where_memory_is_not_limited_so(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_training_looks_before_it_begins(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training and validation together, for every process of the node."""
+    """At the larger batch, that of the validation, for every process of the node."""
     data = DataRecipe(shards="/fake/set", clip_length=4, crop_size=16)
     model = ModelRecipe(backbone="resnet18", head="tgap", width=0.125)
     recipe = TrainRecipe(data=data, model=model, batch_size=4, micro_batch=2, eval_batch=3, loader_workers=2)
-    need = bytes_needed(2, 5 * 4 * 16 * 16 * 3, 4)
+    need = bytes_needed(2, 3 * 4 * 16 * 16 * 3, 4)
     monkeypatch.setattr(shared_memory, "free_bytes", lambda: float(need - 1))
     with pytest.raises(UserError, match="2 loader processes for each of 4 workers need"):
         train(recipe, make_shards(), WorkerContext(node_processes=4), str(tmp_path), lambda _: None)
