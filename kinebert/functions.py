@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kinebert.orchestration.audience import NOBODY, Audience, Terminal
-from kinebert.orchestration.jobs import requests
+from kinebert.orchestration.jobs import extraction_requests, requests
 from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import nested, read_toml, to_plain
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.recipe import RECIPES, FrameRecipe
+from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe
 
 if TYPE_CHECKING:
     from kinebert.orchestration.comparing.comparison import ComparisonResult
@@ -75,10 +75,53 @@ def extract(
     from kinebert.orchestration.jobs.indexing import Index
 
     location = manifest.manifest if isinstance(manifest, Index) else fspath(manifest)
-    request = requests.ExtractionRequest(
+    request = extraction_requests.ExtractionRequest(
         manifest=location, output=fspath(output), recipe=_frame_recipe(recipe, modality), **_plain(options)
     )
     return extraction.extract(request, _audience(verbose))
+
+
+def extract_both(
+    manifest: "Location | Index",
+    frames: Location,
+    flow: Location,
+    *,
+    modality: str = "rgb",
+    recipe: "FrameRecipe | Mapping[str, Any] | Location | None" = None,
+    flow_recipe: "FrameRecipe | Mapping[str, Any] | Location | None" = None,
+    verbose: bool = False,
+    **options: Any,
+) -> "tuple[Extraction, Extraction]":
+    """Make a set of frames and one of flow, or complete them, with one decoding of each video.
+
+    Args:
+        manifest: What :func:`index` wrote, or its result.
+        frames: Folder of the set of frames.
+        flow: Folder of the set of flow.
+        modality: What the frames show, ``rgb`` or another that the project knows.
+        recipe: How frames are stored, as for :func:`extract`.
+        flow_recipe: How flow is computed and stored, as for :func:`extract`; its size may be another.
+        verbose: Show progress.
+        options: Other fields of :class:`.TwoSetsRequest`: ``backend``, ``workers``, ``videos_per_shard`` and so on.
+
+    Returns:
+        The set of frames, and that of flow.
+    """
+    from kinebert.orchestration.jobs import extraction
+    from kinebert.orchestration.jobs.indexing import Index
+
+    of_flow = _frame_recipe(flow_recipe, "flow")
+    if not isinstance(of_flow, FlowRecipe):
+        raise ConfigError(f"flow_recipe must be one for flow, got one for {of_flow.modality}.")
+    request = extraction_requests.TwoSetsRequest(
+        manifest=manifest.manifest if isinstance(manifest, Index) else fspath(manifest),
+        frames=fspath(frames),
+        flow=fspath(flow),
+        recipe=_frame_recipe(recipe, modality),
+        flow_recipe=of_flow,
+        **_plain(options),
+    )
+    return extraction.extract_both(request, _audience(verbose))
 
 
 def train(

@@ -3,11 +3,17 @@
 import os
 import sys
 import time
-from collections.abc import Callable
-from typing import TextIO
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, TextIO
 
 from kinebert.orchestration.printing import plain_console
+from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.plain_text import visible
+from kinebert.preprocessing.sets.plan import estimated_frames
+from kinebert.preprocessing.sets.writer import VideoSummary
+
+if TYPE_CHECKING:
+    from kinebert.orchestration.audience import Line
 
 LOG_INTERVAL_S = 10.0
 _TERMINAL_INTERVAL_S = 0.2
@@ -77,3 +83,49 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class VideoProgress:
+    """Turns reports of videos into the progress line. Speed and time left are of the videos that are not ``kept``."""
+
+    def __init__(self, rows: Sequence[ManifestRow], kept: Collection[str], line: "Line") -> None:
+        self._num_videos = len(rows)
+        estimates = estimated_frames(rows)
+        self._weights = {row.video_id: estimates[row.video_id] for row in rows if row.video_id not in kept}
+        self._rest = sum(self._weights.values())
+        self._line = line
+        self._start = self._news = time.monotonic()
+        self._heard: set[str] = set()
+        self._frames = self._new_frames = self._rejected = 0
+        self._weight = 0.0
+
+    def hear(self, videos: Sequence[VideoSummary]) -> None:
+        """Take note of videos that are done; those that were heard of before count once."""
+        for video in videos:
+            if video.video_id in self._heard:
+                continue
+            self._heard.add(video.video_id)
+            self._frames += video.num_frames
+            self._rejected += video.rejected
+            if video.video_id in self._weights:
+                estimate = self._weights[video.video_id]
+                self._new_frames += video.num_frames
+                self._rest -= estimate
+                self._weight += min(estimate, max(1.0, video.num_frames))  # a header may promise the moon
+                self._news = time.monotonic()
+        self._line.show(self._text)
+
+    def close(self, videos: Sequence[VideoSummary]) -> None:
+        """Show the last state. ``videos`` are all of them: a shard may be back before the board read of its videos."""
+        self.hear(videos)
+        self._line.close(self._text())
+
+    def _text(self) -> str:
+        now = time.monotonic()
+        elapsed_s = now - self._start
+        rest = self._rest if len(self._heard) < self._num_videos else 0.0
+        left = time_left(elapsed_s, self._weight, rest, now - self._news)
+        return (
+            f"{len(self._heard)}/{self._num_videos} videos, {self._frames} frames, {self._new_frames / elapsed_s:.1f} "
+            f"frames/s, {self._rejected} rejected, {duration(elapsed_s)} gone, {left} left"
+        )

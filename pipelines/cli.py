@@ -9,6 +9,7 @@ from kinebert.orchestration.printing import say, warn
 
 PROGRAMS = {
     "index": ("index_videos", "list a data set's videos, with labels and splits, in a manifest"),
+    "extract": ("extract", "videos to a set of RGB frames and one of flow, each decoded once"),
     "extract-frames": ("extract_frames", "videos to Parquet shards of RGB frames"),
     "extract-flow": ("extract_flow", "videos to Parquet shards of TV-L1 optical flow"),
     "describe": ("describe", "print a network's parts, with shapes, parameters and multiply-adds"),

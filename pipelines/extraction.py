@@ -1,4 +1,4 @@
-"""What extract_frames and extract_flow share: their options, and the job."""
+"""What extract_frames, extract_flow and extract share: their options, and the job."""
 
 import shlex
 from dataclasses import dataclass, field, fields
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from kinebert.orchestration.audience import Terminal
-from kinebert.orchestration.jobs.requests import ExtractionRequest, ExtractionSettings
+from kinebert.orchestration.jobs.extraction_requests import ExtractionRequest, ExtractionSettings, TwoSetsRequest
 from kinebert.orchestration.printing import say
 from kinebert.orchestration.progress import duration
 from kinebert.preprocessing.config import to_plain
@@ -39,21 +39,31 @@ _ABOUT_BACKENDS = (
 )
 
 
+Folder = Annotated[str, tyro.conf.arg(metavar="SET")]
+Preset = Annotated[Literal["classic", "wide", "fast"], tyro.conf.arg(help=_ABOUT_PRESETS)]
+Solver = Annotated[Backend, tyro.conf.arg(help=_ABOUT_BACKENDS)]
+
+
 @dataclass(frozen=True, kw_only=True)
-class ExtractionConfig(ExtractionSettings):
-    """Options of both extractions."""
+class CommonConfig(ExtractionSettings):
+    """Options of all extractions."""
 
     manifest: Annotated[str, tyro.conf.arg(metavar="FILE")]
     """Manifest made by `kinebert index` (path or URI)."""
-    output: Annotated[str, tyro.conf.arg(metavar="SET")]
-    """Folder (path or URI) of the shard set; every node must be able to write to it."""
     limits: tyro.conf.OmitArgPrefixes[Limits] = field(default_factory=Limits)
     """How long one video may take."""
 
-    def request(self, recipe: FrameRecipe, **of_flow: Any) -> ExtractionRequest:
-        """Return what is asked, with values that only a request for flow has."""
-        common = {each.name: getattr(self, each.name) for each in fields(ExtractionSettings)}
-        return ExtractionRequest(recipe=recipe, **common, **of_flow)
+    def common(self) -> dict[str, Any]:
+        """Return what every request has, by the names of its fields."""
+        return {each.name: getattr(self, each.name) for each in fields(ExtractionSettings)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionConfig(CommonConfig):
+    """Options of the extractions of one set."""
+
+    output: Folder
+    """Folder (path or URI) of the shard set; every node must be able to write to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +81,9 @@ class ExtractFramesConfig(ExtractionConfig):
 
     def asked(self) -> ExtractionRequest:
         """Return what is asked."""
-        return self.request(RECIPES[self.modality](**to_plain(self.recipe)))
+        return ExtractionRequest(
+            output=self.output, recipe=RECIPES[self.modality](**to_plain(self.recipe)), **self.common()
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,35 +96,114 @@ class ExtractFlowConfig(ExtractionConfig):
 
     recipe: tyro.conf.OmitArgPrefixes[FlowRecipe] = field(default_factory=FlowRecipe)
     """How frames are taken, and flow computed and stored."""
-    preset: Annotated[Literal["classic", "wide", "fast"], tyro.conf.arg(help=_ABOUT_PRESETS)] = "classic"
-    backend: Annotated[Backend, tyro.conf.arg(help=_ABOUT_BACKENDS)] = "auto"
+    preset: Preset = "classic"
+    backend: Solver = "auto"
     gpus_per_task: float | None = None
     """Share of a GPU that one task holds; by default all cores of a node feed its GPUs, at most 8 each. 0: no GPU."""
 
     def __post_init__(self) -> None:
         self.asked()
-        if self.preset != "classic" and self.recipe.tvl1 == TvL1Params():  # a preset is applied by the command line
-            raise ConfigError(
-                f"preset = {self.preset}, but every parameter is that of classic. Choose preset = classic."
-            )
+        _check_preset(self.preset, self.recipe.tvl1)
 
     def asked(self) -> ExtractionRequest:
         """Return what is asked."""
-        return self.request(self.recipe, backend=self.backend, gpus_per_task=self.gpus_per_task)
+        return ExtractionRequest(
+            output=self.output,
+            recipe=self.recipe,
+            backend=self.backend,
+            gpus_per_task=self.gpus_per_task,
+            **self.common(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfFlow:
+    """What the set of flow has otherwise than the set of frames; by default the same."""
+
+    resize: Literal["fixed", "short_side", "none"] | None = None
+    """How sizes are chosen."""
+    width: int | None = None
+    """Width of a stored image in pixels, for resize = fixed."""
+    height: int | None = None
+    """Height of a stored image in pixels, for resize = fixed."""
+    short_side: int | None = None
+    """Shorter side of a stored image in pixels, for resize = short_side."""
+    interpolation: Literal["linear", "area", "cubic"] | None = None
+    """How OpenCV resizes."""
+    square_pixels: bool | None = None
+    """Undo non-square pixels, for resize = short_side or none."""
+    jpeg_quality: int | None = None
+    """JPEG quality, 1 to 100."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractConfig(CommonConfig):
+    """Fill a set of frames and a set of flow from the videos of a manifest, decoding each video once.
+
+    Options have the names that they have in extract-frames and extract-flow, and each set gets the bytes that it gets
+    there. Run the same command again to continue: what is finished of either set is kept. Exit status: 0 done, 1 too
+    many videos were left out of a set, 2 the command was wrong.
+    """
+
+    frames: Folder
+    """Folder (path or URI) of the set of frames; every node must be able to write to it."""
+    flow: Folder
+    """Folder (path or URI) of the set of flow; every node must be able to write to it."""
+    recipe: tyro.conf.OmitArgPrefixes[FrameRecipe] = field(default_factory=FrameRecipe)
+    """How frames are taken and stored, in both sets (codec and crf: in that of the frames)."""
+    of_flow: OfFlow = field(default_factory=OfFlow)
+    """What the set of flow has otherwise."""
+    modality: FramesOf = "rgb"
+    """What the videos show: rgb, or drawn poses (rendered by a pose estimator of your choice), a stream of its own."""
+    bound: float = FlowRecipe.bound
+    """Largest displacement kept, in pixels per frame step. Larger values are clipped to it."""
+    tvl1: tyro.conf.OmitArgPrefixes[TvL1Params] = field(default_factory=TvL1Params)
+    """Parameters of the solver."""
+    preset: Preset = "classic"
+    backend: Solver = "auto"
+    gpus_per_task: float | None = None
+    """Share of a GPU that one task holds; by default all cores of a node feed its GPUs, at most 8 each. 0: no GPU."""
+
+    def __post_init__(self) -> None:
+        _check_preset(self.preset, self.tvl1)
+
+    def asked(self) -> TwoSetsRequest:
+        """Return what is asked."""
+        shared = {key: value for key, value in to_plain(self.recipe).items() if key not in ("codec", "crf")}
+        other = {key: value for key, value in to_plain(self.of_flow).items() if value is not None}
+        return TwoSetsRequest(
+            frames=self.frames,
+            flow=self.flow,
+            recipe=RECIPES[self.modality](**to_plain(self.recipe)),
+            flow_recipe=FlowRecipe(**{**shared, **other}, bound=self.bound, tvl1=self.tvl1),
+            backend=self.backend,
+            gpus_per_task=self.gpus_per_task,
+            **self.common(),
+        )
 
 
 FLOW_PRESETS: dict[str, dict[str, Any]] = {
     name: {"recipe": {"tvl1": to_plain(params)}} for name, params in PRESETS.items()
 }
+BOTH_PRESETS: dict[str, dict[str, Any]] = {name: of_flow["recipe"] for name, of_flow in FLOW_PRESETS.items()}
 
 
-def main(config: ExtractFramesConfig | ExtractFlowConfig) -> int:
+def _check_preset(preset: str, params: TvL1Params) -> None:
+    if preset != "classic" and params == TvL1Params():  # a preset is applied by the command line
+        raise ConfigError(f"preset = {preset}, but every parameter is that of classic. Choose preset = classic.")
+
+
+def main(config: ExtractFramesConfig | ExtractFlowConfig | ExtractConfig) -> int:
     """Extract, say what came of it, and return the exit status."""
-    from kinebert.orchestration.jobs.extraction import extract  # slow imports, after the options are known to be right
+    from kinebert.orchestration.jobs import extraction  # slow imports, after the options are known to be right
 
-    result = extract(config.asked(), Terminal())
-    say(*_lines(result))
-    return 1 if result.failed else 0
+    if isinstance(config, ExtractConfig):
+        results = [*extraction.extract_both(config.asked(), Terminal())]
+    else:
+        results = [extraction.extract(config.asked(), Terminal())]
+    for result in results:
+        say(*_lines(result))
+    return 1 if any(result.failed for result in results) else 0
 
 
 def _lines(result: "Extraction") -> list[str]:

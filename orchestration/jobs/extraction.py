@@ -1,17 +1,19 @@
-"""An extraction as a job: from a manifest to a finished shard set, and whether too many videos were left out."""
+"""An extraction as a job: from a manifest to finished shard sets, and whether too many videos were left out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from kinebert.orchestration.audience import NOBODY, Audience
 from kinebert.orchestration.cluster import check_workers
-from kinebert.orchestration.jobs.requests import ExtractionRequest
-from kinebert.orchestration.jobs.shard_tasks import extract_set
+from kinebert.orchestration.jobs.extraction_requests import ExtractionRequest, SolverSettings, TwoSetsRequest
+from kinebert.orchestration.jobs.placement import Tasks
+from kinebert.orchestration.jobs.shard_tasks import extract_sets
 from kinebert.preprocessing.datasets.manifest import read_manifest
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.task import BuildShard
-from kinebert.preprocessing.recipe import FlowRecipe, describe_tvl1
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, describe_tvl1
 from kinebert.preprocessing.storage import resolve_uri
 
 
@@ -48,31 +50,45 @@ def extract(request: ExtractionRequest, audience: Audience = NOBODY) -> Extracti
             another job fills it, or the cluster lacks what a task asks for.
         ConfigError: If the manifest is empty, or the solver lacks what the recipe asks for.
     """
+    return _extract(request, {request.output: request.recipe}, audience)[0]
+
+
+def extract_both(request: TwoSetsRequest, audience: Audience = NOBODY) -> tuple[Extraction, Extraction]:
+    """Make a set of frames and one of flow, or complete them, with one decoding of each video.
+
+    Both get the bytes that :func:`extract` gives them one after the other. What is finished of either is kept.
+
+    Raises:
+        UserError: As of :func:`extract`, for either of the sets.
+        ConfigError: As of :func:`extract`.
+    """
+    frames, flow = _extract(request, {request.frames: request.recipe, request.flow: request.flow_recipe}, audience)
+    return frames, flow
+
+
+def _extract(request: SolverSettings, sets: Mapping[str, FrameRecipe], audience: Audience) -> list[Extraction]:
+    """Fill ``sets``, recipes by their folders."""
     if request.workers is not None:
         check_workers(request.workers, "workers")
-    output, recipe = resolve_uri(request.output), request.recipe
+    builds = [_build(request, resolve_uri(output), recipe) for output, recipe in sets.items()]
     rows = read_manifest(resolve_uri(request.manifest))
     if not rows:
         raise ConfigError(f"{request.manifest}: the manifest has no videos. Make another with kinebert index.")
-    solver = f"TV-L1 {describe_tvl1(recipe.tvl1)}, " if isinstance(recipe, FlowRecipe) else ""
-    about = f"({solver}recipe {recipe.digest()})"
-    audience.say(f"extracting {recipe.modality} of {len(rows)} videos to {output} {about}")
-    result = extract_set(
-        rows,
-        output,
-        _build(request, output),
-        videos_per_shard=request.videos_per_shard,
-        workers=request.workers,
-        cpus_per_task=request.cpus_per_task,
-        gpus_per_task=request.gpus_per_task if isinstance(recipe, FlowRecipe) else 0.0,
-        audience=audience,
-    )
-    return Extraction(output, result.dataset, result.new_videos, result.seconds, request.max_rejected)
+    for build in builds:
+        recipe = build.recipe
+        solver = f"TV-L1 {describe_tvl1(recipe.tvl1)}, " if isinstance(recipe, FlowRecipe) else ""
+        about = f"({solver}recipe {recipe.digest()})"
+        audience.say(f"extracting {recipe.modality} of {len(rows)} videos to {build.output} {about}")
+    tasks = Tasks(workers=request.workers, cpus_per_task=request.cpus_per_task, gpus_per_task=request.gpus_per_task)
+    results = extract_sets(rows, builds, tasks, request.videos_per_shard, audience)
+    return [
+        Extraction(build.output, result.dataset, result.new_videos, result.seconds, request.max_rejected)
+        for build, result in zip(builds, results, strict=True)
+    ]
 
 
-def _build(request: ExtractionRequest, output: str) -> BuildShard:
-    """What one task does."""
-    recipe = request.recipe
+def _build(request: SolverSettings, output: str, recipe: FrameRecipe) -> BuildShard:
+    """What one task does for one set."""
     build = BuildShard(
         output=output, recipe=recipe, limits=request.limits, run_id="", retry_rejected=request.retry_rejected
     )

@@ -14,6 +14,18 @@ _RAY_STEP = 1e4  # Ray counts shares of a GPU in ten thousandths
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tasks:
+    """How many tasks there may be, and what each holds."""
+
+    workers: int | None = None
+    """Most tasks at a time; by default as many as the cluster has CPUs for."""
+    cpus_per_task: float = 1.0
+    """Logical CPUs."""
+    gpus_per_task: float | None = None
+    """Share of a GPU; by default decided by what the cluster has."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Placement:
     """How the tasks of an extraction are run."""
 

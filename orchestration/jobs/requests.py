@@ -1,12 +1,11 @@
 """What can be asked of each job, as plain values. A program's options are one of these; so are a Python caller's."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.extraction.guard import MAX_PIXELS, Limits
-from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.extraction.guard import MAX_PIXELS
 from kinebert.preprocessing.tvl1 import Backend
 from kinebert.training.clips.sampling import Clips
 from kinebert.training.recipe.protocol import ProtocolRecipe
@@ -61,53 +60,6 @@ class IndexRequest:
             raise ConfigError("--timeout-s, --num-workers and --max-pixels must be positive.")
         if self.split_name == "":
             raise ConfigError("--split-name needs a name.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExtractionSettings:
-    """What extractions of all kinds are asked."""
-
-    manifest: str
-    """Manifest made by `kinebert index` (path or URI)."""
-    output: str
-    """Folder (path or URI) of the shard set; every node must be able to write to it."""
-    limits: Limits = field(default_factory=Limits)
-    """How long one video may take."""
-    max_rejected: float = 0.01
-    """Largest share of videos that may be left out before the job counts as failed, 0 to 1."""
-    videos_per_shard: int | None = None
-    """Videos in one shard, on average. By default planned by work: 64 shards or more, of at most 128 MB."""
-    workers: int | None = None
-    """Most tasks at a time; by default one per core of the machine or cluster."""
-    cpus_per_task: float = 1.0
-    """Logical CPUs that one task holds on the cluster."""
-    retry_rejected: bool = False
-    """Make the shards again that left videos out."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.max_rejected <= 1:
-            raise ConfigError(f"max_rejected must lie between 0 and 1, got {self.max_rejected}.")
-        if self.cpus_per_task <= 0:
-            raise ConfigError(f"cpus_per_task must be positive, got {self.cpus_per_task}.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExtractionRequest(ExtractionSettings):
-    """A shard set that is to be made, or to be completed."""
-
-    recipe: FrameRecipe
-    """How frames are taken and stored; a :class:`.FlowRecipe` also says how flow is computed."""
-    backend: Backend = "auto"
-    """Who solves flow. auto: torch on the cluster's GPUs, numba where there are none."""
-    gpus_per_task: float | None = None
-    """Share of a GPU that one task holds; by default all cores of a node feed its GPUs, at most 8 each. 0: no GPU."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.gpus_per_task is not None and not 0 <= self.gpus_per_task <= 1:
-            raise ConfigError(f"gpus_per_task must lie between 0 and 1, got {self.gpus_per_task}.")
-        if self.gpus_per_task and self.backend in ("numba", "opencv"):
-            raise ConfigError(f"gpus_per_task = {self.gpus_per_task:g}, but backend = {self.backend} uses no GPU.")
 
 
 @dataclass(frozen=True, kw_only=True)

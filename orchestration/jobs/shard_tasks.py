@@ -10,8 +10,8 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,21 +21,21 @@ from kinebert.orchestration import cluster as _cluster  # first: it says what Ra
 import ray
 import ray.data
 
-from kinebert.orchestration.audience import NOBODY, Audience, Line
-from kinebert.orchestration.jobs.placement import Placement, place
-from kinebert.orchestration.progress import duration, time_left
+from kinebert.orchestration.audience import NOBODY, Audience
+from kinebert.orchestration.jobs.placement import Placement, Tasks, place
+from kinebert.orchestration.progress import VideoProgress
 from kinebert.orchestration.silent_workers import Watch, give_signs, watched
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.guard import sweep
-from kinebert.preprocessing.extraction.task import BuildShard
+from kinebert.preprocessing.extraction.task import BuildShard, BuildShards
 from kinebert.preprocessing.folder_lock import EXTRACTION, held
 from kinebert.preprocessing.recipe import FlowRecipe
-from kinebert.preprocessing.sets.dataset_file import DATASET_FILE, ShardFacts, read_dataset_file
+from kinebert.preprocessing.sets.dataset_file import DATASET_FILE, DatasetFile, ShardFacts, read_dataset_file
 from kinebert.preprocessing.sets.digests import changed_shards, keep_facts
 from kinebert.preprocessing.sets.folder import claim_output, finish_set, is_finished
-from kinebert.preprocessing.sets.plan import PlannedShard, estimated_frames, plan_shards
+from kinebert.preprocessing.sets.plan import PlannedShard, plan_shards
 from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
 
 _POLL_S = 0.5
@@ -65,63 +65,125 @@ def extract_set(
     gpus_per_task: float | None = None,
     audience: Audience = NOBODY,
 ) -> ExtractionResult:
-    """Bring the shard set ``output`` to completion; what is there already is kept.
+    """Bring the shard set ``output`` to completion; what is there already is kept. See :func:`extract_sets`."""
+    tasks = Tasks(workers=workers, cpus_per_task=cpus_per_task, gpus_per_task=gpus_per_task)
+    return extract_sets(rows, [replace(build, output=output)], tasks, videos_per_shard, audience)[0]
+
+
+def extract_sets(
+    rows: Sequence[ManifestRow],
+    builds: Sequence[BuildShard],
+    tasks: Tasks,
+    videos_per_shard: int | None = None,
+    audience: Audience = NOBODY,
+) -> list[ExtractionResult]:
+    """Bring shard sets of one manifest to completion, with one decoding of each video; what is there already is kept.
 
     Args:
         rows: The manifest.
-        output: Location of the set.
-        build: What one task does. Its solver is settled here, by what the cluster has: see :func:`place`.
+        builds: What one task does for each set. Solvers are settled here, by what the cluster has: see :func:`place`.
+        tasks: How many there may be, and what they hold.
         videos_per_shard: On average; by default shards are planned by work, see :func:`.plan_shards`.
-        workers: Most tasks at a time; by default as many as the cluster has CPUs for.
-        cpus_per_task: Logical CPUs that a task holds.
-        gpus_per_task: Share of a GPU that a task holds; by default decided by what the cluster has.
         audience: Told who solves the flow, once that is known, and how far the videos are.
 
     Raises:
-        UserError: If the folder belongs to another recipe or list, or cannot be written, or the cluster lacks what a
+        UserError: If a folder belongs to another recipe or list, or cannot be written, or the cluster lacks what a
             task asks for.
     """
     start = time.monotonic()
-    storage.check_writable(output)
-    with held(output, EXTRACTION):
-        shards = claim_output(output, build.recipe, plan_shards(rows, videos_per_shard))
-        if is_finished(output, rows, shards) and not build.retry_rejected:
-            dataset = read_dataset_file(output)
-            assert dataset is not None
-            if _is_as_written(output, dataset.shards, audience):
-                return ExtractionResult(dataset.plain(), 0, time.monotonic() - start)
-        sweep(output)
-        if (before := read_dataset_file(output)) is not None:
-            keep_facts(output, before.shards)
-        storage.delete_file(storage.join(output, DATASET_FILE))  # whoever kills this leaves a set that is not finished
-        there = set(storage.list_files(output))
-        kept = {video.video_id for shard in shards if shard.name in there for video in shard.videos}
-        build = replace(build, run_id=uuid.uuid4().hex)
-        try:
-            with _cluster.cluster(math.ceil(workers * cpus_per_task) if workers else None):
-                placement = _place(build, cpus_per_task, gpus_per_task, workers)
-                if isinstance(build.recipe, FlowRecipe):
-                    audience.say(placement.about)
-                build = replace(build, solver=placement.solver)
-                progress = _Progress(rows, kept, audience.line())
-                with watched(audience.warn) as watch:
-                    pool = _pool(placement, len(shards), cpus_per_task, workers)
-                    summaries = _run(shards, build, pool, progress, watch)
-            _check_shared(output, shards)
-            if damaged := [shard.name for shard in summaries if shard.was_damaged]:
-                some = f"{damaged[0]}{' and others' * (len(damaged) > 1)}"
-                audience.warn(f"{some}: not the bytes that had been written ({len(damaged)} in all); made again")
-            if others := [video_id for shard in summaries for video_id in shard.replaced]:
-                some = f"{others[0]}{' and others' * (len(others) > 1)}"
-                audience.warn(
-                    f"{some}: not the files that were indexed ({len(others)} in all). They were extracted as they are "
-                    "now; run kinebert index again, that the manifest says so"
-                )
-            dataset = finish_set(output, build.recipe, rows, summaries)
-        finally:
+    for build in builds:
+        storage.check_writable(build.output)
+    with ExitStack() as locks:
+        for build in builds:
+            locks.enter_context(held(build.output, EXTRACTION))
+        planned = plan_shards(rows, videos_per_shard)
+        results: dict[str, ExtractionResult] = {}
+        passes: list[tuple[list[PlannedShard], list[BuildShard]]] = []
+        for build in builds:
+            shards = claim_output(build.output, build.recipe, planned)
+            if (dataset := _finished(rows, build, shards, audience)) is not None:
+                results[build.output] = ExtractionResult(dataset.plain(), 0, time.monotonic() - start)
+                continue
+            together = next((some for plan, some in passes if plan == shards), None)
+            if together is None:
+                passes.append((shards, together := []))
+            together.append(build)
+        if len(passes) > 1:
+            audience.say("one set was begun with other shards: the videos are decoded for each set")
+        for shards, some in passes:
+            made = _fill(rows, shards, some, tasks, audience)
+            for build, summaries in zip(some, made, strict=True):
+                dataset = finish_set(build.output, build.recipe, rows, summaries)
+                seconds = time.monotonic() - start
+                results[build.output] = ExtractionResult(dataset.plain(), len(rows), seconds, tuple(summaries))
+    return [results[build.output] for build in builds]
+
+
+def _finished(
+    rows: Sequence[ManifestRow], build: BuildShard, shards: Sequence[PlannedShard], audience: Audience
+) -> DatasetFile | None:
+    """What a finished set says; None if there is something to do."""
+    if not is_finished(build.output, rows, shards) or build.retry_rejected:
+        return None
+    dataset = read_dataset_file(build.output)
+    assert dataset is not None
+    return dataset if _is_as_written(build.output, dataset.shards, audience) else None
+
+
+def _fill(
+    rows: Sequence[ManifestRow],
+    shards: Sequence[PlannedShard],
+    builds: Sequence[BuildShard],
+    tasks: Tasks,
+    audience: Audience,
+) -> list[list[ShardSummary]]:
+    """Make the shards of sets that share a plan, and return what they hold, for each set."""
+    for build in builds:
+        _reopen(build.output)
+    there = set[str].intersection(*(set(storage.list_files(build.output)) for build in builds))
+    kept = {video.video_id for shard in shards if shard.name in there for video in shard.videos}
+    run_id = uuid.uuid4().hex
+    try:
+        with _cluster.cluster(math.ceil(tasks.workers * tasks.cpus_per_task) if tasks.workers else None):
+            placement = _place(builds, tasks)
+            if any(isinstance(build.recipe, FlowRecipe) for build in builds):
+                audience.say(placement.about)
+            settled = [replace(build, run_id=run_id, solver=placement.solver) for build in builds]
+            progress = VideoProgress(rows, kept, audience.line())
+            with watched(audience.warn) as watch:
+                pool = _pool(placement, len(shards), tasks)
+                made = _run(shards, BuildShards(tuple(settled)), pool, progress, watch)
+        of_sets = [[summaries[i] for summaries in made] for i in range(len(builds))]
+        for build, summaries in zip(builds, of_sets, strict=True):
+            _check_shared(build.output, shards)
+            _tell(build.output if len(builds) > 1 else "", summaries, audience)
+        return of_sets
+    finally:
+        for build in builds:
             with suppress(OSError):  # a store that fails here has failed before, and said why
-                sweep(output)
-    return ExtractionResult(dataset.plain(), len(rows), time.monotonic() - start, tuple(summaries))
+                sweep(build.output)
+
+
+def _reopen(output: str) -> None:
+    """Make a set one that is being made: whoever kills this leaves one that is not finished."""
+    sweep(output)
+    if (before := read_dataset_file(output)) is not None:
+        keep_facts(output, before.shards)
+    storage.delete_file(storage.join(output, DATASET_FILE))
+
+
+def _tell(output: str, summaries: Sequence[ShardSummary], audience: Audience) -> None:
+    """Say what was not as it had been."""
+    where = f"{output}: " if output else ""
+    if damaged := [shard.name for shard in summaries if shard.was_damaged]:
+        some = f"{damaged[0]}{' and others' * (len(damaged) > 1)}"
+        audience.warn(f"{where}{some}: not the bytes that had been written ({len(damaged)} in all); made again")
+    if others := [video_id for shard in summaries for video_id in shard.replaced]:
+        some = f"{others[0]}{' and others' * (len(others) > 1)}"
+        audience.warn(
+            f"{where}{some}: not the files that were indexed ({len(others)} in all). They were extracted as they are "
+            "now; run kinebert index again, that the manifest says so"
+        )
 
 
 def _is_as_written(output: str, shards: Sequence[ShardFacts], audience: Audience) -> bool:
@@ -137,17 +199,23 @@ def _is_as_written(output: str, shards: Sequence[ShardFacts], audience: Audience
     return not changed
 
 
-def _place(build: BuildShard, cpus: float, gpus: float | None, workers: int | None) -> Placement:
+def _place(builds: Sequence[BuildShard], tasks: Tasks) -> Placement:
     """Decide where tasks run; refuse what Ray would wait for, without a word and for ever."""
-    if not isinstance(build.recipe, FlowRecipe):
-        gpus = 0.0
-    return place(build.solver, _cluster.nodes(), cpus_per_task=cpus, gpus_per_task=gpus, workers=workers)
+    flow = next((build for build in builds if isinstance(build.recipe, FlowRecipe)), None)
+    return place(
+        (flow or builds[0]).solver,
+        _cluster.nodes(),
+        cpus_per_task=tasks.cpus_per_task,
+        gpus_per_task=tasks.gpus_per_task if flow else 0.0,
+        workers=tasks.workers,
+    )
 
 
-def _pool(placement: Placement, num_shards: int, cpus: float, workers: int | None) -> dict[str, Any]:
+def _pool(placement: Placement, num_shards: int, tasks: Tasks) -> dict[str, Any]:
     """Options of Ray Data's ``map``."""
+    cpus = tasks.cpus_per_task
     if not placement.gpus_per_task:
-        return {"num_cpus": cpus, **({"concurrency": workers} if workers is not None else {})}
+        return {"num_cpus": cpus, **({"concurrency": tasks.workers} if tasks.workers is not None else {})}
     most = min(placement.num_actors, num_shards)
     pool = ray.data.ActorPoolStrategy(
         min_size=1,  # on a busy cluster some come later
@@ -188,7 +256,7 @@ class _Board:
 class _Builder:
     """What a task runs, and what an actor is made of."""
 
-    def __init__(self, build: BuildShard, board: Any, roll: Any) -> None:
+    def __init__(self, build: BuildShards, board: Any, roll: Any) -> None:
         self._build, self._board, self._roll = build, board, roll
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,8 +269,8 @@ class _Builder:
 
 
 def _run(
-    shards: Sequence[PlannedShard], build: BuildShard, pool: Mapping[str, Any], progress: "_Progress", watch: Watch
-) -> list[ShardSummary]:
+    shards: Sequence[PlannedShard], build: BuildShards, pool: Mapping[str, Any], progress: VideoProgress, watch: Watch
+) -> list[tuple[ShardSummary, ...]]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # ours knows videos and frames; Ray's knows blocks
@@ -237,7 +305,7 @@ def _run(
     except BaseException:
         _stop()
         raise
-    progress.close([video for shard in summaries for video in shard.videos])
+    progress.close([video for first, *_ in summaries for video in first.videos])
     return summaries
 
 
@@ -279,48 +347,3 @@ def _stop() -> None:
         if type(thread).__name__ == "StreamingExecutor":
             with suppress(Exception):  # what we are here for is another error
                 thread.shutdown(force=True)  # type: ignore[attr-defined]
-
-
-class _Progress:
-    """Turns reports of videos into the progress line. Speed and time left are of the videos that are not ``kept``."""
-
-    def __init__(self, rows: Sequence[ManifestRow], kept: Collection[str], line: Line) -> None:
-        self._num_videos = len(rows)
-        estimates = estimated_frames(rows)
-        self._weights = {row.video_id: estimates[row.video_id] for row in rows if row.video_id not in kept}
-        self._rest = sum(self._weights.values())
-        self._line = line
-        self._start = self._news = time.monotonic()
-        self._heard: set[str] = set()
-        self._frames = self._new_frames = self._rejected = 0
-        self._weight = 0.0
-
-    def hear(self, videos: Sequence[VideoSummary]) -> None:
-        for video in videos:
-            if video.video_id in self._heard:
-                continue
-            self._heard.add(video.video_id)
-            self._frames += video.num_frames
-            self._rejected += video.rejected
-            if video.video_id in self._weights:
-                estimate = self._weights[video.video_id]
-                self._new_frames += video.num_frames
-                self._rest -= estimate
-                self._weight += min(estimate, max(1.0, video.num_frames))  # a header may promise the moon
-                self._news = time.monotonic()
-        self._line.show(self._text)
-
-    def close(self, videos: Sequence[VideoSummary]) -> None:
-        """Show the last state. ``videos`` are all of them: a shard may be back before the board read of its videos."""
-        self.hear(videos)
-        self._line.close(self._text())
-
-    def _text(self) -> str:
-        now = time.monotonic()
-        elapsed_s = now - self._start
-        rest = self._rest if len(self._heard) < self._num_videos else 0.0
-        left = time_left(elapsed_s, self._weight, rest, now - self._news)
-        return (
-            f"{len(self._heard)}/{self._num_videos} videos, {self._frames} frames, {self._new_frames / elapsed_s:.1f} "
-            f"frames/s, {self._rejected} rejected, {duration(elapsed_s)} gone, {left} left"
-        )

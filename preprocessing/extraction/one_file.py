@@ -1,4 +1,4 @@
-"""The segments of one file, decoded once: every frame goes to the segments that it belongs to, which run side by side.
+"""One file, decoded once for all that is made of it: its segments, and the sets that store them, run side by side.
 
 Axes: H height, W width.
 """
@@ -8,8 +8,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +31,8 @@ from kinebert.preprocessing.video.intervals import Interval
 MOST_OPEN = 16
 """Segments that may overlap at a moment; a file with more of them is decoded again for the rest."""
 _END: Any = object()
+_OF_THE_VIDEO = (OSError, TimeIsUp, cv2.error, MemoryError, ValueError)
+"""What goes wrong with a video while it is decoded; whoever reads its frames says it of the video."""
 
 UInt8 = NDArray[np.uint8]
 Extract = Callable[[str, "_Feed"], tuple[VideoSummary, Spool]]
@@ -38,38 +42,44 @@ Outcome = tuple[VideoSummary, Spool | None]
 
 def extract_file(
     videos: Sequence[PlannedVideo],
-    recipe: FrameRecipe,
+    recipes: Sequence[FrameRecipe],
     open_video: Callable[..., Frames],
     beat: Callable[[], None],
     solver: FlowSolver,
     timing: NoTiming,
-) -> dict[str, Outcome]:
-    """Extract all videos that are to be taken from one file, and return what became of each by its id.
+) -> dict[str, list[Outcome]]:
+    """Extract all videos that are to be taken from one file; return what became of each, for every recipe, by its id.
 
     Args:
         videos: The whole file as one video, or segments of it, which may overlap.
-        recipe: What is stored.
+        recipes: What is stored, in a set each. They take the same frames of the file.
         open_video: Gives the frames; called like :class:`kinebert.preprocessing.video.frames.VideoFrames`.
         beat: Called for every image and every frame; may raise TimeIsUp.
         solver: Who solves flow; ready for use.
         timing: Learns how long the stages take.
 
     Raises:
-        VideoError: If the file is one video, which has to be left out.
+        VideoError: If the file is one video for one recipe, which has to be left out.
     """
-    if len(videos) == 1 and videos[0].interval is None:
-        return {videos[0].video_id: extract_video(videos[0], recipe, open_video, beat, solver, timing)}
-    store = _Store()
-    outcomes: dict[str, Outcome] = {}
+    whole = len(videos) == 1 and videos[0].interval is None
+    first, *others = recipes
+    if whole and not others:
+        return {videos[0].video_id: [extract_video(videos[0], first, open_video, beat, solver, timing)]}
+    store = None if whole else _Store()
+    beside = {"beside": others} if others else {}
+    outcomes: dict[str, list[Outcome]] = {}
 
-    def extract(video_id: str, feed: _Feed) -> tuple[VideoSummary, Spool]:
+    def extract(recipe: FrameRecipe, video_id: str, feed: _Feed) -> tuple[VideoSummary, Spool]:
         return extract_frames(video_id, feed, recipe, beat, solver, timing, lambda: feed.about)
 
     for some in passes(videos, MOST_OPEN):
-        cuts = Cuts([video.interval for video in some], recipe.frame_step, beat)
-        segments = [_Segment(video, extract, store) for video in some]
-        _decode(open_video(some[0].path, recipe, timing, choice=cuts), cuts, segments)
-        outcomes |= {segment.video.video_id: segment.outcome for segment in segments if segment.outcome}
+        cuts = Cuts([video.interval for video in some], first.frame_step, beat)
+        segments = [[_Segment(video, partial(extract, recipe), store) for recipe in recipes] for video in some]
+        _decode(open_video(some[0].path, first, timing, choice=cuts, **beside), cuts, segments)
+        for video, made in zip(some, segments, strict=True):
+            found = [segment.outcome for segment in made if segment.outcome]
+            assert len(found) == len(recipes), "what became of every video is known"
+            outcomes[video.video_id] = found
     return outcomes
 
 
@@ -153,9 +163,9 @@ class _Feed:
 
 
 class _Segment:
-    """One segment at work in a thread of its own."""
+    """One segment at work for one recipe, in a thread of its own."""
 
-    def __init__(self, video: PlannedVideo, extract: Extract, store: "_Store") -> None:
+    def __init__(self, video: PlannedVideo, extract: Extract, store: "_Store | None") -> None:
         self.video, self.feed = video, _Feed()
         self.outcome: Outcome | None = None
         self.bug: Exception | None = None
@@ -176,7 +186,8 @@ class _Segment:
     def _run(self) -> None:
         try:
             summary, spool = self._extract(self.video.video_id, self.feed)
-            self._store.take(spool)
+            if self._store is not None:
+                self._store.take(spool)
             self.outcome = summary, spool
         except VideoError as error:
             self.outcome = rejected(self.video.video_id, f"{error.stage}: {error.problem}"), None
@@ -199,33 +210,42 @@ class _Store:
             spool.move_into(self._file)
 
 
-def _decode(frames: Frames, cuts: Cuts, segments: Sequence[_Segment]) -> None:
-    """Decode a file up to the end of its last segment, and leave every segment with its outcome."""
+def _decode(frames: Frames, cuts: Cuts, segments: Sequence[Sequence[_Segment]]) -> None:
+    """Decode a file up to the end of its last segment, and leave every segment with its outcome for each recipe."""
     ended: set[int] = set()
     error: Exception | None = None
     try:
-        for frame_HW3 in frames:
+        for frame in frames:
+            pictures = frame if isinstance(frame, tuple) else (frame,)
             for i in sorted(cuts.closed - ended):
-                segments[i].feed.about = _about(segments[i].video, cuts, i)
-                segments[i].end()
+                _end(segments[i], _about(segments[i][0].video, cuts, i))
                 ended.add(i)
             for i in cuts.members:
-                segments[i].start()
-                segments[i].feed.put(frame_HW3)
-            if any(segments[i].bug for i in cuts.members):
+                for segment, picture_HW3 in zip(segments[i], pictures, strict=True):
+                    segment.start()
+                    segment.feed.put(picture_HW3)
+            if any(segment.bug for i in cuts.members for segment in segments[i]):
                 break
         error = cuts.error
     except Exception as caught:
         error = caught
     whole = cuts.reached()
-    for i, segment in enumerate(segments):
+    for i, made in enumerate(segments):
         if i not in ended:
-            segment.feed.about = _about(segment.video, cuts, i)
-            segment.end(None if i in whole else frames.problem, None if i in whole else error)
-    bug = next((segment.bug for segment in segments if segment.bug), None)
-    bug = bug or (None if isinstance(error, OSError | TimeIsUp) else error)
+            about = _about(made[0].video, cuts, i)
+            _end(made, about, None if i in whole else frames.problem, None if i in whole else error)
+    bug = next((segment.bug for made in segments for segment in made if segment.bug), None)
+    bug = bug or (None if isinstance(error, _OF_THE_VIDEO) else error)
     if bug is not None:
         raise bug
+
+
+def _end(
+    segments: Sequence[_Segment], about: tuple[str, str], problem: str | None = None, error: Exception | None = None
+) -> None:
+    for segment in segments:
+        segment.feed.about = about
+        segment.end(problem, error)
 
 
 def _about(video: PlannedVideo, cuts: Cuts, i: int) -> tuple[str, str]:

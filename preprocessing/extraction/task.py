@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -61,54 +62,9 @@ class BuildShard:
 
     def __call__(self, shard: PlannedShard, report: Report = lambda _: None) -> ShardSummary:
         """Build ``shard`` and tell ``report`` of every video as it is done."""
-        cv2.setNumThreads(1)  # the cores belong to the tasks; OpenCV would take them all in each
-        kept, damaged = self._kept(shard)
-        if kept is not None:
-            for summary in kept.videos:
-                report(summary)
-            return kept
-        timing = Timing() if self.timed else OFF
-        made = self._write(shard, report, timing)
-        if isinstance(timing, Timing):
-            made = replace(made, timing=timing.result(f"{socket.gethostname()} {os.getpid()}"))
-        return replace(made, was_damaged=damaged, replaced=_replaced(shard))
+        return BuildShards((self,))(shard, report)[0]
 
-    def _write(self, shard: PlannedShard, report: Report, timing: NoTiming) -> ShardSummary:
-        solver = self.solver
-        if isinstance(self.recipe, FlowRecipe):
-            with timing.stage("prepare"):  # before any video's time runs
-                solver = solver.ready(self.recipe.tvl1)
-        attempts = Attempts(self.output, self.run_id)
-        solved_by = solver.name() if isinstance(self.recipe, FlowRecipe) else None
-        made: list[ShardSummary] = []
-
-        def written(summary: ShardSummary) -> None:
-            made.append(replace(summary, sources=shard.sources_digest()))
-            keep_record(self.output, made[0])
-
-        uri = storage.join(self.output, shard.name)
-        with open_shard(uri, self.recipe, shard.files_digest(), solved_by, written) as writer:
-            files = {video.video_id: videos for videos in shard.by_file() for video in videos}
-            done: dict[str, Outcome] = {}
-            # who killed a worker before goes first: should it do so again, no other work is lost
-            suspects = [videos for videos in shard.by_file() if attempts.suspects(_name(videos))]
-            for videos in suspects:
-                done |= self._file(videos, attempts, solver, timing)
-            summaries: list[VideoSummary] = []
-            for video in shard.videos:
-                if video.video_id not in done:
-                    done |= self._file(files[video.video_id], attempts, solver, timing)
-                summary, spool = done.pop(video.video_id)
-                if spool is not None:
-                    summary = replace(summary, first_row_group=writer.num_row_groups)
-                    with timing.stage("write"):
-                        _append(writer, spool)
-                summaries.append(summary)
-                report(summary)
-            writer.describe(summaries)
-        return made[0]
-
-    def _kept(self, shard: PlannedShard) -> tuple[ShardSummary | None, bool]:
+    def kept(self, shard: PlannedShard) -> tuple[ShardSummary | None, bool]:
         """What a shard that is there holds, if it is to stay; and whether it is not what was written."""
         uri = storage.join(self.output, shard.name)
         found = storage.file_identity(uri)
@@ -128,26 +84,128 @@ class BuildShard:
         again = self.retry_rejected and any(video.rejected for video in summary.videos)
         return None if again else summary, False
 
+    @contextmanager
+    def writing(
+        self, shard: PlannedShard, solver: FlowSolver, told: Callable[[ShardSummary], None]
+    ) -> Iterator[ShardWriter]:
+        """Write ``shard``, and tell ``told`` what it holds when it is about to appear."""
+        solved_by = solver.name() if isinstance(self.recipe, FlowRecipe) else None
+
+        def written(summary: ShardSummary) -> None:
+            made = replace(summary, sources=shard.sources_digest())
+            keep_record(self.output, made)
+            told(made)
+
+        uri = storage.join(self.output, shard.name)
+        with open_shard(uri, self.recipe, shard.files_digest(), solved_by, written) as writer:
+            yield writer
+
+
+@dataclass(frozen=True)
+class BuildShards:
+    """Make the same shard of several sets, with one decoding of each video for all of them.
+
+    Each gets the bytes that its :class:`BuildShard` alone would make. A set that has its shard already keeps it.
+    """
+
+    builds: tuple[BuildShard, ...]
+    """One for each set; their recipes take the same frames, and one of them may store flow. What is no matter of a set,
+    such as the limits, is that of the first."""
+
+    def __call__(self, shard: PlannedShard, report: Report = lambda _: None) -> tuple[ShardSummary, ...]:
+        """Build ``shard`` in each set, tell ``report`` of every video as it is done, and return a summary for each."""
+        cv2.setNumThreads(1)  # the cores belong to the tasks; OpenCV would take them all in each
+        found = [build.kept(shard) for build in self.builds]
+        missing = [i for i, (kept, _) in enumerate(found) if kept is None]
+        summaries = [kept for kept, _ in found]
+        if missing:
+            timing = Timing() if self.builds[0].timed else OFF
+            made = self._make([self.builds[i] for i in missing], shard, report, timing)
+            result = timing.result(f"{socket.gethostname()} {os.getpid()}") if isinstance(timing, Timing) else None
+            replaced = _replaced(shard)
+            for i, summary in zip(missing, made, strict=True):
+                summaries[i] = replace(summary, was_damaged=found[i][1], replaced=replaced, timing=result)
+        elif summaries[0] is not None:
+            for video in summaries[0].videos:
+                report(video)
+        return tuple(summary for summary in summaries if summary is not None)
+
+    def _make(
+        self, builds: Sequence[BuildShard], shard: PlannedShard, report: Report, timing: NoTiming
+    ) -> list[ShardSummary]:
+        solver = self._ready(builds, timing)
+        attempts = Attempts(self.builds[0].output, self.builds[0].run_id)
+        made: dict[str, ShardSummary] = {}
+        with ExitStack() as stack:
+            writers = [
+                stack.enter_context(build.writing(shard, solver, partial(made.__setitem__, build.output)))
+                for build in builds
+            ]
+            extract = partial(self._file, [build.recipe for build in builds], attempts, solver, timing)
+            described: list[list[VideoSummary]] = [[] for _ in builds]
+            for outcomes in _in_order(shard, attempts, extract):
+                for writer, videos, (summary, spool) in zip(writers, described, outcomes, strict=True):
+                    videos.append(replace(summary, first_row_group=writer.num_row_groups) if spool else summary)
+                    if spool is not None:
+                        with timing.stage("write"):
+                            _append(writer, spool)
+                report(described[0][-1])
+            for writer, videos in zip(writers, described, strict=True):
+                writer.describe(videos)
+        return [made[build.output] for build in builds]
+
+    def _ready(self, builds: Sequence[BuildShard], timing: NoTiming) -> FlowSolver:
+        """Make the solver ready, before any video's time runs, if a set stores flow."""
+        for build in builds:
+            if isinstance(build.recipe, FlowRecipe):
+                with timing.stage("prepare"):
+                    return build.solver.ready(build.recipe.tvl1)
+        return builds[0].solver
+
     def _file(
-        self, videos: Sequence[PlannedVideo], attempts: Attempts, solver: FlowSolver, timing: NoTiming
-    ) -> dict[str, Outcome]:
+        self,
+        recipes: Sequence[FrameRecipe],
+        attempts: Attempts,
+        solver: FlowSolver,
+        timing: NoTiming,
+        videos: Sequence[PlannedVideo],
+    ) -> dict[str, list[Outcome]]:
         """Extract what is to be taken from one file: a video, or segments of it."""
-        name, found = _name(videos), {}
+        first, name = self.builds[0], _name(videos)
+        found: dict[str, list[Outcome]] = {}
         problem = attempts.given_up(name)
         usable = [video for video in videos if not video.problem and problem is None]
         if usable:
             try:
-                with attempts.attempt(name), Watchdog(self.limits, die_of(attempts, name)) as watchdog:
-                    open_video = partial(self.open_video, max_pixels=self.limits.max_pixels)
-                    extract = partial(extract_file, usable, self.recipe, open_video, watchdog.beat, solver, timing)
+                with attempts.attempt(name), Watchdog(first.limits, die_of(attempts, name)) as watchdog:
+                    open_video = partial(first.open_video, max_pixels=first.limits.max_pixels)
+                    extract = partial(extract_file, usable, recipes, open_video, watchdog.beat, solver, timing)
                     found = _undisturbed(usable[0], extract)
             except VideoError as error:
                 problem = f"{error.stage}: {error.problem}"
         for video in videos:
             said = f"manifest: {video.problem}" if video.problem else problem
             if video.video_id not in found:
-                found[video.video_id] = rejected(video.video_id, said or ""), None
+                found[video.video_id] = [(rejected(video.video_id, said or ""), None)] * len(recipes)
         return found
+
+
+def _in_order(
+    shard: PlannedShard, attempts: Attempts, extract: Callable[[Sequence[PlannedVideo]], dict[str, list[Outcome]]]
+) -> Iterator[list[Outcome]]:
+    """Yield what becomes of each video, in the shard's order.
+
+    Who killed a worker before goes first: should it do so again, no other work is lost.
+    """
+    files = {video.video_id: videos for videos in shard.by_file() for video in videos}
+    done: dict[str, list[Outcome]] = {}
+    for videos in shard.by_file():
+        if attempts.suspects(_name(videos)):
+            done |= extract(videos)
+    for video in shard.videos:
+        if video.video_id not in done:
+            done |= extract(files[video.video_id])
+        yield done.pop(video.video_id)
 
 
 def _name(videos: Sequence[PlannedVideo]) -> str:
@@ -175,7 +233,7 @@ def _is_another(video: PlannedVideo) -> bool:
         return False
 
 
-def _undisturbed(video: PlannedVideo, extract: Callable[[], dict[str, Outcome]]) -> dict[str, Outcome]:
+def _undisturbed(video: PlannedVideo, extract: Callable[[], dict[str, list[Outcome]]]) -> dict[str, list[Outcome]]:
     """Extract from one state of a video's file: begin again where that was written to or replaced meanwhile.
 
     Raises:

@@ -5,7 +5,7 @@ Axes: H height, W width, 3 colours (BGR, OpenCV's order).
 
 import errno
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -38,6 +38,9 @@ class VideoFrames:
     more than ``max_pixels`` are not decoded, which is a problem, too. ``choice`` says which frames are given, in place
     of the recipe's ``frame_step``; what comes after the last of them is not looked at.
 
+    Where other recipes want the same frames ``beside`` this one, each in its own size, a tuple of pictures is yielded
+    for every frame: this recipe's, and theirs in their order.
+
     Raises:
         OSError: While iterating, if the storage fails, which says nothing of the video.
     """
@@ -50,16 +53,19 @@ class VideoFrames:
         *,
         max_pixels: int = MAX_PIXELS,
         choice: Choice | None = None,
+        beside: Sequence[FrameRecipe] = (),
     ) -> None:
         self.path = path
         self.recipe = recipe
+        self.beside = tuple(beside)
         self.timing = timing
         self.max_pixels = max_pixels
         self.choice = choice
         self.problem: str | None = None
 
-    def __iter__(self) -> Iterator[UInt8]:
-        size: tuple[int, int] | None = None
+    def __iter__(self) -> Iterator[Any]:
+        recipes = (self.recipe, *self.beside)
+        sizes: list[tuple[int, int]] = []
         turn: Turn | None = None
         frames = self._decoded()
         # one for all frames, with one thread: left to themselves, frames start threads for all cores of the node, each
@@ -78,16 +84,27 @@ class VideoFrames:
                     raise OSError(error.errno, in_words(error)) from error  # type: ignore[attr-defined]
                 self.problem = in_words(error)
                 return
-            if size is None:
+            if not sizes:
                 aspect = float(self._aspect) if self._aspect else 1.0
                 aspect = 1 / aspect if turn.transpose else aspect
-                size = target_size(image_HW3.shape[1], image_HW3.shape[0], aspect, self.recipe)
+                sizes = [target_size(image_HW3.shape[1], image_HW3.shape[0], aspect, recipe) for recipe in recipes]
             if not taken:
                 continue
+            pictures = self._resized(image_HW3, list(zip(recipes, sizes, strict=True)))
+            yield pictures if self.beside else pictures[0]
+
+    def _resized(self, image_HW3: UInt8, wanted: Sequence[tuple[FrameRecipe, tuple[int, int]]]) -> tuple[UInt8, ...]:
+        """The picture of each recipe in its size, made once for those that want the same."""
+        made: dict[tuple[tuple[int, int], str], UInt8] = {}
+        for recipe, size in wanted:
+            if (size, recipe.interpolation) in made:
+                continue
+            picture_HW3 = image_HW3
             if (image_HW3.shape[1], image_HW3.shape[0]) != size:
                 with self.timing.stage("resize"):
-                    image_HW3 = cv2.resize(image_HW3, size, interpolation=_INTERPOLATION[self.recipe.interpolation])  # type: ignore[assignment]
-            yield image_HW3
+                    picture_HW3 = cv2.resize(image_HW3, size, interpolation=_INTERPOLATION[recipe.interpolation])  # type: ignore[assignment]
+            made[size, recipe.interpolation] = picture_HW3
+        return tuple(made[size, recipe.interpolation] for recipe, size in wanted)
 
     def _decoded(self) -> Iterator[tuple[av.VideoFrame, bool]]:
         """Frames to give; and the first one in any case, by which all of them are turned and resized."""

@@ -21,7 +21,13 @@ RECIPE = (
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     """Requests and audiences, in place of jobs; the present folder is an empty one but for a recipe."""
     found: list[Any] = []
-    for place in ("jobs.extraction.extract", "jobs.training.train", "jobs.fusion.fuse", "jobs.prediction.predict"):
+    for place in (
+        "jobs.extraction.extract",
+        "jobs.extraction.extract_both",
+        "jobs.training.train",
+        "jobs.fusion.fuse",
+        "jobs.prediction.predict",
+    ):
         monkeypatch.setattr(f"kinebert.orchestration.{place}", lambda *given: found.append(given))
     monkeypatch.setattr("kinebert.orchestration.search.tuning.tune", lambda *given: found.append(given))
     monkeypatch.setattr("kinebert.orchestration.comparing.comparison.compare", lambda *given: found.append(given))
@@ -62,6 +68,12 @@ def test_pictures_are_described_by_a_recipe_or_some_values_of_it(asked: list[Any
     assert isinstance(flow.recipe, FlowRecipe)
     assert (flow.recipe.bound, flow.recipe.tvl1.warps, flow.backend) == (15.0, 1, "numba")
     assert (whole.recipe.resize, whole.workers) == ("none", 2)
+    kinebert.extract_both("m", Path("r"), "f", recipe={"codec": "h264"}, flow_recipe={"width": 170}, workers=2)
+    both = asked[-1][0]
+    assert (both.manifest, both.frames, both.flow, both.workers) == ("m", "r", "f", 2)
+    assert (both.recipe, both.flow_recipe) == (FrameRecipe(codec="h264"), FlowRecipe(width=170))
+    with pytest.raises(ConfigError, match="flow_recipe must be one for flow, got one for rgb"):
+        kinebert.extract_both("m", "r", "f", flow_recipe=FrameRecipe())
     with pytest.raises(ConfigError, match="unknown key 'widht' .*Did you mean 'width'"):
         kinebert.extract("m", "out", recipe={"widht": 170})
 

@@ -1,16 +1,17 @@
 """Options over a file over a preset: who wins, key by key."""
 
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 import tyro
 
-from kinebert.pipelines.extraction import FLOW_PRESETS, ExtractFlowConfig
+from kinebert.pipelines.extraction import BOTH_PRESETS, FLOW_PRESETS, ExtractConfig, ExtractFlowConfig
 from kinebert.pipelines.options import parse, run
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.tvl1 import PRESETS
 
 
@@ -136,3 +137,25 @@ def test_an_end_that_nobody_asked_for_stays_what_it_is(capsys: pytest.CaptureFix
 
     assert run(interrupted, _Config, ["--output", "o"], "p") == 130
     assert capsys.readouterr().err == "interrupted; run the same command again to continue\n"
+
+
+def test_one_pass_takes_the_options_of_both_programs(tmp_path: Path) -> None:
+    """By the same names, in files and on the line; what the flow has otherwise has names of its own."""
+    (tmp_path / "both.toml").write_text(
+        "width = 170\nheight = 128\npreset = 'fast'\nwarps = 4\n[of_flow]\nheight = 100\n"
+    )
+    line = "--manifest m --frames r --flow f --frame-step 2 --codec h264 --bound 8 --of-flow.width 64 --backend numba"
+    args = ["--config", str(tmp_path / "both.toml"), *line.split(), "--epsilon", "0.02", "--workers", "3"]
+    asked = parse(ExtractConfig, args, "kinebert extract", from_file=True, presets=BOTH_PRESETS).asked()
+    assert (asked.manifest, asked.frames, asked.flow, asked.workers, asked.backend) == ("m", "r", "f", 3, "numba")
+    assert asked.recipe == FrameRecipe(width=170, height=128, frame_step=2, codec="h264")
+    tvl1 = replace(PRESETS["fast"], warps=4, epsilon=0.02)
+    assert asked.flow_recipe == FlowRecipe(width=64, height=100, frame_step=2, bound=8.0, tvl1=tvl1)
+
+
+def test_one_pass_by_default_is_both_programs_by_default() -> None:
+    args = ["--manifest", "m", "--frames", "r", "--flow", "f"]
+    asked = parse(ExtractConfig, args, "kinebert extract", from_file=True, presets=BOTH_PRESETS).asked()
+    assert (asked.recipe, asked.flow_recipe) == (FrameRecipe(), FlowRecipe())
+    with pytest.raises(ConfigError, match=r"preset = fast, but every parameter is that of classic"):
+        ExtractConfig(manifest="m", frames="r", flow="f", preset="fast")

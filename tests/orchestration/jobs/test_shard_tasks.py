@@ -11,7 +11,7 @@ import pytest
 from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs import shard_tasks
 from kinebert.orchestration.jobs.shard_tasks import ExtractionResult, extract_set
-from kinebert.orchestration.progress import ProgressLine
+from kinebert.orchestration.progress import ProgressLine, VideoProgress
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
@@ -241,7 +241,7 @@ def test_progress_says_what_is_done_and_how_long_it_will_take(
 def test_time_left_is_of_the_new_videos_only(rows: list[ManifestRow], monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the videos are there from an earlier run; two of three new ones took ten seconds."""
     monkeypatch.setattr("time.monotonic", lambda: 0.0)
-    progress = shard_tasks._Progress(rows, kept={row.video_id for row in rows[:3]}, line=ProgressLine())
+    progress = VideoProgress(rows, kept={row.video_id for row in rows[:3]}, line=ProgressLine())
     monkeypatch.setattr("time.monotonic", lambda: 10.0)
     progress.hear([VideoSummary(video_id=row.video_id, num_frames=100) for row in rows[:5]])
     assert progress._text() == "5/6 videos, 500 frames, 20.0 frames/s, 0 rejected, 10 s gone, 5 s left"
@@ -254,7 +254,7 @@ def test_a_header_that_promises_the_moon_does_not_spoil_the_time_left(
     """Neither when its video is done, which made the others seem nothing, nor while it waits."""
     listed = [replace(row, duration_s=1e9 if i == absurd else 1.0, bytes=5000) for i, row in enumerate(rows)]
     monkeypatch.setattr("time.monotonic", lambda: 0.0)
-    progress = shard_tasks._Progress(listed, kept=(), line=ProgressLine())
+    progress = VideoProgress(listed, kept=(), line=ProgressLine())
     monkeypatch.setattr("time.monotonic", lambda: 10.0)
     progress.hear([VideoSummary(video_id=row.video_id, num_frames=25) for row in rows[:4]])
     assert progress._text().endswith("10 s gone, 5 s left")
@@ -266,7 +266,7 @@ def test_the_last_word_does_not_depend_on_who_reported_in_time(
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
     videos = [VideoSummary(video_id=row.video_id, num_frames=10) for row in rows]
-    progress = shard_tasks._Progress(rows, kept=(), line=ProgressLine())
+    progress = VideoProgress(rows, kept=(), line=ProgressLine())
     progress.hear(videos[:2])
     progress.close(videos)
     assert stream.getvalue().splitlines()[-1].startswith("6/6 videos, 60 frames, ")

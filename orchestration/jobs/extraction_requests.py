@@ -1,0 +1,90 @@
+"""What can be asked of extractions, as plain values: of one set, and of two that are filled in one pass."""
+
+from dataclasses import dataclass, field
+
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.extraction.guard import Limits
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.storage import resolve_uri
+from kinebert.preprocessing.tvl1 import Backend
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionSettings:
+    """What extractions of all kinds are asked."""
+
+    manifest: str
+    """Manifest made by `kinebert index` (path or URI)."""
+    limits: Limits = field(default_factory=Limits)
+    """How long one video may take."""
+    max_rejected: float = 0.01
+    """Largest share of videos that may be left out before the job counts as failed, 0 to 1."""
+    videos_per_shard: int | None = None
+    """Videos in one shard, on average. By default planned by work: 64 shards or more, of at most 128 MB."""
+    workers: int | None = None
+    """Most tasks at a time; by default one per core of the machine or cluster."""
+    cpus_per_task: float = 1.0
+    """Logical CPUs that one task holds on the cluster."""
+    retry_rejected: bool = False
+    """Make the shards again that left videos out."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_rejected <= 1:
+            raise ConfigError(f"max_rejected must lie between 0 and 1, got {self.max_rejected}.")
+        if self.cpus_per_task <= 0:
+            raise ConfigError(f"cpus_per_task must be positive, got {self.cpus_per_task}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolverSettings(ExtractionSettings):
+    """What extractions are asked that may store flow."""
+
+    backend: Backend = "auto"
+    """Who solves flow. auto: torch on the cluster's GPUs, numba where there are none."""
+    gpus_per_task: float | None = None
+    """Share of a GPU that one task holds; by default all cores of a node feed its GPUs, at most 8 each. 0: no GPU."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gpus_per_task is not None and not 0 <= self.gpus_per_task <= 1:
+            raise ConfigError(f"gpus_per_task must lie between 0 and 1, got {self.gpus_per_task}.")
+        if self.gpus_per_task and self.backend in ("numba", "opencv"):
+            raise ConfigError(f"gpus_per_task = {self.gpus_per_task:g}, but backend = {self.backend} uses no GPU.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionRequest(SolverSettings):
+    """A shard set that is to be made, or to be completed."""
+
+    output: str
+    """Folder (path or URI) of the shard set; every node must be able to write to it."""
+    recipe: FrameRecipe
+    """How frames are taken and stored; a :class:`.FlowRecipe` also says how flow is computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoSetsRequest(SolverSettings):
+    """A set of frames and one of flow that are to be made, or to be completed, with one decoding of each video."""
+
+    frames: str
+    """Folder (path or URI) of the set of frames; every node must be able to write to it."""
+    flow: str
+    """Folder (path or URI) of the set of flow; every node must be able to write to it."""
+    recipe: FrameRecipe
+    """How frames are taken and stored."""
+    flow_recipe: FlowRecipe
+    """How flow is computed and stored, of the same frames; their size may be another."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if resolve_uri(self.frames) == resolve_uri(self.flow):
+            raise ConfigError(f"{self.flow}: frames and flow are two sets: give each a folder of its own.")
+        if isinstance(self.recipe, FlowRecipe):
+            raise ConfigError("the recipe of the frames is one for flow: give that as the recipe of the flow.")
+        for name in ("frame_step", "video_stream"):
+            frames, flow = getattr(self.recipe, name), getattr(self.flow_recipe, name)
+            if frames != flow:
+                raise ConfigError(
+                    f"{name} is {frames} for the frames and {flow} for the flow: sets that are filled in one pass are "
+                    "made of the same frames. Extract them one after the other, or give both the same."
+                )
