@@ -37,14 +37,15 @@ def compare(request: ComparisonRequest) -> ComparisonResult:
         ConfigError: If there is no evaluation that all runs have, or no run is called as the baseline.
     """
     output = resolve_uri(request.output)
+    check_writable(output)
     found, notes = _read(request)
     check_comparable(found)
     named = _in_order(name_apart(choose_evaluations(found, request.on)), request.baseline)
-    check_writable(output)
     judged = judge(named, request.anyway, notes)
     shown = figures.draw_all(judged)
     title = f"{request.experiment}: {len(named)} runs" if not request.runs else ", ".join(run.name for run in named)
     files = tables.csv_files(judged)
+    storage.make_folder(output)
     for name, text in {**files, PAGE: page.render(title, judged, shown)}.items():
         storage.write_bytes(join(output, name), text.encode())
     return ComparisonResult(judged, join(output, PAGE), tuple(files))

@@ -45,6 +45,7 @@ READERS = {
     "scores/views.parquet": ["average"],
 }
 """Which programs look at a file."""
+OUTPUTS = ("new", "averaged", "compared")
 WRONG: tuple[Any, ...] = (None, "a word", -1, [[]], {"x": {}})
 
 
@@ -165,8 +166,8 @@ def test_what_is_damaged_is_taken_or_refused_in_one_line(
         refused += status != 0
         if len(lines) != (status not in ((0, 1) if program == "verify" else (0,))) or "Traceback" in out + err:
             wrong.append(f"{harm}: status {status}: {err[-600:]}")
-        if status and (begun := [name for name in ("new", "averaged", "compared") if (copy / name).exists()]):
-            wrong.append(f"{harm}: status {status}, and {begun} was begun")
+        if status and (begun := [path for name in OUTPUTS for path in (copy / name).rglob("*")]):
+            wrong.append(f"{harm}: status {status}, and there are {begun}")
         shutil.rmtree(copy)
     assert not wrong, "\n".join(wrong)
     assert refused or file == "run/recipe.toml", "a file that nobody reads"
