@@ -53,6 +53,7 @@ def clip_bytes(shards: Shards, videos: Sequence[Any], data: DataRecipe, crop_siz
     if data.resize_on == "device":  # crops travel as they are stored: the largest is a square over the shorter side
         with suppress(OSError, ValueError):  # of a damaged set, which is told where clips are read
             side = min(shards.read_clip(videos[0], [0]).shape[1:3])
+            side = -(-side // 2) if data.half_size else side
     return data.clip_length * modality_of(shards.modality).channels * side**2
 
 
