@@ -31,6 +31,16 @@ def keep_compiled_code() -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(user_cache() / "torchinductor")
 
 
+def keep_compiled_kernels() -> None:
+    """Let Triton keep what it compiles in a folder of the user's own, unless the environment names another.
+
+    All processes of a node find there what the first has compiled; files appear in it whole. To be called before
+    the first kernel is started.
+    """
+    if "TRITON_CACHE_DIR" not in os.environ:
+        os.environ["TRITON_CACHE_DIR"] = str(user_cache() / "triton")
+
+
 def make_private(folder: Path) -> bool:
     """Make a folder that only the user gets into, with its parents; return whether it is there and safe to use.
 

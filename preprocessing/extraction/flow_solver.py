@@ -21,9 +21,13 @@ from numpy.typing import NDArray
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.plain_text import visible
+from kinebert.preprocessing.private_folder import keep_compiled_kernels
 from kinebert.preprocessing.tvl1 import Backend, TvL1Params, choose_backend, tvl1_flow
 
 _ORDINARY_PIXELS = 340 * 256
+_GPU_PAIRS = 256
+"""As many as the solver takes at once: a GPU waits less often for the few that take long. 230 bytes a pixel are 5.1 GB
+of its memory, 41 GB for eight tasks; on the host 178 MB of flow."""
 _COMPILING_S = 180.0
 _GPU_LOST = 71
 
@@ -69,7 +73,7 @@ class FlowSolver:
         """
         if self.backend == "opencv":
             return 1  # OpenCV gains nothing from more
-        pairs = {"numba": 8 * self.num_threads, "torch": 64 if self.on_gpu else 4}[self.backend]
+        pairs = {"numba": 8 * self.num_threads, "torch": _GPU_PAIRS if self.on_gpu else 4}[self.backend]
         return max(1, min(pairs, pairs * _ORDINARY_PIXELS // (height * width)))
 
     def solve(self, grey_THW: NDArray[np.uint8], params: TvL1Params) -> NDArray[np.float32]:
@@ -94,10 +98,11 @@ class FlowSolver:
 def _warm_up(solver: FlowSolver, params: TvL1Params) -> None:
     """Solve a tiny pair, so that no video pays for imports and compilation, nor is thought to hang meanwhile."""
     grey_THW = np.random.default_rng(0).integers(0, 256, (3, 40, 48), np.uint8)
-    if solver.backend != "numba":
+    if solver.backend != "numba" and not solver.on_gpu:
         solver.solve(grey_THW, params)
         return
-    importlib.import_module("numba")  # outside the lock: it takes a second and compiles nothing
+    keep_compiled_kernels()
+    importlib.import_module(solver.backend)  # outside the lock: it takes seconds and compiles nothing
     with _first_alone():
         solver.solve(grey_THW, params)
 

@@ -33,6 +33,18 @@ from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
 from kinebert.preprocessing.tvl1 import PRESETS, choose_backend, tvl1_flow
 from kinebert.preprocessing.video.frames import VideoFrames
+from tests.benchmarks.flow_arithmetic import (
+    CARDS,
+    FILTER_BYTES,
+    FILTERED,
+    GOAL,
+    ITERATED,
+    STEP_BYTES,
+    WARP_BYTES,
+    WARPED,
+    kernel_table,
+    rate_table,
+)
 from tests.helpers.clips import Material, differs_in_8_bits, end_point_error, opencv_references, read_cuts, real_clips
 from tests.helpers.measuring import print_table, processor
 from tests.helpers.paths import SHARED
@@ -40,14 +52,6 @@ from tests.helpers.paths import SHARED
 UInt8 = NDArray[np.uint8]
 
 DATA = SHARED / "data"
-
-# Work of one pair of 340x256 with classic, on average over 24 pairs of moving clips, in pixels
-ITERATED, WARPED, FILTERED = 28.6e6, 1.08e6, 3.07e6
-# Bytes per pixel that have to pass: flow, dual variables, gradient and constant in, flow and dual variables out
-STEP_BYTES = {"int16": 8 + 8 + 8 + 4 + 8 + 8, "float32": 8 + 16 + 8 + 4 + 8 + 16}
-WARP_BYTES, FILTER_BYTES = 8 + 4 + 12 + 12, 4 + 4
-H200 = 4.3e12 * 0.9  # bytes per second that a kernel sees
-GOAL = 2000.0  # pairs per second
 
 
 def roofline(bytes_per_s: float, where: str) -> None:
@@ -334,8 +338,11 @@ def main() -> None:
     chosen = arguments()
     cv2.setNumThreads(1)
     if choose_backend() != "torch":
-        roofline(H200, "H200, on paper")
-        print("\nNOT RUN: there is no CUDA device here. The table above is arithmetic; no number of it was measured.")
+        for card in CARDS:
+            roofline(card.bytes_per_s, f"{card.name}, on paper")
+        kernel_table()
+        rate_table()
+        print("\nNOT RUN: there is no CUDA device here. The tables are arithmetic; no number of them was measured.")
         return
     import torch
 

@@ -4,6 +4,9 @@ A chunk warps, filters, iterates ten times and lists the pairs that are left; wh
 device (see :mod:`.gpu.kernels`). With CUDA a chunk is one captured graph, and the host looks back at
 the chunk before the last to see whether anybody is left, so that the device never waits for it.
 
+Programs work on the pairs that are left only. When those are few (unrelated pictures, as at a scene cut, run every
+iteration there is), chunks are launched that have programs for so few: then they cost the start of their kernels.
+
 Axes: N pairs, B pairs that fit (N <= B), H height, W width, 2 components of flow, 3 planes (image and gradients).
 """
 
@@ -24,6 +27,9 @@ from kinebert.preprocessing.tvl1.gpu.level import LevelParams
 from kinebert.preprocessing.tvl1.networks import median_network
 
 STEPS_PER_CHUNK = 10
+FEW = 8
+"""Pairs for which a second, small graph of each chunk is kept: programs for 256 that find nothing to do take longer to
+start and end than 8 pairs to solve."""
 _TILE = {"BLOCK_Y": 16, "BLOCK_X": 32, "num_warps": 4}  # a row of a tile is what one warp reads at once
 _SMALL_TILE = {"BLOCK_Y": 8, "BLOCK_X": 32, "num_warps": 4}  # many values are alive per pixel
 _FUSION = {"enable_fp_fusion": True}  # said, because Triton's default changes with its version, and bits with it
@@ -63,7 +69,7 @@ class FusedSolver:
         self._partial = buffer(capacity * tiles)
         self._state = torch.full((capacity, kernels.FIELDS.value), kernels.DONE.value, dtype=torch.int32, device=device)
         self._order = torch.zeros(1 + capacity, dtype=torch.int32, device=device)
-        self._chunks: dict[int, Callable[[], None]] = {}
+        self._chunks: dict[tuple[int, int], Callable[[], None]] = {}
         self._watch = _Watch(self._order)
 
     def solve_level(self, index: int, first_NHW: Tensor, second_N3HW: Tensor, flow_N2HW: Tensor) -> Tensor:
@@ -72,7 +78,8 @@ class FusedSolver:
         b, h, w = self.capacity, level.height, level.width
         assert n <= b, f"{n} pairs do not fit into {b}"
         assert first_NHW.shape[1:] == (h, w), f"level {index} is {h} x {w}, got {tuple(first_NHW.shape)}"
-        chunk = self._chunks.get(index) or self._prepare(index)
+        few = min(FEW, b)
+        chunk, chunk_of_few = self._chunk(index, b), self._chunk(index, few)
         flow_B32HW = self._flow[: b * 6 * h * w].view(b, 3, 2, h, w)
         flow_B32HW[:n, 0] = flow_N2HW
         self._first[: b * h * w].view(b, h, w)[:n] = first_NHW
@@ -83,53 +90,63 @@ class FusedSolver:
         self._launch_order()
         for i in range(_most_chunks(level) + 2):  # one more than needed is looked at late, one is to spare
             chunk()
-            if not self._watch.num_left(i):
+            left = self._watch.num_left(i)
+            if not left:
                 break
+            if left <= few:  # never more again
+                chunk = chunk_of_few
         else:
             raise AssertionError("a pair took more iterations than there are")
         slots_N = self._state[:n, kernels.SLOT.value].long()
         return flow_B32HW[torch.arange(n, device=self.device), slots_N]
 
-    def _prepare(self, index: int) -> Callable[[], None]:
-        """Compile the kernels of a level and, with CUDA, record a chunk of them."""
+    def _chunk(self, index: int, pairs: int) -> Callable[[], None]:
+        """Return what launches a chunk of a level for at most so many listed pairs.
+
+        The first time kernels are compiled and, with CUDA, the launches recorded.
+        """
+        key = index, pairs
+        if key in self._chunks:
+            return self._chunks[key]
 
         def launch() -> None:
-            self._launch_chunk(self.levels[index])
+            self._launch_chunk(self.levels[index], pairs)
 
         if self.device.type == "cuda":
             self._state.fill_(kernels.DONE.value)
             self._order.zero_()
             launch()  # nobody is listed, so this only compiles
-            self._chunks[index] = _captured(launch)
+            self._chunks[key] = _captured(launch)
         else:
-            self._chunks[index] = launch
-        return self._chunks[index]
+            self._chunks[key] = launch
+        return self._chunks[key]
 
-    def _launch_chunk(self, level: LevelParams) -> None:
+    def _launch_chunk(self, level: LevelParams, pairs: int) -> None:
         size = (level.height, level.width)
-        kernels.warp_kernel[self._grid(level, _SMALL_TILE)](
+        kernels.warp_kernel[self._grid(level, _SMALL_TILE, pairs)](
             self._flow, self._first, self._second, self._gradient, self._constant, self._state, self._order,
             *size, **_SMALL_TILE, **_FUSION,
         )  # fmt: skip
         if level.median_filtering > 1:
-            kernels.median_kernel[self._grid(level, _SMALL_TILE)](
+            kernels.median_kernel[self._grid(level, _SMALL_TILE, pairs)](
                 self._flow, self._state, self._order, *size, **_network(level.median_filtering), **_SMALL_TILE,
                 **_FUSION,
             )  # fmt: skip
         for i in range(_steps(level)):
-            self._launch_step(level, is_first=i == 0)
+            self._launch_step(level, is_first=i == 0, pairs=pairs)
         self._launch_order()
 
-    def _launch_step(self, level: LevelParams, is_first: bool) -> None:
+    def _launch_step(self, level: LevelParams, is_first: bool, pairs: int | None = None) -> None:
+        pairs = pairs or self.capacity
         is_int16 = self._dual.dtype == torch.int16
         tiles = _num_tiles(level, _TILE)
-        kernels.step_kernel[self._grid(level, _TILE)](
+        kernels.step_kernel[self._grid(level, _TILE, pairs)](
             self._flow, self._dual, self._gradient, self._constant, self._state, self._order, self._partial,
             level.height, level.width, level.tau, level.dual_step, level.limit, level.dual_scale, 1 / level.dual_scale,
             IS_FIRST=is_first, HAS_MEDIAN=level.median_filtering > 1, IS_INT16=is_int16, **_TILE, **_FUSION,
         )  # fmt: skip
-        kernels.decide_kernel[(self.capacity,)](
-            self._state, self._partial, tiles, level.threshold, level.warps, level.outer_iterations,
+        kernels.decide_kernel[(pairs,)](
+            self._state, self._order, self._partial, tiles, level.threshold, level.warps, level.outer_iterations,
             level.inner_iterations, IS_FIRST=is_first, BLOCK=256, num_warps=1, **_FUSION,
         )  # fmt: skip
 
@@ -137,12 +154,12 @@ class FusedSolver:
         block = triton.next_power_of_2(self.capacity)
         kernels.order_kernel[(1,)](self._state, self._order, self.capacity, BLOCK=block, num_warps=4, **_FUSION)
 
-    def _grid(self, level: LevelParams, tile: dict[str, int]) -> tuple[int]:
-        """Programs that take turns; their number has no influence on the result."""
+    def _grid(self, level: LevelParams, tile: dict[str, int], pairs: int) -> tuple[int]:
+        """Programs that take turns on so many pairs; their number has no influence on the result."""
         processors = 1
         if self.device.type == "cuda":
             processors = torch.cuda.get_device_properties(self.device).multi_processor_count
-        return (min(self.capacity * _num_tiles(level, tile), processors * _PROGRAMS_PER_PROCESSOR),)
+        return (min(pairs * _num_tiles(level, tile), processors * _PROGRAMS_PER_PROCESSOR),)
 
 
 def _captured(launch: Callable[[], None]) -> Callable[[], None]:

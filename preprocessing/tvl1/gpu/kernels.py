@@ -219,6 +219,7 @@ def step_kernel(
 @triton.jit(do_not_specialize=["num_tiles", "warps", "rounds", "iterations"])
 def decide_kernel(
     state,
+    order,
     partial,
     num_tiles,
     threshold,
@@ -228,10 +229,12 @@ def decide_kernel(
     IS_FIRST: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """After a step: add up a pair's squared change, and say what the pair needs next. One program per pair."""
-    pair = tl.program_id(0)
+    """After a step: add up a pair's squared change, and say what the pair needs next. One program per listed pair."""
+    place = tl.program_id(0)
+    is_listed = place < tl.load(order)
+    pair = tl.load(order + 1 + place, mask=is_listed, other=0)
     fields = state + pair * FIELDS
-    phase = tl.load(fields + PHASE)
+    phase = tl.where(is_listed, tl.load(fields + PHASE), DONE)
     if (phase == ITERATES) | ((phase != DONE) & IS_FIRST):
         sums = tl.zeros([BLOCK], tl.float32)
         for start in range(0, num_tiles, BLOCK):

@@ -1,5 +1,6 @@
 """A solver in a task: ready before the first video, fed in batches that bound memory and time, named in the shard."""
 
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -30,9 +31,10 @@ OPENCV = FlowSolver(backend="opencv")
         (FlowSolver(backend="numba"), (64, 64), 8),
         (FlowSolver(backend="numba"), (1080, 1920), 1),
         (FlowSolver(backend="numba"), (360, 640), 3),
-        (FlowSolver(backend="torch", on_gpu=True), (256, 340), 64),
-        (FlowSolver(backend="torch", on_gpu=True), (720, 1280), 6),
-        (FlowSolver(backend="torch", on_gpu=True), (2160, 3840), 1),
+        (FlowSolver(backend="torch", on_gpu=True), (256, 340), 256),
+        (FlowSolver(backend="torch", on_gpu=True), (128, 171), 256),
+        (FlowSolver(backend="torch", on_gpu=True), (720, 1280), 24),
+        (FlowSolver(backend="torch", on_gpu=True), (2160, 3840), 2),
         (FlowSolver(backend="torch"), (256, 340), 4),
     ],
 )
@@ -105,6 +107,38 @@ def test_a_lost_gpu_ends_the_process_and_blames_no_video(monkeypatch: pytest.Mon
         FlowSolver(backend="torch", on_gpu=True).solve(GREY, TvL1Params())
     with pytest.raises(RuntimeError, match="illegal memory access"):
         FlowSolver(backend="torch").solve(GREY, TvL1Params())
+
+
+def test_kernels_are_compiled_by_one_and_kept_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first task of a node compiles while the others wait, into a folder that only the user can write to."""
+    found: list[tuple[str, Path, int, bool]] = []
+
+    def solve(grey_THW: NDArray[np.uint8], *_: object, **__: object) -> NDArray[np.float32]:
+        cache = Path(os.environ.get("TRITON_CACHE_DIR", "none"))
+        with open(flow_solver.__file__, "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_alone = False
+            except BlockingIOError:
+                is_alone = True
+        found.append(
+            (cache.name, cache.parent, cache.parent.exists() and cache.parent.stat().st_mode & 0o777, is_alone)
+        )
+        return np.zeros((len(grey_THW) - 1, 2, *grey_THW.shape[1:]), np.float32)
+
+    monkeypatch.setattr(flow_solver, "tvl1_flow", solve)
+    monkeypatch.setattr(flow_solver, "choose_backend", lambda backend="auto": "torch")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TRITON_CACHE_DIR", "")  # so that what is set here is undone
+    monkeypatch.delenv("TRITON_CACHE_DIR")
+    flow_solver._warm_up.cache_clear()
+    FlowSolver(backend="torch", on_gpu=True).ready(TvL1Params())
+    assert found == [("triton", tmp_path / "kinebert", 0o700, True)]
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "mine" / "kernels"))
+    flow_solver._warm_up.cache_clear()
+    FlowSolver(backend="torch", on_gpu=True).ready(TvL1Params())
+    assert found[1][:2] == ("kernels", tmp_path / "mine")
+    flow_solver._warm_up.cache_clear()
 
 
 def hold_the_place(inside: Path, leave: Path) -> None:

@@ -175,9 +175,14 @@ def test_decide(is_first: bool) -> None:
     state[:, :5] = torch.tensor([case[:5] for case in cases])
     partial_BN = torch.ones((len(cases), 21))
     partial_BN[[case[5] for case in cases], 20] = 0.5  # the last one decides
-    kernels.decide_kernel[(len(cases),)](state, partial_BN, 21, 20.5, 3, 2, 4, IS_FIRST=is_first, BLOCK=8)
-    for found, case in zip(state.tolist(), cases, strict=True):
-        assert found[:5] == decided(*case, is_first=is_first), case
+    before = state.clone()
+    listed = [i for i in range(len(cases)) if i % 3]
+    order = torch.tensor([len(listed), *listed, *[0] * (len(cases) - len(listed))], dtype=torch.int32)
+    programs = len(listed) + 2  # more than are needed: a chunk is made for so many
+    kernels.decide_kernel[(programs,)](state, order, partial_BN, 21, 20.5, 3, 2, 4, IS_FIRST=is_first, BLOCK=8)
+    for i, (found, case) in enumerate(zip(state.tolist(), cases, strict=True)):
+        expected = decided(*case, is_first=is_first) if i in listed else before[i, :5].tolist()
+        assert found[:5] == expected, case
 
 
 @pytest.mark.parametrize("phases", [[0, 3, 2, 3, 1], [3, 3, 3], [2], [3], [0] * 8])
@@ -254,3 +259,50 @@ def test_number_of_programs_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> 
         flows.append(solver.solve_batch(first_BHW, second_BHW, PARAMS, fused.FusedSolver(2, levels, CPU)))
     assert torch.equal(flows[0], flows[1])
     assert torch.equal(flows[0], flows[2])
+
+
+def test_when_few_are_left_the_rest_costs_nothing_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pair of unrelated pictures goes on for long after the others, in chunks with programs for so few."""
+    tiles(monkeypatch, 16, 32)
+    monkeypatch.setattr(fused, "STEPS_PER_CHUNK", 2)
+    params = TvL1Params(warps=2, outer_iterations=2, inner_iterations=4, nscales=1, epsilon=0.3)
+    moving, other = pictures(0), pictures(1)
+    first_BHW, second_BHW = (
+        torch.stack([moving[0], other[0], moving[0]]),
+        torch.stack([moving[0], moving[1], moving[0]]),
+    )
+    flows, launched = [], []
+    before = fused.FusedSolver._launch_chunk
+
+    def noted(self: fused.FusedSolver, level: LevelParams, pairs: int) -> None:
+        launched.append(pairs)
+        before(self, level, pairs)
+
+    monkeypatch.setattr(fused.FusedSolver, "_launch_chunk", noted)
+    for few in (4, 1):
+        monkeypatch.setattr(fused, "FEW", few)
+        made = fused.FusedSolver(4, all_levels(16, 18, params, torch.int16), CPU)
+        flows.append(solver.solve_batch(first_BHW, second_BHW, params, made))
+        launched.append(0)
+    usual, small = launched[: launched.index(0)], launched[launched.index(0) + 1 : -1]
+    assert set(usual) == {4}
+    assert small == [4] * small.count(4) + [1] * small.count(1)
+    assert small.count(1) >= 2
+    assert len(small) == len(usual)
+    assert torch.equal(flows[0], flows[1])
+
+
+def test_a_scene_cut_in_company_has_the_bits_that_it_has_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles(monkeypatch, 16, 32)
+    monkeypatch.setattr(fused, "FEW", 1)
+    moving, other = pictures(0), pictures(1)
+    first_BHW, second_BHW = (
+        torch.stack([moving[0], other[0], moving[0]]),
+        torch.stack([moving[1], moving[1], moving[0]]),
+    )
+    levels = all_levels(16, 18, PARAMS, torch.int16)
+    together = solver.solve_batch(first_BHW, second_BHW, PARAMS, fused.FusedSolver(3, levels, CPU))
+    for i in range(3):
+        one = slice(i, i + 1)
+        alone = solver.solve_batch(first_BHW[one], second_BHW[one], PARAMS, fused.FusedSolver(1, levels, CPU))
+        assert torch.equal(alone, together[one])

@@ -87,7 +87,7 @@ def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def chunk(capacity: int, level: LevelParams) -> None:
-    fused.FusedSolver(capacity, (level,), torch.device("cpu"))._launch_chunk(level)
+    fused.FusedSolver(capacity, (level,), torch.device("cpu"))._launch_chunk(level, capacity)
 
 
 @pytest.mark.parametrize("compiled", [pytest.param(80, marks=pytest.mark.slow), 90], indirect=True)
