@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-import torch._functorch.config as compiled_graphs
 from torch import Tensor, nn
 
 from kinebert.preprocessing.errors import ConfigError
@@ -15,9 +14,6 @@ from kinebert.training.recipe.train import TrainRecipe
 
 COMPILER = "inductor"
 """What turns the graphs of ``torch.compile`` into kernels."""
-RECOMPUTED_BUDGET = 0.2
-"""Share of what a compiled network keeps for its gradients that is left with ``model.checkpointing``: in small
-networks a fifth is about what the same stages, not compiled, hold at most. torch computes the rest again."""
 _TF32 = {"off": False, "fp64": False, "tf32": True}
 """By ``amp``: whether float32 may be TF32, with 10 bits of mantissa instead of 23; others leave that to torch."""
 
@@ -112,13 +108,9 @@ def compile_networks(networks: Iterable[nn.Module]) -> None:
 def computing(recipe: TrainRecipe, device: torch.device) -> Iterator[None]:
     """Set this process up to compute as a recipe says; undone at the end.
 
-    That is: which algorithms are chosen, whether float32 is TF32, and what compiled networks keep for their gradients.
+    That is: which algorithms are chosen, and whether float32 is TF32.
     """
-    with ExitStack() as stack:
-        stack.enter_context(deterministic(recipe.deterministic))
-        stack.enter_context(float32_of(recipe.amp, device))
-        if recipe.compile and recipe.model.checkpointing:
-            stack.enter_context(compiled_graphs.patch(activation_memory_budget=RECOMPUTED_BUDGET))
+    with deterministic(recipe.deterministic), float32_of(recipe.amp, device):
         yield
 
 
@@ -152,7 +144,7 @@ def deterministic(on: bool) -> Iterator[None]:
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = not on
     try:
-        with _same_bits() if on else ExitStack():
+        with _same_bits() if on else nullcontext():
             yield
     finally:
         torch.backends.cudnn.benchmark = before

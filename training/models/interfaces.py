@@ -67,12 +67,8 @@ class Backbone(nn.Module):
         return (self(x_NCTHW),)
 
     def run(self, stage: nn.Module, *inputs: Any) -> Any:
-        """Return ``stage(*inputs)``; with :attr:`checkpointing`, what lies between is not kept for the gradients.
-
-        What a compiled network keeps the compiler decides, see :func:`kinebert.training.numerics.computing`.
-        """
-        compiled = torch.compiler.is_compiling()
-        if self.checkpointing and self.training and torch.is_grad_enabled() and not compiled:
+        """Return ``stage(*inputs)``; with :attr:`checkpointing`, what lies between is not kept for the gradients."""
+        if self.checkpointing and self.training and torch.is_grad_enabled():
             return run_checkpointed(stage, *inputs)
         return stage(*inputs)
 

@@ -12,6 +12,8 @@ from torch.utils.checkpoint import checkpoint
 
 def run_checkpointed(stage: nn.Module, *inputs: Any) -> Any:
     """Return ``stage(*inputs)``; results, gradients, and running statistics are those of the plain call."""
+    if torch.compiler.is_compiling():  # a graph's second computation changes nothing outside it, and draws the same
+        return checkpoint(stage, *inputs, use_reentrant=False)
     return checkpoint(
         stage, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _without_statistics(stage))
     )

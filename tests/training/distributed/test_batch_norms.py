@@ -47,6 +47,25 @@ def test_a_step_that_is_undone_leaves_no_trace() -> None:
     assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
 
 
+@pytest.mark.parametrize("outcome", ["undo", "finish"])
+def test_synchronised_norms_move_by_themselves_and_are_undone_with_the_others(outcome: str) -> None:
+    """torch's class moves them in every forward pass, counters too, equally on all workers."""
+    norms = nn.Sequential(nn.SyncBatchNorm(2), nn.BatchNorm1d(2))
+    norms(torch.randn(5, 2))
+    before = {name: value.clone() for name, value in norms.state_dict().items()}
+    statistics = RunningStatistics(norms, 0, 1)
+    statistics.begin()
+    for batch in torch.randn(3, 5, 2):
+        statistics.before_batch()
+        norms(batch)
+    getattr(statistics, outcome)()
+    after = norms.state_dict()
+    if outcome == "undo":
+        assert all(torch.equal(value, before[name]) for name, value in after.items())
+    else:
+        assert [int(after[f"{i}.num_batches_tracked"]) for i in (0, 1)] == [4, 4]
+
+
 def test_one_worker_has_what_torch_has() -> None:
     ours, torchs = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     statistics = RunningStatistics(ours, 0, 1)

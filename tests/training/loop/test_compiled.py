@@ -31,7 +31,7 @@ REL = 1e-5
 
 
 class Trunk(Backbone):
-    """Three stages of two convolutions with batch norms: small enough to be compiled in seconds."""
+    """Three stages of two convolutions, batch norms, and dropout, which must be the same in both computations."""
 
     num_features, temporal_stride = 8, 1
 
@@ -39,7 +39,7 @@ class Trunk(Backbone):
         super().__init__()
         layers = [nn.Sequential(nn.Conv3d(8, 8, 3, padding=1), nn.BatchNorm3d(8), nn.ReLU()) for _ in range(6)]
         self.stem = nn.Conv3d(3, 8, 1)
-        self.stages = nn.ModuleList(nn.Sequential(*layers[i : i + 2]) for i in range(0, 6, 2))
+        self.stages = nn.ModuleList(nn.Sequential(*layers[i : i + 2], nn.Dropout(0.5)) for i in range(0, 6, 2))
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         x_NCTHW = self.stem(x_NCTHW)
