@@ -6,20 +6,21 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 
 from kinebert.preprocessing import storage
 
 ReadAt = Callable[[int, int], pa.Buffer]
 """Gives bytes of one file, from a position on, and so many; fewer at its end."""
-_OPEN_FILES = 64
+_OPEN_LOCAL, _OPEN_REMOTE = 64, 4096
+"""Files that stay open: a local one takes one of the few descriptors of a process, one of a store some memory only."""
 
 
 class Sources:
     """Files that are open for reading, the last used ones. May be used by several threads, and pickled."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[str, ReadAt] = OrderedDict()
+        self._local: OrderedDict[str, ReadAt] = OrderedDict()
+        self._remote: OrderedDict[str, ReadAt] = OrderedDict()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
@@ -30,7 +31,7 @@ class Sources:
 
         Args:
             uri: The file.
-            file_bytes: Its size, as is known from elsewhere: a store need not be asked for it.
+            file_bytes: Its size, as is known from elsewhere.
             start: Where they begin.
             num_bytes: How many.
 
@@ -38,13 +39,15 @@ class Sources:
             OSError: If it cannot be opened or read.
             UserError: If it is a pipe, a socket or a device.
         """
+        near = storage.is_local(uri)
+        files, most = (self._local, _OPEN_LOCAL) if near else (self._remote, _OPEN_REMOTE)
         with self._lock:
-            read_at = self._open.pop(uri, None)
-        read_at = read_at or (_local(uri) if storage.is_local(uri) else _remote(uri, file_bytes))
+            read_at = files.pop(uri, None)
+        read_at = read_at or (_local(uri) if near else _remote(uri, file_bytes))
         with self._lock:
-            self._open[uri] = read_at
-            if len(self._open) > _OPEN_FILES:
-                self._open.popitem(last=False)  # closed when nobody reads from it
+            files[uri] = read_at
+            if len(files) > most:
+                files.popitem(last=False)  # closed when nobody reads from it
         return read_at(start, num_bytes)
 
 
@@ -60,8 +63,7 @@ def _local(path: str) -> ReadAt:
 
 def _remote(uri: str, file_bytes: int) -> ReadAt:
     fs, path = storage.open_filesystem(uri)
-    # a filesystem that opens a file by its path alone asks for its size first, which takes as long as reading from it
-    file = pads.ParquetFileFormat().make_fragment(path, fs, file_size=file_bytes).open()
+    file = fs.open_input_file(path)  # which asks a store for its size, once
 
     def read_at(start: int, num_bytes: int) -> pa.Buffer:
         return pa.py_buffer(file.read_at(max(0, min(num_bytes, file_bytes - start)), start))
