@@ -5,7 +5,10 @@ STAMP := .venv/.complete
 # a file's tests stay together, and share what they start
 CORES := -n logical --maxprocesses 4 --dist loadfile
 
-.PHONY: help setup demo test test-all check bench clean
+# make gpu sets nothing up: the Python that was said, else that of .venv where it is complete, else python3
+GPU_PYTHON := $(if $(filter file,$(origin PYTHON)),$(if $(wildcard $(STAMP)),$(BIN)/python,$(PYTHON)),$(PYTHON))
+
+.PHONY: help setup demo test test-all check bench gpu clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /' | sed 's/^/make /'
@@ -44,6 +47,9 @@ check: setup  ## lint, types, and who imports whom
 bench: setup  ## print the tables of tests/benchmarks
 	@for script in tests/benchmarks/*.py; do echo "== $$script"; \
 		$(BIN)/python -m tests.benchmarks.$$(basename $$script .py) || exit 1; done
+
+gpu:  ## test and measure on a GPU, in 9 minutes and offline (STAGES="tests networks flow feed", PYTHON=python3.12)
+	@$(GPU_PYTHON) -m tests.gpu.run $(STAGES) --json gpu.json
 
 clean:  ## remove .venv and what tools left behind
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info

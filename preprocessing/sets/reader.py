@@ -31,7 +31,6 @@ from kinebert.preprocessing.sets.index import Index, Videos
 from kinebert.preprocessing.sets.index import VideoEntry as VideoEntry
 from kinebert.preprocessing.sets.index_file import Columns, arranged, read_index, still_there
 from kinebert.preprocessing.sets.shard_files import ShardFiles
-from kinebert.preprocessing.video.h264 import decode_segment
 from kinebert.preprocessing.video.images import decode_images, halved
 from kinebert.preprocessing.video.parts import Part
 
@@ -218,6 +217,8 @@ class ShardSet:
 
     def _decode_segments(self, entry: VideoEntry, wanted: NDArray[np.int64], part: Part | None, half: bool) -> UInt8:
         """Decode the images at ``wanted``, ascending, each segment from its first frame to the last one of them."""
+        from kinebert.preprocessing.video.h264 import decode_segment  # loaders of other sets need no video decoder
+
         groups = np.split(wanted, np.flatnonzero(np.diff(wanted // SEGMENT_LENGTH)) + 1)
         starts = [int(group[0]) // SEGMENT_LENGTH * SEGMENT_LENGTH for group in groups]
         needed = [range(start, int(group[-1]) + 1) for start, group in zip(starts, groups, strict=True)]

@@ -1,10 +1,9 @@
 """What the papers' networks cost, beside a plain reading of the same ones (tests/helpers/plain_networks.py).
 
-    python -m tests.benchmarks.models [--full] [--gpu] [--json numbers.json]
+    python -m tests.benchmarks.models [--full] [--json numbers.json]
 
 Both hold the same weights and take turns, so that whatever else the machine does meets both alike. Clips are shorter or
-smaller than the papers', unless --full is given: the ratio is what counts. --gpu measures on a CUDA device instead, in
-bf16, with the papers' clips; where there is none it says so.
+smaller than the papers', unless --full is given: the ratio is what counts. `make gpu` measures on a CUDA device.
 """
 
 import argparse
@@ -28,8 +27,6 @@ from tests.helpers.measuring import print_table, processor
 from tests.helpers.plain_networks import plain
 
 NUM_CLASSES = 51
-PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "T4": 65e12}
-"""Operations per second of dense bf16 (fp16) products by name of the card, from its data sheet; first match counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +64,7 @@ CASES = (
         full=(64, 224),
         small=(64, 112),
     ),
+    Case(name="ResNet-50-BERT", network={"backbone": "resnet50", "head": "bert"}, full=(16, 224), small=(4, 224)),
 )
 
 
@@ -113,8 +111,6 @@ def in_turns(works: list[Callable[[], object]], repeats: int) -> list[Times]:
         for work, found in order if round_ % 2 else reversed(order):
             clock, processor_s = time.perf_counter(), time.process_time()
             work()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
             if round_:
                 found.processor.append(time.process_time() - processor_s)
                 found.clock.append(time.perf_counter() - clock)
@@ -165,64 +161,12 @@ def on_cpu(cases: list[Case], full: bool, repeats: int) -> list[dict[str, Any]]:
     return found
 
 
-def variants(case: Case, device: torch.device, batch: int) -> dict[str, tuple[Recognizer, Tensor]]:
-    """The plain network and ours, ours also in ``channels_last_3d``, and compiled as well, with clips for each."""
-    torch.manual_seed(0)
-    ours = build_recognizer(**case.arguments(case.full)).to(device)
-    clips_NCTHW = torch.randn(batch, 3, case.full[0], case.full[1], case.full[1], device=device)
-    last = build_recognizer(**case.arguments(case.full)).to(device)
-    last = last.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    clips_last = clips_NCTHW.to(memory_format=torch.channels_last_3d)
-    compiled: Any = torch.compile(last)
-    return {
-        "plain, bf16": (plain(ours), clips_NCTHW),
-        "ours, bf16": (ours, clips_NCTHW),
-        "+ channels_last_3d": (last, clips_last),
-        "+ compile": (compiled, clips_last),
-    }
-
-
-def on_gpu(cases: list[Case], device: torch.device, batch: int, repeats: int) -> list[dict[str, Any]]:
-    """Every variant in turns, with the share of the card's peak that convolutions and products reach."""
-    card = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    peak = next((rate for name, rate in PEAKS.items() if name in card), None)
-    found, rows = [], []
-    for case in cases:
-        nets = variants(case, device, batch)
-        operations = 2 * batch * sizes_of(**case.arguments(case.full)).macs  # a multiply-add is two
-        for name, work in WORK.items():
-            with torch.autocast(device.type, torch.bfloat16):
-                times = in_turns([partial(work, net, clips) for net, clips in nets.values()], repeats)
-            for variant, taken in zip(nets, times, strict=True):
-                median = taken.median_ms() / 1e3
-                rate = operations * (3 if "backward" in name else 1) / median
-                share = None if peak is None else f"{rate / peak:.1%}"
-                numbers = [
-                    f"{1e3 * median:.1f}",
-                    f"{ratio(times[0].clock, taken.clock):.2f}",
-                    f"{batch / median:.1f}",
-                    f"{rate / 1e12:.1f}",
-                ]
-                rows.append([case.name, name, variant, *numbers, share])
-                found.append({"network": case.name, "work": name, "variant": variant, "ms": 1e3 * median, "rate": rate})
-    print_table(
-        f"{batch} clips of the papers' sizes on {card}, bf16, medians of {repeats} in turns; peak "
-        + ("unknown" if peak is None else f"{peak / 1e12:.0f} Top/s"),
-        ["network", "work", "variant", "ms", "plain / this", "clips/s", "Top/s", "of peak"],
-        rows,
-        words=3,
-    )
-    return found
-
-
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=[case.name for case in CASES], help="names of the table")
     parser.add_argument("--repeats", type=int, default=7, help="rounds that count")
     parser.add_argument("--full", action="store_true", help="clips of the papers' sizes; ten times as long")
-    parser.add_argument("--gpu", action="store_true", help="measure on a CUDA device instead")
-    parser.add_argument("--batch", type=int, default=8, help="clips at once on a GPU")
     parser.add_argument("--json", type=Path, help="write the numbers to this file as well")
     return parser.parse_args()
 
@@ -232,14 +176,8 @@ def main() -> None:
     chosen = arguments()
     cases = [case for case in CASES if case.name in chosen.networks]
     print(f"{processor()}; torch {torch.__version__}; programs running beside this one: {os.getloadavg()[0]:.1f}")
-    if not chosen.gpu:
-        found = on_cpu(cases, chosen.full, chosen.repeats)
-        print("\nGPU: not measured here; --gpu does it on a CUDA device.")
-    elif torch.cuda.is_available():
-        found = on_gpu(cases, torch.device("cuda"), chosen.batch, chosen.repeats)
-    else:
-        found = []
-        print("NOT RUN: there is no CUDA device here, and nothing was measured.")
+    found = on_cpu(cases, chosen.full, chosen.repeats)
+    print("\nGPU: not measured here; `make gpu` does it on a CUDA device.")
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=1))
 

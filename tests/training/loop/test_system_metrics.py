@@ -8,6 +8,7 @@ import torch
 
 from kinebert.training.loop.system_metrics import MachineUse, unmeasured
 from tests.helpers.paths import ROOT
+from tests.helpers.requirements import needs
 
 
 def test_a_measurement_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +46,7 @@ def test_the_extra_brings_what_measures_a_gpu() -> None:
 
 
 @pytest.mark.gpu
+@needs("gpu", torch.cuda.is_available(), "there is no CUDA device")
 def test_a_gpu_is_measured_as_well() -> None:
     found = MachineUse(torch.device("cuda", 0), every_s=0)()
     assert 0 < found["system/gpu_0_memory_usage_percentage"] < 100

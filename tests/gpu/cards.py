@@ -1,0 +1,77 @@
+"""What cards can do at most, and what a matrix product reaches on the one that is here."""
+
+import re
+import statistics
+import time
+
+import torch
+
+PEAKS: tuple[tuple[str, float, str], ...] = (
+    ("GB200", 2500e12, "GB200 NVL72 data sheet, a GPU"),
+    ("B200", 2250e12, "DGX B200 data sheet, an eighth"),
+    ("H200 NVL", 835e12, "H200 data sheet"),
+    ("GH200|H200|H800", 989e12, "H200 data sheet"),
+    ("H100 NVL", 835e12, "H100 data sheet"),
+    ("H100 PCIe", 756e12, "H100 data sheet, 2022"),
+    ("H100", 989e12, "H100 data sheet, SXM"),
+    ("H20", 148e12, "H20 data sheet"),
+    ("A100|A800", 312e12, "A100 data sheet"),
+    ("A40", 149.7e12, "A40 data sheet"),
+    ("A30", 165e12, "A30 data sheet"),
+    ("A10G", 70e12, "A10G data sheet"),
+    ("A10", 125e12, "A10 data sheet"),
+    ("L40S", 362e12, "L40S data sheet"),
+    ("L40", 181e12, "L40 data sheet"),
+    ("L4", 121e12, "L4 data sheet"),
+    ("RTX 4090", 165.2e12, "Ada GPU architecture, appendix A"),
+    ("RTX 3090", 71e12, "GA102 GPU architecture, appendix A"),
+    ("T4", 65e12, "T4 data sheet, fp16"),
+    ("V100", 125e12, "V100 data sheet, fp16, SXM2"),
+)
+"""Name of a card, operations per second of dense bf16 products that are added up in float32, and who says so; where a
+data sheet gives numbers for sparse matrices, half of them. The first that matches whole words of a name counts."""
+
+
+def peak_of(name: str) -> tuple[float, str] | None:
+    """Return operations per second of a card of that name, and the source; None if it is not in :data:`PEAKS`."""
+    for words, rate, source in PEAKS:
+        if re.search(rf"\b({words})\b", name):
+            return rate, source
+    return None
+
+
+def half_precision(device: torch.device) -> torch.dtype:
+    """bf16, or fp16 where the card has no bf16 of its own; float32 on a CPU, whose bf16 is many times as slow."""
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+
+
+def product_rate(device: torch.device, size: int, repeats: int = 10) -> float:
+    """Operations per second of multiplying two random matrices of ``(size, size)`` in half precision, the median."""
+    matrix = torch.randn(size, size, device=device, dtype=half_precision(device))
+    taken = []
+    for _ in range(repeats + 3):
+        synchronize(device)
+        began = time.perf_counter()
+        matrix @ matrix
+        synchronize(device)
+        taken.append(time.perf_counter() - began)
+    return 2 * size**3 / statistics.median(taken[3:])
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for what the device was told to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def about(device: torch.device) -> str:
+    """Name, memory and versions, in a line."""
+    if device.type != "cuda":
+        return f"no CUDA device, torch {torch.__version__}"
+    facts = torch.cuda.get_device_properties(device)
+    return (
+        f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB; torch {torch.__version__}, CUDA {torch.version.cuda}, "
+        f"cuDNN {torch.backends.cudnn.version()}"
+    )
