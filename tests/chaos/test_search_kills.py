@@ -97,8 +97,9 @@ def test_a_killed_driver(start: Start, tmp_path: Path, scheduler: str, epochs: i
     assert outcome(after) == expected
     for old, new in zip(before, after, strict=False):
         assert new.rows[: len(old.rows)] == old.rows  # of what was heard, nothing was done again
-    assert sorted(set(statuses(tmp_path / "killed"))) == ["FINISHED"]
-    assert len(statuses(tmp_path / "killed")) == 2 * 5  # both searches share a store; a parent and four children each
+    left = sorted(statuses(tmp_path / "killed"))
+    assert left[:10] == ["FINISHED"] * 10  # both searches share a store; a parent and four children each
+    assert left[10:] in ([], ["KILLED"])  # a child that was made in the moment of the kill, which nobody knows of
     assert "Traceback" not in second.errors()
 
 
