@@ -20,8 +20,14 @@ from kinebert.preprocessing.schema import SEGMENT_LENGTH
 from kinebert.preprocessing.video.parts import Part
 
 UInt8 = NDArray[np.uint8]
-_SETTINGS = {"preset": "medium", "tune": "fastdecode", "bf": "0", "g": str(SEGMENT_LENGTH), "rc-lookahead": "10"}
-"""The encoder looks ten frames ahead, so that few large pictures wait in memory."""
+_SETTINGS = {
+    "preset": "medium",
+    "tune": "fastdecode",
+    "bf": "0",
+    "g": str(SEGMENT_LENGTH),
+    "rc-lookahead": "10",  # few large pictures wait in memory
+    "mbtree": "0",  # with it the same frames now and then gave other bytes
+}
 _ROOM = 256
 """Pixels by which the decoder's buffers may be wider and higher than its pictures."""
 _RATE = 25
