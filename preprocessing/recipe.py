@@ -47,7 +47,7 @@ class FrameRecipe:
     """Which video stream of files that have several, from 0, cover pictures not counted. None: the default one, else
     the largest."""
     codec: Literal["jpeg", "h264"] = "jpeg"
-    """jpeg: every image by itself; h264: segments of 32 frames as video, a tenth of the size, for frames in colour."""
+    """jpeg: every image by itself; h264: 32 frames at a time as video, an eighth of the size, for frames in colour."""
     jpeg_quality: int = 95
     """JPEG quality, 1 to 100."""
     restart_markers: bool = False
