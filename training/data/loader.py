@@ -1,7 +1,6 @@
 """Batches of clips, read in this process or in others."""
 
 import itertools
-import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.machine import available_cores
 from kinebert.training.data.batches import Batch, BothParts, Feed, PartKey, collate
 from kinebert.training.data.dataset import ClipDataset, Key
+from kinebert.training.data.loader_server import start_server
 from kinebert.training.data.shared_memory import (
     MORE_SHARED_MEMORY,
     PREFETCH,
@@ -26,10 +26,8 @@ from kinebert.training.data.shared_memory import (
 MOST_LOADERS = 32
 """What ``auto`` starts at most: no GPU takes more clips, and each holds tens of megabytes of memory."""
 
-
 _AHEAD = 8
 """Clips of later batches that a loader process fetches while it makes one, where they come over a network."""
-_PRELOADED = ["kinebert.training.data.loader"]
 
 
 class Request(NamedTuple):
@@ -107,8 +105,8 @@ class ClipLoader:
         loader_workers: int,
         device: torch.device,
     ) -> None:
-        if loader_workers:  # no effect where the server of this process runs already
-            multiprocessing.set_forkserver_preload(_PRELOADED)
+        if loader_workers:
+            start_server()
         self._loader: DataLoader[Batch] = DataLoader(
             _Requested(dataset),
             batch_sampler=Requests(batches, loader_workers),  # type: ignore[arg-type]

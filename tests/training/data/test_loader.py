@@ -1,5 +1,8 @@
 """Batches are the same, in the same order, from this process and from others; each loads with one thread."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
@@ -72,6 +75,30 @@ def test_a_loader_process_computes_with_one_thread() -> None:
     with pytest.raises(UserError) as caught:
         batches_of(Counting(make_shards().videos, ["a", "b", "c"]), 1)
     assert str(caught.value) == "torch computes with 1 threads, OpenCV with 1"
+
+
+FORKED = """
+import sys
+from tests.training.data.test_loader import Forked, UserError, batches_of, make_shards
+
+if __name__ == "__main__":
+    try:
+        batches_of(Forked(make_shards().videos, ["a", "b", "c"]), 1)
+    except UserError as error:
+        print(error)
+"""
+
+
+class Forked(FakeShards):
+    def read_clip(self, entry: FakeVideo, indices: object) -> object:  # type: ignore[override]
+        raise UserError(f"{len(os.listdir(f'/proc/{os.getppid()}/task'))} threads")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="there is no /proc")
+def test_loader_processes_are_forked_where_no_other_thread_may_hold_a_lock() -> None:
+    """In a program of its own: what serves this one may have been started by another test, in another way."""
+    told = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=120, check=False)
+    assert told.stdout == "1 threads\n", told.stderr
 
 
 def test_threads_are_set_or_left(monkeypatch: pytest.MonkeyPatch) -> None:
