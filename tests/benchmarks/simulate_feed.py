@@ -2,10 +2,11 @@
 
 python -m tests.benchmarks.simulate_feed [TABLE ...] [--gpus N] [--cores N] [--nodes N ...]
 
-Tables: needs, sets, extraction, training, exchange, feed, and measured, which is printed only if it is named: it makes
-a set, loads clips from it with one and two loader processes, from the disk and with 30 ms or 5 s added to each request,
-and puts what the simulation says beside it. Other programs may run meanwhile: how much of a core each process got is
-asked of the system, and is an input of the simulation. What is behind the tables stands in tests/helpers/scale.py.
+Tables: needs, ways, sets, extraction, training, exchange, feed, and measured, which is printed only if it is named: it
+makes a set, loads clips from it with one and two loader processes, from the disk and from a store of this machine that
+takes 30 ms or 2 s for a request, and puts what the simulation says beside it. Other programs may run meanwhile: how
+much of a core each process got is asked of the system, and is an input of the simulation. What is behind the tables
+stands in tests/helpers/scale.py.
 """
 
 import argparse
@@ -17,17 +18,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.data.loader import limit_threads
 from kinebert.training.recipe.train import DataRecipe
 from tests.helpers import scale
 from tests.helpers.delivered import MICRO_BATCH, cpu_s, delivered, filmed, make_frames
 from tests.helpers.feed_model import Site, Store, Work, simulate
 from tests.helpers.measuring import processor
+from tests.helpers.object_store import KEYS, object_store
 from tests.helpers.scale import DATA, FLOW_PAIRS_PER_S, NETWORKS, STORED, Network, Nodes, markdown
-from tests.helpers.slow_store import slowed
 
-LATENCIES = {"disk": 0.0, "30 ms": 0.03, "5 s": 5.0}
-"""Added to each request, to imitate stores: the last one, so that requests are what holds up on a busy machine, too."""
+LATENCIES = {"disk": 0.0, "S3, 30 ms": 0.03, "S3, 2 s": 2.0}
+"""Of requests to a store of this machine: the last one, so that they are what holds up on a busy machine, too."""
 CASES = (("disk", "no"), ("NFS", "no"), ("NFS", "filled"), ("S3", "no"), ("S3", "filled"))
 CACHES = {"no": "none", "filled": "is being filled"}
 ON_DISK = "none, or full"
@@ -51,9 +53,26 @@ def needs(nodes: Nodes) -> str:
     for net in NETWORKS:
         low, high = net.clips_per_s(net.low), net.clips_per_s(net.high)
         much = scale.clip_bytes(net)
-        row = [net.name, f"{low:.0f} to {high:.0f}", f"{net.cpu_ms:g}", scale.cores_per_gpu(net), f"{much / 1e6:.1f}"]
+        row = [
+            net.name,
+            f"{low:.0f} to {high:.0f}",
+            f"{net.cpu_ms:g}",
+            scale.cores(high, net.cpu_ms),
+            f"{much / 1e6:.1f}",
+        ]
         rows.append([*row, f"{nodes.gpus * high * much / 1e9:.1f}", f"{scale.shared_memory(net, nodes) / 1e9:.0f}"])
     return markdown([*head, "/dev/shm of a node, GB"], rows)
+
+
+def ways(_: Nodes) -> str:
+    """What it takes to feed a GPU by how frames are stored and read."""
+    fast = {size: max(n.clips_per_s(n.high) for n in NETWORKS if n.size == size) for size in (112, 224)}
+    head = ["stored as, read how", *(f"cores of a GPU, {size} px, {rate:.0f} clips/s" for size, rate in fast.items())]
+    rows = []
+    for way in scale.WAYS:
+        cores = [scale.cores(fast[size], ms) if ms else "" for size, ms in ((112, way.ms_112), (224, way.ms_224))]
+        rows.append([way.name, *cores, f"{8 * fast[112] * scale.clip_bytes(NETWORKS[0], way) / 1e9:.1f}"])
+    return markdown([*head, "GB/s of a node, 112 px"], rows)
 
 
 def sets(_: Nodes) -> str:
@@ -141,7 +160,7 @@ def feed(several: list[Nodes]) -> str:
     return markdown(feed_head(several), rows, words=3)
 
 
-def measured(_: Nodes, num_clips: int = 48, videos: int = 4) -> str:
+def measured(_: Nodes, num_clips: int = 32, videos: int = 32) -> str:
     """What loaders deliver here, and what the simulation says of the same."""
     limit_threads(1)
     return markdown(
@@ -152,25 +171,30 @@ def measured(_: Nodes, num_clips: int = 48, videos: int = 4) -> str:
 
 
 def _measured_rows(num_clips: int, videos: int) -> Iterator[list[str]]:
+    os.environ.update(KEYS)
     with tempfile.TemporaryDirectory(prefix="kb-bench-") as name:
         folder = Path(name)
-        shards = make_frames(folder / "set", filmed(folder / "videos", videos), FrameRecipe())
-        recipe = DataRecipe(shards=shards.uri, clip_length=64, crop_size=112, split=shards.splits()[0])
+        make_frames(folder / "set", filmed(folder / "videos", videos), FrameRecipe())
         for about, latency_s in LATENCIES.items():
-            found = slowed(shards.uri, latency_s) if latency_s else shards
-            if latency_s < 1:
-                cost_s = cpu_s(found, recipe, num_clips)
-            for loaders in (1, 2):
-                real = delivered(found, recipe, loaders, num_clips)
-                work = Work(gpu_clips_per_s=1e9, cpu_s=cost_s / real.core_share, clip_bytes=1.0)
-                site = Site(loaders=loaders, micro_batch=MICRO_BATCH, cores=loaders)
-                model = simulate(work, Store(latency_s=latency_s), site).clips_per_s
-                row = ["64 frames, 112 px", about, str(loaders), f"{real.core_share:.2f}", f"{1e3 * cost_s:.1f}"]
-                yield [*row, f"{model:.1f}", f"{real.clips_per_s:.1f}", f"{model / real.clips_per_s - 1:+.0%}"]
+            with object_store(folder, latency_s) as (query, _):
+                shards = ShardSet.open(f"s3://bucket/set?{query}" if latency_s else str(folder / "set"))
+                recipe = DataRecipe(shards=shards.uri, clip_length=64, crop_size=112, split=shards.splits()[0])
+                if latency_s < 1:
+                    cost_s = cpu_s(shards, recipe, num_clips)
+                for loaders in (1, 2):
+                    real = delivered(shards, recipe, loaders, num_clips)
+                    work = Work(gpu_clips_per_s=1e9, cpu_s=cost_s / real.core_share, clip_bytes=1.0)
+                    site = Site(loaders=loaders, micro_batch=MICRO_BATCH, cores=loaders)
+                    model = simulate(work, Store(latency_s=latency_s), site).clips_per_s
+                    row = ["64 frames, 112 px", about, str(loaders), f"{real.core_share:.2f}", f"{1e3 * cost_s:.1f}"]
+                    row = [*row, f"{model:.1f}", f"{real.clips_per_s:.1f}", f"{model / real.clips_per_s - 1:+.0%}"]
+                    print(*row, flush=True)  # the last ones take a while
+                    yield row
 
 
 TABLES: dict[str, Callable[[Nodes], str]] = {
     "needs": needs,
+    "ways": ways,
     "sets": sets,
     "extraction": extraction,
     "training": training,

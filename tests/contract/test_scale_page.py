@@ -83,6 +83,13 @@ def test_what_frames_and_flow_cost_is_what_the_page_on_flow_measured() -> None:
     assert sum(found["flow, classic"]) == pytest.approx(scale.FLOW_CORE_MS, abs=0.05)
 
 
+def test_ways_cost_what_the_page_on_clusters_measured() -> None:
+    page = (ROOT / "docs" / "clusters.md").read_text()
+    for way in scale.WAYS:
+        large = f"{way.ms_224} |" if way.ms_224 else "|"
+        assert f"| {way.name} | {way.frame_bytes / 1e3:.1f} | {way.ms_112} | {large}\n" in page
+
+
 def test_more_nodes_share_what_the_store_gives() -> None:
     one, four = (scale.feed(NETWORKS[0], "NFS", nodes) for nodes in SEVERAL)
     assert four.bottleneck == "server"

@@ -33,7 +33,7 @@ class Delivered:
     """Part of the time in which loader processes wanted a core and had one; 1 on a machine that is otherwise idle."""
 
 
-def filmed(folder: Path, num_videos: int, num_frames: int = 128) -> list[ManifestRow]:
+def filmed(folder: Path, num_videos: int, num_frames: int = 64) -> list[ManifestRow]:
     """Write videos of 340x256 pixels, all to be learnt from; their frames make larger JPEGs than films do."""
     for i in range(num_videos):
         frames = moving_texture(num_frames, 340, 256, seed=i)

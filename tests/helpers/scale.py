@@ -62,6 +62,16 @@ class Stored:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Way(Stored):
+    """How frames are stored and read."""
+
+    ms_112: float
+    """Measured: one core of a busy machine, for a clip of 64 frames."""
+    ms_224: float = 0.0
+    """Measured in the same way, for clips of 224 px; 0 where pictures are too small."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Data:
     """A data set."""
 
@@ -100,6 +110,13 @@ STORED = (
     Stored(name="frames, 340x256, JPEG 85", frame_bytes=13_000),
     Stored(name="frames, 340x256, H.264", frame_bytes=2_100),
     Stored(name="flow, 340x256, JPEG 95", frame_bytes=9_600),
+)
+WAYS = (
+    Way(name="340x256 JPEG", frame_bytes=21_800, ms_112=34.9, ms_224=59.7),
+    Way(name='the same, `data.resize_on = "device"`', frame_bytes=21_800, ms_112=32.6, ms_224=38.8),
+    Way(name="340x256 `--codec h264`, device", frame_bytes=1_600, ms_112=24.1, ms_224=29.8),
+    Way(name="171x128 JPEG, device", frame_bytes=8_100, ms_112=10.5),
+    Way(name="171x128 `--codec h264`, device", frame_bytes=600, ms_112=9.7),
 )
 DATA = (
     Data(
@@ -174,9 +191,9 @@ def clip_bytes(network: Network, stored: Stored = JPEG95) -> float:
     return network.groups * SEGMENT_LENGTH * stored.frame_bytes
 
 
-def cores_per_gpu(network: Network) -> int:
-    """Return the cores that keep a GPU busy at its highest speed: for its loaders, and one for its own process."""
-    return math.ceil(network.clips_per_s(network.high) * network.cpu_ms / 1e3) + 1
+def cores(clips_per_s: float, ms: float) -> int:
+    """Return the cores that keep a GPU busy: for its loaders, and one for its own process."""
+    return math.ceil(clips_per_s * ms / 1e3) + 1
 
 
 def shared_memory(network: Network, nodes: Nodes) -> int:
