@@ -23,6 +23,11 @@ class FakeRejected:
     splits: dict[str, str]
 
 
+class FakeVideos(list[FakeVideo]):
+    def numbers(self, name: str) -> NDArray[np.int64]:
+        return np.array([getattr(video, name) for video in self], np.int64)
+
+
 @dataclass
 class FakeShards:
     """Pictures of one colour per class (with noise), so that a network of any kind can learn them in seconds."""
@@ -37,8 +42,11 @@ class FakeShards:
     rejected: list[FakeRejected] = field(default_factory=list)
     recipe: dict[str, object] = field(default_factory=lambda: {"width": 32})
 
-    def select(self, split: str, part: str) -> list[FakeVideo]:
-        return [video for video in self.videos if video.splits.get(split) == part]
+    def splits(self) -> list[str]:
+        return sorted({split for video in self.videos for split in video.splits})
+
+    def select(self, split: str, part: str) -> "FakeVideos":
+        return FakeVideos(video for video in self.videos if video.splits.get(split) == part)
 
     def read_clip(self, entry: FakeVideo, indices: Sequence[int]) -> NDArray[np.uint8]:
         assert min(indices) >= 0

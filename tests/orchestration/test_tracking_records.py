@@ -15,6 +15,8 @@ from kinebert.orchestration.tracking import RunAddress, Tracker
 from kinebert.preprocessing import storage
 from tests.helpers.fake_shards import make_shards
 
+WAY = ". Another program holds it. End that one, or use a server where several write."
+
 ADDRESS = RunAddress("sqlite:////nowhere/mlflow.db", "kinebert", "run0")
 SHARDS: Any = make_shards()
 
@@ -78,8 +80,8 @@ def test_a_set_that_stays_refused_is_told_of_in_a_line(capsys: pytest.CaptureFix
     client = Client(refusals=9)
     tracker(client).dataset(SHARDS, {"training": "split1/train", "evaluation": "split1/val"})
     assert capsys.readouterr().err.splitlines() == [
-        "MLflow did not take the record of set split1/train: database is locked",
-        "MLflow did not take the record of set split1/val: database is locked",
+        f"MLflow did not take the record of set split1/train: database is locked{WAY}",
+        f"MLflow did not take the record of set split1/val: database is locked{WAY}",
     ]
 
 
@@ -92,9 +94,9 @@ def test_tags_and_files_that_are_refused_are_named_and_cost_nothing(
     run.artifact(tmp_path / "recipe.toml")
     run.artifact(tmp_path, "report")
     told = capsys.readouterr().err.splitlines()
-    assert told[0] == "MLflow did not take the tags state, reason: database is locked"
-    assert told[1] == "MLflow did not take recipe.toml: database is locked"
-    assert told[2] == f"MLflow did not take {tmp_path.name}: database is locked"
+    assert told[0] == f"MLflow did not take the tags state, reason: database is locked{WAY}"
+    assert told[1] == f"MLflow did not take recipe.toml: database is locked{WAY}"
+    assert told[2] == f"MLflow did not take {tmp_path.name}: database is locked{WAY}"
 
 
 def test_a_folder_is_given_with_its_files_and_a_file_alone(tmp_path: Path) -> None:
@@ -122,7 +124,7 @@ def test_a_remote_file_is_given_under_its_own_name(tmp_path: Path, monkeypatch: 
 
 def test_a_run_that_cannot_be_closed_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert not tracker(Client(refusals=1)).end("FINISHED")
-    assert capsys.readouterr().err == "MLflow did not close the run: database is locked\n"
+    assert capsys.readouterr().err == f"MLflow did not close the run: database is locked{WAY}\n"
     client = Client()
     assert tracker(client).end("KILLED")
     assert client.of("set_terminated") == [("run0", "KILLED")]
@@ -133,7 +135,7 @@ def test_numbers_that_are_lost_are_counted(capsys: pytest.CaptureFixture[str], p
     run.metrics({"step/loss": 1.0, "step/top1": 0.5}, 1)
     assert not run.deliver()
     first, last = capsys.readouterr().err.splitlines()
-    assert first == "MLflow is out of reach; its numbers are kept and sent later: database is locked"
+    assert first == f"MLflow is out of reach; its numbers are kept and sent later: database is locked{WAY}"
     assert last == "MLflow stayed out of reach: 2 numbers of the run are lost."
     assert sum(pauses) < 60  # nobody waits a minute for numbers
 

@@ -94,7 +94,6 @@ class Forked(FakeShards):
         raise UserError(f"{len(os.listdir(f'/proc/{os.getppid()}/task'))} threads")
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="there is no /proc")
 def test_loader_processes_are_forked_where_no_other_thread_may_hold_a_lock() -> None:
     """In a program of its own: what serves this one may have been started by another test, in another way."""
     told = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=120, check=False)
