@@ -73,7 +73,8 @@ class LocalCache:
                 write(file)
                 file.flush()
                 os.fdatasync(descriptor)
-                partial.replace(self.folder / name)
+                with self._alone():  # who lists the folder while a file changes its name may not meet it at all
+                    partial.replace(self.folder / name)
             except BaseException:
                 partial.unlink(missing_ok=True)
                 raise
