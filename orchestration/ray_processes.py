@@ -22,6 +22,7 @@ import psutil
 
 from kinebert.orchestration.printing import warn
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.machine import environment
 
 NEEDED = ("gcs_server", "raylet")
 _MARK = "KINEBERT_CLUSTER"
@@ -43,15 +44,8 @@ _STATUS = 2
 def marked(folder: str) -> Iterator[None]:
     """Let the processes that are started in a block, and those that they start, be known as of the cluster there."""
     ours = {_MARK: folder, "SPT_NOENV": "1"}  # without the latter some of Ray's write their titles over it
-    before = {name: os.environ.get(name) for name in ours}
-    os.environ.update(ours)
-    try:
+    with environment(ours):
         yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def end_processes(folder: str, patience_s: float = 5.0) -> None:

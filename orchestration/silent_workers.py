@@ -5,6 +5,7 @@ wait for it for ever. So the workers of a job give signs of life from a thread b
 One that gives none is killed; what comes of its work is the same as for any worker that is killed.
 """
 
+import math
 import os
 import signal
 import threading
@@ -12,12 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from kinebert.orchestration import cluster as _cluster  # first: it says what Ray reads at its import
 from kinebert.orchestration.printing import warn
 from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.machine import process_started
 
 # isort: split
 import ray
@@ -31,6 +32,9 @@ _ASK_S, _SIGN_S = 0.5, 2.0
 _ANSWER_S, _DIES_S = 60.0, 10.0
 
 
+Who = TypeVar("Who")
+
+
 @dataclass(frozen=True)
 class Worker:
     """A process of a cluster."""
@@ -39,38 +43,63 @@ class Worker:
     """Id of its node."""
     host: str
     pid: int
-    started: str
-    """When, as the kernel counts: ids are given again."""
+    started: str | None
+    """When, see :func:`.process_started`: ids are given again."""
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
 
 
-class Roll:
-    """An actor that keeps who gives signs of life. It holds no CPU.
+class Signs(Generic[Who]):
+    """Signs of life, as whoever waits for them counts: in questions, so that nobody was silent while all was suspended.
 
-    Time is counted in the driver's questions: where everything was suspended, nobody was silent.
+    Args:
+        silence_s: Seconds without a sign after which somebody is silent; 0 waits for ever.
+        ask_s: Seconds between two questions.
     """
 
-    def __init__(self, silence_s: float) -> None:
-        self._most = silence_s / _ASK_S
+    def __init__(self, silence_s: float, ask_s: float) -> None:
+        self._most = silence_s / ask_s or math.inf
         self._asked = 0
-        self._signs: dict[Worker, tuple[int, Any]] = {}
+        self._heard: dict[Who, tuple[int, Any]] = {}
+
+    def take(self, who: Who, actor: Any) -> None:
+        """Take a sign of somebody, who may be an ``actor``."""
+        self._heard[who] = self._asked, actor
+
+    def actor(self, who: Who) -> Any:
+        """Return the actor that somebody is; None if nobody is expected under that name."""
+        return self._heard.get(who, (0, None))[1]
+
+    def forget(self, who: Who) -> None:
+        """Expect no more signs of somebody."""
+        self._heard.pop(who, None)
+
+    def ask(self) -> list[tuple[Who, Any]]:
+        """Return who has given no sign for too long, with the actors that they are."""
+        self._asked += 1
+        return [(who, actor) for who, (at, actor) in self._heard.items() if self._asked - at > self._most]
+
+
+class Roll:
+    """An actor that keeps who gives signs of life. It holds no CPU."""
+
+    def __init__(self, silence_s: float) -> None:
+        self._signs = Signs[Worker](silence_s, _ASK_S)
         self._open = True
 
     def lives(self, worker: Worker, actor: Any = None) -> bool:
         """Take a sign of life of a worker, which may be an ``actor``; return whether more are wanted."""
-        self._signs[worker] = self._asked, actor
+        self._signs.take(worker, actor)
         return self._open
 
     def silent(self) -> list[tuple[Worker, Any]]:
         """Return who has given no sign for too long."""
-        self._asked += 1
-        return [(worker, actor) for worker, (at, actor) in self._signs.items() if self._asked - at > self._most]
+        return self._signs.ask()
 
     def forget(self, worker: Worker) -> None:
         """Expect no more signs of a worker."""
-        self._signs.pop(worker, None)
+        self._signs.forget(worker)
 
     def close(self) -> None:
         """Ask for no more signs."""
@@ -170,7 +199,7 @@ def give_signs(roll: Any, actor: Any = None) -> None:
     if roll is None or str(roll) in _speaking:
         return
     _speaking.add(str(roll))
-    me = Worker(ray.get_runtime_context().get_node_id(), os.uname().nodename, os.getpid(), started(os.getpid()))
+    me = Worker(ray.get_runtime_context().get_node_id(), os.uname().nodename, os.getpid(), process_started(os.getpid()))
 
     def speak() -> None:
         with suppress(Exception):  # nobody is there any more
@@ -202,25 +231,17 @@ def _end(worker: Worker) -> bool | None:
     return ended
 
 
-def kill(pid: int, since: str) -> bool | None:
+def kill(pid: int, since: str | None) -> bool | None:
     """Kill a process of this machine that started at ``since``; return as :func:`_end` does."""
     try:
-        if not since or started(pid) != since:
+        if not since or process_started(pid) != since:
             return None
         os.kill(pid, signal.SIGKILL)
     except OSError:
         return None
     give_up = time.monotonic() + _DIES_S
-    while started(pid) == since:
+    while process_started(pid) == since:
         if time.monotonic() > give_up:
             return False
         time.sleep(0.05)
     return True
-
-
-def started(pid: int) -> str:
-    """Return when a process was started, in ticks since the machine was; empty if it is none or has died."""
-    with suppress(OSError):
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return "" if state in "ZX" else fields[18]
-    return ""

@@ -17,10 +17,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.machine import process_started
 
 RUNNING_FILE = ".running.json"
 EXTRACTION = "extract"
@@ -30,22 +30,13 @@ _POLL_S = 0.05
 _NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
-def _started(pid: int) -> str | None:
-    """When a process was started, in the kernel's ticks; None if there is none, or no /proc."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else fields[19]  # killed, and nobody has asked how it ended
-    except (OSError, IndexError):
-        return None
-
-
 @dataclass(frozen=True)
 class _Mark:
     """What a program writes down about itself."""
 
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
-    started: str | None = field(default_factory=lambda: _started(os.getpid()))
+    started: str | None = field(default_factory=lambda: process_started(os.getpid()))
     time: float = field(default_factory=time.time)
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     program: str = EXTRACTION
@@ -55,7 +46,7 @@ class _Mark:
         if self.host == socket.gethostname() and self.started is not None:
             if self.pid == os.getpid():
                 return self.token in _ours
-            return _started(self.pid) == self.started
+            return process_started(self.pid) == self.started
         return age_s < _DEAD_AFTER_S
 
     def write(self, path: str) -> None:

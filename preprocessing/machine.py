@@ -1,7 +1,9 @@
-"""What this process may use of its machine."""
+"""What this process may use of its machine, and what it is told of others there."""
 
 import os
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 _LOCAL = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "rootfs", "tmpfs", "xfs", "zfs"})
@@ -36,3 +38,29 @@ def is_on_this_machine(path: str | Path) -> bool:
     signal.
     """
     return filesystem_of(path) in _LOCAL
+
+
+def process_started(pid: int) -> str | None:
+    """Return when a process was started, in the kernel's ticks; None if there is none, it has died, or no /proc is.
+
+    With it a process is known from a later one that was given the same number.
+    """
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state in "ZX" else fields[18]  # killed, and nobody has asked how it ended
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for the processes that are started in the block, and for those that these start."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

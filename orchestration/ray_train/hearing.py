@@ -7,6 +7,7 @@ from typing import Any
 
 from kinebert.orchestration import cluster as _cluster  # noqa: F401 - first: it says what Ray reads at its import
 from kinebert.orchestration.printing import warn
+from kinebert.orchestration.silent_workers import Signs
 
 # isort: split
 import ray
@@ -26,14 +27,11 @@ class Ear:
     """An actor that keeps what rank 0 says until the driver asks. It holds no CPU.
 
     A process that does not run at all cannot say that it hangs. So all give signs of life, and whoever gives none
-    while the driver asks for ``silence_s`` (in seconds; 0 waits for ever) is ended. Time is counted in the driver's
-    questions: where everything was suspended, nobody was silent.
+    while the driver asks for ``silence_s`` (in seconds; 0 waits for ever) is ended, see :class:`.Signs`.
     """
 
     def __init__(self, silence_s: float = 0.0) -> None:
-        self._silence_s = silence_s
-        self._asked = 0
-        self._signs: dict[int, tuple[int, Any]] = {}
+        self._signs = Signs[int](silence_s, _POLL_S)
         self._silent: list[int] = []
         self._events: list[Event] = []
         self._refusal: UserError | None = None
@@ -45,12 +43,12 @@ class Ear:
 
     def lives(self, rank: int, worker: Any) -> bool:
         """Take a sign of life of a rank, which is the actor ``worker``; return whether any rank stands still."""
-        self._signs[rank] = self._asked, worker
+        self._signs.take(rank, worker)
         return bool(self._standstills)
 
     def leaves(self, rank: int) -> None:
         """Expect no more signs of a rank."""
-        self._signs.pop(rank, None)
+        self._signs.forget(rank)
 
     def silent(self) -> list[int]:
         """Return the ranks that were ended because they gave no sign of life."""
@@ -59,8 +57,8 @@ class Ear:
     def stop(self, error: UserError) -> None:
         """End the training with ``error``: kill rank 0."""
         self.refuse(error)
-        if 0 in self._signs:
-            ray.kill(self._signs[0][1])  # and Ray Train ends the others; it has no way to be asked for that
+        if (first := self._signs.actor(0)) is not None:
+            ray.kill(first)  # and Ray Train ends the others; it has no way to be asked for that
 
     def refuse(self, error: UserError) -> None:
         """Keep the first reason for which a worker will not train."""
@@ -80,12 +78,11 @@ class Ear:
 
     def take(self) -> list[Event]:
         """Hand over the events that came since the last call, and end who has been silent for too long."""
-        self._asked += 1
-        if self._silence_s > 0 and not self._silent:
-            most = self._silence_s / _POLL_S
-            self._silent = [rank for rank, (at, _) in self._signs.items() if self._asked - at > most]
-            for rank in self._silent:
-                ray.kill(self._signs[rank][1])
+        silent = self._signs.ask()
+        if not self._silent:  # Ray Train ends the others
+            self._silent = [rank for rank, _ in silent]
+            for _, worker in silent:
+                ray.kill(worker)
         events, self._events = self._events, []
         return events
 

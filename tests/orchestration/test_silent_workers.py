@@ -14,8 +14,9 @@ import psutil
 import pytest
 
 from kinebert.orchestration import silent_workers
-from kinebert.orchestration.silent_workers import Roll, Watch, Worker, allowed_silence_s, give_signs, kill, started
+from kinebert.orchestration.silent_workers import Roll, Watch, Worker, allowed_silence_s, give_signs, kill
 from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.machine import process_started
 
 A, B = Worker("n", "here", 1, "7"), Worker("n", "here", 2, "7")
 
@@ -65,13 +66,13 @@ def test_a_driver_that_does_not_ask_finds_nobody_silent(monkeypatch: pytest.Monk
 
 
 def test_only_the_process_that_is_meant_is_killed(stopped: "subprocess.Popen[bytes]") -> None:
-    since = started(stopped.pid)
+    since = process_started(stopped.pid)
     assert since
     assert kill(stopped.pid, str(int(since) - 1)) is None  # its id was given again
     assert psutil.pid_exists(stopped.pid)
     assert kill(stopped.pid, since) is True
     assert stopped.wait(10) == -signal.SIGKILL
-    assert (started(stopped.pid), kill(stopped.pid, since)) == ("", None)
+    assert (process_started(stopped.pid), kill(stopped.pid, since)) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_signs_are_given_beside_the_work_until_they_are_not_wanted(monkeypatch: 
     end = time.monotonic() + 10
     while str(roll) in silent_workers._speaking and time.monotonic() < end:
         time.sleep(0.01)
-    assert heard == [Worker("n", os.uname().nodename, os.getpid(), started(os.getpid()))] * 3
+    assert heard == [Worker("n", os.uname().nodename, os.getpid(), process_started(os.getpid()))] * 3
     give_signs(None)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kinebert.preprocessing import machine
-from kinebert.preprocessing.machine import available_cores
+from kinebert.preprocessing.machine import available_cores, environment, process_started
 from tests.helpers.paths import ROOT
 from tests.helpers.requirements import needs
 
@@ -62,3 +62,28 @@ def test_the_filesystem_of_a_path_is_that_of_its_mount(
 def test_where_nobody_tells_of_mounts_nothing_is_near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_MOUNTS", tmp_path / "absent")
     assert not machine.is_on_this_machine("/")
+
+
+def test_variables_are_as_before_when_a_block_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KINEBERT_OF_A_TEST", "before")
+    monkeypatch.delenv("KINEBERT_NOT_THERE", raising=False)
+    with environment({"KINEBERT_OF_A_TEST": "inside", "KINEBERT_NOT_THERE": "inside"}):
+        assert (os.environ["KINEBERT_OF_A_TEST"], os.environ["KINEBERT_NOT_THERE"]) == ("inside", "inside")
+    assert os.environ["KINEBERT_OF_A_TEST"] == "before"
+    assert "KINEBERT_NOT_THERE" not in os.environ
+
+
+@needs("system", Path("/proc/self/stat").exists(), "there is no /proc")
+def test_a_process_is_known_by_when_it_was_started() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        mine, its = process_started(os.getpid()), process_started(child.pid)
+        assert mine is not None
+        assert its is not None
+        assert int(mine) < int(its)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and still there
+        assert process_started(child.pid) is None
+    finally:
+        child.communicate()
+    assert process_started(child.pid) is None

@@ -1,10 +1,9 @@
 """The process that loader processes are forked from, which has imported all that they need."""
 
 import multiprocessing
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from multiprocessing import forkserver
+
+from kinebert.preprocessing.machine import environment
 
 _PRELOADED = ["kinebert.training.data.loader"]
 _WITHOUT_THREADS = {
@@ -19,19 +18,5 @@ _WITHOUT_THREADS = {
 def start_server() -> None:
     """Start the server, unless this process has it already."""
     multiprocessing.set_forkserver_preload(_PRELOADED)
-    with _environment(_WITHOUT_THREADS):
+    with environment(_WITHOUT_THREADS):
         forkserver.ensure_running()
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
