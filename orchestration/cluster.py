@@ -263,6 +263,11 @@ def free_nodes() -> list[Node]:
     return [Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in found.values()]
 
 
+def room(nodes: Sequence[Node], cpus: float, gpus: float) -> int:
+    """Return how many tasks fit on some nodes together, see :meth:`Node.room`."""
+    return sum(node.room(cpus, gpus) for node in nodes)
+
+
 def cores_per_gpu(nodes: Sequence[Node]) -> int:
     """Return the cores that a node has for each of its GPUs, the least of all nodes that have GPUs; at least 1."""
     return max(1, min((int(node.cpus / int(node.gpus)) for node in nodes if node.gpus >= 1), default=1))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kinebert.orchestration.cluster import Node
+from kinebert.orchestration.cluster import Node, room
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 
@@ -79,7 +79,7 @@ def place(
             "solve on CPUs."
         )
     backend = "torch" if solver.backend == "auto" else solver.backend
-    num_actors = sum(node.room(cpus_per_task, gpus) for node in homes)
+    num_actors = room(homes, cpus_per_task, gpus)
     if workers is not None:
         num_actors = min(num_actors, workers)
     num_gpus = sum(int(node.gpus) for node in homes)

@@ -154,7 +154,7 @@ def _share(job: ScoringJob, workers: int, *, use_gpu: bool) -> tuple[int, int]:
     """
     nodes, gpus = _cluster.nodes(), 1.0 if use_gpu else 0.0
     wanted = wanted_cpus(job.loader_workers, _cluster.cores_per_gpu(nodes) if use_gpu else None)
-    cpus = next((n for n in range(wanted, 1, -1) if workers <= sum(node.room(n, gpus) for node in nodes)), 1)
+    cpus = next((n for n in range(wanted, 1, -1) if workers <= _cluster.room(nodes, n, gpus)), 1)
     return cpus, max(1, min(workers, max(node.room(cpus, gpus) for node in nodes)))
 
 

@@ -17,7 +17,7 @@ from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from kinebert.orchestration.ray_train import scaling
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.data.loader import MOST_LOADERS
+from kinebert.training.data.loader import num_loaders
 from kinebert.training.recipe.train import TrainRecipe
 
 ROOM_WAIT_S = 1800.0
@@ -60,7 +60,7 @@ def plan_workers(
         UserError: If the cluster has too little for the fewest that the recipe allows.
     """
     found = cluster.present()
-    use_gpu = device == "cuda" or (device == "auto" and (found.num_gpus > 0 or _gpus_may_come()))
+    use_gpu = _takes_gpus(device, there=found.num_gpus > 0)
     plans = list(_fitting(recipe, cpus_per_worker, use_gpu, cluster.nodes()))
     if not plans:
         raise _too_little(recipe, cpus_per_worker or 1.0, use_gpu)
@@ -83,10 +83,9 @@ def _fitting(
         else:  # of the whole nodes: what others hold for a while does not make a GPU need fewer
             most = wanted_cpus(recipe.loader_workers, cluster.cores_per_gpu(cluster.nodes()) if use_gpu else None)
             wishes = [float(cpus) for cpus in range(most, 0, -1)]
-        for cpus in wishes:
-            if num <= sum(node.room(cpus, 1.0 if use_gpu else 0.0) for node in nodes):
-                yield WorkerPlan(recipe.on(num), cpus, use_gpu)
-                break
+        cpus = next((some for some in wishes if num <= cluster.room(nodes, some, float(use_gpu))), None)
+        if cpus is not None:
+            yield WorkerPlan(recipe.on(num), cpus, use_gpu)
 
 
 def wanted_cpus(loader_workers: int | Literal["auto"], cores_per_gpu: int | None) -> int:
@@ -96,9 +95,13 @@ def wanted_cpus(loader_workers: int | Literal["auto"], cores_per_gpu: int | None
         loader_workers: As in a recipe; ``auto`` takes the share of a GPU's node.
         cores_per_gpu: See :func:`.cluster.cores_per_gpu`; None without GPUs.
     """
-    if loader_workers == "auto":
-        return min(cores_per_gpu or 1, 1 + MOST_LOADERS)
-    return 1 + loader_workers
+    device = torch.device("cuda" if cores_per_gpu else "cpu")
+    return 1 + num_loaders(loader_workers, device, cores_per_gpu)
+
+
+def _takes_gpus(device: str, there: bool = False) -> bool:
+    """Whether workers take GPUs: if they are told to, or may choose and some are there or may come."""
+    return device == "cuda" or (device == "auto" and (there or _gpus_may_come()))
 
 
 def _gpus_may_come() -> bool:
@@ -136,7 +139,7 @@ def first_plan(
         most, least, cpus = scaling.may_grow_to(), recipe.sizes()[-1], cpus_per_worker or 1.0
         if most is None:
             raise
-        use_gpu = device == "cuda" or (device == "auto" and _gpus_may_come())
+        use_gpu = _takes_gpus(device)
         if least * cpus > most.cpus or (use_gpu and least > most.gpus):
             raise UserError(
                 f"{error} Its autoscaler goes up to {most.cpus:g} CPUs and {most.gpus:g} GPUs, not further."
@@ -182,7 +185,6 @@ class _Coming:
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
         self._seen, self._changed_at = cluster.nodes(), time.monotonic()
-
         self.about = f"asking the cluster for nodes for {wanted} workers"
 
     def settled(self) -> bool:
@@ -198,7 +200,7 @@ def _ask(recipe: TrainRecipe, cpus_per_worker: float | None, device: str, asking
     most = scaling.may_grow_to()
     if most is None:
         return None
-    cpus, use_gpu = cpus_per_worker or 1.0, device == "cuda" or (device == "auto" and _gpus_may_come())
+    cpus, use_gpu = cpus_per_worker or 1.0, _takes_gpus(device)
     room = min(most.cpus / cpus, most.gpus if use_gpu else math.inf)
     wanted = next((num for num in recipe.sizes() if num <= room), recipe.sizes()[-1])
     asking.enter_context(scaling.asked_for([{"CPU": cpus, **({"GPU": 1.0} if use_gpu else {})}] * wanted))

@@ -225,8 +225,10 @@ def _is_another(video: PlannedVideo) -> bool:
     found = storage.file_identity(video.path)
     if found is None:
         return False
-    if found[0] != video.num_bytes or video.fingerprint is None or not storage.is_local(video.path):
-        return found[0] != video.num_bytes
+    if found[0] != video.num_bytes:
+        return True
+    if video.fingerprint is None or not storage.is_local(video.path):
+        return False
     try:
         return file_fingerprint(video.path) != video.fingerprint
     except (OSError, UserError):  # what cannot be read was not extracted
