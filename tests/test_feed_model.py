@@ -7,7 +7,8 @@ import pytest
 
 from kinebert.preprocessing.sets import shard_files
 from kinebert.training.data import loader, shared_memory
-from tests.helpers.feed_model import Site, Store, Work, simulate
+from tests.helpers.feed_model import simulate
+from tests.helpers.feed_parts import Site, Store, Work
 
 DISK = Store()
 WORK = Work(gpu_clips_per_s=1e6, cpu_s=0.03, clip_bytes=2e6)

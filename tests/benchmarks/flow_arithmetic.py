@@ -68,6 +68,22 @@ KERNELS = (
 )
 
 
+def roofline(bytes_per_s: float, where: str) -> None:
+    """Print what memory allows if everything else were free."""
+    rows = []
+    for kept, step_bytes in STEP_BYTES.items():
+        parts = [ITERATED * step_bytes, WARPED * WARP_BYTES, FILTERED * FILTER_BYTES]
+        ms = [1e3 * part / bytes_per_s for part in parts]
+        rows.append([kept, step_bytes, f"{sum(parts) / 1e9:.2f}", *(f"{m:.3f}" for m in ms), f"{1e3 / sum(ms):.0f}"])
+    print_table(
+        f"Arithmetic, not a measurement: one pair of 340x256, classic, at {bytes_per_s / 1e12:.2f} TB/s ({where}); "
+        f"goal {GOAL:.0f} pairs/s",
+        ["dual kept as", "bytes/px-it", "GB/pair", "iterations ms", "warps ms", "medians ms", "pairs/s at most"],
+        rows,
+        words=1,
+    )
+
+
 def pairs_per_s(card: Card, cuts: int, pairs: int = PAIRS) -> float:
     """Expected pairs per second of one process, in whole batches with so many pairs of unrelated pictures each.
 

@@ -33,18 +33,7 @@ from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
 from kinebert.preprocessing.tvl1 import PRESETS, choose_backend, tvl1_flow
 from kinebert.preprocessing.video.frames import VideoFrames
-from tests.benchmarks.flow_arithmetic import (
-    CARDS,
-    FILTER_BYTES,
-    FILTERED,
-    GOAL,
-    ITERATED,
-    STEP_BYTES,
-    WARP_BYTES,
-    WARPED,
-    kernel_table,
-    rate_table,
-)
+from tests.benchmarks.flow_arithmetic import CARDS, GOAL, STEP_BYTES, kernel_table, rate_table, roofline
 from tests.helpers.clips import Material, differs_in_8_bits, end_point_error, opencv_references, read_cuts, real_clips
 from tests.helpers.measuring import print_table, processor
 from tests.helpers.paths import SHARED
@@ -52,22 +41,6 @@ from tests.helpers.paths import SHARED
 UInt8 = NDArray[np.uint8]
 
 DATA = SHARED / "data"
-
-
-def roofline(bytes_per_s: float, where: str) -> None:
-    """Print what memory allows if everything else were free."""
-    rows = []
-    for kept, step_bytes in STEP_BYTES.items():
-        parts = [ITERATED * step_bytes, WARPED * WARP_BYTES, FILTERED * FILTER_BYTES]
-        ms = [1e3 * part / bytes_per_s for part in parts]
-        rows.append([kept, step_bytes, f"{sum(parts) / 1e9:.2f}", *(f"{m:.3f}" for m in ms), f"{1e3 / sum(ms):.0f}"])
-    print_table(
-        f"Arithmetic, not a measurement: one pair of 340x256, classic, at {bytes_per_s / 1e12:.2f} TB/s ({where}); "
-        f"goal {GOAL:.0f} pairs/s",
-        ["dual kept as", "bytes/px-it", "GB/pair", "iterations ms", "warps ms", "medians ms", "pairs/s at most"],
-        rows,
-        words=1,
-    )
 
 
 # -- on a device

@@ -23,7 +23,8 @@ from kinebert.training.data.loader import limit_threads
 from kinebert.training.recipe.train import DataRecipe
 from tests.helpers import scale
 from tests.helpers.delivered import MICRO_BATCH, cpu_s, delivered, filmed, make_frames
-from tests.helpers.feed_model import Site, Store, Work, simulate
+from tests.helpers.feed_model import simulate
+from tests.helpers.feed_parts import Site, Store, Work
 from tests.helpers.measuring import processor
 from tests.helpers.object_store import KEYS, object_store
 from tests.helpers.scale import DATA, FLOW_PAIRS_PER_S, NETWORKS, STORED, Network, Nodes, markdown

@@ -94,6 +94,10 @@ class Case:
     worker: str
     result: Callable[[Path], Any]
 
+    def command(self, given: Path, output: Path) -> list[str]:
+        """Return the program and its arguments."""
+        return self.line.format(given=given, output=output).split()
+
 
 CASES = {
     "extract_frames": Case(
@@ -125,13 +129,18 @@ class Undisturbed:
     result: Any
     seconds: float
 
+    def reached_by(self, program: Program, output: Path) -> None:
+        """Make sure that a program comes to its end, and to this result."""
+        assert program.wait(600) == 0, program.errors()
+        assert self.case.result(output) == self.result
+
 
 @pytest.fixture(scope="module")
 def undisturbed(request: pytest.FixtureRequest, given: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """The case that a test names, after a run that nobody has disturbed."""
     case: Case = CASES[request.param]
     folder = tmp_path_factory.mktemp("undisturbed")
-    name, *args = case.line.format(given=given, output=folder / "out").split()
+    name, *args = case.command(given, folder / "out")
     began = time.monotonic()
     program = Program(name, args, folder / "program")
     assert program.wait(600) == 0, program.errors()

@@ -37,7 +37,7 @@ def kill(program: Program, whom: str, worker: str) -> bool:
 @pytest.mark.parametrize("undisturbed", CASES, indirect=True)
 def test_killed_at_random(launch: Launch, given: Path, tmp_path: Path, undisturbed: Undisturbed, seed: int) -> None:
     case, duration_s = undisturbed.case, undisturbed.seconds
-    name, *args = case.line.format(given=given, output=tmp_path / "out").split()
+    name, *args = case.command(given, tmp_path / "out")
     draw = random.Random(f"{name} {seed}")
     program = launch(name, *args)
     for _ in range(KILLS):

@@ -22,7 +22,7 @@ _IN_TIME_S = 60.0
 def test_a_lost_cluster_is_told_in_a_line(
     undisturbed: Undisturbed, victim: str, given: Path, launch: Launch, tmp_path: Path
 ) -> None:
-    name, *args = undisturbed.case.line.format(given=given, output=tmp_path / "out").split()
+    name, *args = undisturbed.case.command(given, tmp_path / "out")
     program = launch(name, *args)
     busy = undisturbed.case.worker
     program.wait_for(lambda: any(busy in command for command in program.alive().values()), "work")
@@ -38,9 +38,7 @@ def test_a_lost_cluster_is_told_in_a_line(
     assert "state-dump" not in printed, printed
     if status:  # without its GCS a program may come to its end all the same
         assert (status, program.errors().splitlines()[-1].count(_SAID)) == (2, 1), printed
-    again = launch(name, *args)
-    assert again.wait(600) == 0, again.errors()
-    assert undisturbed.case.result(tmp_path / "out") == undisturbed.result
+    undisturbed.reached_by(launch(name, *args), tmp_path / "out")
 
 
 @pytest.mark.parametrize("victim", ["gcs_server", ""])
@@ -49,7 +47,7 @@ def test_a_lost_head_of_a_given_cluster_is_told_in_a_line(
     undisturbed: Undisturbed, victim: str, given: Path, launch: Launch, tmp_path: Path
 ) -> None:
     """Its GCS, or all of its processes."""
-    name, *args = undisturbed.case.line.format(given=given, output=tmp_path / "out").split()
+    name, *args = undisturbed.case.command(given, tmp_path / "out")
     with given_cluster() as cluster:
         program = launch(name, *args, **cluster.env)
         busy = undisturbed.case.worker
@@ -63,6 +61,4 @@ def test_a_lost_head_of_a_given_cluster_is_told_in_a_line(
     assert "pid=" not in printed, printed
     if status:  # work that was nearly done may come to its end all the same
         assert (status, program.errors().splitlines()[-1].count(_SAID_OF_GIVEN)) == (2, 1), printed
-    again = launch(name, *args)
-    assert again.wait(600) == 0, again.errors()
-    assert undisturbed.case.result(tmp_path / "out") == undisturbed.result
+    undisturbed.reached_by(launch(name, *args), tmp_path / "out")

@@ -41,7 +41,7 @@ def begun(program: Program, worker: str, longer_s: float = 3) -> list[int]:
 @pytest.mark.parametrize("undisturbed", CASES, indirect=True)
 def test_interrupted_in_a_terminal(launch: Launch, given: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
     """Ctrl-C comes to all processes of the terminal's job at once. The same command goes on."""
-    name, *args = undisturbed.case.line.format(given=given, output=tmp_path / "out").split()
+    name, *args = undisturbed.case.command(given, tmp_path / "out")
     first = launch(name, *args)
     begun(first, undisturbed.case.worker)
     os.killpg(first.process.pid, signal.SIGINT)
@@ -50,9 +50,7 @@ def test_interrupted_in_a_terminal(launch: Launch, given: Path, tmp_path: Path, 
     assert "Traceback" not in first.errors()
     first.wait_until_nothing_runs(60)
     assert not any(Path(folder).exists() for folder in first.cluster_folders)
-    second = launch(name, *args)
-    assert second.wait(600) == 0, second.errors()
-    assert undisturbed.case.result(tmp_path / "out") == undisturbed.result
+    undisturbed.reached_by(launch(name, *args), tmp_path / "out")
 
 
 @pytest.mark.parametrize("whom", ["driver", "worker", "everything"])
@@ -61,7 +59,7 @@ def test_suspended_for_a_while(
     launch: Launch, given: Path, tmp_path: Path, undisturbed: Undisturbed, whom: str
 ) -> None:
     """As by Ctrl-Z and fg, by a debugger, or by a lid that is closed."""
-    name, *args = undisturbed.case.line.format(given=given, output=tmp_path / "out").split()
+    name, *args = undisturbed.case.command(given, tmp_path / "out")
     program = launch(name, *args)
     working = begun(program, undisturbed.case.worker)
     stopped = {"driver": [program.process.pid], "worker": working[:1], "everything": list(program.alive())}[whom]
@@ -81,7 +79,7 @@ def test_a_worker_that_is_stopped_for_good_is_ended(
     launch: Launch, given: Path, tmp_path: Path, undisturbed: Undisturbed, workers: int
 ) -> None:
     """It cannot say so itself; of two, the other one can say what it waits for."""
-    name, *args = undisturbed.case.line.format(given=given, output=tmp_path / "out").split()
+    name, *args = undisturbed.case.command(given, tmp_path / "out")
     program = launch(name, *args, "--set", f"workers={workers}", f"hang_after_s={HANG_S}", "epochs=12")
     program.wait_for(lambda: "epoch 2/12" in program.errors(), "two epochs", 300)
     os.kill(begun(program, undisturbed.case.worker)[-1], signal.SIGSTOP)
@@ -96,7 +94,7 @@ def test_a_worker_that_is_stopped_for_good_is_killed(
     launch: Launch, given: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     """What comes of its work is what comes of that of any other that is killed."""
-    name, *args = undisturbed.case.line.format(given=given, output=tmp_path / "out").split()
+    name, *args = undisturbed.case.command(given, tmp_path / "out")
     program = launch(name, *args, KINEBERT_SILENCE_S=str(SILENCE_S))
     begun(program, undisturbed.case.worker, 0 if "extract" in name else 3)
     if "extract" in name:
@@ -120,7 +118,7 @@ def test_a_clock_that_is_set(
     flag = tmp_path / "flag"
     (tmp_path / "clock").mkdir()
     (tmp_path / "clock" / "sitecustomize.py").write_text(JUMPING_CLOCK.format(jump=jump_s, flag=str(flag)))
-    name, *args = undisturbed.case.line.format(given=given, output=tmp_path / "out").split()
+    name, *args = undisturbed.case.command(given, tmp_path / "out")
     program = launch(name, *args, MORE_PYTHONPATH=str(tmp_path / "clock"))
     begun(program, undisturbed.case.worker)
     flag.touch()

@@ -12,7 +12,8 @@ from typing import Any
 from kinebert.preprocessing.schema import SEGMENT_LENGTH
 from kinebert.training.data.loader import MOST_LOADERS
 from kinebert.training.data.shared_memory import bytes_needed
-from tests.helpers.feed_model import Outcome, Site, Store, Work, simulate
+from tests.helpers.feed_model import simulate
+from tests.helpers.feed_parts import Outcome, Site, Store, Work
 
 PEAK = 989e12
 """Published: operations per second of an H100 in bf16, dense."""
