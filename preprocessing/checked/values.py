@@ -15,6 +15,7 @@ from kinebert.preprocessing.errors import ConfigError
 T = TypeVar("T")
 _LARGEST_INTEGER = 2**63 - 1
 """Of TOML, and of what reads it."""
+_SINGLE = frozenset((str, int, float, bool, types.NoneType))
 _SHOWN = 200
 """Characters of a wrong value that an error repeats."""
 
@@ -38,7 +39,8 @@ def check_depth(value: Any, most: int) -> None:
     """
     level = [value]
     for _ in range(most + 1):
-        inside = {id(item): item for item in level if isinstance(item, (Mapping, list, tuple))}.values()
+        held = (item for item in level if type(item) not in _SINGLE)  # asking what is a mapping takes longer
+        inside = {id(item): item for item in held if isinstance(item, (Mapping, list, tuple))}.values()
         level = [item for one in inside for item in (one.values() if isinstance(one, Mapping) else one)]
         if not level:
             return
@@ -80,8 +82,8 @@ def from_mapping(
         hint = f" Did you mean {near[0]!r}?" if near else f" Known keys: {', '.join(sorted(known))}."
         raise ConfigError(f"{where}: unknown key {shown(key)} in {cls.__name__}.{hint}")
     given = {
-        # a text is what it should be: most values of the longest lists are
-        key: value if hints[key] is str is type(value) else _value(hints[key], value, _inside(where, key), strangers)
+        # right at first sight: nearly all of the longest lists are, of a hundred thousand values
+        key: value if _is_plainly(hints[key], value) else _value(hints[key], value, _inside(where, key), strangers)
         for key, value in values.items()
         if key in known
     }
@@ -94,6 +96,11 @@ def from_mapping(
                 )
             given[field.name] = absent[field.name]
     return cls(**given)
+
+
+def _is_plainly(hint: Any, value: Any) -> bool:
+    kind = type(value)
+    return (hint is kind and kind in (str, bool)) or (hint is Count and kind is int and 0 <= value <= _LARGEST_INTEGER)
 
 
 @functools.lru_cache
@@ -109,9 +116,11 @@ def _inside(where: str, what: str) -> str:
 
 def _value(hint: Any, value: Any, where: str, strangers: bool = False) -> Any:
     """Check ``value`` against the type ``hint`` and convert what TOML cannot express."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
+    if type(hint) is type and dataclasses.is_dataclass(hint) and type(value) is dict:  # before what takes longer to ask
+        return from_mapping(hint, value, where, strangers=strangers)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Required:
         return _value(arguments[0], value, where, strangers)
     if origin is typing.Annotated:
