@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.padding import Padding
 
 _GAP = 2
-_NARROWEST = 12
+_NARROWEST = 8
 """Columns of a terminal that a column of words keeps, if it had as many; the rest goes to lines below."""
 _ENDLESS = 100_000
 

@@ -19,10 +19,10 @@ def terminal(verdict: Verdict) -> list[str | Table]:
     """Return what is printed of a comparison: lines of text and tables."""
     lines: list[str | Table] = ["what differs:", *_differences(verdict)]
     if verdict.standings:
-        rows = [
-            (standing.run.name, str(standing.metrics.num_videos), standing.metrics.as_numbers(), standing.intervals)
-            for standing in verdict.standings
-        ]
+        rows = []
+        for one in verdict.standings:
+            found = one.metrics
+            rows.append((one.run.name, str(found.num_videos), found.as_numbers(), one.intervals, found.majority[1]))
         lines += ["", metric_table("run, best first" if verdict.ranked else "run", rows)]
     if verdict.ranked:
         lines += ["", *(sentence(verdict, other) for other in verdict.others)]
@@ -83,7 +83,7 @@ def csv_files(verdict: Verdict) -> dict[str, str]:
 
 def _run_rows(verdict: Verdict) -> Iterable[Sequence[object]]:
     ends = [f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")]
-    yield ["run", "where", "rank", "evaluation", "videos", *ends, "best_val_top1"]
+    yield ["run", "where", "rank", "evaluation", "videos", *ends, "best_val_top1", "majority"]
     tops = [standing.metrics.top[1] for standing in verdict.standings]
     ranks = {one.run.name: 1 + sum(top > one.metrics.top[1] for top in tops) for one in verdict.standings}
     named = {standing.run.name: standing for standing in verdict.standings}
@@ -99,7 +99,8 @@ def _run_rows(verdict: Verdict) -> Iterable[Sequence[object]]:
                 between = standing.intervals.get(name)
                 ends_of = ("", "") if between is None else (between.low, between.high)
                 cells += [numbers.get(name, ""), *ends_of]
-        yield [*cells, max((row["val_top1"] for row in run.history if row.get("val_top1") is not None), default="")]
+        best = max((row["val_top1"] for row in run.history if row.get("val_top1") is not None), default="")
+        yield [*cells, best, "" if standing is None else standing.metrics.majority[1]]
 
 
 def _pair_rows(verdict: Verdict) -> Iterable[Sequence[object]]:

@@ -1,6 +1,7 @@
 """Accuracies as programs print them, in percent."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from kinebert.orchestration.printing import Table
 from kinebert.orchestration.reports.formatting import UNKNOWN, percent, percents
@@ -16,22 +17,26 @@ def accuracy_table(streams: Mapping[str, VideoScores]) -> Table:
     rows = []
     for name, scores in streams.items():
         metrics = scores.metrics()
-        rows.append((name, str(metrics.num_videos), metrics.as_numbers(), known_intervals(scores)))
+        between = known_intervals(scores)
+        rows.append((name, str(metrics.num_videos), metrics.as_numbers(), between, metrics.majority[1]))
     return metric_table("stream", rows)
 
 
-AccuracyRow = tuple[str, str, Mapping[str, float], Mapping[str, Interval]]
-"""Name, how many videos, the metrics by name, and their intervals."""
+AccuracyRow = tuple[str, str, Mapping[str, float], Mapping[str, Interval], float]
+"""Name, how many videos, the metrics by name, their intervals, and the share of the class with the most videos."""
 
 
 def metric_table(what: str, rows: Sequence[AccuracyRow]) -> Table:
-    """Return a table of metrics in percent, top-1 with its 95 % interval; ``what`` stands over the names."""
+    """Return a table of metrics in percent; ``what`` stands over the names.
+
+    Beside top-1 stand its 95 % interval and the majority class's share, which always answering that class gives.
+    """
     rest = [*(f"top{k}" for k in TOP[1:]), "mean_class", "ece"]
-    header = ["videos", "top-1", "95 %", *(f"top-{k}" for k in TOP[1:]), "mean class", "ECE"]
+    header = ["videos", "top-1", "95 %", "majority", *(f"top-{k}" for k in TOP[1:]), "mean class", "ECE"]
     lines = []
-    for name, videos, numbers, between in rows:
+    for name, videos, numbers, between, majority in rows:
         top1 = between["top1"]
-        cells = [videos, percent(numbers["top1"]), percents((top1.low, top1.high))]
+        cells = [videos, percent(numbers["top1"]), percents((top1.low, top1.high)), percent(majority)]
         cells += [percent(numbers[key]) if key in numbers else UNKNOWN for key in rest]
         lines.append([name, *cells])
     return Table(header=[what, *header], rows=lines)
@@ -56,15 +61,16 @@ def split_table(tables: Sequence[VideoScores]) -> Table:
         found = sorted(set(values))
         if len(found) > 1:
             raise ConfigError(f"the tables differ in {key} ({', '.join(found)}); their mean would say nothing.")
-    rows: list[AccuracyRow] = [
-        (name, str(len(scores.video_ids)), scores.metrics().as_numbers(), known_intervals(scores))
-        for name, scores in zip(names, tables, strict=True)
-    ]
+    rows: list[AccuracyRow] = []
+    for name, scores in zip(names, tables, strict=True):
+        metrics, known = scores.metrics(), known_intervals(scores)
+        rows.append((name, str(metrics.num_videos), metrics.as_numbers(), known, metrics.majority[1]))
     mean = mean_over(tables)
     numbers = {name: value for name, (value, _) in mean.items()}
     between = {name: interval for name, (_, interval) in mean.items()}
     total = str(sum(len(scores.video_ids) for scores in tables))
-    return metric_table("split", [*rows, ("mean", total, numbers, between)])
+    majority = fmean(row[-1] for row in rows)
+    return metric_table("split", [*rows, ("mean", total, numbers, between, majority)])
 
 
 def rejected_lines(scores: VideoScores) -> list[str]:

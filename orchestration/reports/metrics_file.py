@@ -10,7 +10,8 @@ from kinebert.training.evaluation.per_class import class_table
 
 
 def write_metrics(uri: str, scores: VideoScores) -> None:
-    """Write what was measured as JSON: protocol, every metric with its interval, classes and confusion."""
+    """Write what was measured as JSON: protocol, every metric with its interval, the
+    class with the most videos and its share, all classes and their confusion."""
     metrics, between = scores.metrics(), known_intervals(scores)
     numbers = {
         name: {"value": value, **(asdict(between[name]) if name in between else {})}
@@ -20,11 +21,13 @@ def write_metrics(uri: str, scores: VideoScores) -> None:
         {"name": row.name, "videos": row.num_videos, "right": row.num_right, "taken": row.num_taken}
         for row in class_table(metrics.confusion, scores.classes)
     ]
+    label, share = metrics.majority
     plain = {
         "about": scores.about,
         "videos": metrics.num_videos,
         "rejected": scores.rejected,
         "metrics": numbers,
+        "majority": {"class": scores.classes[label], "share": share},
         "classes": classes,
         "confusion": metrics.confusion.tolist(),
     }

@@ -137,9 +137,11 @@ def _accuracy_table(data: ReportData, measured: Mapping[str, Metrics]) -> str:
     num = len(data.classes)
     trivial = [f"top-{k}" for k in TOP if k >= num]
     note = f"\n\nWith {num} classes {' and '.join(trivial)} cannot be missed." if trivial else ""
+    label, share = next(iter(measured.values())).majority
     chance = (
         f"\n\nAll in percent; 95 %: where top-1 lies if other videos of the same kind were drawn (bootstrap); ECE: "
-        f"expected calibration error. Guessing gives {percent(1 / num)} top-1."
+        f"expected calibration error. Guessing gives {percent(1 / num)} top-1. Always answering "
+        f"{markdown(data.classes[label])}, the majority class, gives {percent(share)}."
     )
     return _table(_ACCURACIES, rows, text=1) + chance + note
 
@@ -149,11 +151,11 @@ def _subset_table(subsets: Sequence[StreamScores]) -> str:
     return _table(_ACCURACIES, rows, text=1)
 
 
-_ACCURACIES = ("stream", "videos", "top-1", "95 %", *(f"top-{k}" for k in TOP[1:]), "mean class", "ECE")
+_ACCURACIES = ("stream", "videos", "top-1", "95 %", "majority", *(f"top-{k}" for k in TOP[1:]), "mean class", "ECE")
 
 
 def _accuracies(stream: StreamScores, metrics: Metrics) -> list[str]:
-    shares = [*(metrics.top[k] for k in TOP[1:]), metrics.mean_class, metrics.ece]
+    shares = [metrics.majority[1], *(metrics.top[k] for k in TOP[1:]), metrics.mean_class, metrics.ece]
     between = UNKNOWN if stream.interval is None else percents(stream.interval)
     return [stream.name, str(metrics.num_videos), percent(metrics.top[1]), between, *map(percent, shares)]
 

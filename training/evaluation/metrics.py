@@ -106,6 +106,16 @@ class Metrics:
     ece: float = float("nan")
     """Expected calibration error, 0 to 1; NaN where scores are no probabilities of anything."""
 
+    @property
+    def majority(self) -> tuple[int, float]:
+        """Label with the most videos (of equal ones the lowest), and its share of them: who always says it gets that.
+
+        The share is 0 to 1.
+        """
+        counts = self.confusion.sum(axis=1)
+        label = int(counts.argmax())
+        return label, float(counts[label] / counts.sum())
+
     def as_numbers(self) -> dict[str, float]:
         """Return the overall numbers by name: ``top1``, ``top3``, ``top5``, ``mean_class`` and, if known, ``ece``."""
         known = {} if np.isnan(self.ece) else {"ece": self.ece}

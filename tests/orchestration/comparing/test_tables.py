@@ -19,6 +19,7 @@ def test_the_tables_hold_the_same_numbers(three: list[Run]) -> None:
         standing = verdict.standings[int(row["rank"]) - 1]
         assert row["run"] == standing.run.name
         assert float(row["top1"]) == standing.metrics.top[1]
+        assert float(row["majority"]) == 0.25  # four classes of the same size
         assert float(row["ece_low"]) == standing.intervals["ece"].low
     pair = next(row for row in tables["pairs.csv"] if (row["first"], row["second"]) == ("a", "c"))
     assert float(pair["p_holm"]) == verdict.p_values["a", "c"]
@@ -40,7 +41,8 @@ def test_what_is_printed_of_two_runs(three: list[Run]) -> None:
         "  seed  0  1",
         "  (0 values of the recipes are the same)",
     ]
-    assert lines[5].split()[:5] == ["run,", "best", "first", "videos", "top-1"]
+    assert lines[5].split()[:8] == ["run,", "best", "first", "videos", "top-1", "95", "%", "majority"]
+    assert [line.split()[6] for line in lines[6:8]] == ["25.0", "25.0"]
     assert [line.split()[0] for line in lines[6:8]] == ["b", "a"]
     found, p_value = verdict.pairs["a", "b"], verdict.p_values["a", "b"]
     top1 = found.differences["top1"]

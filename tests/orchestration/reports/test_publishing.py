@@ -94,6 +94,8 @@ def test_the_file_of_metrics_has_every_number_and_where_it_may_lie(tmp_path: Pat
         assert (found["metrics"][name]["low"], found["metrics"][name]["high"]) == (interval.low, interval.high)
     assert found["videos"] == 60
     assert found["about"] == scores.about
+    label = int(np.bincount(scores.labels).argmax())
+    assert found["majority"] == {"class": scores.classes[label], "share": (scores.labels == label).mean()}
     assert len(found["rejected"]) == 4
     confusion = np.array(found["confusion"])
     assert (confusion == metrics.confusion).all()
@@ -113,12 +115,13 @@ def test_metrics_that_cannot_be_written_are_named(tmp_path: Path, scores: VideoS
 def test_accuracies_are_printed_with_their_interval(scores: VideoScores) -> None:
     table = accuracy_table({"rgb": scores, "a [b]": scores})
     top1 = known_intervals(scores)["top1"]
-    assert table.header == ["stream", "videos", "top-1", "95 %", "top-3", "top-5", "mean class", "ECE"]
+    assert table.header == ["stream", "videos", "top-1", "95 %", "majority", "top-3", "top-5", "mean class", "ECE"]
     assert [row[0] for row in table.rows] == ["rgb", "a [b]"]
-    assert table.rows[0][1:4] == [
+    assert table.rows[0][1:5] == [
         "60",
         f"{100 * scores.metrics().top[1]:.1f}",
         f"{100 * top1.low:.1f} to {100 * top1.high:.1f}",
+        f"{100 * np.bincount(scores.labels).max() / 60:.1f}",
     ]
 
 

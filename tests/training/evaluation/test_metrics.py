@@ -30,6 +30,15 @@ def test_by_hand() -> None:
     assert result.as_numbers() == numbers
 
 
+def test_the_majority_is_of_the_labels_whatever_is_answered() -> None:
+    def of(*labels: int) -> tuple[int, float]:
+        return measure(np.eye(3)[[0] * len(labels)], np.array(labels)).majority
+
+    assert of(0, 2, 2, 1) == (2, 0.5)
+    assert of(2, 1, 1, 2) == (1, 0.5)  # of equally many the lower label
+    assert of(1) == (1, 1.0)
+
+
 def test_calibration_by_hand() -> None:
     """Bins of 1/15: 0.9 and 0.92 share one (0.867 to 0.933), 0.6 lies on the upper end of its own, 0.51 in another."""
     best = np.array([0.9, 0.92, 0.6, 0.51])
