@@ -4,8 +4,11 @@ Everything goes through here. What is printed is text as it is given: no word of
 obey is spelt out. ``rich`` is imported when a table is drawn, so that programs start without it.
 """
 
+import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any, TextIO
@@ -20,6 +23,8 @@ _GAP = 2
 _NARROWEST = 8
 """Columns of a terminal that a column of words keeps, if it had as many; the rest goes to lines below."""
 _ENDLESS = 100_000
+_USUAL_WIDTH = 80
+_LOCK_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,3 +115,103 @@ def plain_console(stream: TextIO, **options: Any) -> "Console":
     from rich.console import Console
 
     return Console(file=stream, markup=False, highlight=False, emoji=False, **options)
+
+
+class MovingText:
+    """Text in the last line of a terminal, which other text takes the place of.
+
+    From the first :meth:`draw` to :meth:`close` whatever this process writes to ``sys.stdout`` and ``sys.stderr`` (a
+    sentence, a warning of a library, a traceback) first wipes it off, so that nothing is glued to it and nothing of it
+    stays. What is drawn is cut to the width that the terminal has then, less one column: a cursor behind the last
+    column is on the next line for some terminals, and a line that was left cannot be written over.
+
+    Args:
+        stream: The terminal.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._lock = stream, threading.RLock()
+        self._shown = self._mid_line = False
+        self._guards: dict[str, _Guard] = {}
+
+    def draw(self, text: str) -> None:
+        """Put so much of a text as fits in place of what was drawn before."""
+        from rich.cells import cell_len, set_cell_size
+
+        room = max(1, terminal_width(self._stream) - 1)
+        if cell_len(text) > room:
+            text = set_cell_size(text, room - 1).rstrip() + "…"
+        with self._alone():
+            self._watch()
+            begin = "\n" if self._mid_line else "\r\x1b[2K"
+            self._stream.write(f"{begin}{text}")
+            self._stream.flush()
+            self._shown, self._mid_line = True, False
+
+    def clear(self) -> None:
+        """Wipe it off, if it is there."""
+        with self._alone():
+            if self._shown:
+                self._shown = False
+                self._stream.write("\r\x1b[2K")
+                self._stream.flush()
+
+    def close(self) -> None:
+        """Wipe it off, and let go of what others write."""
+        self.clear()
+        for name, guard in self._guards.items():
+            if getattr(sys, name) is guard:
+                setattr(sys, name, guard.stream)
+        self._guards = {}
+
+    def pass_on(self, stream: TextIO, text: str) -> int:
+        """Write what is said by others, in a place of its own."""
+        with self._alone():
+            self.clear()
+            written = stream.write(text)
+            stream.flush()  # or it would come after what is drawn next
+            self._mid_line = not text.endswith(("\n", "\r")) if text else self._mid_line
+        return written
+
+    def _watch(self) -> None:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if name not in self._guards and stream is not None and stream.isatty():
+                self._guards[name] = _Guard(stream, self)
+                setattr(sys, name, self._guards[name])
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads out; but a process that was forked while one of them was in waits for nobody."""
+        held = self._lock.acquire(timeout=_LOCK_S)
+        try:
+            yield
+        finally:
+            if held:
+                self._lock.release()
+
+
+class _Guard:
+    """A stream whose every text goes through a :class:`MovingText`."""
+
+    def __init__(self, stream: Any, moving: MovingText) -> None:
+        self.stream, self._moving = stream, moving
+
+    def write(self, text: str) -> int:
+        return self._moving.pass_on(self.stream, text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        self.write("".join(lines))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def terminal_width(stream: TextIO) -> int:
+    """Return how many columns the terminal behind ``stream`` has now: what it says, or COLUMNS if that is less."""
+    found = []
+    with suppress(OSError, ValueError, AttributeError):  # no terminal, closed, or no file at all
+        found.append(os.get_terminal_size(stream.fileno()).columns)
+    with suppress(ValueError):
+        found.append(int(os.environ.get("COLUMNS", "")))
+    return min((width for width in found if width > 0), default=_USUAL_WIDTH)

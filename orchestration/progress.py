@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from kinebert.orchestration.printing import plain_console
+from kinebert.orchestration.printing import MovingText
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.plain_text import visible
 from kinebert.preprocessing.sets.plan import estimated_frames
@@ -22,42 +22,34 @@ _TERMINAL_INTERVAL_S = 0.2
 class ProgressLine:
     """Shows a line of text that keeps changing, as often as the reader can use it. Writes to ``stream``.
 
-    In a terminal it stays on one line, however narrow that is; only the last state is shown in full.
+    In a terminal it stays on one line, however narrow that is, and makes way for whatever else is printed; only the
+    last state is shown in full. A log, or a terminal that cannot move its cursor, gets a line now and then.
     """
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._clock = stream or sys.stderr, clock
-        self._terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
-        self._last = -float("inf") if self._terminal else clock()
+        is_terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._moving = MovingText(self._stream) if is_terminal else None
+        self._last = -float("inf") if self._moving else clock()
 
     def show(self, text: Callable[[], str]) -> None:
         """Show ``text()`` if it is time to."""
         now = self._clock()
-        if now - self._last < (_TERMINAL_INTERVAL_S if self._terminal else LOG_INTERVAL_S):
+        if now - self._last < (_TERMINAL_INTERVAL_S if self._moving else LOG_INTERVAL_S):
             return
         self._last = now
-        if self._terminal:
-            self._rewrite(visible(text()))
+        if self._moving:
+            self._moving.draw(visible(text()))
         else:
             self._stream.write(visible(text()) + "\n")
-        self._stream.flush()
+            self._stream.flush()
 
     def close(self, text: str) -> None:
         """Show the last state, whatever the time, and end the line."""
-        if self._terminal:
-            self._rewrite("")
+        if self._moving:
+            self._moving.close()
         self._stream.write(visible(text) + "\n")
         self._stream.flush()
-
-    def _rewrite(self, text: str) -> None:
-        """Put so much of a text as fits in place of what the terminal's line shows."""
-        from rich.control import Control
-        from rich.segment import ControlType
-        from rich.text import Text
-
-        console = plain_console(self._stream, force_terminal=True)
-        console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
-        console.print(Text(text), no_wrap=True, overflow="ellipsis", end="")
 
 
 def time_left(elapsed_s: float, done: float, rest: float, waited_s: float = 0.0) -> str:
