@@ -1,4 +1,4 @@
-"""Names that modules had before everything was one package: models registered then ask for their loader by one."""
+"""Names that modules had in earlier versions: models that were registered then ask for their loader by one."""
 
 import importlib
 import sys
@@ -7,9 +7,11 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-MOVED = {"orchestration.video_model": "kinebert.orchestration.video_model"}
-"""Today's name of a module by the one that stored models know it by."""
-_PARENTS = {name.partition(".")[0] for name in MOVED}
+_LOADER = "kinebert.orchestration.tracking.video_model"
+MOVED = {"orchestration.video_model": _LOADER, "kinebert.orchestration.video_model": _LOADER}
+"""Today's name of a module by those that stored models know it by."""
+_PARENTS = {"orchestration"}
+"""Packages that are no more."""
 
 
 class _Forwarding(MetaPathFinder, Loader):

@@ -123,7 +123,7 @@ def _generate(config: DemoConfig, folder: Path, clock: _Clock) -> None:
 def _verdict(folder: Path, store: str, clock: _Clock, seconds: float) -> int:
     """Print what was measured on the held-out videos, and whether it is what the demo is to show."""
     from kinebert.orchestration.reports.formatting import percent
-    from kinebert.orchestration.tracking_store import page_command
+    from kinebert.orchestration.tracking.store import page_command
 
     found = {name: _accuracies(folder / "scores" / name / SCORES_FILE) for name in STREAMS}
     say("", "== result: top-1 on the held-out videos, percent")

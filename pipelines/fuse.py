@@ -31,7 +31,7 @@ def main(config: FuseConfig) -> int:
     """Fuse, say what came of it, and return the exit status."""
     from kinebert.orchestration.jobs.fusion import fuse  # slow imports, after the options are known to be right
     from kinebert.orchestration.reports.accuracies import accuracy_table, rejected_lines
-    from kinebert.orchestration.tracking_store import page_command
+    from kinebert.orchestration.tracking.store import page_command
 
     result = fuse(config)
     say(accuracy_table(result.measured))

@@ -47,23 +47,27 @@ def main(config: RegisterConfig) -> int:
     """Export, register, say how to load it, and return the exit status."""
     _check_names(config)
     uri = resolve_uri(config.checkpoint)
-    from kinebert.orchestration import mlflow_models, run_tags, tracked_runs, tracking, tracking_store  # slow imports
+    from kinebert.orchestration.tracking import logged_models  # slow imports
+    from kinebert.orchestration.tracking.lifecycle import running
+    from kinebert.orchestration.tracking.run_tags import code_version
+    from kinebert.orchestration.tracking.store import choose_store
+    from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
     from kinebert.training.checkpoints.recognizer import load_recognizer
 
     load_recognizer(uri)  # what is no checkpoint is told before MLflow is asked for anything
     folder = uri.rpartition("/")[0]
-    address, recorded = tracking.RunAddress.load(folder), True
+    address, recorded = RunAddress.load(folder), True
     if address is None:
         if config.tracking_uri is None:
             raise ConfigError(f"{folder}: no MLflow run is known here. Say with --tracking-uri where to make one.")
-        store = tracking_store.choose_store(config.tracking_uri, folder)
-        tags = run_tags.code_version("register")
-        tracker = tracking.Tracker.start(store, config.experiment, name_of(folder), tags)
-        with tracked_runs.running(tracker):
-            version, model = mlflow_models.register(tracker.address, uri, config.name, config.alias)
+        store = choose_store(config.tracking_uri, folder)
+        tags = code_version("register")
+        tracker = Tracker.start(store, config.experiment, name_of(folder), tags)
+        with running(tracker):
+            version, model = logged_models.register(tracker.address, uri, config.name, config.alias)
         address, recorded = tracker.address, tracker.complete
     else:
-        version, model = mlflow_models.register(address, uri, config.name, config.alias)
+        version, model = logged_models.register(address, uri, config.name, config.alias)
     say(f"{config.name}, version {version}: {model}" + (f", alias {config.alias}" if config.alias else ""))
     call = f"mlflow.pyfunc.load_model({json_text(model)}).predict("
     code = shlex.quote(f'import mlflow, pandas; print({call}pandas.DataFrame({{"video": ["VIDEO"]}})))')

@@ -72,7 +72,7 @@ def _stop(jobs: submission.Jobs, job: str) -> str:
 
 def _commit() -> dict[str, str]:
     """The commit of this checkout, since the job's copy does not know it."""
-    from kinebert.orchestration import run_tags
+    from kinebert.orchestration.tracking import run_tags
 
     return {run_tags.COMMIT: run_tags.code_version("submit")["mlflow.source.git.commit"]}
 

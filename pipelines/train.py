@@ -69,7 +69,7 @@ def main(config: TrainConfig) -> int:
 
 def _told(result: "TrainingResult") -> list[str | Table]:
     from kinebert.orchestration.reports.accuracies import accuracy_table, rejected_lines
-    from kinebert.orchestration.tracking_store import page_command
+    from kinebert.orchestration.tracking.store import page_command
 
     best, num_epochs = result.summary.best, len(result.summary.history)
     views = " --views multi" if result.recipe.test == ProtocolRecipe() else ""

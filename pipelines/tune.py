@@ -68,7 +68,7 @@ def main(config: TuneConfig) -> int:
 def _report(result: "TuningResult") -> int:
     """Print the best trials and what to do next; return the exit status."""
     from kinebert.orchestration.search.report import table
-    from kinebert.orchestration.tracking_store import page_command
+    from kinebert.orchestration.tracking.store import page_command
 
     best, metric = result.best, result.tune.metric
     say(*table(result.trials, result.tune, _SHOWN))

@@ -9,7 +9,7 @@ from kinebert.orchestration.comparing.from_mlflow import Store
 from kinebert.orchestration.comparing.runs import Run, address_of, choose_evaluations, name_apart, read_run
 from kinebert.orchestration.comparing.verdict import Verdict, check_comparable, judge
 from kinebert.orchestration.jobs.requests import ComparisonRequest
-from kinebert.orchestration.tracking_store import choose_store
+from kinebert.orchestration.tracking.store import choose_store
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri

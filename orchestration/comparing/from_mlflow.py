@@ -8,14 +8,14 @@ from typing import Any, cast
 from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
-from kinebert.orchestration.changed_settings import present
 from kinebert.orchestration.comparing.runs import (
     Run,
     evaluation_of,
     fusion_recipe,
     parse_recipe,
 )
-from kinebert.orchestration.tracking_store import check_active, connect, explained
+from kinebert.orchestration.tracking.changed_settings import present
+from kinebert.orchestration.tracking.store import check_active, connect, explained
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.evaluation.evaluate import VideoScores, read_scores

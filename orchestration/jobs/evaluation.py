@@ -10,14 +10,14 @@ from kinebert.orchestration.cluster import check_workers
 # isort: split
 import torch
 
-from kinebert.orchestration import tracking
 from kinebert.orchestration.audience import NOBODY, Audience
 from kinebert.orchestration.jobs.requests import EvaluationRequest
 from kinebert.orchestration.jobs.scoring import ScoringJob, workers_for
 from kinebert.orchestration.printing import warn
 from kinebert.orchestration.reports.metrics_file import write_metrics
 from kinebert.orchestration.reports.publishing import publish_report, report_data
-from kinebert.orchestration.run_tags import code_version
+from kinebert.orchestration.tracking.run_tags import code_version
+from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
 from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.datasets.manifest import name_some
 from kinebert.preprocessing.errors import UserError
@@ -146,7 +146,7 @@ def _evaluate(
     one: _Trained, output: str, request: EvaluationRequest, device: torch.device, audience: Audience
 ) -> Evaluation:
     """Score one checkpoint and keep what comes of it, in its folder and in MLflow."""
-    address = tracking.RunAddress.load(one.folder)
+    address = RunAddress.load(one.folder)
     tracker = _run_of(one, address) if address is not None else None
     with held(output, "evaluate"):
         views = _score(one, output, request, device, audience)
@@ -171,9 +171,9 @@ def _evaluate(
     )
 
 
-def _run_of(one: _Trained, address: tracking.RunAddress) -> tracking.Tracker | None:
+def _run_of(one: _Trained, address: RunAddress) -> Tracker | None:
     """The MLflow run of the training that made the checkpoint; None, and a word about it, if it is not to be had."""
-    tracker = tracking.Tracker.attach(address)
+    tracker = Tracker.attach(address)
     if tracker is None:
         return None
     try:
@@ -270,7 +270,7 @@ def _identity(one: _Trained, checkpoint: str, where: str) -> dict[str, Any]:
     }
 
 
-def _report(one: _Trained, output: str, scores: VideoScores, tracker: tracking.Tracker | None) -> str:
+def _report(one: _Trained, output: str, scores: VideoScores, tracker: Tracker | None) -> str:
     facts = {"checkpoint": one.uri, "model": scores.about["model"], "part": one.split_part}
     facts["views"] = one.protocol.describe()
     title = f"{name_of(one.folder)} on {one.result_name}"
@@ -278,7 +278,7 @@ def _report(one: _Trained, output: str, scores: VideoScores, tracker: tracking.T
     return publish_report(join(output, REPORT_FOLDER), data, tracker, one.result_name)
 
 
-def _record(one: _Trained, table: str, numbers: dict[str, float], tracker: tracking.Tracker) -> None:
+def _record(one: _Trained, table: str, numbers: dict[str, float], tracker: Tracker) -> None:
     """Add what was measured to the MLflow run of the training."""
     tracker.metrics({f"{one.result_name}/{key}": value for key, value in numbers.items()}, one.epoch)
     tracker.tags({f"evaluated.{one.result_name}": _how(one)})

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kinebert.orchestration import tracked_runs, tracking
 from kinebert.orchestration.jobs.requests import FusionRequest
 from kinebert.orchestration.reports.metrics_file import write_metrics
 from kinebert.orchestration.reports.publishing import publish_report, report_data
-from kinebert.orchestration.run_tags import code_version
-from kinebert.orchestration.tracking_store import choose_store
+from kinebert.orchestration.tracking.lifecycle import running
+from kinebert.orchestration.tracking.run_tags import code_version
+from kinebert.orchestration.tracking.store import choose_store
+from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri
 from kinebert.training.evaluation import fusion
@@ -108,7 +109,7 @@ def fuse(request: FusionRequest) -> FusionResult:
     names = [_name(i, stream.about.get("modality"), streams) for i, stream in enumerate(streams)]
     singles = dict(zip(names, streams, strict=True))
     tracker = _start_run(request, output, fused.scores)
-    with tracked_runs.running(tracker):
+    with running(tracker):
         result = FusionResult(
             folder=output,
             streams=singles,
@@ -128,16 +129,16 @@ def fuse(request: FusionRequest) -> FusionResult:
     return replace(result, recorded=tracker.complete)
 
 
-def _start_run(request: FusionRequest, output: str, scores: VideoScores) -> tracking.Tracker:
+def _start_run(request: FusionRequest, output: str, scores: VideoScores) -> Tracker:
     """Start an MLflow run: in the store of the first stream's, unless another is asked for."""
-    known = tracking.RunAddress.load(str(scores.about["streams"][0].get("run_folder", "")))
-    beside = tracking.Tracker.attach(known) if known and not request.tracking_uri else None
+    known = RunAddress.load(str(scores.about["streams"][0].get("run_folder", "")))
+    beside = Tracker.attach(known) if known and not request.tracking_uri else None
     store = choose_store(beside.address.tracking_uri if beside else request.tracking_uri, output)
     tags = {**code_version("fuse"), "modality": str(scores.about["modality"]), "run_folder": output}
-    return tracking.Tracker.start(store, request.experiment, FUSED, tags)
+    return Tracker.start(store, request.experiment, FUSED, tags)
 
 
-def _record(tracker: tracking.Tracker, request: FusionRequest, result: FusionResult) -> None:
+def _record(tracker: Tracker, request: FusionRequest, result: FusionResult) -> None:
     """Tell MLflow what was fused, how, and what every stream and subset is worth."""
     names = list(result.streams)
     weights = {f"weight/{name}": weight for name, weight in zip(names, result.weights, strict=True)}
@@ -149,7 +150,7 @@ def _record(tracker: tracking.Tracker, request: FusionRequest, result: FusionRes
         tracker.metrics({f"{plain}/{key}": value for key, value in numbers.items()}, 0)
 
 
-def _report(result: FusionResult, tracker: tracking.Tracker) -> str:
+def _report(result: FusionResult, tracker: Tracker) -> str:
     facts = {
         name: f"{scores.about.get('model', 'fusion')}, {scores.about.get('views', 'fused')}, weight {weight:g}"
         for (name, scores), weight in zip(result.streams.items(), result.weights, strict=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kinebert.orchestration.audience import NOBODY, Audience, Line
 from kinebert.orchestration.jobs.requests import TEST_SHARE, VAL_SHARE, IndexRequest
 from kinebert.orchestration.progress import time_left
-from kinebert.orchestration.tracking_names import check_apart
+from kinebert.orchestration.tracking.legal_names import check_apart
 from kinebert.preprocessing.datasets import READERS
 from kinebert.preprocessing.datasets.indexing import (
     groups_of,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from kinebert.orchestration.cluster import check_workers
 
 # isort: split
-from kinebert.orchestration import mlflow_models, tracked_runs, tracking
 from kinebert.orchestration.audience import NOBODY, Audience
 from kinebert.orchestration.jobs.requests import TrainingRequest
 from kinebert.orchestration.jobs.training_log import TrainingLog
@@ -15,8 +14,11 @@ from kinebert.orchestration.ray_train.fit import FitResult, fit
 from kinebert.orchestration.ray_train.workers import check_device
 from kinebert.orchestration.reports.publishing import publish_report, report_data
 from kinebert.orchestration.reports.run_files import epoch_metrics, load_recipe, save_history
-from kinebert.orchestration.run_tags import describe_training, training_tags
-from kinebert.orchestration.tracking_store import choose_store
+from kinebert.orchestration.tracking.lifecycle import open_run, running
+from kinebert.orchestration.tracking.logged_models import keep_model
+from kinebert.orchestration.tracking.run_tags import describe_training, training_tags
+from kinebert.orchestration.tracking.store import choose_store
+from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.errors import UserError
@@ -84,10 +86,8 @@ def train(request: TrainingRequest, audience: Audience = NOBODY) -> TrainingResu
     tags = training_tags("train", checked.recipe, checked.shards, checked.folder)
     with held(checked.folder, "train"):  # first: who is refused must leave no run open in MLflow
         gone_on_with = begun(checked.recipe, checked.folder)
-        before = tracking.RunAddress.load(checked.folder)
-        tracker = tracked_runs.open_run(
-            checked.folder, store, request.experiment, tags, continues=gone_on_with is not None
-        )
+        before = RunAddress.load(checked.folder)
+        tracker = open_run(checked.folder, store, request.experiment, tags, continues=gone_on_with is not None)
         if before is not None and gone_on_with is None:
             audience.say(f"note: an earlier start has saved nothing (MLflow run {before.run_id}); this is a new run")
         return _train(checked, tracker, tags, gone_on_with, audience)
@@ -106,10 +106,10 @@ def _check(request: TrainingRequest, audience: Audience) -> _Checked:
 
 
 def _train(
-    checked: _Checked, tracker: tracking.Tracker, tags: dict[str, str], gone_on_with: Begun | None, audience: Audience
+    checked: _Checked, tracker: Tracker, tags: dict[str, str], gone_on_with: Begun | None, audience: Audience
 ) -> TrainingResult:
     recipe, shards, folder = checked.recipe, checked.shards, checked.folder
-    with tracked_runs.running(tracker):
+    with running(tracker):
         _describe(checked, tracker, tags, gone_on_with, audience)
         audience.say(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {folder}")
         log = TrainingLog(tracker, audience, tracker.last_step("step/loss"))
@@ -130,7 +130,7 @@ def _train(
 
 
 def _describe(
-    checked: _Checked, tracker: tracking.Tracker, tags: dict[str, str], gone_on_with: Begun | None, audience: Audience
+    checked: _Checked, tracker: Tracker, tags: dict[str, str], gone_on_with: Begun | None, audience: Audience
 ) -> None:
     """Write down what is trained, in the folder and in MLflow; where nothing is any more, what was stays written."""
     is_over = gone_on_with is not None and gone_on_with.is_over
@@ -143,7 +143,7 @@ def _describe(
     describe_training(tracker, checked.folder, checked.recipe, checked.shards, is_over=is_over)
 
 
-def _keep(checked: _Checked, result: FitResult, tracker: tracking.Tracker) -> None:
+def _keep(checked: _Checked, result: FitResult, tracker: Tracker) -> None:
     """Keep what a training came to, in its folder and in MLflow."""
     save_history(checked.folder, result.summary.history)
     with suppress(UserError):  # its store is gone, and what waits is all there is to send
@@ -153,13 +153,13 @@ def _keep(checked: _Checked, result: FitResult, tracker: tracking.Tracker) -> No
                 tracker.metrics(epoch_metrics(row), row["epoch"])
     tracker.artifact_of(result.summary.checkpoint)
     tracker.artifact_of(storage.join(checked.folder, LAST_FILE))
-    if not mlflow_models.keep_model(tracker.address, result.summary.checkpoint):
+    if not keep_model(tracker.address, result.summary.checkpoint):
         tracker.lacks_something()
     best = result.summary.best
     tracker.metrics({"best_val_top1": best["val_top1"]}, best["epoch"])
 
 
-def _report(checked: _Checked, result: FitResult, tracker: tracking.Tracker) -> str:
+def _report(checked: _Checked, result: FitResult, tracker: Tracker) -> str:
     data, scores, folder = checked.recipe.data, result.val_scores, checked.folder
     scores.about.update({"run_folder": folder, "recipe": dict(checked.shards.recipe)})
     facts = {"run": folder, "recipe": checked.request.source, "part": f"{data.split}/{data.val_part}"}

@@ -5,7 +5,7 @@ from typing import assert_never
 from kinebert.orchestration.audience import Audience
 from kinebert.orchestration.progress import duration
 from kinebert.orchestration.reports.run_files import epoch_metrics
-from kinebert.orchestration.tracking import Tracker
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.loop.events import (
     Ended,

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from kinebert.orchestration.reports.intervals import known_intervals
 from kinebert.orchestration.reports.report import Rejected, ReportData, StreamScores, write_report
 from kinebert.orchestration.reports.run_files import load_history
-from kinebert.orchestration.tracking import Tracker
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing import storage
 from kinebert.training.evaluation.evaluate import VideoScores
 

@@ -14,12 +14,12 @@ from typing import Any
 
 from kinebert.orchestration.printing import warn
 from kinebert.orchestration.reports.run_files import epoch_metrics
-from kinebert.orchestration.run_tags import describe_training, training_tags
 from kinebert.orchestration.search.records import Record, TrialEpoch, ranking, trial_folder
 from kinebert.orchestration.search.strays import end_strays
 from kinebert.orchestration.search.trials import Job
-from kinebert.orchestration.tracked_runs import open_run
-from kinebert.orchestration.tracking import RunAddress, Tracker
+from kinebert.orchestration.tracking.lifecycle import open_run
+from kinebert.orchestration.tracking.run_tags import describe_training, training_tags
+from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.errors import UserError
@@ -126,7 +126,7 @@ class Recorder:
 
     def crown(self, best: Winner) -> None:
         """Tag the best trial's run, and no other, and keep its weights with it, as a model. After :meth:`close`."""
-        from kinebert.orchestration import mlflow_models  # seconds
+        from kinebert.orchestration.tracking.logged_models import keep_model  # seconds
 
         for number, record in self._latest.items():
             address = self._address(record)
@@ -140,7 +140,7 @@ class Recorder:
             if is_best:
                 child.address.save(best.folder)  # an evaluation of it finds its run
                 child.artifact_of(best.checkpoint)
-                if not mlflow_models.keep_model(child.address, best.checkpoint):
+                if not keep_model(child.address, best.checkpoint):
                     child.lacks_something()
                 self._parent.tags({"best_trial": str(number), "best_run": child.address.run_id})
                 child.metrics({"kept_epoch": best.kept["epoch"]}, best.record.epoch)

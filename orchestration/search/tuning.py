@@ -7,10 +7,8 @@ from typing import Any
 from kinebert.orchestration.cluster import check_workers
 
 # isort: split
-from kinebert.orchestration import tracked_runs, tracking
 from kinebert.orchestration.audience import NOBODY, Audience
 from kinebert.orchestration.jobs.requests import TuningRequest
-from kinebert.orchestration.run_tags import code_version
 from kinebert.orchestration.search.checks import about, check_trials
 from kinebert.orchestration.search.records import Record, check_same, claim, load_records
 from kinebert.orchestration.search.report import files, outcome
@@ -19,7 +17,10 @@ from kinebert.orchestration.search.space import Space, read_space
 from kinebert.orchestration.search.tidying import Keeper
 from kinebert.orchestration.search.to_mlflow import Recorder, Winner, keep_pictures, winner
 from kinebert.orchestration.search.trials import Job
-from kinebert.orchestration.tracking_store import choose_store
+from kinebert.orchestration.tracking.lifecycle import open_run, running
+from kinebert.orchestration.tracking.run_tags import code_version
+from kinebert.orchestration.tracking.store import choose_store
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.folder_lock import held
@@ -74,8 +75,8 @@ def tune(request: TuningRequest, audience: Audience = NOBODY) -> TuningResult:
         tags = {**code_version("tune"), "shards_digest": checked.shards.digest, "run_folder": job.output}
         known = load_records(job.output)
         gone_on_with = any(record.rows for record in known)
-        parent = tracked_runs.open_run(job.output, store, request.experiment, tags, continues=gone_on_with)
-        with tracked_runs.running(parent):
+        parent = open_run(job.output, store, request.experiment, tags, continues=gone_on_with)
+        with running(parent):
             claim(job.output, checked.description)
             values = {**flatten(to_plain(replace(job.base, tune=None))), **_params(checked.tune)}
             when = f"after {sum(record.ended for record in known)} trials" if gone_on_with else ""
@@ -114,9 +115,7 @@ def _check(request: TuningRequest, audience: Audience) -> _Checked:
     return _Checked(job, base.tune, space, shards, description)
 
 
-def _search(
-    checked: _Checked, parent: tracking.Tracker, resources: Resources, audience: Audience
-) -> tuple[list[Record], bool]:
+def _search(checked: _Checked, parent: Tracker, resources: Resources, audience: Audience) -> tuple[list[Record], bool]:
     """Search, keep MLflow up to date, and leave pictures; return all trials, and whether MLflow has all of them."""
     job = checked.job
     known = load_records(job.output)

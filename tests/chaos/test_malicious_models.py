@@ -9,7 +9,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from kinebert.orchestration.comparing.from_mlflow import Store
-from kinebert.orchestration.tracking import Tracker
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.pipelines import attend, compare, evaluate, predict, register, train
 from kinebert.preprocessing.config import load_config
 from kinebert.preprocessing.errors import ConfigError, UserError

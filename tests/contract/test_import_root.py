@@ -64,9 +64,10 @@ def site(tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
-def test_the_loader_of_models_registered_in_earlier_versions_is_found(site: Path) -> None:
-    code = "import kinebert, importlib; print(importlib.import_module('orchestration.video_model').__name__)"
-    assert run(["-c", code], site, [site]).stdout.strip() == "kinebert.orchestration.video_model"
+@pytest.mark.parametrize("name", ["orchestration.video_model", "kinebert.orchestration.video_model"])
+def test_the_loader_of_models_registered_in_earlier_versions_is_found(site: Path, name: str) -> None:
+    code = f"import kinebert, importlib; print(importlib.import_module({name!r}).__name__)"
+    assert run(["-c", code], site, [site]).stdout.strip() == "kinebert.orchestration.tracking.video_model"
 
 
 def test_a_users_own_package_goes_before_the_old_names(tmp_path: Path, site: Path) -> None:

@@ -9,7 +9,7 @@ import mlflow
 import pytest
 import torch
 
-from kinebert.orchestration.tracking import Tracker
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.pipelines import compare, register
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.evaluation.evaluate import write_scores

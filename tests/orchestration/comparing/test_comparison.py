@@ -7,7 +7,7 @@ import pytest
 
 from kinebert.orchestration.comparing.comparison import compare
 from kinebert.orchestration.jobs.requests import ComparisonRequest
-from kinebert.orchestration.tracking import Tracker
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing.errors import ConfigError, UserError
 from tests.helpers.compared import HEAD, MULTI, make_run, make_scores
 

@@ -6,7 +6,7 @@ import pytest
 
 from kinebert.orchestration.comparing.from_mlflow import Store
 from kinebert.orchestration.comparing.runs import read_run
-from kinebert.orchestration.tracking import Tracker
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing.errors import UserError
 from tests.helpers.compared import HEAD, MULTI, make_run, make_scores
 

@@ -15,7 +15,7 @@ from kinebert.orchestration.comparing.from_mlflow import Store
 from kinebert.orchestration.jobs.evaluation import Evaluation, evaluate
 from kinebert.orchestration.jobs.requests import ComparisonRequest, EvaluationRequest, TrainingRequest
 from kinebert.orchestration.jobs.training import train
-from kinebert.orchestration.tracking import RunAddress, Tracker
+from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
 from kinebert.pipelines import evaluate as evaluate_program
 from kinebert.pipelines import fuse as fuse_program
 from kinebert.pipelines import index_videos as index_program
@@ -190,7 +190,7 @@ def refuse_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ConnectionError("gone")
         return take(self, run_id, metrics, *args, **options)
 
-    monkeypatch.setattr("kinebert.orchestration.tracking.time.sleep", lambda _: None)
+    monkeypatch.setattr("kinebert.orchestration.tracking.tracker.time.sleep", lambda _: None)
     monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
 
 

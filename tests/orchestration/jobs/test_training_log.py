@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from kinebert.orchestration import tracking
 from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs.training_log import TrainingLog
+from kinebert.orchestration.tracking import tracker as tracking
 from kinebert.training.loop.events import (
     Ended,
     EpochDone,

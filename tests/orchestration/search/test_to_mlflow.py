@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from kinebert.orchestration import tracked_runs, tracking
 from kinebert.orchestration.reports.drawing import to_png
 from kinebert.orchestration.search import to_mlflow
 from kinebert.orchestration.search.figures import draw_learning, draw_parallel
@@ -20,6 +19,8 @@ from kinebert.orchestration.search.tidying import Keeper
 from kinebert.orchestration.search.to_mlflow import Recorder, winner
 from kinebert.orchestration.search.trials import Job
 from kinebert.orchestration.search.tuning import TuningResult
+from kinebert.orchestration.tracking.lifecycle import open_run
+from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
 from kinebert.pipelines.tune import _report
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe, TrainRecipe
@@ -54,11 +55,11 @@ def trial(tmp_path: Path, number: int, top1: float, state: Any = "finished", epo
     return record
 
 
-def parent(store: str, tmp_path: Path) -> tracking.Tracker:
-    return tracked_runs.open_run(str(tmp_path), store, "kinebert", {})
+def parent(store: str, tmp_path: Path) -> Tracker:
+    return open_run(str(tmp_path), store, "kinebert", {})
 
 
-def children(store: str, run: tracking.Tracker) -> dict[int, Any]:
+def children(store: str, run: Tracker) -> dict[int, Any]:
     client = MlflowClient(store)
     experiment = client.get_run(run.address.run_id).info.experiment_id
     found = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run.address.run_id}'")
@@ -167,7 +168,7 @@ def test_a_restart_closes_and_completes_what_a_killed_driver_left(store: str, tm
     first._thread.shutdown(wait=True)
     first._children[0].flush()
     tags = {"mlflow.parentRunId": run.address.run_id}
-    tracking.Tracker.start(store, "kinebert", "made, but not written down", tags)
+    Tracker.start(store, "kinebert", "made, but not written down", tags)
     assert {child.info.status for child in children(store, run).values()} == {"RUNNING"}
     second = Recorder(run, job(tmp_path), SHARDS, [whole])
     second.close()
@@ -199,7 +200,7 @@ def test_a_trial_that_came_to_nothing_has_a_new_run_and_one_that_goes_on_its_own
         second.changed(record, False)
     assert second.close()
     assert second.complete
-    addresses = [tracking.RunAddress.load(trial_folder(str(tmp_path), n)) for n in range(3)]
+    addresses = [RunAddress.load(trial_folder(str(tmp_path), n)) for n in range(3)]
     found = [MlflowClient(store).get_run(address.run_id) for address in addresses if address is not None]
     assert [found[n].info.run_id == before[n] for n in range(3)] == [True, True, False]
     assert [found[n].data.params["eval_batch"] for n in range(3)] == ["16", "16", "3"]
@@ -221,17 +222,17 @@ def test_a_store_that_is_away_for_a_while_costs_nothing(
 ) -> None:
     run = parent(store, tmp_path)
     recorder = Recorder(run, job(tmp_path), SHARDS, [])
-    real = tracking.Tracker.start
+    real = Tracker.start
 
     def away(*_: Any, **__: Any) -> Any:
         raise UserError("connection refused")
 
-    monkeypatch.setattr(tracking.Tracker, "start", staticmethod(away))
+    monkeypatch.setattr(Tracker, "start", staticmethod(away))
     for number in range(2):
         recorder.changed(trial(tmp_path, number, 0.5), False)
     recorder._thread.shutdown(wait=True)
     assert capsys.readouterr().err == "MLflow is out of reach; trials are recorded later: connection refused\n"
-    monkeypatch.setattr(tracking.Tracker, "start", staticmethod(real))
+    monkeypatch.setattr(Tracker, "start", staticmethod(real))
     assert recorder.close()
     assert [child.info.status for child in children(store, run).values()] == ["FINISHED"] * 2
 

@@ -16,9 +16,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import OperationalError
 
-from kinebert.orchestration import tracking_store
-from kinebert.orchestration.tracking import Tracker
-from kinebert.orchestration.tracking_store import (
+from kinebert.orchestration.tracking import store as tracking_store
+from kinebert.orchestration.tracking.store import (
     choose_store,
     connect,
     experiment_id,
@@ -26,6 +25,7 @@ from kinebert.orchestration.tracking_store import (
     page_command,
     reason_of,
 )
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing.errors import ConfigError, UserError
 
 

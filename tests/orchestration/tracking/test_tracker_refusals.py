@@ -11,11 +11,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2 as codes
 from mlflow.tracking import MlflowClient
 
-from kinebert.orchestration import tracking, tracking_store
 from kinebert.orchestration.comparing.from_mlflow import Store
-from kinebert.orchestration.tracked_runs import open_run
-from kinebert.orchestration.tracking import RunAddress, Tracker
-from kinebert.orchestration.tracking_store import was_refused
+from kinebert.orchestration.tracking import store as tracking_store
+from kinebert.orchestration.tracking import tracker as tracking
+from kinebert.orchestration.tracking.lifecycle import open_run
+from kinebert.orchestration.tracking.store import was_refused
+from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
 from kinebert.preprocessing.errors import UserError
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kinebert.orchestration import run_tags
-from kinebert.orchestration.run_tags import COMMIT, code_version, describe_training, training_tags
+from kinebert.orchestration.tracking import run_tags
+from kinebert.orchestration.tracking.run_tags import COMMIT, code_version, describe_training, training_tags
 from kinebert.training.recipe.train import DataRecipe, TrainRecipe
 from tests.helpers.fake_shards import make_shards
 
@@ -26,8 +26,8 @@ def git(folder: Path, *args: str) -> str:
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout of one file, which the code is made to lie in."""
     monkeypatch.delenv(COMMIT, raising=False)
-    module = tmp_path / "orchestration" / "run_tags.py"
-    module.parent.mkdir()
+    module = tmp_path / "orchestration" / "tracking" / "run_tags.py"
+    module.parent.mkdir(parents=True)
     module.write_text("")
     monkeypatch.setattr(run_tags, "__file__", str(module))
     return tmp_path
@@ -43,7 +43,7 @@ def test_the_commit_and_whether_it_was_changed_since(checkout: Path) -> None:
     assert tags["mlflow.source.name"] == "kinebert train"
     (checkout / "notes.txt").write_text("nothing that is tracked")
     assert code_version("train")["git_changed"] == "false"
-    (checkout / "orchestration" / "run_tags.py").write_text("changed")
+    (checkout / "orchestration" / "tracking" / "run_tags.py").write_text("changed")
     assert code_version("train")["git_changed"] == "true"
 
 

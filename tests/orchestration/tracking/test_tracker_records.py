@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from mlflow.exceptions import MlflowException
 
-from kinebert.orchestration import tracking
 from kinebert.orchestration.search.strays import end_strays
-from kinebert.orchestration.tracked_runs import open_run
-from kinebert.orchestration.tracking import RunAddress, Tracker
+from kinebert.orchestration.tracking import tracker as tracking
+from kinebert.orchestration.tracking.lifecycle import open_run
+from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
 from kinebert.preprocessing import storage
 from tests.helpers.fake_shards import make_shards
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
-from kinebert.orchestration import mlflow_models as register_of_models
-from kinebert.orchestration.mlflow_models import keep_model, log_model
-from kinebert.orchestration.tracking import RunAddress, Tracker
+from kinebert.orchestration.tracking import logged_models as register_of_models
+from kinebert.orchestration.tracking.logged_models import keep_model, log_model
+from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
 from kinebert.pipelines import predict, register
 from kinebert.pipelines.options import NOT_RECORDED
 from kinebert.preprocessing.recipe import FrameRecipe

@@ -16,7 +16,7 @@ from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.run_folder import RECIPE_FILE
 
 if TYPE_CHECKING:
-    from kinebert.orchestration.tracking import Tracker
+    from kinebert.orchestration.tracking.tracker import Tracker
     from kinebert.training.recipe.train import TrainRecipe
 
 _PACKAGES = ("kinebert", "torch", "ray", "mlflow", "numpy", "av")
@@ -29,7 +29,7 @@ def code_version(program: str) -> dict[str, str]:
     name = {"mlflow.source.name": f"kinebert {program}", "mlflow.source.type": "LOCAL", "versions": _versions()}
     with suppress(OSError, KeyError, ImportError):  # in a container there may be no such user
         name["mlflow.user"] = getpass.getuser()
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
 
     if COMMIT in os.environ:  # a submitted job has no .git; whoever submits may say what it is
         return {**name, "mlflow.source.git.commit": os.environ[COMMIT]}

@@ -12,11 +12,11 @@ from typing import Any
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
-from kinebert.orchestration.changed_settings import LONGEST_TAG, as_texts, present, settle
-from kinebert.orchestration.dataset_inputs import dataset_input
 from kinebert.orchestration.printing import warn
-from kinebert.orchestration.tracking_names import LONGEST_NAME, legal_name
-from kinebert.orchestration.tracking_store import (
+from kinebert.orchestration.tracking.changed_settings import LONGEST_TAG, as_texts, present, settle
+from kinebert.orchestration.tracking.dataset_inputs import dataset_input
+from kinebert.orchestration.tracking.legal_names import LONGEST_NAME, legal_name
+from kinebert.orchestration.tracking.store import (
     check_active,
     connect,
     experiment_id,

@@ -3,7 +3,7 @@
 import pytest
 from mlflow.utils import validation
 
-from kinebert.orchestration.tracking_names import check_apart, legal_name
+from kinebert.orchestration.tracking.legal_names import check_apart, legal_name
 from kinebert.preprocessing.errors import UserError
 
 LEGAL = ["split1-test-multi/top1", "epoch/val_top1", "größe 3", "a.b: c", "fold/2"]

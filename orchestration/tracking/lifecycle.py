@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from kinebert.orchestration.tracking import RunAddress, Tracker
-from kinebert.orchestration.tracking_store import connect, explained
+from kinebert.orchestration.tracking.store import connect, explained
+from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 

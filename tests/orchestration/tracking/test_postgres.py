@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from kinebert.orchestration.run_tags import COMMIT
-from kinebert.orchestration.tracking import RunAddress
+from kinebert.orchestration.tracking.run_tags import COMMIT
+from kinebert.orchestration.tracking.tracker import RunAddress
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from tests.helpers.mlflow_servers import mlflow_server, postgres

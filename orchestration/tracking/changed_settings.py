@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kinebert.orchestration.tracking_names import legal_name
+from kinebert.orchestration.tracking.legal_names import legal_name
 
 CHANGED = "changed."
 """Begins the tag with the history of a parameter or tag: ``2 -> 4 from epoch 3``."""

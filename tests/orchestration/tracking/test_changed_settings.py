@@ -1,6 +1,6 @@
 """What a run that is gone on with says of itself: what it began with, what became of it, and since when."""
 
-from kinebert.orchestration.changed_settings import LONGEST_TAG, NOTE, as_texts, present, settle
+from kinebert.orchestration.tracking.changed_settings import LONGEST_TAG, NOTE, as_texts, present, settle
 
 NOTE_OF_OURS = "resnet18 + bert on rgb, 4 images, {} epochs; 2 classes of /set"
 

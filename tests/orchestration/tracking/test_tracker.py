@@ -9,9 +9,9 @@ import pytest
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
-from kinebert.orchestration import tracking
-from kinebert.orchestration.tracked_runs import running
-from kinebert.orchestration.tracking import RunAddress, Tracker
+from kinebert.orchestration.tracking import tracker as tracking
+from kinebert.orchestration.tracking.lifecycle import running
+from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
 from kinebert.preprocessing.errors import UserError
 
 

@@ -27,8 +27,8 @@ from mlflow.types.schema import Array
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from kinebert.orchestration.printing import warn
-from kinebert.orchestration.tracking import RunAddress
-from kinebert.orchestration.tracking_store import connect, explained
+from kinebert.orchestration.tracking.store import connect, explained
+from kinebert.orchestration.tracking.tracker import RunAddress
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.plain_text import json_text
@@ -42,7 +42,7 @@ NAME = "model"
 CHECKPOINT = "checkpoint.pt"
 LABELS = "labels.json"
 _PACKAGES = ("kinebert", "mlflow", "torch", "av", "opencv-contrib-python-headless", "pyarrow", "numpy")
-_LOADER = "kinebert.orchestration.video_model"
+_LOADER = "kinebert.orchestration.tracking.video_model"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What speaks to MLflow: runs, their names, tags and inputs, and models that load by name."""
