@@ -59,16 +59,18 @@ def main(config: AttendConfig) -> int:
     from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer
     from kinebert.training.evaluation.attention import attend, check_attentive
     from kinebert.training.evaluation.evaluate import recipe_of
-    from kinebert.training.numerics import choose_device
+    from kinebert.training.numerics import Inference, choose_device
 
     device = choose_device(config.device)
     recognizer, info = load_recognizer(checkpoint)
     check_attentive(recognizer)
-    data = recipe_of(checkpoint, info).data
+    recipe = recipe_of(checkpoint, info)
+    data = recipe.data
     shards = ShardSet.open(resolve_uri(config.set or data.shards))
     check_shards(checkpoint, info, shards)
     videos = _choose(config, shards, data)
-    clips = attend(recognizer, shards, videos, data, views=config.views, device=device, most=MOST_CLIPS)
+    how = Inference.of(recipe)
+    clips = attend(recognizer, shards, videos, data, views=config.views, device=device, most=MOST_CLIPS, inference=how)
     bound = float(shards.recipe["bound"]) if modality_of(shards.modality).motion else None
     with explained(output, "write this picture"):
         write_bytes(output, to_png(draw_attention(clips, bound)))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -112,6 +113,43 @@ def computing(recipe: TrainRecipe, device: torch.device) -> Iterator[None]:
     """
     with deterministic(recipe.deterministic), float32_of(recipe.amp, device):
         yield
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inference:
+    """How networks compute where nothing is trained; fields are those of a recipe."""
+
+    amp: str = "auto"
+    channels_last: bool = False
+    compile: bool = False
+    """On GPUs only, since a CPU may be that of a laptop without a compiler."""
+    deterministic: bool = False
+
+    @staticmethod
+    def of(recipe: TrainRecipe) -> "Inference":
+        """Return how the network of a recipe is tested."""
+        return Inference(
+            amp=recipe.amp,
+            channels_last=recipe.channels_last,
+            compile=recipe.compile,
+            deterministic=recipe.deterministic,
+        )
+
+    @contextmanager
+    def on(self, device: torch.device) -> Iterator[None]:
+        """Compute so without gradients; undone at the end."""
+        dtype = scoring_dtype(self.amp, device)
+        with (
+            deterministic(self.deterministic),
+            float32_of(self.amp, device),
+            torch.inference_mode(),
+            torch.autocast(device.type, dtype, enabled=dtype is not None),
+        ):
+            yield
+
+
+AS_USUAL = Inference()
+"""As recipes have it by default."""
 
 
 @contextmanager

@@ -40,7 +40,7 @@ from kinebert.training.evaluation.resume import forget, keeping
 from kinebert.training.evaluation.scorer import ScoreBatches, Scorer
 from kinebert.training.evaluation.view_scores import ViewScores, write_views
 from kinebert.training.models import Recognizer
-from kinebert.training.numerics import choose_device
+from kinebert.training.numerics import Inference, choose_device
 from kinebert.training.out_of_memory import LOWER_BATCH, memory_explained
 from kinebert.training.recipe.protocol import ProtocolRecipe
 from kinebert.training.recipe.train import DataRecipe, TrainRecipe
@@ -235,9 +235,7 @@ def _scoring(
             data=one.data,
             part=one.part,
             protocol=one.protocol,
-            amp=one.recipe.amp,
-            channels_last=one.recipe.channels_last,
-            compiled=one.recipe.compile,
+            inference=Inference.of(one.recipe),
             loader_workers=request.loader_workers,
         )
         return workers_for(job, request.workers, use_gpus=request.device == "auto")
@@ -249,9 +247,7 @@ def _scoring(
         one.protocol,
         device=device,
         loader_workers=request.loader_workers,
-        amp=one.recipe.amp,
-        channels_last=one.recipe.channels_last,
-        compiled=one.recipe.compile,
+        inference=Inference.of(one.recipe),
         num_threads=available_cores(),
     )
     return nullcontext(scorer)

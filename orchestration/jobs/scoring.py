@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from kinebert.orchestration import cluster as _cluster  # first: it says what Ray reads at its import
 from kinebert.preprocessing.machine import available_cores
+from kinebert.training.numerics import Inference
 
 # isort: split
 import numpy as np
@@ -51,12 +52,7 @@ class ScoringJob:
     data: DataRecipe
     part: str
     protocol: ProtocolRecipe
-    amp: str
-    """As in a recipe."""
-    channels_last: bool = False
-    """As in a recipe."""
-    compiled: bool = False
-    """As ``compile`` in a recipe, on GPUs."""
+    inference: Inference
     use_gpu: bool = False
     """Whether workers compute on the GPUs that they are given."""
     loader_workers: int | Literal["auto"] = "auto"
@@ -113,10 +109,8 @@ class _Worker:
             device=torch.device("cuda" if job.use_gpu else "cpu"),  # Ray leaves a worker without one all that it sees
             loader_workers=job.loader_workers,
             cores=job.cores,
-            amp=job.amp,
+            inference=job.inference,
             num_threads=self._num_threads,
-            channels_last=job.channels_last,
-            compiled=job.compiled,
             node_processes=job.node_workers,
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from kinebert.orchestration import cluster as _cluster  # first: it says what Ray reads at its import
 from kinebert.preprocessing.machine import available_cores
+from kinebert.training.numerics import Inference
 from kinebert.training.run_folder import SCRATCH_FOLDER
 
 # isort: split
@@ -272,9 +273,7 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
                 batch=recipe.eval_batch,
                 worker=worker,
                 loader_workers=recipe.loader_workers,
-                amp=recipe.amp,
-                channels_last=recipe.channels_last,
-                compiled=recipe.compile,
+                inference=Inference.of(recipe),
             )
         if rank:
             return None

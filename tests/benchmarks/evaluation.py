@@ -33,7 +33,7 @@ def started_for_each(model: Recognizer, dataset: ClipDataset, pieces: Sequence[P
     """A loader of its own for each piece."""
     device = torch.device("cpu")
     for piece in pieces:
-        for _ in score_clips(model, ClipLoader(dataset, piece, loaders, device), device, None):
+        for _ in score_clips(model, ClipLoader(dataset, piece, loaders, device), device, torch.inference_mode):
             pass
 
 

@@ -7,6 +7,7 @@ import torch
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.numerics import (
+    Inference,
     autocast_dtype,
     choose_device,
     computing,
@@ -86,3 +87,16 @@ def test_a_training_is_computed_as_its_recipe_says_and_leaves_all_as_it_was() ->
         "bfloat16",
         "float64",
     ]
+
+
+@pytest.mark.parametrize("deterministic", [False, True], ids=["fastest", "same bits"])
+def test_scores_are_computed_by_the_algorithms_of_the_recipe(deterministic: bool) -> None:
+    before = torch.backends.cudnn.benchmark
+    how = Inference.of(recipe_with(amp="bf16", deterministic=deterministic))
+    with how.on(CPU):
+        assert torch.backends.cudnn.benchmark == (not deterministic)
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
+        assert torch.is_inference_mode_enabled()
+        assert not torch.is_autocast_enabled("cpu"), "in full precision, whatever the recipe says"
+    assert torch.backends.cudnn.benchmark == before
+    assert not torch.is_inference_mode_enabled()

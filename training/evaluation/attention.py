@@ -17,6 +17,7 @@ from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.data.transforms import UInt8, to_device_batch
 from kinebert.training.data.windows import Window
 from kinebert.training.models import Recognizer
+from kinebert.training.numerics import AS_USUAL, Inference
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe
 from kinebert.training.shards import Shards
 
@@ -101,8 +102,9 @@ def attend(
     views: Literal["single", "multi"] = "single",
     device: torch.device | None = None,
     most: int | None = None,
+    inference: Inference = AS_USUAL,
 ) -> list[ClipAttention]:
-    """Look at the test clips of some videos, one at a time, in full precision.
+    """Look at the test clips of some videos, one at a time.
 
     Args:
         recognizer: Its head must be :class:`Attentive`. Moved to ``device`` and set to evaluation, in place.
@@ -112,6 +114,7 @@ def attend(
         views: ``single``: the centre clip of each video; ``multi``: all that fit without overlap.
         device: Where the network runs; None for where it is.
         most: Clips that the caller has room for.
+        inference: How the network computes; it is not compiled.
 
     Raises:
         ConfigError: If the head has no classification token, or there are more clips than ``most``.
@@ -129,7 +132,8 @@ def attend(
         video = videos[row]
         clip_THWC, label, _ = dataset[row, number]
         assert not isinstance(clip_THWC, Window)
-        logits_K, layers = _look(recognizer, clip_THWC, device)
+        with inference.on(device):
+            logits_K, layers = _look(recognizer, clip_THWC, device)
         best = int(logits_K.argmax())
         found.append(
             ClipAttention(
@@ -159,11 +163,10 @@ def _look(recognizer: Recognizer, clip_THWC: UInt8, device: torch.device) -> tup
     head, features = recognizer.head, []
     hook = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
     try:
-        with torch.inference_mode():
-            x_NCTHW = to_device_batch(torch.from_numpy(clip_THWC)[None], recognizer.spec, device)
-            logits_NK = recognizer(x_NCTHW)
-            assert isinstance(head, Attentive), "check_attentive has been asked"
-            layers_NASS = head.attention_weights(features[0])
+        x_NCTHW = to_device_batch(torch.from_numpy(clip_THWC)[None], recognizer.spec, device)
+        logits_NK = recognizer(x_NCTHW)
+        assert isinstance(head, Attentive), "check_attentive has been asked"
+        layers_NASS = head.attention_weights(features[0])
     finally:
         hook.remove()
     names = getattr(head, "attention_names", None) or [f"layer {i}" for i in range(1, len(layers_NASS) + 1)]

@@ -35,6 +35,7 @@ from kinebert.training.evaluation.view_scores import (
     write_table,
 )
 from kinebert.training.models import Recognizer
+from kinebert.training.numerics import AS_USUAL, Inference
 from kinebert.training.recipe.protocol import ProtocolRecipe
 from kinebert.training.recipe.train import DataRecipe, TrainRecipe
 from kinebert.training.shards import Shards
@@ -85,9 +86,7 @@ def evaluate(
     batch: int = 16,
     worker: WorkerContext | None = None,
     loader_workers: int | Literal["auto"] = 0,
-    amp: str = "auto",
-    channels_last: bool = False,
-    compiled: bool = False,
+    inference: Inference = AS_USUAL,
 ) -> VideoScores:
     """Score every video of ``data.split`` / ``part`` exactly once, in this process or in all of a training.
 
@@ -101,17 +100,14 @@ def evaluate(
         worker: Which of several processes this is: they share the batches, and each gets the scores of all. None scores
             alone, where the network is.
         loader_workers: Processes that read clips; or ``auto``, as in a recipe.
-        amp: As in a recipe.
-        channels_last: As in a recipe.
-        compiled: As ``compile`` in a recipe, on a GPU.
+        inference: How the network computes.
 
     Raises:
         UserError: If the classes are not as many as the recognizer's, or the part is empty, or a score is not finite.
     """
     protocol = protocol or ProtocolRecipe()
     videos, notes = check_videos(shards, data, part)
-    settings: dict[str, Any] = {"loader_workers": loader_workers, "amp": amp}
-    settings |= {"channels_last": channels_last, "compiled": compiled}
+    settings: dict[str, Any] = {"loader_workers": loader_workers, "inference": inference}
     if worker is not None:
         settings |= {"device": worker.device, "num_threads": worker.num_threads, "cores": worker.cores}
         settings["node_processes"] = worker.node_processes

@@ -25,6 +25,7 @@ from kinebert.training.evaluation.fusion import Method, fuse
 from kinebert.training.evaluation.scorer import Scorer
 from kinebert.training.evaluation.view_scores import ViewScores
 from kinebert.training.models import Recognizer
+from kinebert.training.numerics import Inference
 from kinebert.training.recipe.protocol import ProtocolRecipe
 from kinebert.training.recipe.train import DataRecipe
 
@@ -41,7 +42,7 @@ class Stream:
     """How the pictures that it was trained on were made."""
     data: DataRecipe
     protocol: ProtocolRecipe
-    amp: str
+    inference: Inference
 
     @property
     def modality(self) -> str:
@@ -66,7 +67,7 @@ class Stream:
             extraction=extraction_of(info.recipe, info.digest, uri),
             data=recipe.data,
             protocol=protocol,
-            amp=recipe.amp,
+            inference=replace(Inference.of(recipe), compile=False),  # a few clips, of other shapes each time
         )
 
 
@@ -137,8 +138,7 @@ def predict_video(
             solved_by = solver or FlowSolver()
             shards = video_set(path, folder, stream.extraction, stream.classes, solved_by, beat, max_pixels)
             entry = shards.videos[0]
-            settings: dict[str, Any] = {"device": device, "num_threads": num_threads}
-            settings["amp"] = stream.amp
+            settings: dict[str, Any] = {"device": device, "num_threads": num_threads, "inference": stream.inference}
             scorer = Scorer(stream.recognizer, shards, shards.videos, stream.data, stream.protocol, **settings)
             views = score_views(
                 shards,

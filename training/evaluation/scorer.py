@@ -4,6 +4,7 @@ Axes: N views, K classes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from kinebert.training.distributed.collective import world_sum
 from kinebert.training.distributed.watchdog import AFTER_TRAINING
 from kinebert.training.distributed.worker import WorkerContext
 from kinebert.training.models import Recognizer
-from kinebert.training.numerics import compile_networks, float32_of, put_channels_last, scoring_dtype
+from kinebert.training.numerics import AS_USUAL, Inference, compile_networks, put_channels_last
 from kinebert.training.recipe.protocol import ProtocolRecipe
 from kinebert.training.recipe.train import DataRecipe
 from kinebert.training.shards import Shards
@@ -45,11 +46,8 @@ class Scorer:
         device: Where the network runs; None for where it is.
         loader_workers: Processes that read clips, see :func:`.num_loaders`.
         cores: Cores that this process and those may use; None for all of the machine.
-        amp: As in a recipe; a CPU computes in full precision all the same.
+        inference: How the network computes.
         num_threads: Threads that torch may use; None leaves them as they are.
-        channels_last: As in a recipe.
-        compiled: Whether torch compiles the network, as with ``compile`` in a recipe; on a GPU only, since a CPU may be
-            that of a laptop without a compiler.
         node_processes: Processes on this machine that score, and share its memory.
 
     Raises:
@@ -67,10 +65,8 @@ class Scorer:
         device: torch.device | None = None,
         loader_workers: int | Literal["auto"] = 0,
         cores: int | None = None,
-        amp: str = "auto",
+        inference: Inference = AS_USUAL,
         num_threads: int | None = None,
-        channels_last: bool = False,
-        compiled: bool = False,
         node_processes: int = 1,
     ) -> None:
         if recognizer.spec.modality != shards.modality or recognizer.config["num_classes"] != len(shards.classes):
@@ -83,9 +79,9 @@ class Scorer:
         self._device = device or next(recognizer.parameters()).device
         self._recognizer = recognizer.to(self._device).eval()
         self._dataset = ClipDataset(shards, videos, data, protocol=protocol)
-        if channels_last:
+        if inference.channels_last:
             put_channels_last(self._recognizer)
-        self._compiled = compiled and self._device.type == "cuda"
+        self._compiled = inference.compile and self._device.type == "cuda"
         if self._compiled:
             compile_networks([self._recognizer])
         self._wanted, self._node_processes = loader_workers, node_processes
@@ -93,7 +89,7 @@ class Scorer:
         self._loader_workers = num_loaders(loader_workers, self._device, cores)
         self._loader: FedLoader | None = None
         self._largest = 0
-        self._amp, self._dtype = amp, scoring_dtype(amp, self._device)
+        self._computing = partial(inference.on, self._device)
 
     def __call__(self, batches: Sequence[list[Key]]) -> Iterator[NDArray[np.float32]]:
         """Yield the logits ``(N, K)`` of each batch of views."""
@@ -115,7 +111,7 @@ class Scorer:
         """Yield the logits ``(N, K)`` of the next batches that were fed. One thread alone may do so."""
         assert self._loader is not None, "feed comes first"
         clips, pad_to = self._loader.take(num_batches), self._largest if self._compiled else 0
-        for logits_NK, _ in score_clips(self._recognizer, clips, self._device, self._dtype, self._amp, pad_to):
+        for logits_NK, _ in score_clips(self._recognizer, clips, self._device, self._computing, pad_to):
             yield logits_NK.numpy()
 
     def _fitting_loaders(self) -> int:
@@ -130,8 +126,7 @@ def score_clips(
     recognizer: Recognizer,
     batches: Iterable[Batch],
     device: torch.device,
-    dtype: torch.dtype | None,
-    amp: str = "auto",
+    computing: Callable[[], AbstractContextManager[None]],
     pad_to: int = 0,
 ) -> Iterator[tuple[Tensor, Batch]]:
     """Yield the float32 logits ``(N, K)`` of each batch, on the CPU, with the batch.
@@ -140,8 +135,7 @@ def score_clips(
         recognizer: Set to evaluation.
         batches: Of a :class:`ClipLoader`.
         device: Where it is.
-        dtype: Type of the forward pass; None for that of the weights.
-        amp: As in a recipe: how float32 is computed.
+        computing: How: gradients are off inside, see :meth:`.Inference.on`.
         pad_to: Clips that the network is given at least, blank ones behind those of a short batch, whose scores are
             cut off again: a compiled network has one shape only. Scores do not depend on the others of a batch.
     """
@@ -150,11 +144,7 @@ def score_clips(
         num = len(x_NCTHW)
         if num < pad_to:
             x_NCTHW = torch.cat([x_NCTHW, x_NCTHW.new_zeros(pad_to - num, *x_NCTHW.shape[1:])])
-        with (
-            float32_of(amp, device),
-            torch.inference_mode(),
-            torch.autocast(device.type, dtype, enabled=dtype is not None),
-        ):
+        with computing():
             logits_NK = recognizer(x_NCTHW)[:num]
         yield logits_NK.float().cpu(), clips
 

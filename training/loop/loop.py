@@ -34,7 +34,7 @@ from kinebert.training.loop.learner import Learner
 from kinebert.training.loop.reached import Reached
 from kinebert.training.loop.stages import Stage, carry_weights, plan_stages
 from kinebert.training.loop.system_metrics import MachineUse, unmeasured
-from kinebert.training.numerics import computing
+from kinebert.training.numerics import Inference, computing
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.optim.schedule import Schedule
 from kinebert.training.recipe.train import TrainRecipe
@@ -260,7 +260,8 @@ class _Training:
         pulse, end = self.worker.pulse, (self.at.epoch, self.stage.num_steps)
         pulse("validating", *end)
         shape = self.recipe.eval_batch if self.recipe.compile else 0
-        for logits_NK, batch in score_clips(model, batches, self.worker.device, self.learner.dtype, pad_to=shape):
+        computing = partial(Inference.of(self.recipe).on, self.worker.device)
+        for logits_NK, batch in score_clips(model, batches, self.worker.device, computing, pad_to=shape):
             pulse("validating", *end)
             loss = float(cross_entropy_sum(logits_NK, batch.labels))
             sums.add(logits_NK.numpy(), batch.labels.numpy(), loss)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kinebert.orchestration import cluster
+from kinebert.training.numerics import Inference
 
 # isort: split
 import ray
@@ -36,7 +37,9 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> ScoringJob:
     protocol = ProtocolRecipe(crops=10)
     checkpoint = make_checkpoint(folder / "best.pt", shards, protocol)
     data = DataRecipe(shards=shards.uri, clip_length=4, crop_size=32)
-    return ScoringJob(checkpoint=checkpoint, shards=shards.uri, data=data, part="val", protocol=protocol, amp="auto")
+    return ScoringJob(
+        checkpoint=checkpoint, shards=shards.uri, data=data, part="val", protocol=protocol, inference=Inference()
+    )
 
 
 def expected(job: ScoringJob) -> np.ndarray:

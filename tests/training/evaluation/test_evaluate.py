@@ -29,6 +29,7 @@ from kinebert.training.evaluation.evaluate import (
 from kinebert.training.evaluation.scorer import Scorer
 from kinebert.training.evaluation.view_scores import ViewScores, is_views, read_views, write_views
 from kinebert.training.models import Recognizer, build_recognizer
+from kinebert.training.numerics import Inference
 from kinebert.training.recipe.protocol import ProtocolRecipe
 from kinebert.training.recipe.train import DataRecipe
 from kinebert.training.run_folder import checkpoint_digest
@@ -76,18 +77,33 @@ def test_a_video_s_score_is_the_mean_over_its_clips(batch: int) -> None:
 def test_a_cpu_scores_in_full_precision_whatever_the_recipe_says(amp: str) -> None:
     """So the validation report of a training and a later evaluation of its checkpoint say the same."""
     model, shards = recognizer(), make_shards()
-    full = evaluate(model, shards, DATA, part="val", amp="off").scores
-    np.testing.assert_array_equal(evaluate(model, shards, DATA, part="val", amp=amp).scores, full)
+    full = evaluate(model, shards, DATA, part="val", inference=Inference(amp="off")).scores
+    how = Inference(amp=amp)
+    np.testing.assert_array_equal(evaluate(model, shards, DATA, part="val", inference=how).scores, full)
     videos = shards.select("split1", "val")
-    (logits,) = Scorer(model, shards, videos, DATA, ProtocolRecipe(), amp=amp)([[(v, 0) for v in range(len(videos))]])
+    scorer = Scorer(model, shards, videos, DATA, ProtocolRecipe(), inference=how)
+    (logits,) = scorer([[(v, 0) for v in range(len(videos))]])
     np.testing.assert_array_equal(logits, full)
+
+
+def test_every_batch_is_scored_by_the_algorithms_that_are_asked_for() -> None:
+    """Those that cuDNN finds by measuring, or those that give the same bits; the caller's choice is left alone."""
+    model, shards, seen = recognizer(), make_shards(), list[bool]()
+    model.register_forward_pre_hook(lambda *_: seen.append(torch.backends.cudnn.benchmark))
+    for deterministic in (False, True):
+        evaluate(model, shards, DATA, part="val", batch=2, inference=Inference(deterministic=deterministic))
+        assert seen.pop() is not deterministic
+        assert set(seen) == {not deterministic}
+        seen.clear()
+    assert not torch.backends.cudnn.benchmark
 
 
 def test_scores_come_from_the_same_network_whatever_its_layout() -> None:
     shards = make_shards()
     plain = evaluate(recognizer(), shards, DATA, part="val").scores
     model = recognizer()
-    last = evaluate(model, shards, DATA, part="val", channels_last=True, compiled=True).scores  # compiled on GPUs only
+    how = Inference(channels_last=True, compile=True)  # on GPUs only
+    last = evaluate(model, shards, DATA, part="val", inference=how).scores
     np.testing.assert_allclose(last, plain, rtol=1e-4, atol=1e-5)
     kernels = [weights for weights in model.parameters() if weights.ndim == 4 and weights.shape[1] > 1]
     assert kernels

@@ -118,7 +118,7 @@ def test_every_phase_is_one_graph_also_where_the_last_batch_is_short(graphs: Any
     judged = learner.judged.eval()
     with torch.inference_mode():
         plain = [judged.forward(to_device_batch(batch.clips, judged.spec, CPU)) for batch in loader]
-    found = [logits_NK for logits_NK, _ in score_clips(judged, loader, CPU, None, pad_to=3)]
+    found = [logits_NK for logits_NK, _ in score_clips(judged, loader, CPU, torch.no_grad, pad_to=3)]
     assert [len(logits_NK) for logits_NK in found] == [3, 3, 1]
     for ours, theirs in zip(found, plain, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)

@@ -12,6 +12,7 @@ from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.evaluation.scorer import Scorer
 from kinebert.training.loop.loop import TrainSummary, WorkerContext
 from kinebert.training.models import build_recognizer
+from kinebert.training.numerics import Inference
 from kinebert.training.recipe.protocol import ProtocolRecipe
 from tests.helpers.fake_shards import make_shards
 from tests.helpers.requirements import needs
@@ -105,7 +106,15 @@ def test_scores_are_those_of_a_cpu(amp: str, tolerance: float, tmp_path: Path) -
     scores = {}
     for device in (torch.device("cpu"), DEVICE):
         recognizer, _ = load_recognizer(f"{tmp_path}/best.pt")
-        score = Scorer(recognizer, shards, shards.videos, recipe.data, ProtocolRecipe(), device=device, amp=amp)
+        score = Scorer(
+            recognizer,
+            shards,
+            shards.videos,
+            recipe.data,
+            ProtocolRecipe(),
+            device=device,
+            inference=Inference(amp=amp),
+        )
         scores[device.type] = np.concatenate(list(score([[(i, 0) for i in range(5)], [(i, 0) for i in range(5, 9)]])))
     spread = scores["cpu"].std()
     np.testing.assert_allclose(scores[DEVICE.type] / spread, scores["cpu"] / spread, atol=tolerance)
