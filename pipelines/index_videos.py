@@ -8,8 +8,9 @@ import shlex
 import sys
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -23,11 +24,15 @@ from kinebert.preprocessing.datasets.indexing import split_table
 from kinebert.preprocessing.datasets.listing import Finding
 from kinebert.preprocessing.datasets.manifest import PARTS, name_some
 from kinebert.preprocessing.datasets.registry import sources
+from kinebert.preprocessing.datasets.split_counts import PartCounts
 from kinebert.preprocessing.extraction.guard import MAX_PIXELS
 
 _SPLIT_HINT = "(default: split1 where the source has no splits, else none)"
 _STREAM_HINT = "(default: the one marked default, else the largest)"
 _GROUP_HINT = "(default: the groups that the source names)"
+_MOST_CLASSES = 12
+"""Classes up to which each has a line in the table; of more, the rarest ones have."""
+_RAREST = 3
 
 
 if TYPE_CHECKING:
@@ -113,15 +118,46 @@ def _summary(result: Index) -> list[str | Table]:
     if segments:
         files = len(set(segments))
         lines.append(f"  {len(segments)} of them are segments of {files} file{'s'[: files != 1]}")
-    table = split_table(rows)
-    if table:
-        columns = [*PARTS, "unused"]
-        counts = [[name, *(str(num[column]) for column in columns)] for name, num in table.items()]
-        lines.append(Table(header=["split", *columns], rows=counts, indent=2))
+    if any(row.splits for row in rows):
+        lines.append(_split_table(result))
     problems = [Finding(row.problem, row.video_id) for row in rows if row.problem is not None]
     lines += _counted("Cannot be used:", problems)
     lines += _counted("To know:", result.findings)
+    if result.warnings:
+        lines += ["Warnings:", *(f"  {warning.text}" for warning in result.warnings)]
     return lines
+
+
+def _split_table(result: Index) -> Table:
+    """Videos of each part by split; below them groups and classes of those that can be used."""
+    columns = [*PARTS, "unused"]
+    rows = []
+    for split, sizes in split_table(result.rows).items():
+        rows.append([split, *(str(sizes[column]) for column in columns)])
+        parts = {counts.part: counts for counts in result.parts if counts.split == split}
+        rows += [
+            [f"  {name}", *(str(of[part]) if part in of else "" for part in columns)] for name, of in _part_rows(parts)
+        ]
+    return Table(header=["split", *columns], rows=rows, indent=2)
+
+
+def _part_rows(parts: Mapping[str, PartCounts]) -> list[tuple[str, dict[str, object]]]:
+    """Rows of a split's table: a name, and what stands under each part."""
+    if not parts:
+        return []
+    per_class = {part: [num for num in counts.classes.values() if num] for part, counts in parts.items()}
+    rows: list[tuple[str, dict[str, object]]] = [
+        ("groups", {part: counts.num_groups for part, counts in parts.items()}),
+        ("classes", {part: len(nums) for part, nums in per_class.items()}),
+    ]
+    known = next(iter(parts.values())).classes
+    totals = {name: sum(counts.classes[name] for counts in parts.values()) for name in known}
+    names, about = [name for name in known if totals[name]], ""
+    if len(names) > _MOST_CLASSES:
+        for what, number in (("fewest of a class", min), ("median of a class", median), ("most of a class", max)):
+            rows.append((what, {part: f"{number(nums):g}" for part, nums in per_class.items()}))
+        names, about = sorted(names, key=totals.__getitem__)[:_RAREST], "rarest: "
+    return rows + [(about + name, {part: counts.classes[name] for part, counts in parts.items()}) for name in names]
 
 
 def _counted(title: str, findings: Iterable[Finding]) -> list[str]:

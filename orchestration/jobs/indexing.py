@@ -14,11 +14,11 @@ from kinebert.preprocessing.datasets.indexing import (
     manifest_rows,
     segments_beyond,
     several_streams,
-    uneven_splits,
 )
 from kinebert.preprocessing.datasets.listing import Finding, Listing
 from kinebert.preprocessing.datasets.manifest import ManifestRow, check_ids, write_manifest
 from kinebert.preprocessing.datasets.same_files import file_findings, same_files
+from kinebert.preprocessing.datasets.split_counts import Caution, PartCounts, cautions, count_parts, divided_groups
 from kinebert.preprocessing.datasets.splits import make_split
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.storage import check_writable, is_folder, resolve_uri
@@ -34,7 +34,11 @@ class Index:
     rows: tuple[ManifestRow, ...]
     """One for each video, those that cannot be used among them."""
     findings: tuple[Finding, ...]
-    """What is worth to know of lists and splits."""
+    """What is worth to know of lists and files."""
+    parts: tuple[PartCounts, ...]
+    """What every part of every split holds, of videos that can be used."""
+    warnings: tuple[Caution, ...]
+    """What makes results on these splits worth less than they seem."""
     max_problems: float
     """Largest share of unusable videos that was allowed."""
 
@@ -74,8 +78,16 @@ def index(request: IndexRequest, audience: Audience = NOBODY) -> Index:
     rows = manifest_rows(listing, groups, splits, facts)
     write_manifest(output, rows)
     findings += [*listing.findings, *file_findings(same), *several_streams(listing, facts, request.video_stream)]
-    findings += [*segments_beyond(rows), *uneven_splits(rows)]
-    return Index(output, tuple(rows), tuple(findings), request.max_problems)
+    findings += segments_beyond(rows)
+    parts = count_parts(rows)
+    return Index(
+        manifest=output,
+        rows=tuple(rows),
+        findings=tuple(findings),
+        parts=tuple(parts),
+        warnings=(*divided_groups(rows), *cautions(parts)),
+        max_problems=request.max_problems,
+    )
 
 
 def _seeded_split(

@@ -24,6 +24,7 @@ from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.folder_lock import held
 from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.data.parts import split_cautions
 from kinebert.training.evaluation.evaluate import VideoScores
 from kinebert.training.loop.initial import pinned
 from kinebert.training.loop.loop import TrainSummary
@@ -102,6 +103,8 @@ def _check(request: TrainingRequest, audience: Audience) -> _Checked:
     check_device(recipe, request.device)
     for note in check_training(recipe, shards, folder, request.new):
         audience.say(f"note: {note}")
+    for caution in split_cautions(shards, recipe.data):
+        audience.say(f"warning: {caution.text}")
     return _Checked(request, recipe, shards, folder)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from kinebert.preprocessing.datasets.listing import Finding, Listing, Video
-from kinebert.preprocessing.datasets.manifest import PARTS, ManifestRow
+from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.datasets.same_files import one_group_each, same_files
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.video.probe import Facts
@@ -102,17 +102,3 @@ def split_table(rows: Iterable[ManifestRow]) -> dict[str, Counter[str]]:
     listed = list(rows)
     names = sorted({name for row in listed for name in row.splits})
     return {name: Counter(row.splits.get(name, "unused") for row in listed) for name in names}
-
-
-def uneven_splits(rows: Iterable[ManifestRow]) -> list[Finding]:
-    """Classes that a part of a split lacks, counting the videos that can be used."""
-    usable = [row for row in rows if row.problem is None and row.label >= 0]
-    classes = sorted({row.label_name for row in usable})
-    findings = []
-    for split, sizes in split_table(usable).items():
-        present = {(row.splits.get(split), row.label_name) for row in usable}
-        for part in PARTS:
-            if sizes[part]:
-                kind = f"class without {part} videos in {split}"
-                findings += [Finding(kind, name) for name in classes if (part, name) not in present]
-    return findings

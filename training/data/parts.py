@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from kinebert.preprocessing.datasets.split_counts import Caution, PartCounts, cautions
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.clips.sampling import span
 from kinebert.training.recipe.train import DataRecipe
@@ -49,3 +50,17 @@ def check_videos(shards: Shards, recipe: DataRecipe, part: str) -> tuple[Sequenc
     if left_out:
         notes.append(f"{where}: {left_out} videos were rejected in extraction and are not in the set")
     return videos, notes
+
+
+def split_cautions(shards: Shards, recipe: DataRecipe) -> list[Caution]:
+    """Say what makes results on the parts that a training uses worth less than they seem; absent classes aside.
+
+    Those are notes of :func:`check_videos`. Groups are not kept in a set: `kinebert index` says which are divided.
+    """
+    parts = []
+    for part in dict.fromkeys((recipe.train_part, recipe.val_part)):
+        labels = numbers_of(shards.select(recipe.split, part), "label")
+        counts = np.bincount(labels[labels >= 0], minlength=len(shards.classes)).tolist()
+        classes = dict(zip(shards.classes, counts, strict=True))
+        parts.append(PartCounts(split=recipe.split, part=part, classes=classes))
+    return [caution for caution in cautions(parts, recipe.val_part) if caution.kind != "missing class"]

@@ -47,6 +47,8 @@ def test_a_result_names_all_that_is_kept_and_is_given_again(
     assert "mine.toml" in Path(result.report).read_text()
     assert RunAddress.load(result.folder) == RunAddress(result.tracking_uri, "kinebert", result.run_id)
     assert f"training resnet18 + tgap on rgb: {folder}" in heard.said
+    (warned,) = [text for text in heard.said if text.startswith("warning: ")]
+    assert warned.startswith("warning: split1/val: 3 videos are too few to choose an epoch by")
     assert any(text.startswith("epoch 1/1: train loss ") for text in heard.shown)
     again = train(request_for)
     assert again.summary.history == result.summary.history

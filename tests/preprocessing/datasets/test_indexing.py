@@ -2,7 +2,7 @@
 
 import pytest
 
-from kinebert.preprocessing.datasets.indexing import groups_of, manifest_rows, split_table, uneven_splits
+from kinebert.preprocessing.datasets.indexing import groups_of, manifest_rows, split_table
 from kinebert.preprocessing.datasets.listing import Listing, Video
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError
@@ -77,16 +77,3 @@ def test_a_split_counts_its_parts_and_what_it_does_not_use() -> None:
     rows = [row("a", 0, "train"), row("b", 0, "train"), row("c", 1, "test"), row("d", 1, None)]
     assert split_table(rows) == {"split1": {"train": 2, "test": 1, "unused": 1}}
     assert split_table([row("d", 1, None)]) == {}
-
-
-def test_classes_that_a_part_lacks_are_found_among_usable_videos() -> None:
-    rows = [
-        row("a", 0, "train"),
-        row("b", 0, "test"),
-        row("c", 1, "train"),
-        row("d", 1, "test", problem="0 bytes"),
-        row("e", -1, "test"),
-    ]
-    found = [(finding.kind, finding.name) for finding in uneven_splits(rows)]
-    assert found == [("class without test videos in split1", "class1")], "and none of val, which the split has not"
-    assert uneven_splits(iter([row("a", 0, "train"), row("b", 0, "test")])) == []
