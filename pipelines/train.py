@@ -46,6 +46,8 @@ class TrainConfig:
     """auto takes a GPU per worker where there are some; cuda refuses to train without."""
     new: bool = False
     """Refuse to go on with a training that RUN holds already."""
+    stretch_schedule: bool = False
+    """Go on with another number of epochs than a cosine schedule was begun for: what is left of it ends with them."""
 
 
 def main(config: TrainConfig) -> int:
@@ -59,6 +61,7 @@ def main(config: TrainConfig) -> int:
         cpus_per_worker=config.cpus_per_worker,
         device=config.device,
         new=config.new,
+        stretch_schedule=config.stretch_schedule,
     )
     from kinebert.orchestration.jobs.training import train  # slow imports, after the options are known to be right
 

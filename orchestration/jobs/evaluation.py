@@ -176,8 +176,11 @@ def _run_of(one: _Trained, address: RunAddress) -> Tracker | None:
     tracker = Tracker.attach(address)
     if tracker is None:
         return None
+    identity = flatten(one.recipe.identity())
+    for name in ("epochs", "optim.stretched"):  # a cosine may have been stretched since this epoch
+        identity.pop(name, None)
     try:
-        wrong = tracker.contradictions(flatten(one.recipe.identity()))
+        wrong = tracker.contradictions(identity)
     except UserError as error:
         wrong = [str(error)]
     if not wrong:

@@ -78,6 +78,8 @@ class TrainingRequest:
     """MLflow server, or file of a SQLite store; by default MLFLOW_TRACKING_URI, else mlflow.db beside the folder."""
     cpus_per_worker: float | None = None
     """Logical CPUs that a worker holds; by default a share of this machine, or on a cluster 1 and 1 per loader."""
+    stretch_schedule: bool = False
+    """Go on with another number of epochs than a cosine schedule was begun for: the rest of it is stretched."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a GPU per worker where there are some; cuda refuses to train without."""
     new: bool = False

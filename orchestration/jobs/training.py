@@ -24,6 +24,8 @@ from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.folder_lock import held
 from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.checkpoints.state import load_state
+from kinebert.training.checkpoints.stretching import stretch
 from kinebert.training.data.parts import split_cautions
 from kinebert.training.evaluation.evaluate import VideoScores
 from kinebert.training.loop.initial import pinned
@@ -100,12 +102,31 @@ def _check(request: TrainingRequest, audience: Audience) -> _Checked:
     check_workers(recipe.workers, "workers")
     shards = ShardSet.open(recipe.data.shards)
     recipe = pinned(recipe)
+    if request.stretch_schedule:
+        recipe = _stretched(recipe, folder, audience)
     check_device(recipe, request.device)
     for note in check_training(recipe, shards, folder, request.new):
         audience.say(f"note: {note}")
     for caution in split_cautions(shards, recipe.data):
         audience.say(f"warning: {caution.text}")
     return _Checked(request, recipe, shards, folder)
+
+
+def _stretched(recipe: TrainRecipe, folder: str, audience: Audience) -> TrainRecipe:
+    state = load_state(folder)
+    if state is None:
+        audience.say(
+            "note: --stretch-schedule: nothing has been trained here yet, so the schedule is that of the recipe"
+        )
+        return recipe
+    recipe = stretch(recipe, state, folder)
+    if recipe.optim.stretched:
+        after, planned = recipe.optim.stretched[-1]
+        audience.say(
+            f"note: after epoch {after} the rest of the cosine, begun for {planned} epochs, ends with epoch "
+            f"{recipe.epochs}"
+        )
+    return recipe
 
 
 def _train(

@@ -12,6 +12,7 @@ from kinebert.preprocessing.checked.values import Count, check_depth, shown, typ
 from kinebert.preprocessing.config import differences, flatten
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.checkpoints.recognizer import DamagedError, load_plain, save_plain
+from kinebert.training.checkpoints.stretching import ways_here
 from kinebert.training.recipe.settings import changeable
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.run_folder import BEFORE_FILE, DAMAGED_FILE, STATE_FILE, EpochRow
@@ -183,14 +184,33 @@ def check_continues(state: TrainState, recipe: dict[str, Any], shards: dict[str,
     Raises:
         UserError: If not; it names every difference.
     """
+    found = [
+        differences({"recipe": _settled(state, way), "shards": state.shards}, {"recipe": way, "shards": shards})
+        for way in ways_here(recipe, state.epoch + (state.step > 0))
+    ]
+    if all(found):
+        raise UserError(
+            f"{output}: holds a training with other settings (there != here): {'; '.join(found[0])}. Choose another "
+            f"output folder, or go back to its settings.{_why_epochs(state, recipe)}"
+        )
+
+
+def _settled(state: TrainState, recipe: dict[str, Any]) -> dict[str, Any]:
     before = flatten(state.recipe)
     for key in (
         changeable(TrainRecipe) - flatten(recipe).keys()
     ):  # an older version may have taken it for part of the run
         before.pop(key, None)
-    found = differences({"recipe": before, "shards": state.shards}, {"recipe": recipe, "shards": shards})
-    if found:
-        raise UserError(
-            f"{output}: holds a training with other settings (there != here): {'; '.join(found)}. Choose another "
-            "output folder, or go back to its settings."
-        )
+    return before
+
+
+def _why_epochs(state: TrainState, recipe: dict[str, Any]) -> str:
+    """Say why ``epochs`` may not change here, and what to do, if that is a part of what differs."""
+    before, now = state.recipe.get("epochs"), recipe.get("epochs")
+    if before is None or now is None or before == now:
+        return ""
+    return (
+        f" epochs may change with every schedule but cosine, which falls to 0 by the last epoch: with {now} in place "
+        f"of {before}, every learning rate would have been another. Train anew in another folder, or add "
+        "--stretch-schedule, and what is left of the curve ends at the new number."
+    )

@@ -32,9 +32,20 @@ class Schedule:
         if step + 1 < self._warmup:
             rate *= (step + 1) / self._warmup
         if self._recipe.schedule == "cosine":
-            rate *= 0.5 * (1 + math.cos(math.pi * min(step, self._total) / self._total))
+            rate *= 0.5 * (1 + math.cos(self._angle(step)))
         epoch = step // self._per_epoch
         return rate * self._recipe.factor ** sum(epoch >= milestone for milestone in self._recipe.milestones)
+
+    def _angle(self, step: int) -> float:
+        """How far the cosine is, 0 to pi. What is left of a curve that got another end is stretched up to that."""
+        angle, begin = 0.0, 0
+        for after, planned in self._recipe.stretched:
+            bend = after * self._per_epoch
+            if step <= bend:
+                return angle + (math.pi - angle) * (step - begin) / (planned * self._per_epoch - begin)
+            angle += (math.pi - angle) * (bend - begin) / (planned * self._per_epoch - begin)
+            begin = bend
+        return angle + (math.pi - angle) * (min(step, self._total) - begin) / (self._total - begin)
 
     def end_epoch(self, val_loss: float, val_top1: float = 0.0) -> None:
         """Take note of an epoch's validation; plateau may lower the rate from now on."""

@@ -92,6 +92,9 @@ class OptimRecipe:
     """What plateau and multistep multiply the learning rate by."""
     warmup_epochs: float = 0.0
     """Epochs over which the learning rate rises linearly from 0, before any schedule."""
+    stretched: tuple[tuple[int, int], ...] = setting((), later=True)
+    """Where a cosine got another end on its way, as pairs: [6, 24] followed the curve of 24 epochs for 6 of them, and
+    the rest of it ends with the next pair's epochs, or the recipe's. `kinebert train --stretch-schedule` writes it."""
 
     def __post_init__(self) -> None:
         known = sorted(names_of(OPTIMIZERS), key=lambda name: (name != OptimRecipe.name, name))
@@ -112,6 +115,16 @@ class OptimRecipe:
             raise ConfigError(
                 f"optim.milestones is {list(self.milestones)} and optim.schedule {self.schedule!r}: multistep needs "
                 "milestones, and no other schedule takes them."
+            )
+        if self.stretched and self.schedule != "cosine":
+            raise ConfigError(
+                f"optim.stretched is of the schedule 'cosine' alone, optim.schedule is {self.schedule!r}."
+            )
+        follows = [after for after, _ in self.stretched]
+        if not _rising((0, *follows)) or any(after >= planned for after, planned in self.stretched):
+            raise ConfigError(
+                "optim.stretched must be pairs of epochs that rise from 1, each before the end of the curve that was "
+                f"followed until then, got {[list(pair) for pair in self.stretched]}."
             )
         if not _rising((0, *self.milestones)):
             raise ConfigError(f"optim.milestones must be epochs from 1 that rise, got {list(self.milestones)}.")

@@ -240,6 +240,11 @@ class TrainRecipe:
             at_least(0, name, getattr(self, name))
         if self.ema >= 1:
             raise ConfigError(f"ema must be below 1, got {self.ema}.")
+        if self.optim.stretched and (self.stages or self.optim.stretched[-1][0] >= self.epochs):
+            raise ConfigError(
+                f"optim.stretched goes on after {self.optim.stretched[-1][0]} epochs and epochs is {self.epochs}: it "
+                "must be more, and stages cannot be stretched."
+            )
         if self.mixing.on and self.micro_batch < 2:
             raise ConfigError("mixing needs two clips in a micro-batch, micro_batch is 1. Take a larger one.")
         if self.batch_size % (self.micro_batch * self.workers):

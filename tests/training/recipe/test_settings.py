@@ -87,6 +87,7 @@ DECIDING_WITH: dict[str, tuple[Any, dict[str, Any], str]] = {
     ),
     "model.weights_digest": ("ab", {"model.weights": "/w.pth"}, "e6799dc2b5d1"),
     "optim.milestones": ([3], {"optim.schedule": "multistep"}, "ac242e62a352"),
+    "optim.stretched": ([[1, 4]], {"optim.schedule": "cosine"}, "0efe26aefdb4"),
 }
 """Fields that decide with another field that allows them: value, the other fields, digest."""
 CHANGEABLE: dict[str, Any] = {
