@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["compare", "evaluate", "extract", "extract_both", "fuse", "index", "predict", "train", "tune"]
 
+__version__ = "0.1.0"
+"""Also that of the wheel; ``kinebert --version`` tells the commit."""
+
 old_names.forward()
 
 

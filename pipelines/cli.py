@@ -5,7 +5,10 @@ import os
 import select
 import sys
 
+import kinebert
+from kinebert.commits import find_commit
 from kinebert.orchestration.printing import say, warn
+from kinebert.preprocessing.lookup import suggest
 
 PROGRAMS = {
     "index": ("index_videos", "list a data set's videos, with labels and splits, in a manifest"),
@@ -30,6 +33,7 @@ PROGRAMS = {
     "register": ("register", "register a checkpoint in MLflow, to be loaded by name"),
     "demo": ("demo", "the whole job on generated videos"),
 }
+_OPTIONS = ("--help", "--version")
 
 
 def usage() -> str:
@@ -45,7 +49,8 @@ def usage() -> str:
             "programs, in the order in which they are used:",
             *lines,
             "",
-            "kinebert PROGRAM --help explains one. Each is also python pipelines/NAME.py, for",
+            "kinebert PROGRAM --help explains one; kinebert --version says which code this is.",
+            "Each is also python pipelines/NAME.py, for",
             "ray job submit --working-dir . -- python pipelines/extract_flow.py ...",
         ]
     )
@@ -54,11 +59,14 @@ def usage() -> str:
 def main() -> int:
     """Run the program that the command line names and return its exit status."""
     args = sys.argv[1:]
+    if args[:1] == ["--version"]:
+        say(f"kinebert {kinebert.__version__} ({find_commit()})")
+        return 0
     if not args or args[0] in ("-h", "--help"):
         say(*usage().splitlines())
         return 0 if args else 2
     if args[0] not in PROGRAMS:
-        warn(f"error: there is no program {args[0]!r}. There are: {', '.join(PROGRAMS)}.")
+        warn(f"error: there is no program {args[0]!r}. {suggest(args[0], [*PROGRAMS, *_OPTIONS])}")
         return 2
     module = importlib.import_module(f"kinebert.pipelines.{PROGRAMS[args[0]][0]}")
     try:

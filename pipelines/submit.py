@@ -9,11 +9,13 @@ from functools import partial
 
 import tyro
 
+from kinebert import commits
 from kinebert.orchestration.jobs import submission
 from kinebert.orchestration.printing import warn
 from kinebert.pipelines.cli import PROGRAMS
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.lookup import suggest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,8 @@ def main(command: list[str], config: SubmitConfig) -> int:
     names = [name for name in PROGRAMS if name != "submit"]
     if not command or command[0] not in names:
         found = f"there is no program {command[0]!r}" if command else "no program is named"
-        raise ConfigError(f"{found}. Write kinebert submit [OPTIONS] -- PROGRAM ARGS, with one of: {', '.join(names)}.")
+        which = suggest(command[0] if command else "", names)
+        raise ConfigError(f"{found}. Write kinebert submit [OPTIONS] -- PROGRAM ARGS. {which}")
     env = submission.environment(config.env)
     with submission.packed(command[1:], config.include) as pack:
         entrypoint = submission.entrypoint(PROGRAMS[command[0]][0], pack.args)
@@ -72,9 +75,8 @@ def _stop(jobs: submission.Jobs, job: str) -> str:
 
 def _commit() -> dict[str, str]:
     """The commit of this checkout, since the job's copy does not know it."""
-    from kinebert.orchestration.tracking import run_tags
-
-    return {run_tags.COMMIT: run_tags.code_version("submit")["mlflow.source.git.commit"]}
+    line = commits.find_commit().line()
+    return {commits.VARIABLE: line} if line else {}
 
 
 def cli(args: list[str]) -> int:

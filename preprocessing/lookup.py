@@ -1,7 +1,7 @@
 """Things by name: found, or asked back for with the names that are near."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeVar
 
 from kinebert.preprocessing.errors import ConfigError
@@ -20,7 +20,7 @@ def find(entries: Mapping[str, Entry], name: str, kind: str) -> Entry:
     return entries[name]
 
 
-def suggest(name: str, known: Mapping[str, object]) -> str:
+def suggest(name: str, known: Collection[str]) -> str:
     """Return the sentence that helps somebody who wrote ``name`` for one of ``known``."""
     near = difflib.get_close_matches(name, known, n=3)
     if near:

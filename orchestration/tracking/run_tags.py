@@ -1,14 +1,13 @@
 """What an MLflow run says of itself: code, data, recipe, place."""
 
 import getpass
-import os
 import platform
-import subprocess
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import kinebert
+from kinebert.commits import find_commit
 from kinebert.orchestration.reports.run_files import save_recipe
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.plain_text import markdown
@@ -19,35 +18,24 @@ if TYPE_CHECKING:
     from kinebert.orchestration.tracking.tracker import Tracker
     from kinebert.training.recipe.train import TrainRecipe
 
-_PACKAGES = ("kinebert", "torch", "ray", "mlflow", "numpy", "av")
-COMMIT = "KINEBERT_COMMIT"
-"""Environment variable that names the git commit where there is no checkout, as in a submitted job."""
+_PACKAGES = ("torch", "ray", "mlflow", "numpy", "av")
 
 
 def code_version(program: str) -> dict[str, str]:
     """Tags that say which program ran: its name, on what, the git commit, and whether it was changed since."""
-    name = {"mlflow.source.name": f"kinebert {program}", "mlflow.source.type": "LOCAL", "versions": _versions()}
+    tags = {"mlflow.source.name": f"kinebert {program}", "mlflow.source.type": "LOCAL", "versions": _versions()}
     with suppress(OSError, KeyError, ImportError):  # in a container there may be no such user
-        name["mlflow.user"] = getpass.getuser()
-    root = Path(__file__).parents[2]
-
-    if COMMIT in os.environ:  # a submitted job has no .git; whoever submits may say what it is
-        return {**name, "mlflow.source.git.commit": os.environ[COMMIT]}
-
-    def git(*args: str) -> str:
-        command = ["git", "-C", str(root), *args]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-    try:
-        commit, changed = git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.SubprocessError):
-        return {**name, "mlflow.source.git.commit": "unknown"}
-    return {**name, "mlflow.source.git.commit": commit, "git_changed": str(changed).lower()}
+        tags["mlflow.user"] = getpass.getuser()
+    found = find_commit()
+    tags["mlflow.source.git.commit"] = found.id or "unknown"
+    if found.changed is not None:
+        tags["git_changed"] = str(found.changed).lower()
+    return tags
 
 
 def _versions() -> str:
     """What the code ran on: Python and the packages that numbers depend on."""
-    found = [f"Python {platform.python_version()}"]
+    found = [f"Python {platform.python_version()}", f"kinebert {kinebert.__version__}"]
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):
             found.append(f"{package} {version(package)}")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from kinebert.orchestration.tracking.run_tags import COMMIT
+from kinebert.commits import VARIABLE as COMMIT
 from kinebert.orchestration.tracking.tracker import RunAddress
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
