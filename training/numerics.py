@@ -61,6 +61,16 @@ def scoring_dtype(amp: str, device: torch.device) -> torch.dtype | None:
     return None if device.type == "cpu" else autocast_dtype(amp, device)
 
 
+def doubtful(recipe: TrainRecipe, device: torch.device) -> str:
+    """Return a sentence about what cannot be relied on where a recipe's numbers are computed; empty if all can."""
+    if device.type != "cpu" or recipe.amp != "bf16":
+        return ""
+    return (
+        'amp = "bf16" on a CPU is for trying out only: where pictures come down to 1x1 pixels, torch leaves parts of '
+        'gradients unset there, so that no two runs are alike. "auto" computes in float32'
+    )
+
+
 def prepare(model: Recognizer, recipe: TrainRecipe, device: torch.device, world_size: int) -> Recognizer:
     """Move a network to its device and give it the recipe's precision, layout and synchronised norms.
 

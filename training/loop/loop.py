@@ -34,7 +34,7 @@ from kinebert.training.loop.learner import Learner
 from kinebert.training.loop.reached import Reached
 from kinebert.training.loop.stages import Stage, carry_weights, plan_stages
 from kinebert.training.loop.system_metrics import MachineUse, unmeasured
-from kinebert.training.numerics import Inference, computing
+from kinebert.training.numerics import Inference, computing, doubtful
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.optim.schedule import Schedule
 from kinebert.training.recipe.train import TrainRecipe
@@ -96,8 +96,9 @@ def train(
     state, problem = from_first(lambda: recover_state(output), worker.rank)
     if problem:
         emit(Note(text=problem))
-    if state is None and (missing := unmeasured(worker.device)):
-        emit(Note(text=missing))
+    for text in (unmeasured(worker.device), doubtful(recipe, worker.device)) if state is None else ():
+        if text:
+            emit(Note(text=text))
     if state is not None:
         check_continues(state, whole.identity(), about(shards), output)
     stages = plan_stages(whole, len(check_videos(shards, whole.data, whole.data.train_part)[0]))

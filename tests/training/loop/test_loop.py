@@ -9,6 +9,7 @@ import torch
 
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.evaluation.evaluate import evaluate
 from kinebert.training.loop.events import Note, StepDone
 from kinebert.training.loop.loop import TrainSummary
 from kinebert.training.recipe.train import OptimRecipe
@@ -165,7 +166,29 @@ def test_flow_and_sections_in_bfloat16(tmp_path: Path) -> None:
     summary, events = run(recipe, tmp_path, make_shards(num_classes=2, modality="flow"))
     assert {value.dtype for value in weights_of(tmp_path).values() if value.is_floating_point()} == {torch.float32}
     assert len(summary.history) == 1
-    assert events[0].num_classes == 2
+    assert "for trying out only" in events[0].text
+    assert events[1].num_classes == 2
+
+
+def test_crops_that_the_device_resizes_train_alike_and_go_on_after_a_kill(tmp_path: Path) -> None:
+    """Another resizing, whose pixels differ by little: so do first losses, and the same bits come again."""
+    shards, data = make_shards(num_classes=3), replace(RECIPE.data, multi_scale=True)
+    recipe = replace(RECIPE, epochs=2, loader_workers=1, data=data)
+    on_device = replace(recipe, data=replace(data, resize_on="device"))
+    here, theirs = run(recipe, tmp_path / "loader", shards)
+    there, ours = run(on_device, tmp_path / "device", shards)
+    assert numbers(there.history) != numbers(here.history)
+    assert ours[1].loss == pytest.approx(theirs[1].loss, rel=0.01)
+    with pytest.raises(Killed):
+        run(on_device, tmp_path / "killed", shards, die_at=5)
+    again, events = run(on_device, tmp_path / "killed", shards)
+    assert events[0].resumed is not None
+    assert numbers(again.history) == numbers(there.history)
+    with pytest.raises(UserError, match="resize_on"):
+        run(recipe, tmp_path / "device", shards)
+    recognizer, _ = load_recognizer(there.checkpoint)
+    scores = evaluate(recognizer, shards, on_device.data, part="val", batch=2)
+    assert scores.metrics().top[1] == pytest.approx(there.best["val_top1"])
 
 
 def test_a_gpu_s_use_that_cannot_be_measured_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
