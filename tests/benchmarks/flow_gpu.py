@@ -34,7 +34,15 @@ from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
 from kinebert.preprocessing.tvl1 import PRESETS, choose_backend, tvl1_flow
 from kinebert.preprocessing.video.frames import VideoFrames
 from tests.benchmarks.flow_arithmetic import CARDS, GOAL, STEP_BYTES, kernel_table, rate_table, roofline
-from tests.helpers.clips import Material, differs_in_8_bits, end_point_error, opencv_references, read_cuts, real_clips
+from tests.helpers.clips import (
+    Material,
+    differs_in_8_bits,
+    end_point_error,
+    noise_floors,
+    opencv_flows,
+    read_cuts,
+    real_clips,
+)
 from tests.helpers.measuring import print_table, processor
 from tests.helpers.paths import SHARED
 
@@ -189,12 +197,14 @@ def rates(videos: Sequence[Path], quick: bool) -> list[dict[str, Any]]:
 def accuracy(source: Material) -> dict[str, float]:
     """The kernels as extraction calls them, against OpenCV's classic."""
     pairs = [pair for size in ("340x256", "171x128") for pair in source.pairs(size)]
-    references = opencv_references(pairs, len(os.sched_getaffinity(0)))
+    threads = len(os.sched_getaffinity(0))
+    references = opencv_flows(pairs, threads)
+    floors = noise_floors(pairs, references, (0, 1), threads)
     flows = [tvl1_flow(pair.stacked(), PRESETS["classic"], "torch")[0] for pair in pairs]
     both = list(zip(flows, references, strict=True))
-    errors = [end_point_error(flow, reference.flow) for flow, reference in both]
-    differs = np.concatenate([differs_in_8_bits(flow, reference.flow).ravel() for flow, reference in both])
-    over = [float(error.mean()) / reference.floor for error, (_, reference) in zip(errors, both, strict=True)]
+    errors = [end_point_error(flow, reference) for flow, reference in both]
+    differs = np.concatenate([differs_in_8_bits(flow, reference).ravel() for flow, reference in both])
+    over = [float(error.mean()) / floor for error, floor in zip(errors, floors, strict=True)]
     found = {
         "pairs": float(len(pairs)),
         "mean": float(np.mean([error.mean() for error in errors])),

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +25,8 @@ UInt8 = NDArray[np.uint8]
 BOUND = 20.0
 """Pixels per frame step that the 8-bit pictures hold."""
 SIZES = ("340x256", "171x128")
+LEAST_FLOOR = 0.01
+"""Pixels that OpenCV moves at least, whatever is drawn: see :func:`noise_floors`."""
 
 _CLIMBING = "(HQ)_Rock_Climbing_-_Free_Solo_Speed_Climb_-_Dan_Osman_climb_f_cm_np1_le_med_2.avi"
 _GOLF, _KTH, _ROOM = "golfdb_portrait.mp4", "kth_person15_handwaving.avi", "gmdcsa_S3_Fall20_vfr15.mp4"
@@ -175,19 +177,9 @@ def _grey(path: Path, size: str) -> UInt8:
     return np.stack([cv2.cvtColor(frame_HW3, cv2.COLOR_BGR2GRAY) for frame_HW3 in frames])
 
 
-class Reference(NamedTuple):
-    """OpenCV's flow ``(2, H, W)`` of a pair."""
-
-    flow: Float32
-    floor: float
-    """See :func:`noise_floors`; of two draws."""
-
-
-def opencv_references(pairs: Sequence[Pair], num_threads: int = 2) -> list[Reference]:
-    """Solve ``pairs`` with OpenCV's defaults, three times each: seconds per pair."""
-    flows = _side_by_side([(pair.first, pair.second) for pair in pairs], num_threads)
-    floors = noise_floors(pairs, flows, (0, 1), num_threads)
-    return [Reference(flow, floor) for flow, floor in zip(flows, floors, strict=True)]
+def opencv_flows(pairs: Sequence[Pair], num_threads: int = 2) -> list[Float32]:
+    """Solve ``pairs`` with OpenCV's defaults, ``(2, H, W)`` each: seconds per pair."""
+    return _side_by_side([(pair.first, pair.second) for pair in pairs], num_threads)
 
 
 def noise_floors(
@@ -199,12 +191,13 @@ def noise_floors(
     a factor of two and more, and those of 0.00001 grey levels are no smaller.
 
     Returns:
-        The largest mean end-point error over draws of noise with each of ``seeds``, in pixels, no less than 0.01.
+        The largest mean end-point error over draws of noise with each of ``seeds``, in pixels, no less than
+        LEAST_FLOOR.
     """
     drawn = [_with_noise(pair, seed) for seed in seeds for pair in pairs]
     moved = iter(_side_by_side(drawn, num_threads))
     errors = [[end_point_error(next(moved), flow).mean() for flow in flows] for _ in seeds]
-    return [max(0.01, *map(float, found)) for found in zip(*errors, strict=True)]
+    return [max(LEAST_FLOOR, *map(float, found)) for found in zip(*errors, strict=True)]
 
 
 def _with_noise(pair: Pair, seed: int) -> tuple[Float32, Float32]:
