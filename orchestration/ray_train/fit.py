@@ -261,20 +261,7 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
             alarm=lambda: bool(ray.get(ear.lives.remote(rank, me), timeout=_ANSWER_S)),
         )
         with watchdog, memory_explained(out_of_memory(recipe)):
-            shards = ShardSet.open(recipe.data.shards)
-            summary = train(recipe, shards, worker, config["output"], emit, config["pause_after"])
-            from_first(lambda: None, rank)  # its files are written when it comes here
-            recognizer, info = load_recognizer(summary.checkpoint)
-            scores = evaluate(
-                recognizer,
-                shards,
-                recipe.data,
-                part=recipe.data.val_part,
-                batch=recipe.eval_batch,
-                worker=worker,
-                loader_workers=recipe.loader_workers,
-                inference=Inference.of(recipe),
-            )
+            result, best_epoch = train_and_score(recipe, config["output"], worker, emit, config["pause_after"])
         if rank:
             return None
     except UserError as error:
@@ -286,8 +273,38 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
         raise
     finally:
         ear.leaves.remote(rank)
-    ray.get(ear.hear.remote(Ended(best_epoch=info.epoch)))  # waits: all events before it have arrived
-    return FitResult(summary, scores)
+    ray.get(ear.hear.remote(Ended(best_epoch=best_epoch)))  # waits: all events before it have arrived
+    return result
+
+
+def train_and_score(
+    recipe: TrainRecipe, output: str, worker: WorkerContext, emit: Callable[[Event], None], pause_after: int | None
+) -> tuple[FitResult, int]:
+    """Train as one of the processes of a training, which at the end score the best checkpoint together.
+
+    Args:
+        recipe, output, pause_after: As :func:`fit` takes them.
+        worker: Which of the processes this is.
+        emit: Called with every event but the last, :class:`.Ended`.
+
+    Returns:
+        What the training came to, and the epoch of its best checkpoint.
+    """
+    shards = ShardSet.open(recipe.data.shards)
+    summary = train(recipe, shards, worker, output, emit, pause_after)
+    from_first(lambda: None, worker.rank)  # its files are written when it comes here
+    recognizer, info = load_recognizer(summary.checkpoint)
+    scores = evaluate(
+        recognizer,
+        shards,
+        recipe.data,
+        part=recipe.data.val_part,
+        batch=recipe.eval_batch,
+        worker=worker,
+        loader_workers=recipe.loader_workers,
+        inference=Inference.of(recipe),
+    )
+    return FitResult(summary, scores), info.epoch
 
 
 def _was_killed(error: Any) -> bool:

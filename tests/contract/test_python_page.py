@@ -12,6 +12,7 @@ import kinebert
 from kinebert.preprocessing.errors import UserError
 from tests.helpers.paths import ROOT
 from tests.helpers.sets import make_videos
+from tests.helpers.without_ray import train_here
 
 PAGE = (ROOT / "docs" / "python.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -19,7 +20,10 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory, ray_cluster: Any) -> Iterator[dict[str, Any]]:
-    """What a notebook knows after all blocks of the page, in the folder in which they ran."""
+    """What a notebook knows after all blocks of the page, in the folder in which they ran.
+
+    Ray Train trains in the last one, which is about the cluster.
+    """
     folder = tmp_path_factory.mktemp("python")
     make_videos(folder / "videos", [9] * 14)
     threads = torch.get_num_threads()
@@ -28,7 +32,10 @@ def known(tmp_path_factory: pytest.TempPathFactory, ray_cluster: Any) -> Iterato
         patch.chdir(folder)
         names: dict[str, Any] = {"folder": folder}
         for block in BLOCKS:
-            exec(compile(block, "docs/python.md", "exec"), names)
+            with pytest.MonkeyPatch.context() as without_ray:
+                if block is not BLOCKS[-1]:
+                    train_here(without_ray)
+                exec(compile(block, "docs/python.md", "exec"), names)
         yield names
     torch.set_num_threads(threads)
 

@@ -22,6 +22,7 @@ from kinebert.pipelines import (
 )
 from kinebert.training.evaluation.evaluate import read_scores
 from tests.helpers.sets import RECIPE_OF_PROGRAMS, make_videos
+from tests.helpers.without_ray import train_here
 
 
 def height(picture: str) -> int:
@@ -52,8 +53,9 @@ def test_sets_are_verified_exported_and_shown(kept: Path, tmp_path: Path, capsys
 
 
 def test_drawn_poses_are_a_stream_of_their_own(
-    kept: Path, tmp_path: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str]
+    kept: Path, tmp_path: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    train_here(monkeypatch)
     poses = str(tmp_path / "poses")
     args = ["--manifest", str(kept / "manifest.parquet"), "--resize", "none", "--output", poses]
     assert extract_frames.cli([*args, "--modality", "pose"]) == 0

@@ -21,6 +21,7 @@ from kinebert.training.loop.loop import WorkerContext, train
 from kinebert.training.recipe.train import TrainRecipe
 from tests.helpers.paths import ROOT
 from tests.helpers.sets import make_rows, make_set
+from tests.helpers.without_ray import train_here
 
 PAGE = (ROOT / "docs" / "training.md").read_text()
 RECIPES = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
@@ -118,7 +119,10 @@ def test_a_run_goes_on_for_more_epochs(folder: Path, ray_cluster: Any, capsys: p
     assert load_recognizer("runs/rgb/last.pt")[1].epoch == 12
 
 
-def test_stages_are_one_command(folder: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stages_are_one_command(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_here(monkeypatch)
     run(COMMANDS[4])
     printed = capsys.readouterr().out
     assert "stage 2 of 4: clips of 4" in printed

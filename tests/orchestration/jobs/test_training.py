@@ -1,10 +1,8 @@
 """A training as a job: what it returns, what it leaves, what it tells, and that it goes on."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from kinebert.orchestration.jobs.requests import TrainingRequest
 from kinebert.orchestration.jobs.training import train
@@ -17,6 +15,7 @@ from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe
 from tests.helpers.listening import Heard
 from tests.helpers.sets import make_rows, make_set
+from tests.helpers.without_ray import train_here
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +33,9 @@ def request_for(tmp_path_factory: pytest.TempPathFactory) -> TrainingRequest:
 
 
 def test_a_result_names_all_that_is_kept_and_is_given_again(
-    request_for: TrainingRequest, ray_cluster: Any, capsys: pytest.CaptureFixture[str]
+    request_for: TrainingRequest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    torch.set_num_threads(1)
+    train_here(monkeypatch)
     heard = Heard()
     result = train(request_for, heard)
     folder = Path(result.folder)

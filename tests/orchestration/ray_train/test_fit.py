@@ -24,6 +24,7 @@ from kinebert.training.out_of_memory import out_of_memory
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 from tests.helpers.sets import make_rows, make_set
 from tests.helpers.small_training import kinds, numbers
+from tests.helpers.without_ray import fit_here
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +90,11 @@ def test_several_workers_train_like_one_and_the_driver_hears_all(
 
 
 def test_the_validation_report_says_what_an_evaluation_of_the_checkpoint_says(
-    ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path
+    recipe: TrainRecipe, tmp_path: Path
 ) -> None:
     """Also where a CPU trains in half precision: it scores in full precision, here and there."""
     recipe = replace(recipe, amp="bf16", epochs=1, data=replace(recipe.data, crop_size=64))
-    result = fit(recipe, str(tmp_path), lambda _: None, cpus_per_worker=1, device="cpu")
+    result = fit_here(recipe, str(tmp_path), lambda _: None)
     options = ["--part", "val", "--views", "single", "--device", "cpu"]
     assert evaluate_program.cli([result.summary.checkpoint, *options]) == 0
     scores = read_scores(str(tmp_path / "split1-val-single" / "scores.parquet"))
