@@ -79,7 +79,14 @@ def test_a_killed_driver(start: Start, undisturbed: dict[str, bytes], tmp_path: 
     assert {path: path.stat().st_mtime_ns for path in times} == times
     assert not Path(folder).exists()
     second.wait_until_nothing_runs()
-    first.wait_until_nothing_runs(100)  # two of Ray's helpers spend up to 60 s on a report to the driver that is dead
+
+
+@pytest.mark.slow
+def test_what_a_killed_driver_leaves_behind_ends_by_itself(start: Start, tmp_path: Path) -> None:
+    program = start()
+    program.wait_for(lambda: shards(tmp_path), "the first shard")
+    program.process.kill()
+    program.wait_until_nothing_runs(100)  # two of Ray's helpers spend up to 60 s on a report to the driver that is dead
 
 
 @pytest.mark.slow
