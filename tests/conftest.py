@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import requirements
+from tests.helpers.mlflow_tables import copy_from_the_first
 from tests.helpers.paths import SHARED
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, here and in what tests start: cores are shared
@@ -50,6 +51,8 @@ def _no_store_is_left_behind() -> Iterator[None]:
     if "mlflow" in sys.modules:
         sys.modules["mlflow"].set_tracking_uri(None)
         os.environ.pop("MLFLOW_TRACKING_URI", None)
+    if "mlflow.store.db.utils" in sys.modules:  # not before: most tests need none of it
+        copy_from_the_first()
 
 
 @pytest.fixture(scope="session")
