@@ -24,6 +24,22 @@ def pytest_configure(config: pytest.Config) -> None:
     requirements.required()  # a word that is unknown is told before anything runs
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files that work on a cluster first: at the end, one process would still be at them, and the others idle."""
+    first = {item.path for item in items if "ray_cluster" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in first)
+
+
+@pytest.hookimpl(optionalhook=True)  # known where xdist is
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.helpers.distribution import Together
+
+    config.option.loadscopereorder = False  # the order is ours, not by the number of tests
+    return Together(config, log)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         word, there, problem = mark.args
