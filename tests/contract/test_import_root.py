@@ -28,8 +28,18 @@ def test_the_package_links_to_the_folders_beside_it() -> None:
         assert Path(kinebert.__file__).with_name(name).resolve() == ROOT / name
 
 
-@pytest.mark.parametrize("foreign_first", [False, True])
-@pytest.mark.parametrize("command", [["-m", "kinebert.pipelines.describe"], [str(ROOT / "pipelines" / "describe.py")]])
+MODULE, SCRIPT = ["-m", "kinebert.pipelines.describe"], [str(ROOT / "pipelines" / "describe.py")]
+
+
+@pytest.mark.parametrize(
+    ("command", "foreign_first"),
+    [
+        (MODULE, True),  # a module is looked for in the working directory first
+        (SCRIPT, False),
+        pytest.param(MODULE, False, marks=pytest.mark.slow),
+        pytest.param(SCRIPT, True, marks=pytest.mark.slow),
+    ],
+)
 def test_packages_of_somebody_else_are_left_alone(tmp_path: Path, command: list[str], foreign_first: bool) -> None:
     """They lie in the working directory, and on PYTHONPATH, before or after our root."""
     foreign_packages(tmp_path)
@@ -37,6 +47,10 @@ def test_packages_of_somebody_else_are_left_alone(tmp_path: Path, command: list[
     done = run([*command, *DESCRIBE], tmp_path, path)
     assert done.returncode == 0, done.stderr
     assert '"parameters"' in done.stdout
+
+
+def test_those_packages_are_in_the_way(tmp_path: Path) -> None:
+    foreign_packages(tmp_path)
     control = run(["-c", "import training"], tmp_path, [tmp_path])
     assert "this is the training of somebody else" in control.stderr
 
