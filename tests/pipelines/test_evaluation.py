@@ -76,12 +76,13 @@ def test_another_protocol(kept: Path, options: list[str], name: str, views: int)
     assert scores.about["num_views"] == views * len(scores.video_ids)
 
 
+@pytest.mark.parametrize("several", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_every_view_once_and_the_same_on_any_number_of_workers(
-    kept: Path, tmp_path: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str]
+    several: int, kept: Path, tmp_path: Path, ray_cluster: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = str(kept / "runs" / "flow" / "best.pt")
     tables = {}
-    for workers in (1, 2, 3):
+    for workers in (1, several):
         options = ["--part", "val", "--batch", "3", "--output", str(tmp_path / str(workers))]
         assert evaluate.cli([checkpoint, *options, "--workers", str(workers)]) == 0
         tables[workers] = read_views(f"{workers}/views.parquet")
