@@ -66,8 +66,8 @@ def extract(
         manifest: What :func:`index` wrote, or its result.
         output: Folder of the set.
         modality: ``rgb``, ``flow`` or another that the project knows; says nothing beside a whole recipe.
-        recipe: How pictures are made: a recipe, some values of one (``{"width": 170}``), or a TOML file of such; None
-            for the defaults.
+        recipe: How pictures are made: a recipe, some values of one (``{"width": 170}``), or a TOML file of such (or
+            the name of one that comes with the project); None for the defaults.
         verbose: Show progress.
         options: Other fields of :class:`.ExtractionRequest`: ``backend``, ``workers``, ``videos_per_shard`` and so on.
     """
@@ -135,8 +135,9 @@ def train(
     """Train a recognizer, or go on with what the folder holds.
 
     Args:
-        recipe: The whole training: a recipe, its values as nested dictionaries, or a TOML file.
-        output: Folder of the run; by default ``runs/`` and the file's name.
+        recipe: The whole training: a recipe, its values as nested dictionaries, a TOML file, or the name of a recipe
+            that comes with the project, such as ``"rgb"`` (``kinebert recipes`` lists them).
+        output: Folder of the run; by default ``runs/`` and the last part of the file's or recipe's name.
         changes: Values to take instead of the recipe's: ``{"optim.lr": 0.001}``.
         verbose: Show progress and notes.
         options: Other fields of :class:`.TrainingRequest`: ``experiment``, ``tracking_uri``, ``device`` and so on.

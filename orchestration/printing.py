@@ -5,7 +5,9 @@ obey is spelt out. ``rich`` is imported when a table is drawn, so that programs 
 """
 
 import os
+import shutil
 import sys
+import textwrap
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -88,11 +90,43 @@ class Table:
         return Padding(drawn, (0, 0, 0, self.indent), expand=False)
 
 
-def say(*parts: str | Table, stream: TextIO | None = None) -> None:
-    """Print lines and tables, by default on standard output. A text is one line, whatever a name in it holds."""
+@dataclass(frozen=True, kw_only=True)
+class Paragraph:
+    """A long text. As a string it is one line of plain text, whatever is read where it goes to."""
+
+    text: str
+    indent: int = 0
+    """Spaces before every line."""
+    hanging: int = 0
+    """Spaces more before every line after the first."""
+
+    def __str__(self) -> str:
+        return f"{' ' * self.indent}{visible(self.text)}"
+
+    def show(self, stream: TextIO) -> None:
+        """Write it, on several lines if it is wider than the terminal that ``stream`` is."""
+        lines = [str(self)]
+        if stream.isatty():
+            first, later = " " * self.indent, " " * (self.indent + self.hanging)
+            lines = textwrap.wrap(
+                visible(self.text),
+                max(len(later) + _NARROWEST, shutil.get_terminal_size().columns),
+                initial_indent=first,
+                subsequent_indent=later,
+                break_on_hyphens=False,
+                break_long_words=False,  # names are to be copied
+            )
+        stream.write("".join(f"{line}\n" for line in lines or [""]))
+
+
+def say(*parts: str | Table | Paragraph, stream: TextIO | None = None) -> None:
+    """Print lines, tables and paragraphs, by default on standard output.
+
+    A text is one line, whatever a name in it holds.
+    """
     to = stream or sys.stdout
     for part in parts:
-        if isinstance(part, Table):
+        if isinstance(part, Table | Paragraph):
             part.show(to)
         else:
             to.write(f"{visible(part)}\n")

@@ -1,6 +1,6 @@
 """Measure what this node's loader delivers for a recipe, and how many loader processes a GPU needs.
 
-kinebert bench-data pipelines/recipes/rgb.toml --set data.shards=sets/rgb --clips-per-s 200
+kinebert bench-data rgb --set data.shards=sets/rgb --clips-per-s 200
 """
 
 import math
@@ -30,7 +30,7 @@ class BenchDataConfig:
     """
 
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
-    """TOML file of a training."""
+    """TOML file of a training, or the name of a recipe (`kinebert recipes` lists them)."""
     overrides: Overrides = ()
     """Values to take instead of the recipe's, such as data.shards=sets/rgb."""
     clips_per_s: float | None = None

@@ -41,7 +41,7 @@ class DescribeConfig:
     """
 
     recipe: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="RECIPE")] = None
-    """TOML file of a training; see pipelines/recipes."""
+    """TOML file of a training, or the name of a recipe (`kinebert recipes` lists them)."""
     backbone: str | None = None
     """Name of the backbone."""
     reduction: str | None = None

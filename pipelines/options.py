@@ -23,7 +23,10 @@ Overrides = tyro.conf.UseAppendAction[
     Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(name="set", metavar="KEY=VALUE ...")]
 ]
 """The option ``--set``, given as often as one likes; :func:`load_recipe` takes what it has gathered."""
-_ABOUT_CONFIG = "--config FILE reads a TOML recipe with the same names; options given here override it."
+_ABOUT_CONFIG = (
+    "--config FILE reads a TOML recipe with the same names, or one that comes with the project by its name (`kinebert "
+    "recipes`); options given here override it."
+)
 
 
 _PRESET = "preset"

@@ -1,6 +1,6 @@
 """Train a recognizer from a recipe, on this machine or on a cluster.
 
-kinebert train recipe.toml --set optim.lr=0.001
+kinebert train rgb --set data.shards=sets/rgb optim.lr=0.001
 ray job submit --working-dir . -- python pipelines/train.py pipelines/recipes/r.toml --output /data/runs/r
 """
 
@@ -31,7 +31,7 @@ class TrainConfig:
     """
 
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
-    """TOML file that describes the whole training; see pipelines/recipes."""
+    """TOML file that describes the whole training, or the name of a recipe (`kinebert recipes` lists them)."""
     overrides: Overrides = ()
     """Values to take instead of the recipe's, such as optim.lr=0.001 model.width=0.5."""
     output: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None

@@ -34,7 +34,7 @@ class TuneConfig:
     """
 
     recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
-    """TOML file of a training, with a table [tune]; see docs/tuning.md."""
+    """TOML file of a training, with a table [tune], or the name of such a recipe; see docs/tuning.md."""
     overrides: Overrides = ()
     """Values to take instead of the recipe's, such as tune.trials=40 epochs=10."""
     output: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None

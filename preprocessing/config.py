@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from kinebert.preprocessing.checked.values import check_depth, cut, from_mapping
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.plain_text import toml_string
+from kinebert.preprocessing.recipe_names import recipe_file
 from kinebert.preprocessing.storage import open_regular
 
 T = TypeVar("T")
@@ -26,16 +27,16 @@ _BARE = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 def read_toml(path: str | Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Read a TOML file, or none where all is given otherwise, and apply ``key.sub=value`` overrides to it.
 
+    Where there is no file at ``path``, it may be the name of a recipe that comes with the project.
+
     Raises:
         ConfigError: If the file is missing or is not TOML, or an override has no ``=``.
     """
     try:
         values: dict[str, Any] = {}
         if path is not None:
-            with open(open_regular(path), "rb") as file:
+            with open(open_regular(recipe_file(path)), "rb") as file:
                 values = parse_toml(file.read(_LARGEST + 1), str(path))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such recipe file.") from None
     except IsADirectoryError:
         raise ConfigError(f"{path}: cannot be read as TOML: this is a directory, a recipe file was expected.") from None
     except OSError as error:
@@ -124,7 +125,7 @@ def to_toml(plain: Mapping[str, Any], table: str = "") -> str:
     """Write plain values as TOML that :func:`load_config` reads back; None is left out, as TOML has none."""
     lines, tables = [], []
     for key, value in plain.items():
-        key = key if _BARE.fullmatch(key) else toml_string(key)
+        key = _key(key)
         if isinstance(value, Mapping):
             name = f"{table}.{key}" if table else key
             tables.append(f"\n[{name}]\n{to_toml(value, name)}")
@@ -132,15 +133,22 @@ def to_toml(plain: Mapping[str, Any], table: str = "") -> str:
             name = f"{table}.{key}" if table else key
             tables += [f"\n[[{name}]]\n{to_toml(item, name)}" for item in value]
         elif value is not None:
-            lines.append(f"{key} = {_toml_value(value)}\n")
+            lines.append(f"{key} = {toml_value(value)}\n")
     return "".join([*lines, *tables])
 
 
-def _toml_value(value: Any) -> str:
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else toml_string(name)
+
+
+def toml_value(value: Any) -> str:
+    """Return a plain value as TOML has it on the right of an equals sign."""
     if isinstance(value, str):
         return toml_string(value)
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_toml_value, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_key(name)} = {toml_value(item)}' for name, item in value.items())}}}"
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # nan, inf and -inf
     return json.dumps(value, ensure_ascii=False)  # numbers and booleans are as in JSON

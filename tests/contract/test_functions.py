@@ -47,7 +47,8 @@ def test_a_recipe_is_a_file_a_mapping_or_a_recipe_and_changes_go_over_it(asked: 
     kinebert.train(values, Path("runs/x"), verbose=True)
     kinebert.train(TrainRecipe(data=DataRecipe(shards="s"), epochs=4), "runs/y", changes={"data.shards": Path("t")})
     kinebert.tune(Path("mine.toml"))
-    (file, quiet), (mapping, loud), (recipe, _), (search, _) = asked
+    kinebert.train("own/flow", changes={"data.shards": "sets/flow"})
+    (file, quiet), (mapping, loud), (recipe, _), (search, _), (named, _) = asked
     assert (file.recipe.epochs, file.recipe.optim.lr, file.recipe.data.split) == (3, 0.25, "split2")
     assert (file.output, file.source, file.tracking_uri) == ("runs/mine", "mine.toml", "m.db")
     assert (mapping.recipe.data.shards, mapping.recipe.optim.lr, mapping.output) == ("sets/rgb", 0.5, "runs/x")
@@ -55,6 +56,7 @@ def test_a_recipe_is_a_file_a_mapping_or_a_recipe_and_changes_go_over_it(asked: 
     assert isinstance(loud, Terminal)
     assert (recipe.recipe.data.shards, recipe.recipe.epochs) == ("t", 4)
     assert (search.output, search.source) == ("searches/mine", "mine.toml")
+    assert (named.output, named.source, named.recipe.data.modality) == ("runs/flow", "own/flow", "flow")
     assert to_plain(search.recipe) == to_plain(mapping.recipe)
     assert values["data"] == {"shards": Path("sets/rgb")}  # what was given is as it was
 

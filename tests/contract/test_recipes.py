@@ -11,8 +11,10 @@ import torch
 
 from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import load_config, to_plain
+from kinebert.training.loop.memory import training_memory
 from kinebert.training.loop.step import accumulate, update
 from kinebert.training.models import build_recognizer
+from kinebert.training.models.sizes.measure import sizes_of
 from kinebert.training.models.sizes.papers import HMDB51_CLASSES, TABLES, Row, printed
 from kinebert.training.models.sizes.unallocated import build_unallocated
 from kinebert.training.optim.losses import cross_entropy_sum
@@ -154,6 +156,15 @@ def test_one_step_at_reduced_size(name: str) -> None:
     assert all(value.isfinite().all() for value in net.parameters())
     still = [key for key, value in net.named_parameters() if torch.equal(value, before[key])]
     assert len(still) < len(before) / 4, still
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_cost_is_what_it_says(name: str) -> None:
+    recipe = recipe_of(name)
+    sizes = sizes_of(**arguments(recipe))
+    memory = training_memory(recipe, recipe.data.modality, HMDB51_CLASSES, torch.device("cpu"))
+    counts = f"{sizes.parameters / 1e6:.3g} M parameters, {sizes.macs / 1e9:.3g} GMac a clip"
+    assert f"# Cost: {counts}, {memory.total / 2**30:.2g} GiB to train.\n" in (RECIPES / name).read_text()
 
 
 def test_the_document_lists_them_all() -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from kinebert.orchestration.printing import Table, say
+from kinebert.orchestration.printing import Paragraph, Table, say
 from tests.helpers.terminals import Terminal
 
 LONG = "rgb_bert_of_a_long_name/split1-test-multi"
@@ -102,3 +102,19 @@ def test_programs_start_without_what_draws_tables() -> None:
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
+
+
+def test_a_paragraph_is_one_line_in_a_log_and_whole_words_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "a file of a long name: hmdb51_rgb_resneXt3D64f101_FRMB_adamw_split<k>/model_best.pth.tar; \x1b[2J"
+    paragraph = Paragraph(text=text, indent=2, hanging=2)
+    log, terminal = io.StringIO(), Terminal()
+    say(paragraph, stream=log)
+    say(paragraph, Paragraph(text=""), stream=terminal)
+    plain = text.replace("\x1b", "\\x1b")
+    assert log.getvalue() == f"  {plain}\n"
+    *lines, empty, _ = terminal.screen()
+    assert empty == ""
+    assert " ".join(line.strip() for line in lines) == plain
+    assert lines[0] == "  a file of a long name:"
+    assert all(line.startswith("    ") for line in lines[1:])

@@ -1,0 +1,161 @@
+"""What a process of a training will hold in memory, reckoned from its recipe without allocating any of it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kinebert.training.models import Recognizer
+from kinebert.training.models.sizes.unallocated import build_unallocated
+from kinebert.training.numerics import autocast_dtype
+from kinebert.training.optim.groups import freeze
+from kinebert.training.optim.registry import build_optimizer
+from kinebert.training.recipe.optim import OptimRecipe
+from kinebert.training.recipe.train import TrainRecipe
+
+_SHAPE = (2, 3)
+"""Of a parameter that an optimizer is tried with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Bytes of one process of a training, at the end of a forward pass. Kernels' own scratch memory comes on top."""
+
+    weights: int
+    """Parameters and running statistics."""
+    gradients: int
+    """Of what is trained; twice where several workers exchange them."""
+    optimizer: int
+    """What the optimizer keeps of every parameter that is trained."""
+    average: int
+    """The average of the weights, with ``ema``."""
+    activations: int
+    """What a micro-batch leaves for the gradients."""
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.gradients + self.optimizer + self.average + self.activations
+
+
+def training_memory(recipe: TrainRecipe, modality: str, num_classes: int, device: torch.device) -> Memory:
+    """Return what a process holds on ``device``, in the stage that needs most.
+
+    Args:
+        recipe: Of the training.
+        modality: Of its pictures.
+        num_classes: Of its data.
+        device: Decides, with ``amp``, whether activations are of half precision.
+
+    Raises:
+        ConfigError: If the network cannot be built, or the device does not compute as ``amp`` says.
+    """
+    return max((_of_stage(stage, modality, num_classes, device) for stage in recipe.in_stages()), key=lambda m: m.total)
+
+
+def _of_stage(recipe: TrainRecipe, modality: str, num_classes: int, device: torch.device) -> Memory:
+    data = recipe.data
+    net = build_unallocated(
+        **recipe.model.arguments(),
+        modality=modality,
+        num_classes=num_classes,
+        clip_length=data.clip_length,
+        size=data.crop_size,
+        frame_interval=data.frame_interval,
+    ).train()
+    freeze(net, recipe.optim.frozen)
+    size = 8 if recipe.amp == "fp64" else 4
+    dtype = autocast_dtype(recipe.amp, device)
+    shape = (recipe.micro_batch, len(net.spec.mean), data.clip_length, data.crop_size, data.crop_size)
+    weights = sum(value.numel() for value in net.state_dict().values())
+    trained = sum(value.numel() for value in net.parameters() if value.requires_grad)
+    return Memory(
+        weights=size * weights,
+        gradients=size * trained * (1 + (recipe.workers > 1)),
+        optimizer=size * trained * kept_per_parameter(recipe.optim),
+        average=size * weights * bool(recipe.ema),
+        activations=kept_bytes(net, torch.empty(shape, device="meta"), dtype.itemsize if dtype else size),
+    )
+
+
+def kept_per_parameter(recipe: OptimRecipe) -> int:
+    """Return how many numbers the optimizer of a recipe keeps of each number that is trained."""
+    parameter = nn.Parameter(torch.zeros(_SHAPE))
+    parameter.grad = torch.ones(_SHAPE)
+    optimizer = build_optimizer([parameter], recipe)
+    optimizer.step()
+    kept = optimizer.state[parameter].values()
+    return sum(isinstance(value, Tensor) and value.shape == _SHAPE for value in kept)
+
+
+def kept_bytes(net: Recognizer, x_NCTHW: Tensor, per_number: int = 4) -> int:
+    """Return how many bytes a forward pass keeps for the gradients, beside the parameters.
+
+    A network that computes its stages twice keeps what goes into them, and the values of one stage at a time.
+
+    Args:
+        net: In training; on the meta device, or with numbers.
+        x_NCTHW: The clips of a micro-batch, on the same device.
+        per_number: Bytes of a floating-point number; places that pools remember are whole numbers of 8.
+    """
+    kept = _Kept(net, per_number)
+    recomputes, net.backbone.checkpointing = net.backbone.checkpointing, False
+    try:
+        with kept.stages(net) if recomputes else kept.watched():
+            net(x_NCTHW)
+    finally:
+        net.backbone.checkpointing = recomputes
+    return kept.total
+
+
+class _Kept:
+    """Counts what autograd saves, each storage once."""
+
+    def __init__(self, net: nn.Module, per_number: int) -> None:
+        self._per_number = per_number
+        held = (*net.parameters(), *net.buffers())
+        self._seen: dict[int, Any] = {value.untyped_storage()._cdata: value for value in held}
+        self.total = 0
+
+    def take(self, value: Tensor) -> Tensor:
+        """Count a tensor that is saved; it is held, so that no other gets its place."""
+        storage = value.untyped_storage()
+        if storage._cdata not in self._seen:
+            self._seen[storage._cdata] = value
+            size = value.element_size()
+            self.total += storage.nbytes() // size * (self._per_number if value.is_floating_point() else size)
+        return value
+
+    def watched(self) -> Any:
+        """Return the context in which everything that is saved is counted."""
+        return torch.autograd.graph.saved_tensors_hooks(self.take, lambda value: value)
+
+    @contextmanager
+    def stages(self, net: Recognizer) -> Iterator[None]:
+        """Count, of the stages that are computed twice, what goes in, and all of the largest."""
+        largest, plain = 0, net.backbone.run
+        forgotten = []  # held all the same, so that no other storage gets their places
+
+        def run(stage: nn.Module, *inputs: Any) -> Any:
+            nonlocal largest
+            for value in inputs:
+                if isinstance(value, Tensor):
+                    self.take(value)
+            before, seen = self.total, dict(self._seen)
+            output = plain(stage, *inputs)
+            largest, self.total = max(largest, self.total - before), before
+            forgotten.append(self._seen)
+            self._seen = seen
+            return output
+
+        replaced: Callable[..., Any] = run
+        net.backbone.run = replaced  # type: ignore[method-assign]
+        try:
+            with self.watched():
+                yield
+        finally:
+            del net.backbone.run
+        self.total += largest
