@@ -67,6 +67,7 @@ def main(config: TuneConfig) -> int:
 
 def _report(result: "TuningResult") -> int:
     """Print the best trials and what to do next; return the exit status."""
+    from kinebert.orchestration.reports.formatting import metric_text
     from kinebert.orchestration.search.report import table
     from kinebert.orchestration.tracking.store import page_command
 
@@ -75,9 +76,10 @@ def _report(result: "TuningResult") -> int:
     if best is None:
         say(f"every trial failed; the reasons are in {result.folder}/trials/*/error.txt and above")
         return 1
-    say(f"best: trial {best.record.number}, {metric} {best.row[metric]:.4g} after epoch {best.row['epoch']}")
+    came_to = metric_text(metric, best.row[metric])
+    say(f"best: trial {best.record.number}, {metric} {came_to} after epoch {best.row['epoch']}")
     if best.kept is not best.row:
-        other = f"{metric} {best.kept[metric]:.4g}"
+        other = f"{metric} {metric_text(metric, best.kept[metric])}"
         say(f"its {BEST_FILE} holds epoch {best.kept['epoch']}, the best in val_top1, with {other}")
     say(f"pictures: {storage.join(result.folder, 'parallel.png')}, {storage.join(result.folder, 'learning.png')}")
     say(f"next: kinebert evaluate {shlex.quote(best.checkpoint)} --part test")

@@ -17,7 +17,7 @@ from kinebert.orchestration.comparing.tables import verdict_of
 from kinebert.orchestration.comparing.verdict import ClassChange, Verdict, class_changes, pair_changes
 from kinebert.orchestration.reports import formatting
 from kinebert.preprocessing.plain_text import visible
-from kinebert.training.evaluation.metrics import TOP
+from kinebert.training.evaluation.metrics import telling_tops
 from kinebert.training.evaluation.significance import ALPHA, Interval
 
 MOST_PAIRS = 12
@@ -35,6 +35,7 @@ def render(title: str, verdict: Verdict, pictures: Mapping[str, bytes]) -> str:
         pictures: PNG files by the names that :func:`.figures.draw_all` gives them.
     """
     leaders = _leaders(verdict)
+    further = telling_tops(max((len(one.scores.classes) for one in verdict.standings), default=0))[1:]
     return (
         _environment()
         .get_template("page.html")
@@ -44,6 +45,8 @@ def render(title: str, verdict: Verdict, pictures: Mapping[str, bytes]) -> str:
             pictures={name: base64.b64encode(picture).decode() for name, picture in pictures.items()},
             leaders=leaders,
             equals=_within_chance(verdict, leaders),
+            further=further,
+            further_heads=[f"top-{k}" for k in further],
             colours=colours([run.name for run in verdict.runs]),
             p_value_of=partial(_p_value, verdict),
             only_right=partial(_only_right, verdict),
@@ -73,8 +76,6 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         alpha=ALPHA,
-        further=[f"top{k}" for k in TOP[1:]],
-        further_heads=[f"top-{k}" for k in TOP[1:]],
         unknown=formatting.UNKNOWN,
         most_pairs=MOST_PAIRS,
         most_in_matrix=MOST_IN_MATRIX,

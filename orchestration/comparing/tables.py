@@ -23,7 +23,8 @@ def terminal(verdict: Verdict) -> list[str | Table]:
         for one in verdict.standings:
             found = one.metrics
             rows.append((one.run.name, str(found.num_videos), found.as_numbers(), one.intervals, found.majority[1]))
-        lines += ["", metric_table("run, best first" if verdict.ranked else "run", rows)]
+        most = max(len(one.scores.classes) for one in verdict.standings)
+        lines += ["", metric_table("run, best first" if verdict.ranked else "run", rows, most)]
     if verdict.ranked:
         lines += ["", *(sentence(verdict, other) for other in verdict.others)]
         if len(verdict.pairs) > 1:

@@ -8,31 +8,33 @@ from kinebert.orchestration.reports.formatting import UNKNOWN, percent, percents
 from kinebert.orchestration.reports.intervals import known_intervals
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.evaluation.evaluate import VideoScores
-from kinebert.training.evaluation.metrics import TOP
+from kinebert.training.evaluation.metrics import telling_tops
 from kinebert.training.evaluation.significance import Interval, mean_over
 
 
 def accuracy_table(streams: Mapping[str, VideoScores]) -> Table:
     """Return the table of accuracies that programs print, in percent, one line per stream."""
-    rows = []
+    rows: list[AccuracyRow] = []
     for name, scores in streams.items():
         metrics = scores.metrics()
         between = known_intervals(scores)
         rows.append((name, str(metrics.num_videos), metrics.as_numbers(), between, metrics.majority[1]))
-    return metric_table("stream", rows)
+    return metric_table("stream", rows, max(len(scores.classes) for scores in streams.values()))
 
 
 AccuracyRow = tuple[str, str, Mapping[str, float], Mapping[str, Interval], float]
 """Name, how many videos, the metrics by name, their intervals, and the share of the class with the most videos."""
 
 
-def metric_table(what: str, rows: Sequence[AccuracyRow]) -> Table:
+def metric_table(what: str, rows: Sequence[AccuracyRow], num_classes: int) -> Table:
     """Return a table of metrics in percent; ``what`` stands over the names.
 
-    Beside top-1 stand its 95 % interval and the majority class's share, which always answering that class gives.
+    Beside top-1 stand its 95 % interval and the majority class's share, which always answering that class gives; then
+    further top-k of so many classes, if there are any that can be missed.
     """
-    rest = [*(f"top{k}" for k in TOP[1:]), "mean_class", "ece"]
-    header = ["videos", "top-1", "95 %", "majority", *(f"top-{k}" for k in TOP[1:]), "mean class", "ECE"]
+    further = telling_tops(num_classes)[1:]
+    rest = [*(f"top{k}" for k in further), "mean_class", "ece"]
+    header = ["videos", "top-1", "95 %", "majority", *(f"top-{k}" for k in further), "mean class", "ECE"]
     lines = []
     for name, videos, numbers, between, majority in rows:
         top1 = between["top1"]
@@ -70,7 +72,7 @@ def split_table(tables: Sequence[VideoScores]) -> Table:
     between = {name: interval for name, (_, interval) in mean.items()}
     total = str(sum(len(scores.video_ids) for scores in tables))
     majority = fmean(row[-1] for row in rows)
-    return metric_table("split", [*rows, ("mean", total, numbers, between, majority)])
+    return metric_table("split", [*rows, ("mean", total, numbers, between, majority)], len(tables[0].classes))
 
 
 def rejected_lines(scores: VideoScores) -> list[str]:

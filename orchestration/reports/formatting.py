@@ -15,6 +15,11 @@ def percent(share: float) -> str:
     return UNKNOWN if math.isnan(share) else f"{100 * share:.1f}"
 
 
+def metric_text(name: str, value: float) -> str:
+    """Return a metric of an epoch, by its name in the history: a loss as it is, any other, a share, as ``62.5%``."""
+    return value_text(value) if name.endswith("loss") else f"{percent(value)}%"
+
+
 def points(share: float) -> str:
     """Return a difference of shares in percentage points, with its sign: ``+1.5``."""
     return f"{100 * share:+.1f}"

@@ -22,7 +22,7 @@ from kinebert.orchestration.reports.formatting import UNKNOWN, percent, percents
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten
 from kinebert.preprocessing.plain_text import markdown
-from kinebert.training.evaluation.metrics import TOP, Metrics, measure
+from kinebert.training.evaluation.metrics import Metrics, measure, telling_tops
 from kinebert.training.evaluation.per_class import class_table, most_confused
 from kinebert.training.run_folder import best_epoch
 
@@ -135,27 +135,28 @@ def render_report(data: ReportData) -> str:
 def _accuracy_table(data: ReportData, measured: Mapping[str, Metrics]) -> str:
     rows = [_accuracies(stream, measured[stream.name]) for stream in data.streams]
     num = len(data.classes)
-    trivial = [f"top-{k}" for k in TOP if k >= num]
-    note = f"\n\nWith {num} classes {' and '.join(trivial)} cannot be missed." if trivial else ""
     label, share = next(iter(measured.values())).majority
     chance = (
         f"\n\nAll in percent; 95 %: where top-1 lies if other videos of the same kind were drawn (bootstrap); ECE: "
         f"expected calibration error. Guessing gives {percent(1 / num)} top-1. Always answering "
         f"{markdown(data.classes[label])}, the majority class, gives {percent(share)}."
     )
-    return _table(_ACCURACIES, rows, text=1) + chance + note
+    return _table(_accuracy_header(num), rows, text=1) + chance
 
 
 def _subset_table(subsets: Sequence[StreamScores]) -> str:
     rows = [_accuracies(stream, measure(stream.scores, stream.labels, stream.scale)) for stream in subsets]
-    return _table(_ACCURACIES, rows, text=1)
+    return _table(_accuracy_header(subsets[0].scores.shape[1]), rows, text=1)
 
 
-_ACCURACIES = ("stream", "videos", "top-1", "95 %", "majority", *(f"top-{k}" for k in TOP[1:]), "mean class", "ECE")
+def _accuracy_header(num_classes: int) -> list[str]:
+    further = [f"top-{k}" for k in telling_tops(num_classes)[1:]]
+    return ["stream", "videos", "top-1", "95 %", "majority", *further, "mean class", "ECE"]
 
 
 def _accuracies(stream: StreamScores, metrics: Metrics) -> list[str]:
-    shares = [metrics.majority[1], *(metrics.top[k] for k in TOP[1:]), metrics.mean_class, metrics.ece]
+    further = telling_tops(len(metrics.per_class))[1:]
+    shares = [metrics.majority[1], *(metrics.top[k] for k in further), metrics.mean_class, metrics.ece]
     between = UNKNOWN if stream.interval is None else percents(stream.interval)
     return [stream.name, str(metrics.num_videos), percent(metrics.top[1]), between, *map(percent, shares)]
 

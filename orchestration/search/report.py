@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kinebert.orchestration.printing import Table
 from kinebert.orchestration.reports.drawing import to_png
-from kinebert.orchestration.reports.formatting import value_text
+from kinebert.orchestration.reports.formatting import metric_text, value_text
 from kinebert.orchestration.search.figures import draw_learning, draw_parallel
 from kinebert.orchestration.search.records import Record, ranking
 from kinebert.orchestration.search.space import Space
@@ -17,7 +17,9 @@ def outcome(record: Record, tune: TuneRecipe) -> str:
     best = record.best(tune.metric, tune.sign)
     values = ", ".join(f"{field} = {value_text(value)}" for field, value in record.present_values.items())
     came_to = (
-        f"{tune.metric} {value_text(best[tune.metric])} after epoch {best['epoch']}" if best is not None else "no epoch"
+        f"{tune.metric} {metric_text(tune.metric, best[tune.metric])} after epoch {best['epoch']}"
+        if best is not None
+        else "no epoch"
     )
     reason = f": {record.reason}" if record.state == "failed" else ""
     return f"trial {record.number} {record.state} at epoch {record.epoch}, {came_to}; {values}{reason}"
@@ -31,7 +33,7 @@ def table(records: Sequence[Record], tune: TuneRecipe, most: int) -> list[str | 
     for record in sound[:most]:
         best = record.best(tune.metric, tune.sign)
         assert best is not None, "only trials with epochs are ranked"
-        cells = [str(record.number), record.state, str(record.epoch), value_text(best[tune.metric])]
+        cells = [str(record.number), record.state, str(record.epoch), metric_text(tune.metric, best[tune.metric])]
         rows.append([*cells, *map(value_text, record.values_at(int(best["generation"])).values())])
     lines: list[str | Table] = [Table(header=header, rows=rows, align="r")]
     failed = [record for record in records if record.state == "failed"]

@@ -20,12 +20,18 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 TOP = (1, 3, 5)
 """The k of the top-k accuracies that are reported."""
+
 BINS = 15
 """Bins of equal width that the calibration error is counted in; a bin holds its upper end."""
 _GRID = 2.0**32
 CHUNK_ROWS = 8192
 """Rows of scores that are looked at together: what is computed of them in float64 takes megabytes, however many there
 are."""
+
+
+def telling_tops(num_classes: int) -> tuple[int, ...]:
+    """Return the k of the top-k accuracies that say something: of K classes none misses the best K."""
+    return (1, *(k for k in TOP if 1 < k < num_classes))
 
 
 def label_ranks(scores_VK: NDArray[Any], labels_V: NDArray[Any]) -> Ints:

@@ -44,6 +44,15 @@ def test_the_page_needs_nothing_else_and_takes_names_as_they_are(three: list[Run
     assert not re.search("https?://|url\\(|@import", text)
 
 
+@pytest.mark.parametrize(("num", "further"), [(2, []), (4, ["top-3"]), (7, ["top-3", "top-5"])])
+def test_top_k_that_nobody_can_miss_are_no_columns(num: int, further: list[str]) -> None:
+    runs = [side(name, make_scores(0.7, seed=i, classes="abcdefg"[:num])) for i, name in enumerate("ab")]
+    text = render("t", judge(runs), {})
+    head, *rows = re.findall(r"<tr.*?</tr>", text[text.index(">top-1<") - 500 :], re.DOTALL)[:3]
+    assert re.findall("top-[35]", head) == further
+    assert [row.count("<td") + 2 * row.count('colspan="3"') for row in rows] == [head.count("<th")] * 2
+
+
 class Words(Reader):
     """Collects, beside that, what a reader sees, and the attributes of every tag."""
 

@@ -15,6 +15,7 @@ from kinebert.orchestration.reports.accuracies import accuracy_table, rejected_l
 from kinebert.orchestration.reports.intervals import known_intervals
 from kinebert.orchestration.reports.metrics_file import write_metrics
 from kinebert.orchestration.reports.publishing import publish_report, report_data
+from kinebert.orchestration.reports.report import render_report
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.evaluation.evaluate import VideoScores
@@ -115,7 +116,7 @@ def test_metrics_that_cannot_be_written_are_named(tmp_path: Path, scores: VideoS
 def test_accuracies_are_printed_with_their_interval(scores: VideoScores) -> None:
     table = accuracy_table({"rgb": scores, "a [b]": scores})
     top1 = known_intervals(scores)["top1"]
-    assert table.header == ["stream", "videos", "top-1", "95 %", "majority", "top-3", "top-5", "mean class", "ECE"]
+    assert table.header == ["stream", "videos", "top-1", "95 %", "majority", "top-3", "mean class", "ECE"]
     assert [row[0] for row in table.rows] == ["rgb", "a [b]"]
     assert table.rows[0][1:5] == [
         "60",
@@ -123,6 +124,20 @@ def test_accuracies_are_printed_with_their_interval(scores: VideoScores) -> None
         f"{100 * top1.low:.1f} to {100 * top1.high:.1f}",
         f"{100 * np.bincount(scores.labels).max() / 60:.1f}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("num", "further"), [(2, []), (3, []), (4, ["top-3"]), (5, ["top-3"]), (6, ["top-3", "top-5"])]
+)
+def test_a_top_k_that_nobody_can_miss_is_not_shown(num: int, further: list[str]) -> None:
+    scores = make_scores(0.8, num_videos=60, classes="abcdef"[:num])
+    table = accuracy_table({"rgb": scores})
+    assert table.header[4:] == ["majority", *further, "mean class", "ECE"]
+    assert len(table.rows[0]) == len(table.header)
+    report = render_report(report_data("t", {"rgb": scores}, {}, {"rgb": scores}))
+    head = next(line for line in report.splitlines() if "| top-1 |" in line)
+    assert [word for word in ("top-3", "top-5") if word in report] == further
+    assert head == f"| {' | '.join(table.header)} |"
 
 
 def test_sums_of_scores_have_no_calibration() -> None:
