@@ -26,8 +26,8 @@ MANY = 15
 """Modules beside each other in one folder that are still found at a glance."""
 CROWDS = ("backbones", "keys", "pipelines")
 """Folders whose modules are all of one kind, so that any number will do."""
-LONG, KERNELS = 350, ("kernels.py", "vectors.py")
-"""Lines of a file; what a compiler wants in one piece may have more."""
+LONG = 350
+"""Lines of a file."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -129,7 +129,7 @@ def beyond(root: Path, files: Iterable[Path]) -> list[str]:
         for folder, count in sorted(counted.items())
         if count > MANY and folder.name not in CROWDS
     ]
-    lengths = {path: len(path.read_text().splitlines()) for path in files if path.name not in KERNELS}
+    lengths = {path: len(path.read_text().splitlines()) for path in files}
     long = [f"{path.relative_to(root)}: {n} lines" for path, n in sorted(lengths.items()) if n > LONG]
     return crowded + long
 

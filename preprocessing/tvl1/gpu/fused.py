@@ -22,7 +22,7 @@ import torch
 import triton
 from torch import Tensor
 
-from kinebert.preprocessing.tvl1.gpu import kernels
+from kinebert.preprocessing.tvl1.gpu import kernels, warping
 from kinebert.preprocessing.tvl1.gpu.level import LevelParams
 from kinebert.preprocessing.tvl1.networks import median_network
 
@@ -123,12 +123,12 @@ class FusedSolver:
 
     def _launch_chunk(self, level: LevelParams, pairs: int) -> None:
         size = (level.height, level.width)
-        kernels.warp_kernel[self._grid(level, _SMALL_TILE, pairs)](
+        warping.warp_kernel[self._grid(level, _SMALL_TILE, pairs)](
             self._flow, self._first, self._second, self._gradient, self._constant, self._state, self._order,
             *size, **_SMALL_TILE, **_FUSION,
         )  # fmt: skip
         if level.median_filtering > 1:
-            kernels.median_kernel[self._grid(level, _SMALL_TILE, pairs)](
+            warping.median_kernel[self._grid(level, _SMALL_TILE, pairs)](
                 self._flow, self._state, self._order, *size, **_network(level.median_filtering), **_SMALL_TILE,
                 **_FUSION,
             )  # fmt: skip

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reaso
 
 # ruff: noqa: E402 - the kernels must not be imported without the interpreter
 from kinebert.preprocessing.tvl1 import TvL1Params
-from kinebert.preprocessing.tvl1.gpu import fused, kernels, plain, solver
+from kinebert.preprocessing.tvl1.gpu import fused, kernels, plain, solver, warping
 from kinebert.preprocessing.tvl1.gpu.level import LevelParams, all_levels
 from kinebert.preprocessing.tvl1.gpu.resample import with_gradients
 
@@ -121,7 +121,7 @@ def test_warp(spread: float, monkeypatch: pytest.MonkeyPatch) -> None:
     made._second.copy_(second_B3HW.flatten())
     gradient_before, constant_before = made._gradient.clone().view(4, 2, h, w), made._constant.clone().view(4, h, w)
 
-    kernels.warp_kernel[(3,)](
+    warping.warp_kernel[(3,)](
         made._flow, made._first, made._second, made._gradient, made._constant, made._state, made._order, h, w,
         BLOCK_Y=16, BLOCK_X=32,
     )  # fmt: skip
@@ -144,7 +144,7 @@ def test_median(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
     made = ready(level_of(h, w), [(NEEDS_WARP, 1, 0), (ITERATES, 0, 0), (NEEDS_MEDIAN, 0, 1), (DONE, 0, 4)])
     flow_B32HW = made._flow.view(4, 3, 2, h, w)
     before = flow_B32HW.clone()
-    kernels.median_kernel[(3,)](
+    warping.median_kernel[(3,)](
         made._flow, made._state, made._order, h, w, **fused._network(side), BLOCK_Y=16, BLOCK_X=32
     )
     for pair, slot in ((0, 1), (2, 0)):

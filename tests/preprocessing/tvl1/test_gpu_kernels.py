@@ -21,8 +21,14 @@ if importlib.util.find_spec("triton") is None:
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
-from kinebert.preprocessing.tvl1.gpu import fused, kernels
+from kinebert.preprocessing.tvl1.gpu import fused, kernels, warping
 from tests.helpers.paths import ROOT
+
+MODULES = {
+    **dict.fromkeys(("warp_kernel", "median_kernel"), warping),
+    **dict.fromkeys(("step_kernel", "decide_kernel", "order_kernel"), kernels),
+}
+"""Where each kernel is."""
 
 
 def test_in_the_interpreter() -> None:
@@ -76,13 +82,13 @@ def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     before = driver._active
     driver.set_active(PretendedGpu(request.param))
     found: list[Any] = []
-    for name in ("warp", "median", "step", "decide", "order"):
-        kernel = getattr(kernels, f"{name}_kernel")
-        monkeypatch.setattr(kernels, f"{name}_kernel", CompileOnly(kernel, found))
+    for name, module in MODULES.items():
+        kernel = getattr(module, name)
+        monkeypatch.setattr(module, name, CompileOnly(kernel, found))
         kernel.device_caches.clear()
     yield found
-    for name in ("warp", "median", "step", "decide", "order"):
-        getattr(kernels, f"{name}_kernel").kernel.device_caches.clear()
+    for name, module in MODULES.items():
+        getattr(module, name).kernel.device_caches.clear()
     driver._active = before
 
 
@@ -100,9 +106,7 @@ def test_compiles(compiled: list[Any]) -> None:
     assert {kernel.hash for kernel in compiled if kernel.metadata.name != "order_kernel"} == kinds
     chunk(3, all_levels(17, 23, TvL1Params(median_filtering=1), torch.float32)[0])
     chunk(3, all_levels(17, 23, TvL1Params(median_filtering=3), torch.float32)[0])
-    assert {kernel.metadata.name for kernel in compiled} == {
-        "warp_kernel", "median_kernel", "step_kernel", "decide_kernel", "order_kernel"
-    }  # fmt: skip
+    assert {kernel.metadata.name for kernel in compiled} == set(MODULES)
     assert all(kernel.asm["cubin"] for kernel in compiled)
     assert not any(".local" in kernel.asm["ptx"] for kernel in compiled), "nothing that is indexed lies in memory"
 
