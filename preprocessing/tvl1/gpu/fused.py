@@ -5,7 +5,8 @@ device (see :mod:`.gpu.kernels`). With CUDA a chunk is one captured graph, and t
 the chunk before the last to see whether anybody is left, so that the device never waits for it.
 
 Programs work on the pairs that are left only. When those are few (unrelated pictures, as at a scene cut, run every
-iteration there is), chunks are launched that have programs for so few: then they cost the start of their kernels.
+iteration there is), chunks are launched that have programs for so few: then they cost the start of their kernels. If
+that goes on, a small solver takes those pairs, on a stream of its own, and the others go on to the next level.
 
 Axes: N pairs, B pairs that fit (N <= B), H height, W width, 2 components of flow, 3 planes (image and gradients).
 """
@@ -13,7 +14,7 @@ Axes: N pairs, B pairs that fit (N <= B), H height, W width, 2 components of flo
 import functools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any
@@ -23,17 +24,24 @@ import triton
 from torch import Tensor
 
 from kinebert.preprocessing.tvl1.gpu import kernels, warping
-from kinebert.preprocessing.tvl1.gpu.level import LevelParams
+from kinebert.preprocessing.tvl1.gpu.beside import URGENT, Beside
+from kinebert.preprocessing.tvl1.gpu.level import Late, LevelParams
 from kinebert.preprocessing.tvl1.networks import median_network
 
 STEPS_PER_CHUNK = 10
 FEW = 8
 """Pairs for which a second, small graph of each chunk is kept: programs for 256 that find nothing to do take longer to
 start and end than 8 pairs to solve."""
+PATIENCE = 10
+"""Chunks for which the others wait for those few: enough for most ordinary pairs, since who is left behind begins the
+level again."""
+BUSY_PIXELS = 64 * 340 * 256
+"""Of a batch, from which on the others keep the device busy meanwhile."""
 _TILE = {"BLOCK_Y": 16, "BLOCK_X": 32, "num_warps": 4}  # a row of a tile is what one warp reads at once
 _SMALL_TILE = {"BLOCK_Y": 8, "BLOCK_X": 32, "num_warps": 4}  # many values are alive per pixel
 _FUSION = {"enable_fp_fusion": True}  # said, because Triton's default changes with its version, and bits with it
 _PROGRAMS_PER_PROCESSOR = 64  # more than are resident, so that those that finish early are replaced
+_URGENT_PROGRAMS_PER_PROCESSOR = 2  # each has to wait for a place among those of others
 
 
 def try_kernel(device: torch.device) -> None:
@@ -52,10 +60,13 @@ class FusedSolver:
         capacity: Pairs that fit.
         levels: Settings of every level, the finest first.
         device: A CUDA device, or the CPU where kernels are interpreted.
+        is_urgent: Its kernels come before those of others, and it never leaves a pair to somebody else.
     """
 
-    def __init__(self, capacity: int, levels: tuple[LevelParams, ...], device: torch.device) -> None:
-        self.capacity, self.levels, self.device = capacity, levels, device
+    def __init__(
+        self, capacity: int, levels: tuple[LevelParams, ...], device: torch.device, is_urgent: bool = False
+    ) -> None:
+        self.capacity, self.levels, self.device, self.is_urgent = capacity, levels, device, is_urgent
         self.turn = _Turn(device)
         area = max(level.height * level.width for level in levels)
         tiles = max(_num_tiles(level, _TILE) for level in levels)
@@ -72,14 +83,16 @@ class FusedSolver:
         self._chunks: dict[tuple[int, int], Callable[[], None]] = {}
         self._watch = _Watch(self._order)
 
-    def solve_level(self, index: int, first_NHW: Tensor, second_N3HW: Tensor, flow_N2HW: Tensor) -> Tensor:
-        """Improve the flow of every pair on level ``index``; returns a new ``(N, 2, H, W)``."""
+    def solve_level(
+        self, index: int, first_NHW: Tensor, second_N3HW: Tensor, flow_N2HW: Tensor, without: Sequence[int] = ()
+    ) -> tuple[Tensor, Late | None]:
+        """Improve the flow of every pair on level ``index``, but for those ``without``; see :class:`.LevelSolver`."""
         n, level = len(first_NHW), self.levels[index]
         b, h, w = self.capacity, level.height, level.width
         assert n <= b, f"{n} pairs do not fit into {b}"
         assert first_NHW.shape[1:] == (h, w), f"level {index} is {h} x {w}, got {tuple(first_NHW.shape)}"
         few = min(FEW, b)
-        chunk, chunk_of_few = self._chunk(index, b), self._chunk(index, few)
+        chunks = self._chunk(index, b), self._chunk(index, few)
         flow_B32HW = self._flow[: b * 6 * h * w].view(b, 3, 2, h, w)
         flow_B32HW[:n, 0] = flow_N2HW
         self._first[: b * h * w].view(b, h, w)[:n] = first_NHW
@@ -87,18 +100,53 @@ class FusedSolver:
         self._dual[: n * 8 * h * w].zero_()
         self._state.fill_(kernels.DONE.value)
         self._state[:n] = 0  # needs a warp; slot, warp, round and iteration 0
+        if without:
+            self._state[list(without), kernels.PHASE.value] = kernels.DONE.value
         self._launch_order()
+        may_leave = index > 0 and not without and self._is_many(n) and self._beside.is_free
+        left = self._run(level, *chunks, few, may_leave)
+        slots_N = self._state[:n, kernels.SLOT.value].long()
+        solved_N2HW = flow_B32HW[torch.arange(n, device=self.device), slots_N]
+        return solved_N2HW, self._late(index, left) if left else None
+
+    def _run(
+        self, level: LevelParams, chunk: Callable[[], None], chunk_of_few: Callable[[], None], few: int, may_leave: bool
+    ) -> list[int]:
+        """Launch chunks until nobody is left, or so few for so long that they may be left; return those."""
+        waited = 0
         for i in range(_most_chunks(level) + 2):  # one more than needed is looked at late, one is to spare
             chunk()
             left = self._watch.num_left(i)
             if not left:
-                break
+                return []
             if left <= few:  # never more again
                 chunk = chunk_of_few
-        else:
-            raise AssertionError("a pair took more iterations than there are")
-        slots_N = self._state[:n, kernels.SLOT.value].long()
-        return flow_B32HW[torch.arange(n, device=self.device), slots_N]
+                waited += 1
+                if may_leave and waited > PATIENCE:
+                    count, *pairs = self._order.tolist()
+                    return pairs[:count]
+        raise AssertionError("a pair took more iterations than there are")
+
+    def _is_many(self, pairs: int) -> bool:
+        finest = self.levels[0]
+        return pairs > FEW and pairs * finest.height * finest.width > BUSY_PIXELS and not self.is_urgent
+
+    @functools.cached_property
+    def _beside(self) -> Beside:
+        return Beside(self.device)
+
+    @functools.cached_property
+    def _small(self) -> "FusedSolver":
+        """Who solves the few that are left behind."""
+        return FusedSolver(FEW, self.levels, self.device, is_urgent=True)
+
+    def _late(self, index: int, pairs: list[int]) -> Late:
+        """Record whatever both will launch before one of them does: afterwards it would disturb the other."""
+        small = self._small
+        for i in range(index + 1):
+            for solver, size in ((self, self.capacity), (self, small.capacity), (small, small.capacity)):
+                solver._chunk(i, size)
+        return Late(pairs, small, self._beside.start)
 
     def _chunk(self, index: int, pairs: int) -> Callable[[], None]:
         """Return what launches a chunk of a level for at most so many listed pairs.
@@ -116,7 +164,7 @@ class FusedSolver:
             self._state.fill_(kernels.DONE.value)
             self._order.zero_()
             launch()  # nobody is listed, so this only compiles
-            self._chunks[key] = _captured(launch)
+            self._chunks[key] = _captured(launch, URGENT if self.is_urgent else 0)
         else:
             self._chunks[key] = launch
         return self._chunks[key]
@@ -159,14 +207,16 @@ class FusedSolver:
         processors = 1
         if self.device.type == "cuda":
             processors = torch.cuda.get_device_properties(self.device).multi_processor_count
-        return (min(pairs * _num_tiles(level, tile), processors * _PROGRAMS_PER_PROCESSOR),)
+        most = processors * (_URGENT_PROGRAMS_PER_PROCESSOR if self.is_urgent else _PROGRAMS_PER_PROCESSOR)
+        return (min(pairs * _num_tiles(level, tile), most),)
 
 
-def _captured(launch: Callable[[], None]) -> Callable[[], None]:
+def _captured(launch: Callable[[], None], priority: int) -> Callable[[], None]:
     """Record the kernels that ``launch`` starts, so that starting them again costs the host nothing per kernel."""
     graph = torch.cuda.CUDAGraph()
+    stream = torch.cuda.Stream(priority=priority)  # type: ignore[no-untyped-call] # kernels keep its priority
     try:
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             launch()
     except RuntimeError as error:
         warnings.warn(f"CUDA graphs do not work here, TV-L1 will be slower: {error}", RuntimeWarning, stacklevel=2)

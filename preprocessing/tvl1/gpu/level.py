@@ -1,8 +1,16 @@
-"""Settings of one level of the pyramid, as both solvers of a level take them."""
+"""One level of the pyramid: its settings, and what solvers of a level promise.
 
+Axes: B pairs, H height, W width, 2 components of flow (x, y), 3 planes (image, x gradient, y gradient).
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import torch
+from torch import Tensor
 
 from kinebert.preprocessing.tvl1.params import TvL1Params
 from kinebert.preprocessing.tvl1.pyramid import level_sizes
@@ -55,3 +63,40 @@ def _level(params: TvL1Params, level: int, size: tuple[int, int], dual_dtype: to
         dual_step=params.tau / params.theta,
         dual_dtype=dual_dtype,
     )
+
+
+class Late(NamedTuple):
+    """Pairs of a batch that take so long on a level that the others do not wait for them."""
+
+    pairs: list[int]
+    """Their places in the batch."""
+    solver: "LevelSolver"
+    """Who solves them, from the start of this level on."""
+    start: Callable[[Callable[[], Tensor]], Future[Tensor]]
+    """Has that done beside the others."""
+
+
+class LevelSolver(Protocol):
+    """Improves the flow of a batch on one level after another."""
+
+    @property
+    def capacity(self) -> int:
+        """Most pairs of a batch."""
+
+    @property
+    def levels(self) -> tuple[LevelParams, ...]:
+        """Settings of every level, the finest first."""
+
+    @property
+    def turn(self) -> AbstractContextManager[object]:
+        """Held while a batch is solved."""
+
+    def solve_level(
+        self, index: int, first_BHW: Tensor, second_B3HW: Tensor, flow_B2HW: Tensor, without: Sequence[int] = ()
+    ) -> tuple[Tensor, Late | None]:
+        """Solve at most ``capacity`` pairs on level ``index``, but for those ``without``.
+
+        Returns:
+            The flow, in a new tensor; and the pairs that it left, whose flow there means nothing, as that of those
+            without. It leaves pairs at most once in a batch, and never on the finest level.
+        """

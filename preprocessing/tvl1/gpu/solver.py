@@ -4,11 +4,12 @@ Axes: T frames, B pairs, H height, W width, 2 components of flow (x, y), 3 plane
 """
 
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Lock
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinebert.preprocessing.tvl1.gpu import plain
-from kinebert.preprocessing.tvl1.gpu.level import LevelParams, all_levels
+from kinebert.preprocessing.tvl1.gpu.level import Late, LevelParams, LevelSolver, all_levels
 from kinebert.preprocessing.tvl1.gpu.resample import enlarge_flow, pyramid, with_gradients
 from kinebert.preprocessing.tvl1.params import TvL1Params
 from kinebert.preprocessing.tvl1.pyramid import MIN_SIDE
@@ -29,25 +30,6 @@ _MEMORY_SHARE = 0.6  # of what is free: other processes and fragments need some
 _PINNED_BYTES = 1 << 30  # larger results are copied the slow way: pinned memory is taken from everybody
 
 
-class LevelSolver(Protocol):
-    """Improves the flow of a batch on one level after another."""
-
-    @property
-    def capacity(self) -> int:
-        """Most pairs of a batch."""
-
-    @property
-    def levels(self) -> tuple[LevelParams, ...]:
-        """Settings of every level, the finest first."""
-
-    @property
-    def turn(self) -> AbstractContextManager[object]:
-        """Held while a batch is solved."""
-
-    def solve_level(self, index: int, first_BHW: Tensor, second_B3HW: Tensor, flow_B2HW: Tensor) -> Tensor:
-        """Return the flow of at most ``capacity`` pairs on level ``index``, in a new tensor."""
-
-
 @dataclass(frozen=True)
 class PlainSolver:
     """Solves levels with torch operations; see :mod:`.gpu.plain`."""
@@ -56,9 +38,12 @@ class PlainSolver:
     levels: tuple[LevelParams, ...]
     turn: AbstractContextManager[object] = field(default_factory=nullcontext)
 
-    def solve_level(self, index: int, first_BHW: Tensor, second_B3HW: Tensor, flow_B2HW: Tensor) -> Tensor:
-        """Return the flow of all pairs on level ``index``, in a new tensor."""
-        return plain.solve_level(first_BHW, second_B3HW, flow_B2HW, self.levels[index])
+    def solve_level(
+        self, index: int, first_BHW: Tensor, second_B3HW: Tensor, flow_B2HW: Tensor, without: Sequence[int] = ()
+    ) -> tuple[Tensor, None]:
+        """Return the flow of all pairs on level ``index``, in a new tensor; none is left."""
+        assert not without
+        return plain.solve_level(first_BHW, second_B3HW, flow_B2HW, self.levels[index]), None
 
 
 def solve_torch(
@@ -112,17 +97,50 @@ def solve_pairs(first_BHW: Tensor, second_BHW: Tensor, params: TvL1Params) -> Te
 def solve_batch(first_BHW: Tensor, second_BHW: Tensor, params: TvL1Params, solver: LevelSolver) -> Tensor:
     """Solve at most ``solver.capacity`` pairs, from the coarsest level to the finest."""
     sizes = [(level.height, level.width) for level in solver.levels]
-    device = first_BHW.device
-    on_device = torch.cuda.device(device) if device.type == "cuda" else nullcontext()  # kernels start on the current
-    with torch.no_grad(), torch.autocast(device.type, enabled=False), on_device, solver.turn:
+    with _on(first_BHW.device), solver.turn:
         firsts = pyramid(first_BHW, sizes, params.scale_step)
         seconds = pyramid(second_BHW, sizes, params.scale_step)
         flow_B2HW = firsts[-1].new_zeros((len(first_BHW), 2, *sizes[-1]))
-        for i in reversed(range(len(sizes))):
-            if i < len(sizes) - 1:
-                flow_B2HW = enlarge_flow(flow_B2HW, sizes[i], params.scale_step)
-            flow_B2HW = solver.solve_level(i, firsts[i], with_gradients(seconds[i]), flow_B2HW)
-        return flow_B2HW
+        return _descend(firsts, seconds, flow_B2HW, params, solver)
+
+
+def _descend(
+    firsts: list[Tensor], seconds: list[Tensor], flow_B2HW: Tensor, params: TvL1Params, solver: LevelSolver
+) -> Tensor:
+    """Solve from the last of these levels, whose flow is given, to the first.
+
+    Pairs that take long leave the batch: another solver takes them to the finest level, beside the others.
+    """
+    late: Late | None = None
+    for i in reversed(range(len(firsts))):
+        if i < len(firsts) - 1:
+            h, w = firsts[i].shape[-2:]
+            flow_B2HW = enlarge_flow(flow_B2HW, (h, w), params.scale_step)
+        given = firsts[i], with_gradients(seconds[i]), flow_B2HW
+        solved_B2HW, left = solver.solve_level(i, *given, without=late.pairs if late else ())
+        if left:
+            late = left
+            theirs = [[level[late.pairs] for level in levels[: i + 1]] for levels in (firsts, seconds)]
+            rest = late.start(partial(_finish, theirs[0], theirs[1], flow_B2HW[late.pairs], params, late.solver))
+        flow_B2HW = solved_B2HW
+    if late:
+        flow_B2HW[late.pairs] = rest.result()
+    return flow_B2HW
+
+
+def _finish(
+    firsts: list[Tensor], seconds: list[Tensor], flow_B2HW: Tensor, params: TvL1Params, solver: LevelSolver
+) -> Tensor:
+    with _on(flow_B2HW.device), solver.turn:
+        return _descend(firsts, seconds, flow_B2HW, params, solver)
+
+
+@contextmanager
+def _on(device: torch.device) -> Iterator[None]:
+    """Plain float32 on this device, whatever surrounds it; kernels start on the current device."""
+    on_device = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+    with torch.no_grad(), torch.autocast(device.type, enabled=False), on_device:
+        yield
 
 
 class _Kept(NamedTuple):

@@ -306,3 +306,32 @@ def test_a_scene_cut_in_company_has_the_bits_that_it_has_alone(monkeypatch: pyte
         one = slice(i, i + 1)
         alone = solver.solve_batch(first_BHW[one], second_BHW[one], PARAMS, fused.FusedSolver(1, levels, CPU))
         assert torch.equal(alone, together[one])
+
+
+def test_a_pair_that_takes_long_is_solved_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others go on to the next level without it; its bits are those that it has alone."""
+    tiles(monkeypatch, 32, 32)
+    for name, value in {"FEW": 1, "PATIENCE": 1, "STEPS_PER_CHUNK": 2, "BUSY_PIXELS": 2 * 20 * 22}.items():
+        monkeypatch.setattr(fused, name, value)
+    params = TvL1Params(warps=1, outer_iterations=2, inner_iterations=4, nscales=2, epsilon=0.01)
+    still, other = pictures(0, 20, 22), pictures(1, 20, 22)
+    first_BHW, second_BHW = torch.stack([still[0], other[0], still[0]]), torch.stack([still[0], still[1], still[0]])
+    levels = all_levels(20, 22, params, torch.int16)
+    launched = []
+    before = fused.FusedSolver._launch_chunk
+
+    def noted(self: fused.FusedSolver, level: LevelParams, pairs: int) -> None:
+        launched.append((self.is_urgent, level.height))
+        before(self, level, pairs)
+
+    monkeypatch.setattr(fused.FusedSolver, "_launch_chunk", noted)
+    made = fused.FusedSolver(3, levels, CPU)
+    together = solver.solve_batch(first_BHW, second_BHW, params, made)
+    assert launched.count((False, 16)) == 2, "one after which it is alone, and one of patience"
+    assert launched.count((True, 16)) == launched.count((True, 20)) == 4, "all chunks there are"
+    assert launched.count((False, 20)) == 1
+    assert torch.equal(solver.solve_batch(first_BHW, second_BHW, params, made), together), "the small solver again"
+    launched.clear()
+    monkeypatch.setattr(fused, "BUSY_PIXELS", 3 * 20 * 22)
+    assert torch.equal(solver.solve_batch(first_BHW, second_BHW, params, made), together)
+    assert not any(is_urgent for is_urgent, _ in launched), "so few would not keep a device busy"

@@ -7,7 +7,9 @@ Axes: B pairs, H height, W width, 2 flow components (x, y).
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import nullcontext
 
 import cv2
 import numpy as np
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params
 from kinebert.preprocessing.tvl1.gpu import plain, solver
-from kinebert.preprocessing.tvl1.gpu.level import all_levels
+from kinebert.preprocessing.tvl1.gpu.level import Late, LevelParams, all_levels
 from kinebert.preprocessing.tvl1.gpu.resample import enlarge_flow, pyramid, with_gradients
 from kinebert.preprocessing.tvl1.pyramid import level_sizes
 from tests.helpers.requirements import needs
@@ -136,6 +138,39 @@ def test_bits_do_not_depend_on_when_pairs_that_stopped_are_taken_out(look_every:
     first_BHW, second_BHW = unlike_pairs()
     given = first_BHW.float(), with_gradients(second_BHW.float()), torch.zeros((5, 2, 40, 52))
     assert torch.equal(plain.solve_level(*given, level, look_every), plain.solve_level(*given, level))
+
+
+class Leaving:
+    """Plain operations; on one level some pairs are left to another solver, and forgotten."""
+
+    def __init__(self, levels: tuple[LevelParams, ...], index: int, pairs: list[int]) -> None:
+        self.capacity, self.levels, self.turn = 9, levels, nullcontext()
+        self._usual, self._index, self._pairs = solver.PlainSolver(9, levels), index, pairs
+        self.starts = 0
+
+    def solve_level(
+        self, index: int, first_BHW: Tensor, second_B3HW: Tensor, flow_B2HW: Tensor, without: Sequence[int] = ()
+    ) -> tuple[Tensor, Late | None]:
+        flow_B2HW, _ = self._usual.solve_level(index, first_BHW, second_B3HW, flow_B2HW)
+        leaves = index == self._index
+        flow_B2HW[self._pairs if leaves else list(without)] = 9.0
+        return flow_B2HW, Late(self._pairs, self._usual, self.start) if leaves else None
+
+    def start(self, work: Callable[[], Tensor]) -> "Future[Tensor]":
+        self.starts += 1
+        future: Future[Tensor] = Future()
+        future.set_result(work())
+        return future
+
+
+@pytest.mark.parametrize(("index", "pairs"), [(1, [2]), (1, [4, 0]), (2, [0, 1, 2, 3, 4])])
+def test_bits_do_not_depend_on_who_is_left_behind(index: int, pairs: list[int]) -> None:
+    params = TvL1Params(warps=2, inner_iterations=12, outer_iterations=2, nscales=3)
+    levels = all_levels(40, 52, params, torch.float32)
+    usual_B2HW = solver.solve_batch(*unlike_pairs(), params, solver.PlainSolver(5, levels))
+    leaving = Leaving(levels, index, pairs)
+    assert torch.equal(solver.solve_batch(*unlike_pairs(), params, leaving), usual_B2HW)
+    assert leaving.starts == 1
 
 
 def test_bits_do_not_depend_on_threads() -> None:

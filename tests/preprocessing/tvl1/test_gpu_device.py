@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params, choose_backend, tvl1_flow
 from kinebert.preprocessing.tvl1.gpu import solver
-from kinebert.preprocessing.tvl1.gpu.level import all_levels
+from kinebert.preprocessing.tvl1.gpu.level import LevelSolver, all_levels
 from tests.helpers.requirements import needs
 from tests.helpers.videos import smooth
 
@@ -45,7 +45,7 @@ def pictures(count: int, height: int = 120, width: int = 160, seed: int = 0) -> 
     return torch.from_numpy(np.clip(flicker, 0, 255).astype(np.uint8)).to(CUDA)
 
 
-def kernels_of(capacity: int, size: tuple[int, int], params: TvL1Params, dual_dtype: torch.dtype) -> solver.LevelSolver:
+def kernels_of(capacity: int, size: tuple[int, int], params: TvL1Params, dual_dtype: torch.dtype) -> LevelSolver:
     from kinebert.preprocessing.tvl1.gpu.fused import FusedSolver
 
     with torch.cuda.device(CUDA):
@@ -211,3 +211,21 @@ def test_memory_is_what_was_reckoned_with(way: str, monkeypatch: pytest.MonkeyPa
     solver.solve_pairs(frames[:-1], frames[1:], TvL1Params(outer_iterations=1))
     per_pixel = (torch.cuda.max_memory_allocated() - before) / (64 * 256 * 340)
     assert per_pixel < (solver._KERNEL_BYTES if way == "kernels" else solver._PLAIN_BYTES)
+
+
+@pytest.mark.parametrize("cuts", [1, 8, 9])
+def test_scene_cuts_are_solved_beside_the_others(cuts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight at most; several batches one after the other, on whose memory both streams work. Bits stay those alone."""
+    from kinebert.preprocessing.tvl1.gpu import fused
+
+    monkeypatch.setattr(fused, "BUSY_PIXELS", 0)
+    frames, others = pictures(41), pictures(cuts, seed=1)
+    first_BHW, second_BHW = frames[:-1].clone(), frames[1:].clone()
+    second_BHW[4 : 4 + 3 * cuts : 3] = others
+    params = TvL1Params(outer_iterations=3)
+    alone_B2HW = torch.cat([solver.solve_pairs(first_BHW[i : i + 1], second_BHW[i : i + 1], params) for i in range(40)])
+    for _ in range(5):
+        assert torch.equal(solver.solve_pairs(first_BHW, second_BHW, params), alone_B2HW)
+    kept = solver._kept[0].solver
+    assert isinstance(kept, fused.FusedSolver)
+    assert cuts > fused.FEW or "_small" in vars(kept)
