@@ -209,8 +209,16 @@ def pictures(seed: int, height: int = 16, width: int = 18) -> Tensor:
 PARAMS = TvL1Params(warps=2, outer_iterations=2, inner_iterations=3, nscales=1, epsilon=0.05)
 
 
-@pytest.mark.parametrize("dual_dtype", [torch.float32, torch.int16], ids=str)
-@pytest.mark.parametrize("median_filtering", [1, 5])
+@pytest.mark.parametrize(
+    ("dual_dtype", "median_filtering"),
+    [
+        (torch.float32, 1),
+        (torch.int16, 5),
+        pytest.param(torch.float32, 5, marks=pytest.mark.slow),
+        pytest.param(torch.int16, 1, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_a_level_is_that_of_plain_operations(
     dual_dtype: torch.dtype, median_filtering: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,11 +262,10 @@ def test_number_of_programs_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> 
     levels = all_levels(16, 18, TvL1Params(nscales=1, warps=1, outer_iterations=1, inner_iterations=2), torch.float32)
     first_BHW, second_BHW = torch.stack([pictures(0), pictures(1)]).unbind(1)
     flows = []
-    for programs in (1, 3, 8):  # for 8 tiles
+    for programs in (3, 8):  # for 8 tiles
         monkeypatch.setattr(fused, "_PROGRAMS_PER_PROCESSOR", programs)
         flows.append(solver.solve_batch(first_BHW, second_BHW, PARAMS, fused.FusedSolver(2, levels, CPU)))
     assert torch.equal(flows[0], flows[1])
-    assert torch.equal(flows[0], flows[2])
 
 
 def test_when_few_are_left_the_rest_costs_nothing_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,6 +299,7 @@ def test_when_few_are_left_the_rest_costs_nothing_and_changes_nothing(monkeypatc
     assert torch.equal(flows[0], flows[1])
 
 
+@pytest.mark.slow
 def test_a_scene_cut_in_company_has_the_bits_that_it_has_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     tiles(monkeypatch, 16, 32)
     monkeypatch.setattr(fused, "FEW", 1)

@@ -31,10 +31,11 @@ MODULES = {
 """Where each kernel is."""
 
 
-def test_in_the_interpreter() -> None:
+@pytest.mark.parametrize("marks", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_in_the_interpreter(marks: str) -> None:
     """In a process of its own, since Triton decides when it is imported whether to interpret."""
     tests = Path(__file__).with_name("interpreted_kernels.py")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", marks, str(tests)]
     ran = subprocess.run(
         command, env={**os.environ, "TRITON_INTERPRET": "1"}, cwd=ROOT, capture_output=True,
         text=True, check=False,
