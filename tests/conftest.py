@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kinebert.preprocessing.machine import available_cores
 from tests.helpers import requirements
 from tests.helpers.mlflow_tables import copy_from_the_first
 from tests.helpers.paths import SHARED
@@ -17,6 +18,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, here and in
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
+_BYTES_OF_A_PROCESS = 4 * 2**30  # with its cluster, and what trains there
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,6 +33,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)  # known where xdist is
+def pytest_xdist_auto_num_workers() -> int | None:
+    """One process more than cores, where there is memory for it: tests wait for processes and for time to pass."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    cores, memory = available_cores(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return cores + (memory >= (cores + 1) * _BYTES_OF_A_PROCESS)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     if config.getoption("dist") != "loadfile":
         return None
