@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -58,14 +57,9 @@ def seconds(work: Callable[[], object], repeats: int = 3) -> float:
     """Seconds on the clock for ``work`` on the device, the best of a few after one that does not count."""
     import torch
 
-    best = float("inf")
-    for i in range(repeats + 1):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        work()
-        torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start) if i else best
-    return best
+    from tests.gpu.cards import timed
+
+    return min(timed(work, torch.device("cuda"), repeats))
 
 
 def copy_bandwidth() -> float:

@@ -3,6 +3,7 @@
 import re
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -57,14 +58,19 @@ def half_precision(device: torch.device) -> torch.dtype:
 def product_rate(device: torch.device, size: int, repeats: int = 10) -> float:
     """Operations per second of multiplying two random matrices of ``(size, size)`` in half precision, the median."""
     matrix = torch.randn(size, size, device=device, dtype=half_precision(device))
+    return 2 * size**3 / statistics.median(timed(lambda: matrix @ matrix, device, repeats, warm_up=3))
+
+
+def timed(work: Callable[[], object], device: torch.device, repeats: int, warm_up: int = 1) -> list[float]:
+    """Return the seconds on the clock that ``work`` on the device took, each time but the first few."""
     taken = []
-    for _ in range(repeats + 3):
+    for _ in range(warm_up + repeats):
         synchronize(device)
         began = time.perf_counter()
-        matrix @ matrix
+        work()
         synchronize(device)
         taken.append(time.perf_counter() - began)
-    return 2 * size**3 / statistics.median(taken[3:])
+    return taken[warm_up:]
 
 
 def synchronize(device: torch.device) -> None:

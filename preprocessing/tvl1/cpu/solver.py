@@ -39,21 +39,14 @@ def solve_numba(grey_THW: NDArray[np.uint8], params: TvL1Params, num_threads: in
     return fields_T2HW
 
 
-def solve_sequence(grey_THW: NDArray[np.uint8], workspace: Workspace, fields_T2HW: NDArray[np.float32]) -> int:
-    """Solve the pairs of a sequence one after the other; every frame's pyramid is built once.
-
-    Returns:
-        How often a pixel went through an iteration.
-    """
-    work = 0
+def solve_sequence(grey_THW: NDArray[np.uint8], workspace: Workspace, fields_T2HW: NDArray[np.float32]) -> None:
+    """Solve the pairs of a sequence one after the other; every frame's pyramid is built once."""
     for t, frame_HW in enumerate(grey_THW):
         frame = np.ascontiguousarray(frame_HW)
         build_pyramid(frame, workspace.pyramids[t % 2], workspace.levels, workspace.step, *workspace.line)
         if t:
-            work += workspace.solve(
-                solve_pair, workspace.pyramids[(t + 1) % 2], workspace.pyramids[t % 2], fields_T2HW[t - 1]
-            )
-    return work
+            pyramids = workspace.pyramids[(t + 1) % 2], workspace.pyramids[t % 2]
+            workspace.solve(solve_pair, *pyramids, fields_T2HW[t - 1])
 
 
 @entry
@@ -97,31 +90,24 @@ def solve_pair(
     estimates,
     memory,
     columns,
+    iterations,
     result,
 ):
-    """Solve a pair of pyramids from the coarsest level to the finest.
-
-    Returns:
-        How often a pixel went through an iteration.
-    """
+    """Solve a pair of pyramids, the coarsest level first; note the ``iterations`` of each level and warp."""
     state, table, flow, line, medians, places = memory
-    work = 0
     for k in range(len(levels) - 1, -1, -1):
         height, width, blocks, first, stride = levels[k]
         begin_level(state, height, blocks, flow, k < len(levels) - 1)
         build_table(two, first, stride, height, width, blocks, table)
-        for _ in range(warps[k]):
+        for i in range(warps[k]):
             warp(state, one, first, stride, height, width, blocks, table, places, scale, limit)
-            work += (
-                height
-                * width
-                * _settle(state, height, width, blocks, tau, thresholds[k], inner, outer, side, estimates, medians)
+            iterations[k, i] = _settle(
+                state, height, width, blocks, tau, thresholds[k], inner, outer, side, estimates, medians
             )
         if k:
             new_height, new_width, new_blocks = levels[k - 1, 0], levels[k - 1, 1], levels[k - 1, 2]
             enlarge_flow(state, height, width, blocks, flow, new_height, new_width, new_blocks, step, columns, line)
     write_flow(state, levels[0, 0], levels[0, 1], levels[0, 2], 1 / scale, result)
-    return work
 
 
 @compiled

@@ -55,6 +55,8 @@ class Workspace:
             _memory(median.scratch_size(width)),
             _memory(warp.SCRATCH_SIZE),
         )
+        self.iterations = np.zeros((len(sizes), max(params.warps_at(k) for k in range(len(sizes)))), np.int64)
+        """Of the last pair, on each level (the finest first) after each warp."""
         scale = params.tau / params.theta
         thresholds = [params.epsilon_at(k) ** 2 * h * w * scale**2 for k, (h, w) in enumerate(sizes)]
         self._settings = (
@@ -75,9 +77,9 @@ class Workspace:
         """Bytes that all of its arrays take."""
         return sum(array.nbytes for array in (*self.pyramids, *self.memory, self.line[0]))
 
-    def solve(self, solve_pair: Callable[..., int], one: Float32, two: Float32, result_2HW: Float32) -> int:
+    def solve(self, solve_pair: Callable[..., None], one: Float32, two: Float32, result_2HW: Float32) -> None:
         """Run ``solve_pair`` on two pyramids."""
-        return solve_pair(one, two, self.levels, *self._settings, self.memory, self.line[0], result_2HW)
+        solve_pair(one, two, self.levels, *self._settings, self.memory, self.line[0], self.iterations, result_2HW)
 
     @classmethod
     @contextmanager

@@ -321,7 +321,7 @@ def test_a_pair_that_takes_long_is_solved_beside_the_others(monkeypatch: pytest.
     tiles(monkeypatch, 32, 32)
     for name, value in {"FEW": 1, "PATIENCE": 1, "STEPS_PER_CHUNK": 2, "BUSY_PIXELS": 2 * 20 * 22}.items():
         monkeypatch.setattr(fused, name, value)
-    params = TvL1Params(warps=1, outer_iterations=2, inner_iterations=4, nscales=2, epsilon=0.01)
+    params = TvL1Params(warps=1, outer_iterations=2, inner_iterations=4, nscales=2, epsilon=0.01, median_filtering=1)
     still, other = pictures(0, 20, 22), pictures(1, 20, 22)
     first_BHW, second_BHW = torch.stack([still[0], other[0], still[0]]), torch.stack([still[0], still[1], still[0]])
     levels = all_levels(20, 22, params, torch.int16)

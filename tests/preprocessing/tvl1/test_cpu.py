@@ -20,7 +20,7 @@ from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params, tvl1_flow
 from kinebert.preprocessing.tvl1.cpu import warp as warping
 from kinebert.preprocessing.tvl1.cpu.layout import BLOCK, U1, blocks_per_row
 from kinebert.preprocessing.tvl1.cpu.median import filter_medians, scratch_size
-from kinebert.preprocessing.tvl1.cpu.solver import build_pyramid
+from kinebert.preprocessing.tvl1.cpu.solver import build_pyramid, solve_sequence
 from kinebert.preprocessing.tvl1.cpu.vectors import LANES
 from kinebert.preprocessing.tvl1.cpu.workspace import Workspace
 from tests.helpers.paths import ROOT
@@ -175,6 +175,18 @@ def test_estimates_stay_at_the_noise_floor() -> None:
     assert 0 < np.hypot(*(estimated - exact)[0]).mean() < 0.02
     with pytest.raises(ConfigError, match="estimates"):
         tvl1_flow(frames_THW, TvL1Params(estimates=True), "opencv")
+
+
+def test_iterations_of_every_warp_are_noted() -> None:
+    """The same frame twice stops at once, another goes on to the end; warps that a level does not have count none."""
+    params = TvL1Params(nscales=2, level_warps=(1, 3), inner_iterations=4, outer_iterations=2, epsilon=1e-6)
+    first_HW, _, other_HW = textures(33, 47)
+    field_12HW = np.empty((1, 2, 33, 47), np.float32)
+    with Workspace.borrow(33, 47, params) as workspace:
+        solve_sequence(np.stack([first_HW, first_HW]), workspace, field_12HW)
+        assert workspace.iterations.tolist() == [[1, 0, 0], [1, 1, 1]]
+        solve_sequence(np.stack([first_HW, other_HW]), workspace, field_12HW)
+        assert workspace.iterations.tolist() == [[8, 0, 0], [8, 8, 8]]
 
 
 ELSEWHERE = """
