@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from kinebert.preprocessing.discovery import modules_of
@@ -90,19 +90,29 @@ class Layout:
 
     def rename(self, key: str) -> str | None:
         """Return our name of the published ``key``; None if the layout does not know it, or knows it to be useless."""
-        for pattern, template in self.rules:
-            match = _compiled(pattern).fullmatch(key)
-            if match:
-                return match.expand(template)
-        return None
+        return _renamed(self.rules, key)
 
     def ignores(self, key: str) -> bool:
         """Whether the published ``key`` is known to have no use here."""
-        return any(_compiled(pattern).fullmatch(key) for pattern in self.ignored)
+        return _matches(self.ignored, key)
 
     def covers(self, keys: Iterable[str]) -> bool:
         """Whether every one of the published ``keys`` has a rule or is known to be useless."""
         return all(self.ignores(key) or self.rename(key) is not None for key in keys)
+
+
+@lru_cache(2**17)  # whoever looks for the network of a file asks the same for each that it may be
+def _renamed(rules: tuple[tuple[str, str], ...], key: str) -> str | None:
+    for pattern, template in rules:
+        match = _compiled(pattern).fullmatch(key)
+        if match:
+            return match.expand(template)
+    return None
+
+
+@lru_cache(2**17)
+def _matches(patterns: tuple[str, ...], key: str) -> bool:
+    return any(_compiled(pattern).fullmatch(key) for pattern in patterns)
 
 
 @cache  # re keeps only 512 of them, and there are more
