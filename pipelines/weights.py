@@ -5,27 +5,37 @@ kinebert weights --check r2plus1d_34_clip32_ig65m_from_scratch-449a7af9.pth
 """
 
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from kinebert.orchestration.printing import Table, say, say_json
+from kinebert.orchestration.printing import Paragraph, say, say_json, warn
 from kinebert.pipelines.options import run
-from kinebert.preprocessing.storage import explained, resolve_uri
+from kinebert.preprocessing.storage import explained
+
+if TYPE_CHECKING:
+    from kinebert.training.models.weights.keys import Layout
+
+_SPLITS = ("1", "2", "3")
+"""What ``<k>`` stands for in names of files."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsConfig:
     """List the published weights that are known: source, licence, paper, files, classes, and what their input must be.
 
-    None are shipped: get a file from its authors and give it to a recipe as model.weights. With --check, print what
-    would become of every weight in a file; exit status 1 if something is unaccounted for.
+    None are shipped: get a file from its authors and give it to a recipe as model.weights: its path, its name in the
+    folder that KINEBERT_WEIGHTS names, or its https:// or hf:// address with model.weights_digest. With --check, print
+    what would become of every weight in a file; exit status 1 if something is unaccounted for.
     """
 
     check: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """File (path or URI) to report on."""
+    """File to report on: a path or URI, a name in the folder KINEBERT_WEIGHTS, or an https:// or hf:// address."""
+    digest: str = ""
+    """SHA-256 of FILE, without which none is fetched from the web."""
     layout: str | None = None
     """List only this layout, or read FILE as it; by default FILE's is recognised from its keys."""
     backbone: str | None = None
@@ -67,11 +77,38 @@ def main(config: WeightsConfig) -> int:
     elif config.json:
         say_json([about.plain(layout) for layout in chosen])
     else:
+        from kinebert.training.models.weights.sources import told_folders
+
         for layout in chosen:
-            rows = list(about.rows(layout))
-            say(*about.lines(layout), *[Table(header=[""] * 5, rows=rows, align="lllll", indent=2)] * bool(rows), "")
+            say(*_lines(layout), "")
+        say(Paragraph(text=f"found by name: what lies in the folders {told_folders()}", hanging=4))
         say('next: kinebert weights --check FILE, then model.weights = "FILE" in a recipe')
     return 0
+
+
+def _lines(layout: "Layout") -> Iterator[Paragraph]:
+    """Say all of a layout and its files; what their input must be is said where it changes."""
+    from kinebert.training.models.weights import known as about
+
+    yield Paragraph(text=f"{layout.name}: {layout.source}", hanging=4)
+    for name in ("paper", "licence", "url"):
+        if getattr(layout, name):
+            yield Paragraph(text=f"{name}: {getattr(layout, name)}", indent=2, hanging=4)
+    before = ""
+    for name, network, data, classes, given in about.rows(layout):
+        if given != before:
+            yield Paragraph(text=f"input: {given}", indent=2, hanging=4)
+        before = given
+        yield Paragraph(text=name)  # the longest fill a terminal of 80 columns
+        yield Paragraph(text=f"{network}; {data}; classes: {classes}", indent=4, hanging=2)
+        yield from (Paragraph(text=f"found here: {place}", indent=4, hanging=2) for place in _found(name))
+
+
+def _found(name: str) -> list[str]:
+    from kinebert.training.models.weights.sources import found_by_name
+
+    names = [name.replace("<k>", split) for split in _SPLITS] if "<k>" in name else [name]
+    return [place for one in names if (place := found_by_name(one)) is not None]
 
 
 def _check(config: WeightsConfig, file: str) -> int:
@@ -80,8 +117,9 @@ def _check(config: WeightsConfig, file: str) -> int:
     from kinebert.training.models import build_recognizer
     from kinebert.training.models.weights.known import identify
     from kinebert.training.models.weights.load import check_published
+    from kinebert.training.models.weights.sources import local_weights
 
-    uri = resolve_uri(file)
+    uri = local_weights(file, config.digest, warn)
     if config.backbone is None:
         model, report, fits = identify(uri, config.layout, allow=config.allow)
     else:

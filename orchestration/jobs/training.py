@@ -101,7 +101,7 @@ def _check(request: TrainingRequest, audience: Audience) -> _Checked:
     folder = storage.resolve_uri(request.output)
     check_workers(recipe.workers, "workers")
     shards = ShardSet.open(recipe.data.shards)
-    recipe = pinned(recipe)
+    recipe = pinned(recipe, audience.say)
     if request.stretch_schedule:
         recipe = _stretched(recipe, folder, audience)
     check_device(recipe, request.device)

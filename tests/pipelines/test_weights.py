@@ -13,6 +13,7 @@ from kinebert.training.models import build_recognizer
 from kinebert.training.models.weights.keys import layouts
 from kinebert.training.models.weights.known import input_spec, markdown
 from tests.helpers.paths import ROOT
+from tests.helpers.terminals import Terminal
 
 DOCS = ROOT / "docs" / "weights.md"
 
@@ -36,6 +37,40 @@ def test_the_list_says_all_of_every_layout(capsys: pytest.CaptureFixture[str]) -
         assert all(file.name in text for file in layout.files)
     assert weights.cli(["--layout", "ig65m"]) == 0
     assert "kenshohara" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_list_fits_a_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert weights.cli([]) == 0
+    lines = screen.screen()
+    assert max(map(len, lines)) <= width
+    assert all(file.name in lines for layout in layouts() for file in layout.files)  # to be copied whole
+
+
+def test_it_says_what_is_found_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, hub = tmp_path / "own", tmp_path / "torch" / "hub" / "checkpoints"
+    split = own / "hmdb51_rgb_I3D64f_split2" / "model_best.pth.tar"
+    name = "r2plus1d_34_clip8_ig65m_from_scratch-9bae36ae.pth"
+    for path in (split, hub / name):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    monkeypatch.setenv("KINEBERT_WEIGHTS", str(own))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    assert weights.cli([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("    found here:")] == [
+        f"    found here: {split}",
+        f"    found here: {hub / name}",
+    ]
+    assert lines[lines.index(name) + 2] == f"    found here: {hub / name}"
+    assert f"KINEBERT_WEIGHTS ({own})" in lines[-2]
+    assert weights.cli(["--check", "lost.pth"]) == 2
+    assert f"not in the folders KINEBERT_WEIGHTS ({own})" in capsys.readouterr().err
 
 
 def test_the_list_as_json_builds_the_networks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,26 +1,38 @@
 """The recognizer that a training starts with: fresh, or with published weights in it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.storage import explained, file_digest, resolve_uri
+from kinebert.preprocessing.fetching.downloads import is_download
+from kinebert.preprocessing.storage import explained, file_digest
 from kinebert.training.models import Recognizer, build_recognizer, load_published
+from kinebert.training.models.weights.sources import local_weights, located
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.shards import Shards
 
 
-def pinned(recipe: TrainRecipe) -> TrainRecipe:
-    """Return ``recipe`` with the digest of its file of weights, so that a run is never continued from another file.
+def pinned(recipe: TrainRecipe, tell: Callable[[str], None] = lambda _: None) -> TrainRecipe:
+    """Return ``recipe`` with its file of weights located and its digest, so that a run goes on from no other file.
+
+    An address on the web stays: each node fetches the file for itself.
+
+    Args:
+        recipe: Of a training.
+        tell: Is told what is being fetched.
 
     Raises:
-        UserError: If the file cannot be read, or is not the one that the recipe names by its digest.
+        UserError: If the file cannot be found or read, or is not the one that the recipe names by its digest.
     """
     model = recipe.model
     if not model.weights:
         return recipe
-    uri = resolve_uri(model.weights)
-    with explained(uri, "read the weights"):
-        digest = file_digest(uri)
+    uri = located(model.weights)
+    path = local_weights(uri, model.weights_digest, tell)
+    with explained(path, "read the weights"):
+        digest = file_digest(path)
+    if is_download(uri):
+        return replace(recipe, model=replace(model, weights_digest=digest))
     if model.weights_digest not in ("", digest):
         raise UserError(
             f"{uri}: the digest of these weights is {digest}, the recipe's model.weights_digest is "
@@ -48,7 +60,9 @@ def initial_recognizer(recipe: TrainRecipe, shards: Shards) -> tuple[Recognizer,
     )
     if not recipe.model.weights:
         return model, []
-    report = load_published(model, recipe.model.weights, allow=recipe.model.weights_allow)
+    report = load_published(
+        model, recipe.model.weights, allow=recipe.model.weights_allow, digest=recipe.model.weights_digest
+    )
     counts = [
         f"{len(names)} {kind}"
         for kind in ("loaded", "adapted", "reinitialized", "missing", "unexpected")

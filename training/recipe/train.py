@@ -120,7 +120,8 @@ class ModelRecipe:
     head_options: dict[str, Any] = field(default_factory=dict)
     """Further options of the head, by name."""
     weights: str = setting("", changeable=True)
-    """Path or URI of published weights (`kinebert weights` lists them) or of a checkpoint to start from."""
+    """Published weights (`kinebert weights` lists them) or a checkpoint to start from: a path or URI, a name in the
+    folder KINEBERT_WEIGHTS, or an https:// or hf:// address, which weights_digest must pin."""
     weights_digest: str = ""
     """SHA-256 of that file; filled in where the training starts, so that a run is never continued from another file."""
     weights_allow: tuple[str, ...] = ()

@@ -1,5 +1,6 @@
 """A training that starts with published weights: with which, and that it goes on with these only."""
 
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from kinebert.training.loop.preflight import check_training
 from kinebert.training.models import Recognizer, build_recognizer
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, OptimRecipe, TrainRecipe
 from tests.helpers.fake_shards import make_shards
+from tests.helpers.https_server import web_server
 
 RECIPE = TrainRecipe(
     data=DataRecipe(shards="/fake/set", clip_length=4, crop_size=16),
@@ -54,6 +56,29 @@ def test_a_training_starts_with_them_and_says_so(tmp_path: Path) -> None:
     assert "w.pth, read as ig65m: " in note
     assert "reinitialized" in note
     assert len(info.extra["train"]["model"]["weights_digest"]) == 64
+
+
+def test_a_training_fetches_what_its_recipe_pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_weights(tmp_path / "w.pth")
+    body = (tmp_path / "w.pth").read_bytes()
+    digest, told, events = hashlib.sha256(body).hexdigest(), list[str](), list[Any]()
+    with web_server(tmp_path) as web:
+        monkeypatch.setenv("SSL_CERT_FILE", str(web.certificate))
+        monkeypatch.setenv("NO_PROXY", "*")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        web.files = {"/w.pth": [body]}
+        given = with_weights(f"{web.address}/w.pth", weights_digest=digest)
+        recipe = pinned(given, told.append)
+        assert recipe == given  # an address stays: each node fetches for itself
+        assert recipe.digest() == pinned(with_weights(tmp_path / "w.pth")).digest()
+        summary = train(recipe, make_shards(), WorkerContext(), str(tmp_path / "run"), events.append)
+        assert (web.asked, len(told)) == (["/w.pth"], 1)
+        with pytest.raises(UserError, match="which bytes are meant"):
+            pinned(with_weights(f"{web.address}/w.pth"))
+    trained, info = load_recognizer(summary.checkpoint)
+    assert info.extra["train"]["model"]["weights_digest"] == digest
+    for name, tensor in source.backbone.named_parameters():
+        torch.testing.assert_close(trained.backbone.get_parameter(name), tensor, rtol=1e-4, atol=1e-6)  # lr is tiny
 
 
 def test_the_seed_decides_what_the_file_lacks(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import torch
 
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.models.inputs import InputSpec
 from kinebert.training.models.recognizer import Recognizer, build_recognizer
 from kinebert.training.models.registry import BACKBONES, normalization_of
@@ -17,10 +16,19 @@ from kinebert.training.models.weights.accounting import Report, Rules
 from kinebert.training.models.weights.files import read_content, strip_prefixes, told_aside, unwrap
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
 from kinebert.training.models.weights.load import check_published, readings
+from kinebert.training.models.weights.sources import local_weights
 
 _ABOUT = """\
 Written by `kinebert weights --table docs/weights.md`. None of these files is part of this repository: get them from
-their authors, under their licence, and give one to a recipe as `model.weights`, or to `load_published`.
+their authors, under their licence, and give one to a recipe as `model.weights`, or to `load_published`:
+
+- by its path or URI, or by its name in the folder that `KINEBERT_WEIGHTS` names (a path or URI) or in torch's own,
+  `~/.cache/torch/hub/checkpoints`, where torchvision keeps what it downloads. `kinebert weights` says of each file
+  whether it is there.
+- by its address, `https://...` or `hf://OWNER/REPOSITORY[@REVISION]/FILE`, with the SHA-256 of its bytes beside it, as
+  `model.weights_digest`. It is fetched once into your own cache, and used if it is the file of that digest; without one
+  nothing is fetched. `HF_ENDPOINT` names a mirror of the hub, `SSL_CERT_FILE` an authority of your own.
+
 `kinebert weights --check FILE` says what becomes of every weight."""
 
 
@@ -56,7 +64,7 @@ def identify(
     Raises:
         UserError: If the file cannot be read, or its layout is not known.
     """
-    content = source if isinstance(source, Mapping) else read_content(resolve_uri(source))
+    content = source if isinstance(source, Mapping) else read_content(local_weights(source))
     where = "these weights" if isinstance(source, Mapping) else str(source)
     tensors = unwrap(content, where)
     meta = {key: tensor.to("meta") for key, tensor in tensors.items()}
@@ -118,14 +126,6 @@ def markdown(chosen: Iterable[Layout]) -> str:
 
 def _link(url: str) -> str:
     return f"<{url}>" if url.startswith("http") else url
-
-
-def lines(layout: Layout) -> Iterator[str]:
-    """Return what is known of a layout, as lines of text; :func:`rows` tells of its files."""
-    yield f"{layout.name}: {layout.source}"
-    for name in ("paper", "licence", "url"):
-        if getattr(layout, name):
-            yield f"  {name:<8} {getattr(layout, name)}"
 
 
 def rows(layout: Layout) -> Iterator[tuple[str, ...]]:

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.lookup import find
-from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.models.inputs import InputSpec, Normalization
 from kinebert.training.models.recognizer import Recognizer, build_recognizer
 from kinebert.training.models.weights.accounting import Draft, Report, Rules, Target
 from kinebert.training.models.weights.adapting import Inflation
 from kinebert.training.models.weights.files import own_normalization, read_content, strip_prefixes, told_aside, unwrap
 from kinebert.training.models.weights.keys import Layout, layouts
+from kinebert.training.models.weights.sources import local_weights
 
 State = TypeVar("State", bound=Mapping[str, Any])
 
@@ -43,6 +43,7 @@ def load_published(
     allow: Sequence[str] = (),
     rescale: bool = True,
     inflation: Inflation = "divide",
+    digest: str = "",
 ) -> Report:
     """Put published weights into ``model``, in place; all of them or, on an error, none.
 
@@ -53,13 +54,15 @@ def load_published(
 
     Args:
         model: A fresh recognizer.
-        source: Path or URI of a file, or a state dict; prefixes such as ``module.`` and ``_orig_mod.``, and wrappers
-            such as ``{"state_dict": ...}`` are taken off.
+        source: Path or URI of a file, its name in a folder of weights, its ``https://`` or ``hf://`` address, or a
+            state dict; prefixes such as ``module.`` and ``_orig_mod.``, and wrappers such as ``{"state_dict": ...}``
+            are taken off.
         layout: Name of a layout, see :func:`.layouts`; None recognises it from the keys.
         allow: Patterns (``head.*``) of our names that may be missing, and of published keys without a place.
         rescale: Whether kernels that are averaged over channels grow by the ratio of the numbers of channels, so that
             activations keep their size.
         inflation: How kernels without time are spread over time.
+        digest: SHA-256 of the file, which one from the web needs.
 
     Returns:
         What became of every weight.
@@ -68,7 +71,7 @@ def load_published(
         UserError: If the file cannot be read, its layout is not known, or anything is unaccounted for that ``allow``
             does not name; a :class:`WeightsError` then has the report.
     """
-    where, content = _read(source)
+    where, content = _read(source, digest)
     plan = _best_plan(where, model, content, layout, Rules(tuple(allow), rescale, inflation))
     if plan.refused:
         raise WeightsError(_refusal(where, model, plan), plan.report)
@@ -98,10 +101,10 @@ class _Plan:
     refused: list[str]
 
 
-def _read(source: str | Path | Mapping[str, Any]) -> tuple[str, Any]:
+def _read(source: str | Path | Mapping[str, Any], digest: str = "") -> tuple[str, Any]:
     if isinstance(source, Mapping):
         return "these weights", source
-    uri = resolve_uri(source)
+    uri = local_weights(source, digest)
     return uri, read_content(uri)
 
 
