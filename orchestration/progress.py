@@ -2,8 +2,10 @@
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 from kinebert.orchestration.printing import MovingText
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 LOG_INTERVAL_S = 10.0
 _TERMINAL_INTERVAL_S = 0.2
+_TICK_S = 0.5
 
 
 class ProgressLine:
@@ -50,6 +53,36 @@ class ProgressLine:
             self._moving.close()
         self._stream.write(visible(text) + "\n")
         self._stream.flush()
+
+
+class Ticker:
+    """Shows a text on a line again and again, from a thread of its own: where nothing is heard for a while.
+
+    Args:
+        line: Where it is shown, as often as that shows anything.
+        text: What.
+    """
+
+    def __init__(self, line: "Line", text: Callable[[], str]) -> None:
+        self._line, self._text, self._over = line, text, threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Show it no more, from now on."""
+        self._over.set()
+        self._thread.join()
+
+    def __enter__(self) -> "Ticker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        with suppress(OSError, ValueError):  # a terminal that was closed
+            while not self._over.wait(_TICK_S):
+                self._line.show(self._text)
 
 
 def time_left(elapsed_s: float, done: float, rest: float, waited_s: float = 0.0) -> str:
@@ -118,6 +151,6 @@ class VideoProgress:
         rest = self._rest if len(self._heard) < self._num_videos else 0.0
         left = time_left(elapsed_s, self._weight, rest, now - self._news)
         return (
-            f"{len(self._heard)}/{self._num_videos} videos, {self._frames} frames, {self._new_frames / elapsed_s:.1f} "
-            f"frames/s, {self._rejected} rejected, {duration(elapsed_s)} gone, {left} left"
+            f"{len(self._heard)}/{self._num_videos} videos, {left} left, {self._new_frames / elapsed_s:.1f} frames/s, "
+            f"{self._frames} frames, {self._rejected} rejected, {duration(elapsed_s)} gone"
         )

@@ -136,8 +136,8 @@ def _train(
     with running(tracker):
         _describe(checked, tracker, tags, gone_on_with, audience)
         audience.say(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {folder}")
-        log = TrainingLog(tracker, audience, tracker.last_step("step/loss"))
-        result = fit(recipe, folder, log, checked.request.cpus_per_worker, device=checked.request.device)
+        with TrainingLog(tracker, audience, tracker.last_step("step/loss")) as log:
+            result = fit(recipe, folder, log, checked.request.cpus_per_worker, device=checked.request.device)
         _keep(checked, result, tracker)
         report = _report(checked, result, tracker)
     return TrainingResult(

@@ -1,9 +1,10 @@
 """What a training says while it runs: its numbers to MLflow, and sentences to whoever listens."""
 
+import time
 from typing import assert_never
 
 from kinebert.orchestration.audience import Audience
-from kinebert.orchestration.progress import duration
+from kinebert.orchestration.progress import Ticker, duration
 from kinebert.orchestration.reports.run_files import epoch_metrics
 from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing.errors import UserError
@@ -19,6 +20,7 @@ from kinebert.training.loop.events import (
     StepDone,
     StoppedEarly,
 )
+from kinebert.training.loop.forecast import Forecast, Forecaster
 
 MOST_WAIT = 0.2
 """Share of the time that may go by waiting for clips before somebody is told what to change."""
@@ -43,10 +45,34 @@ class TrainingLog:
     def __init__(self, tracker: Tracker, audience: Audience, last_step: int) -> None:
         self._tracker, self._audience, self._last_step = tracker, audience, last_step
         self._line = audience.line()
+        self._forecaster = Forecaster()
+        self._waits_for, self._since = "workers", time.monotonic()
+        self._ticker: Ticker | None = None
         self._loader_workers, self._is_first, self._told_waiting = 0, True, False
+
+    def __enter__(self) -> "TrainingLog":
+        self._ticker = Ticker(
+            self._line, lambda: f"waiting for {self._waits_for}: {duration(time.monotonic() - self._since)}"
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_waiting()
+
+    def _end_waiting(self) -> None:
+        if self._ticker is not None:
+            self._ticker.stop()
+        self._ticker = None
 
     def __call__(self, event: Event) -> None:
         """Tell one event on."""
+        if isinstance(event, StepDone | EpochDone):
+            self._end_waiting()
+        self._tell(event)
+        if (forecast := self._forecaster(event)) is not None:
+            self._audience.say(_expected(forecast))
+
+    def _tell(self, event: Event) -> None:
         match event:
             case Started():
                 self._start(event)
@@ -74,6 +100,7 @@ class TrainingLog:
 
     def _start(self, event: Started) -> None:
         self._loader_workers, self._is_first = event.loader_workers, True
+        self._waits_for, self._since = "the first step", time.monotonic()
         gone = ""
         if event.resumed is not None:
             epochs, steps = event.resumed
@@ -108,9 +135,9 @@ class TrainingLog:
             self._tracker.metrics({**told, **event.system}, event.global_step)
         self._line.show(
             lambda: (
-                f"epoch {event.epoch}/{event.num_epochs} step {event.step}/{event.steps_per_epoch}: loss "
-                f"{event.loss:.3f}, {event.clips_per_s:.1f} clips/s, {event.data_wait:.0%} waiting for data, "
-                f"{_gpu(event)}{duration(event.eta_s)} left"
+                f"epoch {event.epoch}/{event.num_epochs} step {event.step}/{event.steps_per_epoch}: "
+                f"{duration(event.eta_s)} left, loss {event.loss:.3f}, {event.clips_per_s:.1f} clips/s, "
+                f"{_gpu(event)}{event.data_wait:.0%} waiting for data"
             )
         )
 
@@ -127,6 +154,17 @@ class TrainingLog:
         if event.data_wait > MOST_WAIT and not only_began and not self._told_waiting:
             self._told_waiting = True
             self._audience.say(f"note: {_starving(event, self._loader_workers)}")
+
+
+def _expected(forecast: Forecast) -> str:
+    """Say how long a training will take."""
+    ends = time.localtime(time.time() + forecast.left_s)
+    day = "" if ends.tm_yday == time.localtime().tm_yday else f"{time.strftime('%A', ends)}, "
+    known = "after the first epoch" if forecast.is_measured else "after the first steps"
+    return (
+        f"{known}: about {duration(forecast.epoch_s)} an epoch with its validation, {duration(forecast.left_s)} to "
+        f"the end ({day}{time.strftime('%H:%M', ends)})"
+    )
 
 
 def _starving(event: EpochDone, loader_workers: int) -> str:

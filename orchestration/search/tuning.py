@@ -1,6 +1,5 @@
 """A search as a job: check all that can be checked, search, keep MLflow up to date, and leave pictures."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,10 +9,12 @@ from kinebert.orchestration.cluster import check_workers
 from kinebert.orchestration.audience import NOBODY, Audience
 from kinebert.orchestration.jobs.requests import TuningRequest
 from kinebert.orchestration.search.checks import about, check_trials
+from kinebert.orchestration.search.progress import SearchProgress
 from kinebert.orchestration.search.records import Record, check_same, claim, load_records
-from kinebert.orchestration.search.report import files, outcome
+from kinebert.orchestration.search.report import files
 from kinebert.orchestration.search.run import Resources, search
 from kinebert.orchestration.search.space import Space, read_space
+from kinebert.orchestration.search.suggest import num_trials
 from kinebert.orchestration.search.tidying import Keeper
 from kinebert.orchestration.search.to_mlflow import Recorder, Winner, keep_pictures, winner
 from kinebert.orchestration.search.trials import Job
@@ -120,7 +121,8 @@ def _search(checked: _Checked, parent: Tracker, resources: Resources, audience: 
     job = checked.job
     known = load_records(job.output)
     recorder = Recorder(parent, job, checked.shards, known)
-    keeper, told = Keeper(job, known), _Told(checked.tune, known, audience)
+    keeper = Keeper(job, known)
+    told = SearchProgress(job.base, num_trials(checked.tune, checked.space), known, audience)
 
     def changed(record: Record, live: bool) -> None:
         recorder.changed(record, live)
@@ -129,7 +131,8 @@ def _search(checked: _Checked, parent: Tracker, resources: Resources, audience: 
             keeper.tidy(told.records, at_work=record.number)
 
     try:
-        found = search(job, checked.space, known, resources, changed)
+        with told:
+            found = search(job, checked.space, known, resources, changed)
     finally:
         whole = recorder.close()
     keeper.tidy(found)
@@ -146,33 +149,3 @@ def _params(tune: TuneRecipe) -> dict[str, Any]:
     plain = to_plain(tune)
     space = plain.pop("space")
     return {**{f"tune.{key}": value for key, value in plain.items()}, "tune.space": space}
-
-
-class _Told:
-    """Tells how the search goes: a sentence for every trial that has ended, and a line that moves."""
-
-    def __init__(self, tune: TuneRecipe, known: Sequence[Record], audience: Audience) -> None:
-        self._tune, self._audience, self._line = tune, audience, audience.line()
-        self._by_number = {record.number: record for record in known}
-        self._live: set[int] = set()
-        if known:
-            ended = sum(record.ended for record in known)
-            audience.say(f"going on: {len(known)} trials were begun, {ended} of them have ended")
-
-    @property
-    def records(self) -> list[Record]:
-        """All trials that are known."""
-        return list(self._by_number.values())
-
-    def changed(self, record: Record, live: bool) -> None:
-        """Take note of a trial's news."""
-        self._by_number[record.number] = record
-        (self._live.add if live else self._live.discard)(record.number)
-        if record.ended:
-            self._audience.say(outcome(record, self._tune))
-        self._line.show(self._text)
-
-    def _text(self) -> str:
-        ended = sum(record.ended for record in self.records)
-        at_work = ", ".join(f"{n} (epoch {self._by_number[n].epoch})" for n in sorted(self._live))
-        return f"{ended} trial{'s have' if ended != 1 else ' has'} ended; at work: {at_work or 'none'}"

@@ -87,6 +87,8 @@ class StepDone:
     """Over all processes."""
     eta_s: float
     """Seconds to the end of the training."""
+    steps_left: float = 0.0
+    """To the end of the training; those of later stages in steps of this one that would take as long."""
     gpu_gib: float | None = None
     """Most GPU memory that this process has held, in GiB; None without a GPU."""
     system: Mapping[str, float] = field(default_factory=dict)
@@ -285,6 +287,7 @@ class Progress:
                 data_wait=waited_s / max(seconds, 1e-9),
                 clips_per_s=clips / max(seconds, 1e-9),
                 eta_s=left * self._step_s + (self._epochs - epoch) * self._validation_s,
+                steps_left=left,
                 gpu_gib=gpu_gib,
                 system=system or {},
             )

@@ -1,5 +1,7 @@
 """What a training shows and records of its speed and its memory."""
 
+import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,9 @@ from kinebert.training.loop.events import (
     StepDone,
     StoppedEarly,
 )
+from kinebert.training.loop.forecast import Forecast
 from kinebert.training.run_folder import EpochRow
+from tests.helpers.listening import Heard
 
 STEP = StepDone(
     epoch=1,
@@ -68,8 +72,8 @@ def test_speed_waiting_and_memory_are_shown_and_recorded(
     for event in (STEP, replace(STEP, global_step=4, gpu_gib=12.34, system={CPU: 99.5}), EPOCH):
         hear(event)
     first, second, epoch = capsys.readouterr().err.splitlines()
-    assert first == "epoch 1/2 step 3/9: loss 0.500, 40.0 clips/s, 7% waiting for data, 1 min 15 s left"
-    assert second.endswith("7% waiting for data, 12.3 GiB of GPU memory, 1 min 15 s left")
+    assert first == "epoch 1/2 step 3/9: 1 min 15 s left, loss 0.500, 40.0 clips/s, 7% waiting for data"
+    assert second.endswith("1 min 15 s left, loss 0.500, 40.0 clips/s, 12.3 GiB of GPU memory, 7% waiting for data")
     assert epoch.endswith("top-1 20.0% (best); 40.0 clips/s, 7% waiting for data, 12.3 GiB of GPU memory, 1 min 15 s")
     on_cpu, on_gpu, of_epoch = (values for values, _ in tracker.told)
     assert "step/gpu_gib" not in on_cpu
@@ -77,6 +81,41 @@ def test_speed_waiting_and_memory_are_shown_and_recorded(
     assert (on_gpu["step/gpu_gib"], on_gpu["step/data_wait"], on_gpu["step/clips_per_s"]) == (12.34, 0.07, 40.0)
     names = ("gpu_gib", "data_wait", "clips_per_s")
     assert [of_epoch[f"epoch/{name}"] for name in names] == [12.34, 0.07, 40.0]
+
+
+def test_how_long_it_will_take_is_said_after_the_first_steps_and_the_first_epoch(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker: Any = Tracker()
+    hear = TrainingLog(tracker, Terminal(), -1)
+    expected = [
+        Forecast(epoch_s=200, left_s=7380, is_measured=False),
+        Forecast(epoch_s=75, left_s=75, is_measured=True),
+    ]
+    monkeypatch.setattr(hear, "_forecaster", lambda event: expected.pop(0) if event in (STEP, EPOCH) else None)
+    for event in (STEP, Note(text="careful"), EPOCH):
+        hear(event)
+    first, second = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        r"after the first steps: about 3 min 20 s an epoch with its validation, 2 h 03 min to the end "
+        r"\((\w+day, )?\d\d:\d\d\)",
+        first,
+    )
+    assert second.startswith("after the first epoch: about 1 min 15 s an epoch with its validation, 1 min 15 s to the")
+
+
+def test_until_the_first_step_it_says_what_it_waits_for() -> None:
+    heard = Heard()
+    tracker: Any = Tracker()
+    with TrainingLog(tracker, heard, -1) as hear:
+        until = time.monotonic() + 20
+        while not heard.shown and time.monotonic() < until:
+            time.sleep(0.01)
+        assert re.fullmatch(r"waiting for workers: \d+ s", heard.shown[0])
+        hear(STEP)
+        shown = len(heard.shown)
+        time.sleep(0.8)
+        assert len(heard.shown) == shown, "and no more after it"
 
 
 def test_waiting_for_clips_is_told_once_with_what_to_change(capsys: pytest.CaptureFixture[str]) -> None:
