@@ -110,6 +110,7 @@ def seconds(counts_PLW: Counts, card: Card, beside: bool) -> tuple[float, float]
             for below in range(level + 1):
                 rest = list(chunks(counts_PLW[~goes_on, below], PIXELS[below], card))
                 alone += sum(s for _, s, _ in rest)
+                busy += sum(s for *_, s in rest) * (below < level)  # of this level they are in what runs
         else:
             taken += sum(s for _, s, _ in run)
     return taken + max(0.0, alone - (taken - began) / SLOWED), busy

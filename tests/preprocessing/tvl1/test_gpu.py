@@ -173,6 +173,15 @@ def test_bits_do_not_depend_on_who_is_left_behind(index: int, pairs: list[int]) 
     assert leaving.starts == 1
 
 
+def test_a_failure_of_who_was_left_behind_is_the_batchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: Future[Tensor] = Future()
+    failed.set_exception(torch.OutOfMemoryError("CUDA out of memory"))
+    leaving = Leaving(all_levels(40, 52, BRIEF, torch.float32), 1, [2])
+    monkeypatch.setattr(leaving, "start", lambda work: failed)
+    with pytest.raises(torch.OutOfMemoryError):
+        solver.solve_batch(*unlike_pairs(), BRIEF, leaving)
+
+
 def test_bits_do_not_depend_on_threads() -> None:
     """At a size at which torch does use several."""
     pair_BHW = pictures(2, 200, 301)
