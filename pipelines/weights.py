@@ -93,11 +93,11 @@ def _lines(layout: "Layout") -> Iterator[Paragraph]:
     yield Paragraph(text=f"{layout.name}: {layout.source}", hanging=4)
     for name in ("paper", "licence", "url"):
         if getattr(layout, name):
-            yield Paragraph(text=f"{name}: {getattr(layout, name)}", indent=2, hanging=4)
+            yield Paragraph(text=f"{name}: {getattr(layout, name)}", indent=2, hanging=2)
     before = ""
     for name, network, data, classes, given in about.rows(layout):
         if given != before:
-            yield Paragraph(text=f"input: {given}", indent=2, hanging=4)
+            yield Paragraph(text=f"input: {given}", indent=2, hanging=2)
         before = given
         yield Paragraph(text=name)  # the longest fill a terminal of 80 columns
         yield Paragraph(text=f"{network}; {data}; classes: {classes}", indent=4, hanging=2)
