@@ -7,6 +7,8 @@ Axes: B pairs, H height, W width, 2 flow components (x, y), 4 dual variables.
 """
 
 import os
+from collections.abc import Callable
+from concurrent.futures import Future
 from itertools import product
 from typing import Any
 
@@ -19,7 +21,7 @@ pytestmark = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reaso
 
 # ruff: noqa: E402 - the kernels must not be imported without the interpreter
 from kinebert.preprocessing.tvl1 import TvL1Params
-from kinebert.preprocessing.tvl1.gpu import fused, kernels, plain, solver, warping
+from kinebert.preprocessing.tvl1.gpu import beside, fused, kernels, plain, solver, warping
 from kinebert.preprocessing.tvl1.gpu.level import LevelParams, all_levels
 from kinebert.preprocessing.tvl1.gpu.resample import with_gradients
 
@@ -332,9 +334,17 @@ def test_a_pair_that_takes_long_is_solved_beside_the_others(monkeypatch: pytest.
         launched.append((self.is_urgent, level.height))
         before(self, level, pairs)
 
+    def start(self: beside.Beside, work: Callable[[], Tensor]) -> "Future[Tensor]":
+        recorded.append((set(made._chunks), set(made._small._chunks)))
+        return before_start(self, work)
+
+    recorded: list[tuple[set[tuple[int, int]], set[tuple[int, int]]]] = []
+    before_start = beside.Beside.start
+    monkeypatch.setattr(beside.Beside, "start", start)
     monkeypatch.setattr(fused.FusedSolver, "_launch_chunk", noted)
     made = fused.FusedSolver(3, levels, CPU)
     together = solver.solve_batch(first_BHW, second_BHW, params, made)
+    assert recorded == [({(i, pairs) for i in (0, 1) for pairs in (1, 3)}, {(0, 1), (1, 1)})], "not beside the others"
     assert launched.count((False, 16)) == 2, "one after which it is alone, and one of patience"
     assert launched.count((True, 16)) == launched.count((True, 20)) == 4, "all chunks there are"
     assert launched.count((False, 20)) == 1

@@ -138,7 +138,7 @@ def test_the_same_bits_without_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = pictures(5)
     usual_B2HW = solver.solve_pairs(frames[:-1], frames[1:], TvL1Params())
     solver._kept.clear()
-    monkeypatch.setattr("kinebert.preprocessing.tvl1.gpu.fused._captured", lambda launch: launch)
+    monkeypatch.setattr("kinebert.preprocessing.tvl1.gpu.fused._captured", lambda launch, priority: launch)
     assert torch.equal(solver.solve_pairs(frames[:-1], frames[1:], TvL1Params()), usual_B2HW)
 
 
