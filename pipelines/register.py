@@ -49,9 +49,10 @@ def main(config: RegisterConfig) -> int:
     uri = resolve_uri(config.checkpoint)
     from kinebert.orchestration.tracking import logged_models  # slow imports
     from kinebert.orchestration.tracking.lifecycle import running
+    from kinebert.orchestration.tracking.run_address import RunAddress
     from kinebert.orchestration.tracking.run_tags import code_version
     from kinebert.orchestration.tracking.store import choose_store
-    from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
+    from kinebert.orchestration.tracking.tracker import Tracker
     from kinebert.training.checkpoints.recognizer import load_recognizer
 
     load_recognizer(uri)  # what is no checkpoint is told before MLflow is asked for anything

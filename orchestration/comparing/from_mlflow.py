@@ -2,7 +2,6 @@
 
 import re
 import tempfile
-from collections.abc import Sequence
 from typing import Any, cast
 
 from mlflow.entities import Run as MlflowRun
@@ -15,6 +14,7 @@ from kinebert.orchestration.comparing.runs import (
     parse_recipe,
 )
 from kinebert.orchestration.tracking.changed_settings import present
+from kinebert.orchestration.tracking.metric_names import number_of_epoch
 from kinebert.orchestration.tracking.store import check_active, connect, explained
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
@@ -23,7 +23,6 @@ from kinebert.training.run_folder import RECIPE_FILE, SCORES_FILE, EpochRow
 
 _PAGE = 1000
 _ID = re.compile("[0-9a-f]{32}")
-_EPOCH = "epoch/"
 _TAGS = {"commit": "mlflow.source.git.commit", "program": "mlflow.source.name", "uncommitted changes": "git_changed"}
 
 
@@ -143,8 +142,8 @@ class Store:
 def _history(client: MlflowClient, run: MlflowRun) -> list[EpochRow]:
     """Put the numbers of the epochs back together."""
     rows: dict[int, dict[str, Any]] = {}
-    names: Sequence[str] = [name for name in run.data.metrics if name.startswith(_EPOCH)]
-    for name in names:
-        for metric in client.get_metric_history(run.info.run_id, name):
-            rows.setdefault(metric.step, {"epoch": metric.step})[name.removeprefix(_EPOCH)] = metric.value
+    names = {metric: name for metric in run.data.metrics if (name := number_of_epoch(metric)) is not None}
+    for metric, name in names.items():
+        for told in client.get_metric_history(run.info.run_id, metric):
+            rows.setdefault(told.step, {"epoch": told.step})[name] = told.value
     return [cast(EpochRow, rows[step]) for step in sorted(rows)]

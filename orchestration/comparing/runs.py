@@ -8,7 +8,7 @@ from typing import Any
 from kinebert.orchestration.reports.figures import History
 from kinebert.orchestration.reports.run_files import load_history
 from kinebert.orchestration.tracking.legal_names import legal_name
-from kinebert.orchestration.tracking.tracker import RunAddress
+from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import flatten, parse_toml, to_plain

@@ -16,8 +16,10 @@ from kinebert.orchestration.jobs.scoring import ScoringJob, workers_for
 from kinebert.orchestration.printing import warn
 from kinebert.orchestration.reports.metrics_file import write_metrics
 from kinebert.orchestration.reports.publishing import publish_report, report_data
+from kinebert.orchestration.tracking.metric_names import of_evaluation, summary_of_test
+from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.orchestration.tracking.run_tags import code_version
-from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.datasets.manifest import name_some
 from kinebert.preprocessing.errors import UserError
@@ -157,7 +159,7 @@ def _evaluate(
         forget(output)
         report = _report(one, output, scores, tracker)
     if tracker is not None:
-        _record(one, join(output, SCORES_FILE), {**scores.metrics().as_numbers(), "clip_top1": by_clip.top[1]}, tracker)
+        _record(one, join(output, SCORES_FILE), scores.metrics(), by_clip, tracker)
     return Evaluation(
         checkpoint=one.uri,
         folder=output,
@@ -277,9 +279,12 @@ def _report(one: _Trained, output: str, scores: VideoScores, tracker: Tracker | 
     return publish_report(join(output, REPORT_FOLDER), data, tracker, one.result_name)
 
 
-def _record(one: _Trained, table: str, numbers: dict[str, float], tracker: Tracker) -> None:
+def _record(one: _Trained, table: str, measured: Metrics, by_clip: Metrics, tracker: Tracker) -> None:
     """Add what was measured to the MLflow run of the training."""
-    tracker.metrics({f"{one.result_name}/{key}": value for key, value in numbers.items()}, one.epoch)
+    numbers = {**measured.as_numbers(), "clip_top1": by_clip.top[1]}
+    tracker.metrics(of_evaluation(one.result_name, numbers), one.epoch)
+    views = f"{one.split_part}, {one.protocol.describe()}; {name_of(one.uri)}"
+    tracker.tested(summary_of_test(measured), one.part, views)
     tracker.tags({f"evaluated.{one.result_name}": _how(one)})
     tracker.artifact_of(table, one.result_name)
     tracker.dataset(one.shards, {"evaluation": one.split_part})

@@ -6,19 +6,25 @@ from dataclasses import dataclass, replace
 from kinebert.orchestration.jobs.requests import FusionRequest
 from kinebert.orchestration.reports.metrics_file import write_metrics
 from kinebert.orchestration.reports.publishing import publish_report, report_data
+from kinebert.orchestration.reports.run_files import load_recipe
 from kinebert.orchestration.tracking.lifecycle import running
+from kinebert.orchestration.tracking.metric_names import TEST_STEP, of_evaluation, of_stream, summary_of_test
+from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.orchestration.tracking.run_tags import code_version
 from kinebert.orchestration.tracking.store import choose_store
-from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.storage import check_writable, join, resolve_uri
+from kinebert.preprocessing.plain_text import markdown
+from kinebert.preprocessing.storage import check_writable, exists, join, name_of, resolve_uri
 from kinebert.training.evaluation import fusion
 from kinebert.training.evaluation.evaluate import VideoScores, read_scores, write_scores
 from kinebert.training.evaluation.significance import compare
-from kinebert.training.run_folder import METRICS_FILE, REPORT_FOLDER, SCORES_FILE
+from kinebert.training.run_folder import METRICS_FILE, RECIPE_FILE, REPORT_FOLDER, SCORES_FILE, evaluation_name
 
 FUSED = "fused"
 """Name of the result among its streams."""
+STREAMS = "streams"
+"""Folder of the run's artifacts that holds the recipe of each stream's training, by the stream's name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +114,7 @@ def fuse(request: FusionRequest) -> FusionResult:
     check_writable(output)
     names = [_name(i, stream.about.get("modality"), streams) for i, stream in enumerate(streams)]
     singles = dict(zip(names, streams, strict=True))
-    tracker = _start_run(request, output, fused.scores)
+    tracker = _start_run(request, output, fused.scores, names, given.about)
     with running(tracker):
         result = FusionResult(
             folder=output,
@@ -129,13 +135,21 @@ def fuse(request: FusionRequest) -> FusionResult:
     return replace(result, recorded=tracker.complete)
 
 
-def _start_run(request: FusionRequest, output: str, scores: VideoScores) -> Tracker:
+def _start_run(request: FusionRequest, output: str, fused: VideoScores, names: Sequence[str], how: str) -> Tracker:
     """Start an MLflow run: in the store of the first stream's, unless another is asked for."""
-    known = RunAddress.load(str(scores.about["streams"][0].get("run_folder", "")))
+    known = RunAddress.load(str(fused.about["streams"][0].get("run_folder", "")))
     beside = Tracker.attach(known) if known and not request.tracking_uri else None
     store = choose_store(beside.address.tracking_uri if beside else request.tracking_uri, output)
-    tags = {**code_version("fuse"), "modality": str(scores.about["modality"]), "run_folder": output}
-    return Tracker.start(store, request.experiment, FUSED, tags)
+    streams = zip(names, fused.about["streams"], strict=True)
+    models = ", ".join(f"{name} {stream.get('model', 'fusion')}" for name, stream in streams)
+    tags = {
+        **code_version("fuse"),
+        "mlflow.note.content": f"Fusion of {models}: {how}; {len(fused.video_ids)} videos of "
+        f"{markdown(fused.tested_part)}, {len(fused.classes)} classes",
+        "modality": str(fused.about["modality"]),
+        "run_folder": output,
+    }
+    return Tracker.start(store, request.experiment, name_of(output), tags)
 
 
 def _record(tracker: Tracker, request: FusionRequest, result: FusionResult) -> None:
@@ -144,10 +158,25 @@ def _record(tracker: Tracker, request: FusionRequest, result: FusionResult) -> N
     weights = {f"weight/{name}": weight for name, weight in zip(names, result.weights, strict=True)}
     paths = {f"scores/{name}": path for name, path in zip(names, request.scores, strict=True)}
     tracker.params({**weights, **paths, "method": request.method, "weights_fitted": bool(request.fit)})
-    for name, scores in result.measured.items():
-        numbers = scores.metrics().as_numbers()
-        plain = name.replace(" + ", " and ")  # MLflow takes no + in a name
-        tracker.metrics({f"{plain}/{key}": value for key, value in numbers.items()}, 0)
+    for name, scores in {**result.streams, **result.subsets}.items():
+        tracker.metrics(of_stream(name, scores.metrics().as_numbers()), TEST_STEP)
+    measured, about = result.scores.metrics(), result.scores.about
+    name = evaluation_name(str(about.get("split")), str(about.get("part")), result.scores.views)
+    tracker.metrics(of_evaluation(name, measured.as_numbers()), TEST_STEP)
+    views = f"{result.scores.tested_part}, {result.scores.views} views of {' + '.join(names)}, {result.about}"
+    tracker.tested(summary_of_test(measured), str(about.get("part")), views)
+    for name, scores in result.streams.items():
+        _record_stream(tracker, name, scores)
+
+
+def _record_stream(tracker: Tracker, name: str, scores: VideoScores) -> None:
+    """Keep with the run what a stream was trained with and tested on, as far as its training's folder tells it."""
+    recipe = join(str(scores.about.get("run_folder", "")), RECIPE_FILE)
+    trained = load_recipe(str(scores.about.get("run_folder", "")))
+    if "streams" not in scores.about:
+        tracker.scored(scores, trained.data.shards if trained else str(scores.about.get("modality")))
+    if exists(recipe):
+        tracker.artifact_of(recipe, f"{STREAMS}/{name}")
 
 
 def _report(result: FusionResult, tracker: Tracker) -> str:

@@ -13,12 +13,21 @@ from kinebert.orchestration.jobs.training_log import TrainingLog
 from kinebert.orchestration.ray_train.fit import FitResult, fit
 from kinebert.orchestration.ray_train.workers import check_device
 from kinebert.orchestration.reports.publishing import publish_report, report_data
-from kinebert.orchestration.reports.run_files import epoch_metrics, load_recipe, save_history
+from kinebert.orchestration.reports.run_files import load_recipe, save_history
 from kinebert.orchestration.tracking.lifecycle import open_run, running
 from kinebert.orchestration.tracking.logged_models import keep_model
+from kinebert.orchestration.tracking.metric_names import (
+    LAST_EPOCH,
+    LAST_STEP,
+    VAL_TOP1,
+    epoch_metrics,
+    summary_of_validation,
+)
+from kinebert.orchestration.tracking.run_address import RunAddress
+from kinebert.orchestration.tracking.run_params import usual, varied
 from kinebert.orchestration.tracking.run_tags import describe_training, training_tags
 from kinebert.orchestration.tracking.store import choose_store
-from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.errors import UserError
@@ -136,7 +145,7 @@ def _train(
     with running(tracker):
         _describe(checked, tracker, tags, gone_on_with, audience)
         audience.say(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {folder}")
-        with TrainingLog(tracker, audience, tracker.last_step("step/loss")) as log:
+        with TrainingLog(tracker, audience, tracker.last_step(LAST_STEP)) as log:
             result = fit(recipe, folder, log, checked.request.cpus_per_worker, device=checked.request.device)
         _keep(checked, result, tracker)
         report = _report(checked, result, tracker)
@@ -159,9 +168,15 @@ def _describe(
     """Write down what is trained, in the folder and in MLflow; where nothing is any more, what was stays written."""
     is_over = gone_on_with is not None and gone_on_with.is_over
     kept = load_recipe(checked.folder) if is_over else None
-    values = flatten(to_plain(kept or checked.recipe))
+    recipe = kept or checked.recipe
     when = "" if gone_on_with is None or is_over else f"from epoch {gone_on_with.epochs + 1}"
-    changed = tracker.params(values, {} if is_over else tags, when)
+    changed = tracker.params(
+        flatten(to_plain(recipe)),
+        {} if is_over else tags,
+        when,
+        shown=varied(recipe),
+        usual=usual(),
+    )
     if changed:
         audience.say(f"note: recorded in MLflow as changed {when}: {'; '.join(changed)}")
     describe_training(tracker, checked.folder, checked.recipe, checked.shards, is_over=is_over)
@@ -169,18 +184,24 @@ def _describe(
 
 def _keep(checked: _Checked, result: FitResult, tracker: Tracker) -> None:
     """Keep what a training came to, in its folder and in MLflow."""
+    best = result.summary.best
     save_history(checked.folder, result.summary.history)
     with suppress(UserError):  # its store is gone, and what waits is all there is to send
-        sent = tracker.last_step("epoch/val_loss") if tracker.flush() else math.inf
+        sent = _sent(tracker, LAST_EPOCH)
         for row in result.summary.history:  # those that a killed driver could not send
             if row["epoch"] > sent:
                 tracker.metrics(epoch_metrics(row), row["epoch"])
+        if best["epoch"] > _sent(tracker, VAL_TOP1):
+            tracker.metrics(summary_of_validation(best), best["epoch"])
     tracker.artifact_of(result.summary.checkpoint)
     tracker.artifact_of(storage.join(checked.folder, LAST_FILE))
     if not keep_model(tracker.address, result.summary.checkpoint):
         tracker.lacks_something()
-    best = result.summary.best
-    tracker.metrics({"best_val_top1": best["val_top1"]}, best["epoch"])
+
+
+def _sent(tracker: Tracker, name: str) -> float:
+    """The last epoch of which the store knows a metric; none is newer where it cannot be asked."""
+    return tracker.last_step(name) if tracker.flush() else math.inf
 
 
 def _report(checked: _Checked, result: FitResult, tracker: Tracker) -> str:

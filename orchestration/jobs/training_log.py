@@ -5,7 +5,7 @@ from typing import assert_never
 
 from kinebert.orchestration.audience import Audience
 from kinebert.orchestration.progress import Ticker, duration
-from kinebert.orchestration.reports.run_files import epoch_metrics
+from kinebert.orchestration.tracking.metric_names import epoch_metrics, step_metrics, summary_of_validation
 from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.loop.events import (
@@ -131,8 +131,7 @@ class TrainingLog:
         if event.global_step > self._last_step:
             self._last_step = event.global_step
             numbers = {name: getattr(event, name) for name in _STEP_METRICS}
-            told = {f"step/{name}": value for name, value in numbers.items() if value is not None}
-            self._tracker.metrics({**told, **event.system}, event.global_step)
+            self._tracker.metrics({**step_metrics(numbers), **event.system}, event.global_step)
         self._line.show(
             lambda: (
                 f"epoch {event.epoch}/{event.num_epochs} step {event.step}/{event.steps_per_epoch}: "
@@ -143,7 +142,8 @@ class TrainingLog:
 
     def _epoch(self, event: EpochDone) -> None:
         row = event.row
-        self._tracker.metrics(epoch_metrics(event.numbers()), row["epoch"])
+        summary = summary_of_validation(row) if event.is_best else {}
+        self._tracker.metrics({**summary, **epoch_metrics(event.numbers())}, row["epoch"])
         self._line.close(
             f"epoch {row['epoch']}/{event.num_epochs}: train loss {row['train_loss']:.3f}, top-1 "
             f"{row['train_top1']:.1%}; validation loss {row['val_loss']:.3f}, top-1 {row['val_top1']:.1%}"

@@ -1,8 +1,8 @@
 """What the driver writes into the folder of a training: its recipe, and the numbers of its epochs."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.checked.documents import read_document
@@ -58,9 +58,3 @@ def load_history(folder: str) -> list[EpochRow]:
     remedy = "Delete it, and train with the same command again, which writes it anew and trains nothing twice."
     with storage.explained(path, "read the numbers of the epochs"):
         return read_document(list[EpochRow], path, "the numbers of a training's epochs", remedy, nan=True)
-
-
-def epoch_metrics(row: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers of an epoch under the names that MLflow's page groups them by, such as ``epoch/val_top1``."""
-    names = ("train_", "val_", "lr", "seconds", "clips_per_s", "data_wait", "gpu_gib", "skipped")
-    return {f"epoch/{key}": value for key, value in row.items() if key.startswith(names)}

@@ -99,9 +99,15 @@ class Record:
         """Return the epoch with the best ``metric``, of equal ones the one that a training keeps; None before any."""
         return max(self.rows, key=lambda row: (score(row, metric, sign), rank(row)), default=None)
 
-    def kept(self, generation: int) -> TrialEpoch:
-        """Return the epoch whose weights a generation's folder has as the best: those of best top-1, then loss."""
-        return max((row for row in self.rows if row["generation"] == generation), key=rank)
+    def kept(self, generation: int, until: int | None = None) -> TrialEpoch:
+        """Return the epoch whose weights a generation's folder has as the best: those of best top-1, then loss.
+
+        Args:
+            generation: Times that the trial had taken another's weights over.
+            until: The last epoch that is looked at; by default the last that is known.
+        """
+        rows = (row for row in self.rows if row["generation"] == generation)
+        return max((row for row in rows if until is None or row["epoch"] <= until), key=rank)
 
     def at(self, epoch: int) -> TrialEpoch | None:
         """Return the numbers of one epoch (from 1) of the trial."""

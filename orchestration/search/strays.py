@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.orchestration.tracking.store import connect, explained
-from kinebert.orchestration.tracking.tracker import RunAddress
 
 _PAGE = 1000
 

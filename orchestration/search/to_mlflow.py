@@ -13,13 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from kinebert.orchestration.printing import warn
-from kinebert.orchestration.reports.run_files import epoch_metrics
 from kinebert.orchestration.search.records import Record, TrialEpoch, ranking, trial_folder
 from kinebert.orchestration.search.strays import end_strays
 from kinebert.orchestration.search.trials import Job
 from kinebert.orchestration.tracking.lifecycle import open_run
+from kinebert.orchestration.tracking.metric_names import (
+    LAST_EPOCH,
+    epoch_metrics,
+    of_search,
+    of_value,
+    summary_of_validation,
+)
+from kinebert.orchestration.tracking.run_address import RunAddress
+from kinebert.orchestration.tracking.run_params import usual, varied
 from kinebert.orchestration.tracking.run_tags import describe_training, training_tags
-from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.errors import UserError
@@ -31,7 +39,6 @@ from kinebert.training.run_folder import BEST_FILE, STATE_FILE
 BEST = "best"
 """Tag of the best trial's run: "true"."""
 _STATUS = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
-_LAST = "epoch/val_loss"
 _PAUSES_S = (2.0, 5.0)
 
 
@@ -143,9 +150,14 @@ class Recorder:
                 if not keep_model(child.address, best.checkpoint):
                     child.lacks_something()
                 self._parent.tags({"best_trial": str(number), "best_run": child.address.run_id})
-                child.metrics({"kept_epoch": best.kept["epoch"]}, best.record.epoch)
+                child.metrics(of_search({"kept_epoch": best.kept["epoch"]}), best.record.epoch)
                 child.flush()
-        self._parent.metrics({f"best_{self._tune.metric}": best.row[self._tune.metric]}, self._num_ended())
+        self._lead(best)
+
+    def _lead(self, best: Winner) -> None:
+        """Tell the search's run what the best trial so far has come to."""
+        numbers = of_search({f"best_{self._tune.metric}": best.row[self._tune.metric]})
+        self._parent.metrics({**summary_of_validation(best.kept), **numbers}, self._num_ended())
 
     def _update(self, record: Record) -> None:
         self._latest[record.number] = record
@@ -161,7 +173,9 @@ class Recorder:
         for row in record.rows:
             if row["epoch"] > self._sent[record.number]:
                 values = flatten(record.values_at(row["generation"])) if record.takeovers else {}
-                child.metrics({**epoch_metrics(row), **_numbers(values)}, row["epoch"])
+                kept = record.kept(row["generation"], row["epoch"])
+                summary = summary_of_validation(row) if row is kept else {}
+                child.metrics({**summary, **epoch_metrics(row), **_numbers(values)}, row["epoch"])
                 self._sent[record.number] = row["epoch"]
         if record.ended and record.number not in self._closed:
             self._end(record, child)
@@ -176,7 +190,7 @@ class Recorder:
                 self._closed.add(record.number)
             else:
                 child = Tracker.resume(address)
-            self._sent[record.number] = child.last_step(_LAST)
+            self._sent[record.number] = child.last_step(LAST_EPOCH)
         else:
             child = self._begin(record)
             self._sent[record.number] = 0
@@ -215,7 +229,8 @@ class Recorder:
         folder, epochs = trial_folder(self._job.output, record.number), self._at_start.get(record.number, 0)
         values = flatten({key: value for key, value in to_plain(recipe).items() if key != "tune"})
         tags = {} if record.ended else self._tags(record)
-        child.params(values, tags, f"from epoch {epochs + 1}" if epochs else "")
+        shown = {**varied(recipe), **record.values}
+        child.params(values, tags, f"from epoch {epochs + 1}" if epochs else "", shown, usual())
         describe_training(child, folder, recipe, shards, is_over=record.ended)
 
     def _end(self, record: Record, child: Tracker) -> None:
@@ -227,7 +242,7 @@ class Recorder:
         self._closed.add(record.number)
         leader = winner([other for other in self._latest.values() if other.ended], self._tune, self._job.output)
         if leader is not None:
-            self._parent.metrics({f"best_{self._tune.metric}": leader.row[self._tune.metric]}, self._num_ended())
+            self._lead(leader)
 
     def _sum_up(self, record: Record, child: Tracker) -> None:
         taken = [f"epoch {item.epoch}: from trial {item.donor}, {item.values}" for item in record.takeovers]
@@ -237,7 +252,7 @@ class Recorder:
         numbers = {} if record.startup_s is None else {"startup_s": record.startup_s}
         if best is not None:
             numbers[f"best_{self._tune.metric}"] = best[self._tune.metric]
-        child.metrics(numbers, record.epoch)
+        child.metrics(of_search(numbers), record.epoch)
 
     def _num_ended(self) -> int:
         return sum(record.ended for record in self._latest.values())
@@ -258,4 +273,4 @@ def keep_pictures(parent: Tracker, folder: str, files: Mapping[str, bytes]) -> N
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    return {f"value/{key}": float(value) for key, value in values.items() if isinstance(value, (int, float))}
+    return {of_value(key): float(value) for key, value in values.items() if isinstance(value, (int, float))}

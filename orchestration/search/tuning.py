@@ -19,6 +19,7 @@ from kinebert.orchestration.search.tidying import Keeper
 from kinebert.orchestration.search.to_mlflow import Recorder, Winner, keep_pictures, winner
 from kinebert.orchestration.search.trials import Job
 from kinebert.orchestration.tracking.lifecycle import open_run, running
+from kinebert.orchestration.tracking.run_params import usual, varied
 from kinebert.orchestration.tracking.run_tags import code_version
 from kinebert.orchestration.tracking.store import choose_store
 from kinebert.orchestration.tracking.tracker import Tracker
@@ -79,9 +80,10 @@ def tune(request: TuningRequest, audience: Audience = NOBODY) -> TuningResult:
         parent = open_run(job.output, store, request.experiment, tags, continues=gone_on_with)
         with running(parent):
             claim(job.output, checked.description)
-            values = {**flatten(to_plain(replace(job.base, tune=None))), **_params(checked.tune)}
+            base, searched = replace(job.base, tune=None), _params(checked.tune)
             when = f"after {sum(record.ended for record in known)} trials" if gone_on_with else ""
-            changed = parent.params(values, tags, when)
+            shown = {**varied(base), **searched}
+            changed = parent.params({**flatten(to_plain(base)), **searched}, tags, when, shown, usual())
             if changed:
                 audience.say(f"note: recorded in MLflow as changed {when}: {'; '.join(changed)}")
             audience.say(f"searching {', '.join(checked.space)} of {request.source}: {job.output}")

@@ -5,7 +5,7 @@ A parameter keeps the value that the run began with. The tag ``changed.NAME`` sa
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,8 @@ def settle(
     params: Mapping[str, str],
     tags: Mapping[str, str],
     when: str,
+    shown: Container[str] | None = None,
+    usual: Mapping[str, str] | None = None,
 ) -> Settled:
     """Compare what a run says of itself with what runs now.
 
@@ -50,12 +52,15 @@ def settle(
         params: Of what runs now.
         tags: Of what runs now. A note that somebody has written over ours stays.
         when: Since when they hold, such as ``from epoch 3``; what a user reads.
+        shown: Names of those that become parameters where the run has none of that name; by default all.
+        usual: What a run with parameters began with where it has none of that name.
     """
     found = Settled()
+    untold = usual if usual and known_params else {}
     for key, value in params.items():
-        before = known_tags.get(NOW + key, known_params.get(key))
+        before = known_tags.get(NOW + key, known_params.get(key, untold.get(key)))
         if before is None:
-            found.params[key] = value
+            found.params |= {key: value} if shown is None or key in shown else {}
         elif before != value:
             found.tags[NOW + key] = value[:LONGEST_TAG]
             _note_change(found, known_tags, key, before, value, when)
@@ -77,7 +82,7 @@ def as_texts(values: Mapping[str, Any]) -> dict[str, str]:
 def present(params: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, str]:
     """Return the parameters of a run as they were in the end: with what it changed when it was continued."""
     later = {key.removeprefix(NOW): value for key, value in tags.items() if key.startswith(NOW)}
-    return {**params, **{key: value for key, value in later.items() if key in params}}
+    return {**params, **{key: value for key, value in later.items() if key in params or CHANGED + key in tags}}
 
 
 def _note_change(found: Settled, tags: Mapping[str, str], key: str, before: str, value: str, when: str) -> None:

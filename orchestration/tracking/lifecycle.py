@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
+from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.orchestration.tracking.store import connect, explained
-from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 

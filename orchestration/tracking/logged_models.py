@@ -27,8 +27,8 @@ from mlflow.types.schema import Array
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from kinebert.orchestration.printing import warn
+from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.orchestration.tracking.store import connect, explained
-from kinebert.orchestration.tracking.tracker import RunAddress
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.plain_text import json_text

@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlflow.entities import Experiment, Metric, Run
@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
+from kinebert.orchestration.tracking.saved_view import OFFERED, view_tags
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError, UserError
 
@@ -111,7 +112,7 @@ def _opened(tracking_uri: str) -> MlflowClient:
 
 
 def experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
-    """Return the id of an experiment, which is made if there is none of that name.
+    """Return the id of an experiment, which is made if there is none of that name. It is given a view of its runs.
 
     Raises:
         UserError: If it was deleted.
@@ -120,12 +121,21 @@ def experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
         found = client.get_experiment_by_name(name)
         if found is not None:
             check_active(found, tracking_uri)
+            _offer_view(client, found)
             return str(found.experiment_id)
         artifacts = None
         if tracking_uri.startswith("sqlite:///"):  # MLflow's own default is the present folder, wherever that is
             artifacts = Path(tracking_uri.removeprefix("sqlite:///")).with_name("mlartifacts").as_uri()
         training = {"mlflow.experimentKind": "custom_model_development"}  # or the page is one of language models
-        return str(client.create_experiment(name, artifact_location=artifacts, tags=training))
+        return str(client.create_experiment(name, artifact_location=artifacts, tags={**training, **view_tags()}))
+
+
+def _offer_view(client: MlflowClient, experiment: Experiment) -> None:
+    """Give the view to an experiment of an earlier version or of somebody else, where that is allowed."""
+    if OFFERED not in experiment.tags:
+        with suppress(MlflowException):  # a view is worth no training
+            for key, value in view_tags().items():
+                client.set_experiment_tag(experiment.experiment_id, key, value)
 
 
 def check_active(item: Experiment | Run, tracking_uri: str) -> None:

@@ -3,19 +3,20 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlflow.entities import Metric, Param
+from mlflow.entities import DatasetInput, Metric, Param
 from mlflow.tracking import MlflowClient
 
 from kinebert.orchestration.printing import warn
 from kinebert.orchestration.tracking.changed_settings import LONGEST_TAG, as_texts, present, settle
-from kinebert.orchestration.tracking.dataset_inputs import dataset_input
+from kinebert.orchestration.tracking.dataset_inputs import dataset_input, scored_input
 from kinebert.orchestration.tracking.legal_names import LONGEST_NAME, legal_name
+from kinebert.orchestration.tracking.metric_names import TEST_STEP
+from kinebert.orchestration.tracking.run_address import RUN_FILE, RunAddress
 from kinebert.orchestration.tracking.store import (
     check_active,
     connect,
@@ -25,52 +26,20 @@ from kinebert.orchestration.tracking.store import (
     reason_of,
 )
 from kinebert.preprocessing import storage
-from kinebert.preprocessing.checked.documents import document_text, read_document
-from kinebert.preprocessing.checked.values import shown
 from kinebert.preprocessing.datasets.manifest import name_some
-from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.plain_text import without_passwords
+from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.reader import ShardSet
 
-RUN_FILE = "mlflow.json"
-"""In the output folder of a training: which MLflow run it is."""
+if TYPE_CHECKING:
+    from kinebert.training.evaluation.evaluate import VideoScores
+
+PROTOCOL, TESTED_PART = "protocol", "tested_part"
+"""Tags of a run: how the accuracies that lists show were measured, and on which part."""
+_WORTH = {"test": 2, "val": 1}
 _PAGE = 1000
 _FLUSH_S = 5.0
 _PATIENCE_S = 60.0
 """From one attempt to the next while the store is out of reach: each may take a minute."""
-
-
-@dataclass(frozen=True)
-class RunAddress:
-    """Where an MLflow run is kept."""
-
-    tracking_uri: str
-    experiment: str
-    run_id: str
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not value.strip() or not value.isprintable():
-                raise ConfigError(f"{name}: {shown(value)} is none.")
-
-    def save(self, folder: str) -> None:
-        """Write the address into the folder of a training; for the owner's eyes only if it has a password."""
-        data = (document_text(self, indent=2) + "\n").encode()
-        private = without_passwords(self.tracking_uri) != self.tracking_uri
-        storage.write_bytes(storage.join(folder, RUN_FILE), data, private=private)
-
-    @staticmethod
-    def load(folder: str) -> "RunAddress | None":
-        """Read the address from the folder of a training; None if there is none.
-
-        Raises:
-            UserError: If it is damaged, or says something else.
-        """
-        path = storage.join(folder, RUN_FILE)
-        with storage.explained(path, "read the address of an MLflow run"):
-            if not storage.exists(path):
-                return None
-            return read_document(RunAddress, path, "the address of an MLflow run", "Delete it to start a new run.")
 
 
 class Tracker:
@@ -138,13 +107,22 @@ class Tracker:
             history = self._client.get_metric_history(self.address.run_id, name)
         return max((metric.step for metric in history), default=-1)
 
-    def params(self, values: Mapping[str, Any], tags: Mapping[str, str] | None = None, when: str = "") -> list[str]:
+    def params(
+        self,
+        values: Mapping[str, Any],
+        tags: Mapping[str, str] | None = None,
+        when: str = "",
+        shown: Container[str] | None = None,
+        usual: Mapping[str, Any] | None = None,
+    ) -> list[str]:
         """Record with which parameters and tags work begins, or goes on: :mod:`.changed_settings` says how.
 
         Args:
             values: Parameters by name. Those that the run has stay as they are; what is other now goes to tags.
             tags: By name.
             when: Since when they hold, such as ``from epoch 3``.
+            shown: Names of those that become parameters of a run that has none of that name; by default all.
+            usual: What a run began with, by name, where it has no parameter of that name.
 
         Returns:
             A sentence about each thing that changed, such as ``epochs: 2 -> 4``.
@@ -154,7 +132,8 @@ class Tracker:
         """
         with explained(self.address.tracking_uri):
             known = self._client.get_run(self.address.run_id).data
-            found = settle(known.params, known.tags, as_texts(values), tags or {}, when)
+            untold = as_texts(usual or {})
+            found = settle(known.params, known.tags, as_texts(values), tags or {}, when, shown, untold)
             new = [Param(key, value) for key, value in found.params.items()]
             for start in range(0, len(new), 100):
                 self._client.log_batch(self.address.run_id, params=new[start : start + 100])
@@ -162,8 +141,12 @@ class Tracker:
                 self._client.set_tag(self.address.run_id, legal_name(key), value)
         return found.changed
 
-    def contradictions(self, values: Mapping[str, Any]) -> list[str]:
+    def contradictions(self, values: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> list[str]:
         """Return where the run's parameters are others than ``values``, a sentence each: it is of something else.
+
+        Args:
+            values: By name.
+            usual: What a run has, by name, where it has no parameter of that name.
 
         Raises:
             UserError: If the store cannot be reached.
@@ -171,7 +154,10 @@ class Tracker:
         with explained(self.address.tracking_uri):
             data = self._client.get_run(self.address.run_id).data
         known, ours = present(data.params, data.tags), as_texts(values)
-        return [f"{key} = {known[key]}, not {ours[key]}" for key in ours if known.get(key, ours[key]) != ours[key]]
+        if not known:
+            return []  # it does not say what it is of
+        told = {**known, **{key: value for key, value in as_texts(usual or {}).items() if key not in known}}
+        return [f"{key} = {told[key]}, not {ours[key]}" for key in told if ours.get(key, told[key]) != told[key]]
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Collect numbers of one step by name, and send what was collected if it is time to."""
@@ -180,6 +166,27 @@ class Tracker:
         self._waiting += [Metric(key, value, now_ms, step) for key, value in told.items() if key not in self._refused]
         if time.monotonic() >= self._next_flush:
             self.flush()
+
+    def tested(self, numbers: Mapping[str, float], part: str, protocol: str) -> None:
+        """Make a test the one that lists of runs show: its plain metrics, and the tag that says how it was made.
+
+        One on the validation part does not take the place of one on the test part; otherwise the last one counts.
+
+        Args:
+            numbers: Plain metrics by name.
+            part: ``train``, ``val`` or ``test``.
+            protocol: What was tested on and how, for people; it begins with the split and the part.
+        """
+        try:
+            with explained(self.address.tracking_uri):
+                known = self._client.get_run(self.address.run_id).data.tags.get(TESTED_PART, part)
+        except UserError as error:
+            self._lost = True
+            warn(f"not recorded in MLflow: {error}")
+            return
+        if _WORTH.get(part, 0) >= _WORTH.get(known, 0):
+            self.metrics(numbers, TEST_STEP)
+            self.tags({PROTOCOL: protocol, TESTED_PART: part})
 
     def flush(self) -> bool:
         """Send the metrics that were collected; return whether none is left. Says once if the store is out of reach.
@@ -245,12 +252,18 @@ class Tracker:
             parts: What for (``training``, ``validation``, ``evaluation``), and the split and part: ``split1/train``.
         """
         for context, split_part in parts.items():
-            given = dataset_input(shards, context, split_part)
-            self._try(
-                f"the record of {given.dataset.name}",
-                partial(self._client.log_inputs, self.address.run_id, [given]),
-                (0.2, 1.0),  # a database refuses a set that another run records at the same moment
-            )
+            self._input(dataset_input(shards, context, split_part))
+
+    def scored(self, scores: "VideoScores", uri: str) -> None:
+        """Say which set a table has scores of, as :func:`.scored_input`. Says so if the store does not take it."""
+        self._input(scored_input(scores, uri))
+
+    def _input(self, given: DatasetInput) -> None:
+        self._try(
+            f"the record of {given.dataset.name}",
+            partial(self._client.log_inputs, self.address.run_id, [given]),
+            (0.2, 1.0),  # a database refuses a set that another run records at the same moment
+        )
 
     def _try(self, what: str, ask: Callable[[], object], pauses_s: Sequence[float] = (1.0,)) -> bool:
         """Ask the store for something, and once more after each pause; return whether it did, and say so if not."""

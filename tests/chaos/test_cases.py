@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from kinebert.orchestration.tracking.tracker import RunAddress
+from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.preprocessing.datasets.manifest import read_manifest
 from kinebert.preprocessing.sets.reader import ShardSet
 from tests.helpers.case_lists import REFUSED, UNDERSTOOD, Understood

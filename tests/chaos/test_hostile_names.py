@@ -16,7 +16,7 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
-from kinebert.orchestration.tracking.tracker import RunAddress
+from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.pipelines import (
     average,
     compare,

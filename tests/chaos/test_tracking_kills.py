@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
+from kinebert.orchestration.tracking.run_address import RunAddress
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.checkpoints.state import load_state
 from tests.chaos.conftest import Launch

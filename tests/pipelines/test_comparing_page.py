@@ -9,11 +9,12 @@ import mlflow
 import pytest
 import torch
 
+from kinebert.orchestration.tracking.run_params import varied
 from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.pipelines import compare, register
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.evaluation.evaluate import write_scores
-from kinebert.training.recipe.train import ProtocolRecipe
+from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe, TrainRecipe
 from tests.helpers.checkpoints import make_checkpoint
 from tests.helpers.compared import MULTI_VIEWS, make_run, make_scores
 from tests.helpers.paths import ROOT
@@ -22,7 +23,7 @@ from tests.helpers.videos import moving_texture, write_video
 
 PAGE = (ROOT / "docs" / "comparing.md").read_text()
 COMMANDS = [line for block in re.findall(r"```\n(kinebert.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
-(PROGRAM,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+SEARCHES, PROGRAM = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 PROGRAMS = {"compare": compare.cli, "register": register.cli}
 
 
@@ -78,6 +79,27 @@ def test_every_command_and_the_program(
     exec(compile(PROGRAM, "docs/comparing.md", "exec"), {})
     mlflow.set_tracking_uri(before)
     assert "probabilities" in capsys.readouterr().out
+
+
+def test_the_searches_find_what_they_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "runs").mkdir()
+    recipe = TrainRecipe(data=DataRecipe(shards="/sets/flow"))
+    for name, source, modality, top1, status in (
+        ("a", "train", "rgb", 0.4, "FAILED"),
+        ("b", "train", "flow", 0.6, "FINISHED"),
+        ("c", "fuse", "rgb+flow", 0.9, "FINISHED"),
+    ):
+        tags = {"mlflow.source.name": f"kinebert {source}", "modality": modality}
+        run = Tracker.start(f"sqlite:///{tmp_path}/runs/mlflow.db", "kinebert", name, tags)
+        run.params(varied(recipe))
+        run.tested({"top1": top1}, "test", "split1/test, single")
+        run.end(status)
+    before = mlflow.get_tracking_uri()
+    here = SEARCHES.replace("sqlite:///runs", f"sqlite:///{tmp_path}/runs")  # MLflow keeps what it opened, by its name
+    exec(compile(here, "docs/comparing.md", "exec"), {})
+    mlflow.set_tracking_uri(before)
+    found = [line[line.rindex(" [") :].strip() for line in capsys.readouterr().out.splitlines()]
+    assert found == ["['c', 'b']", "['b']", "['c']", "['a']"]
 
 
 @pytest.mark.parametrize(

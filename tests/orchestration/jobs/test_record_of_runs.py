@@ -13,16 +13,25 @@ from mlflow.tracking import MlflowClient
 from kinebert.orchestration.comparing.comparison import compare
 from kinebert.orchestration.comparing.from_mlflow import Store
 from kinebert.orchestration.jobs.evaluation import Evaluation, evaluate
-from kinebert.orchestration.jobs.requests import ComparisonRequest, EvaluationRequest, TrainingRequest
+from kinebert.orchestration.jobs.fusion import fuse
+from kinebert.orchestration.jobs.requests import (
+    ComparisonRequest,
+    EvaluationRequest,
+    FusionRequest,
+    TrainingRequest,
+)
 from kinebert.orchestration.jobs.training import train
-from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
+from kinebert.orchestration.reports.run_files import save_recipe
+from kinebert.orchestration.tracking.run_address import RunAddress
+from kinebert.orchestration.tracking.run_params import varied
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.pipelines import evaluate as evaluate_program
 from kinebert.pipelines import fuse as fuse_program
 from kinebert.pipelines import index_videos as index_program
 from kinebert.pipelines import train as train_program
 from kinebert.pipelines import tune as tune_program
 from kinebert.pipelines.options import NOT_RECORDED
-from kinebert.preprocessing.config import flatten, load_config, to_plain
+from kinebert.preprocessing.config import load_config
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
@@ -85,7 +94,7 @@ def test_a_start_that_failed_and_a_run_that_goes_on_are_recorded_as_they_ran(
     assert good.info.run_id != failed.info.run_id
     assert any(f"an earlier start has saved nothing (MLflow run {failed.info.run_id})" in line for line in said)
     ran = recipe_for(shards, 1e-3)
-    assert good.data.params == {key: str(value) for key, value in flatten(to_plain(ran)).items()}
+    assert good.data.params == {key: str(value) for key, value in varied(ran).items()}
     assert good.data.tags["recipe_digest"] == ran.digest()
     assert not [tag for tag in good.data.tags if tag.startswith(("changed.", "now."))]
     store = f"sqlite:///{tmp_path}/runs/mlflow.db"
@@ -140,6 +149,10 @@ def test_an_evaluation_on_a_split_of_any_name_is_recorded_with_how_it_was_made(
     run = client.get_run(tracker.address.run_id)
     name = "fold _1 _80-20__2-val-single"
     assert run.data.metrics[f"{name}/top1"] == pytest.approx(result.scores.metrics().top[1])
+    plain = {key: value for key, value in run.data.metrics.items() if "/" not in key}
+    measured = result.scores.metrics()
+    assert plain == pytest.approx({"top1": measured.top[1], "mean_class": measured.mean_class})  # of three classes
+    assert run.data.tags["protocol"].startswith(f"{ODD}/val, the centre clip x the centre crop, mean of the logits")
     assert result.scores.about["split"] == ODD
     assert ODD + "/val of " in run.data.tags[f"evaluated.{name}"]
     assert run.inputs is not None
@@ -179,6 +192,59 @@ def test_an_evaluation_is_not_written_to_the_run_of_another_training(
     assert not score(checkpoint).recorded
     assert "best.pt: optim.lr = 1e+30, not " in capsys.readouterr().err
     assert not MlflowClient(tracker.address.tracking_uri).get_run(tracker.address.run_id).data.metrics
+
+
+def test_lists_show_the_test_whatever_was_scored_after_it(trained: tuple[str, Tracker], store: str) -> None:
+    _, tracker = trained
+
+    def shown() -> tuple[float, str]:
+        tracker.flush()
+        data = MlflowClient(store).get_run(tracker.address.run_id).data
+        return data.metrics["top1"], data.tags["protocol"]
+
+    for top1, part, expected in ((0.9, "val", 0.9), (0.7, "test", 0.7), (0.95, "val", 0.7), (0.6, "test", 0.6)):
+        tracker.tested({"top1": top1}, part, f"split1/{part}, somehow")
+        assert shown()[0] == expected
+    assert shown() == (0.6, "split1/test, somehow")
+
+
+def test_a_fusion_says_what_it_is_of(
+    trained: tuple[str, Tracker], shards: ShardSet, store: str, tmp_path: Path
+) -> None:
+    checkpoint, _ = trained
+    table = score(checkpoint).table
+    save_recipe(str(tmp_path / "run"), recipe_for(shards, 1e-3))
+    result = fuse(FusionRequest(scores=(table, table), weights=(2.0, 1.0), output=str(tmp_path / "both")))
+    assert (result.recorded, result.tracking_uri) == (True, store)
+    client = MlflowClient(store)
+    run = client.get_run(result.run_id)
+    assert run.info.run_name == "both"
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith("Fusion of rgb 1 resnet18 + tgap, rgb 2 resnet18 + tgap: sum of L2-normalised scores; 3 ")
+    assert run.data.tags["protocol"].startswith(f"{ODD}/val, single views of rgb 1 + rgb 2, sum of L2")
+    measured = result.scores.metrics()
+    assert run.data.metrics["top1"] == run.data.metrics["fold _1 _80-20__2-val-single/top1"] == measured.top[1]
+    assert run.data.metrics["streams/rgb 2/top1"] == measured.top[1]
+    assert run.inputs is not None
+    (given,) = run.inputs.dataset_inputs  # both streams are of one set
+    assert (given.dataset.name, given.dataset.digest) == (f"rgb {ODD}/val", shards.content)
+    for name in ("rgb 1", "rgb 2"):
+        path = client.download_artifacts(run.info.run_id, f"streams/{name}/recipe.toml", str(tmp_path))
+        assert load_config(TrainRecipe, path) == recipe_for(shards, 1e-3)
+    assert Store(store).find(run.info.run_id, None).tables.keys() == {"fold #1 (80-20)_2-val-single"}
+
+
+def test_streams_whose_folder_is_gone_are_fused_and_told_by_their_tables(
+    trained: tuple[str, Tracker], store: str, tmp_path: Path
+) -> None:
+    table = Path(score(trained[0]).table).rename(tmp_path / "scores.parquet")
+    shutil.rmtree(tmp_path / "run")
+    request = FusionRequest(scores=(str(table),) * 2, output=str(tmp_path / "both"), tracking_uri=store)
+    result = fuse(request)
+    assert result.recorded
+    run = MlflowClient(store).get_run(result.run_id)
+    assert run.inputs is not None
+    assert [given.dataset.name for given in run.inputs.dataset_inputs] == [f"rgb {ODD}/val"]
 
 
 def refuse_metrics(monkeypatch: pytest.MonkeyPatch) -> None:

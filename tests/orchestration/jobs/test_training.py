@@ -6,7 +6,7 @@ import pytest
 
 from kinebert.orchestration.jobs.requests import TrainingRequest
 from kinebert.orchestration.jobs.training import train
-from kinebert.orchestration.tracking.tracker import RunAddress
+from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import load_config
 from kinebert.preprocessing.errors import UserError

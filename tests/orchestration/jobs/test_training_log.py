@@ -80,7 +80,17 @@ def test_speed_waiting_and_memory_are_shown_and_recorded(
     assert (on_gpu[CPU], CPU in on_cpu) == (99.5, False)
     assert (on_gpu["step/gpu_gib"], on_gpu["step/data_wait"], on_gpu["step/clips_per_s"]) == (12.34, 0.07, 40.0)
     names = ("gpu_gib", "data_wait", "clips_per_s")
-    assert [of_epoch[f"epoch/{name}"] for name in names] == [12.34, 0.07, 40.0]
+    assert [of_epoch[f"epoch/speed/{name}"] for name in names] == [12.34, 0.07, 40.0]
+
+
+def test_the_plain_metrics_are_those_of_the_best_epoch_so_far() -> None:
+    tracker: Any = Tracker()
+    hear = TrainingLog(tracker, Terminal(), -1)
+    for epoch, top1, is_best in ((1, 0.2, True), (2, 0.1, False), (3, 0.4, True)):
+        hear(replace(EPOCH, row=EpochRow(**{**ROW, "epoch": epoch, "val_top1": top1}), is_best=is_best))
+    plain = [(values["val_top1"], step) for values, step in tracker.told if "val_top1" in values]
+    assert plain == [(0.2, 1), (0.4, 3)]
+    assert [values["epoch/val_top1"] for values, _ in tracker.told] == [0.2, 0.1, 0.4]
 
 
 def test_how_long_it_will_take_is_said_after_the_first_steps_and_the_first_epoch(

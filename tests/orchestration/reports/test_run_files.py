@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kinebert.orchestration.reports.run_files import epoch_metrics, load_history, save_history, save_recipe
+from kinebert.orchestration.reports.run_files import load_history, save_history, save_recipe
 from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import read_toml
 from kinebert.preprocessing.errors import UserError
@@ -69,26 +69,3 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run: cannot write the recipe"):
         save_recipe(str(tmp_path / "run"), TrainRecipe(data=DataRecipe(shards="/set")))
     assert (tmp_path / "run").read_text() == "mine"
-
-
-def test_numbers_of_an_epoch_have_the_names_of_its_page_and_its_number_none() -> None:
-    row = {
-        **ROWS[0],
-        "clips_per_s": 40.0,
-        "data_wait": 0.1,
-        "gpu_gib": 3.0,
-        "seconds": 9.0,
-        "skipped": 0,
-        "generation": 2,
-    }
-    assert epoch_metrics(row) == {
-        "epoch/train_loss": 1.5,
-        "epoch/val_loss": 1.25,
-        "epoch/val_top1": 0.5,
-        "epoch/lr": 0.01,
-        "epoch/clips_per_s": 40.0,
-        "epoch/data_wait": 0.1,
-        "epoch/gpu_gib": 3.0,
-        "epoch/seconds": 9.0,
-        "epoch/skipped": 0,
-    }

@@ -20,7 +20,8 @@ from kinebert.orchestration.search.to_mlflow import Recorder, winner
 from kinebert.orchestration.search.trials import Job
 from kinebert.orchestration.search.tuning import TuningResult
 from kinebert.orchestration.tracking.lifecycle import open_run
-from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
+from kinebert.orchestration.tracking.run_address import RunAddress
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.pipelines.tune import _report
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe, TrainRecipe
@@ -90,7 +91,12 @@ def test_trials_become_children_and_the_best_is_tagged(store: str, tmp_path: Pat
     assert not [name for name in found[0].data.params if name.startswith("tune")]
     history = MlflowClient(store).get_metric_history(found[0].info.run_id, "epoch/val_top1")
     assert [metric.step for metric in history] == [1, 2, 3]
-    assert found[0].data.metrics["startup_s"] == 1.5
+    assert found[0].data.metrics["search/startup_s"] == 1.5
+    shown = [{name: run.data.metrics[name] for name in ("val_top1", "val_loss")} for run in (found[0], found[1])]
+    assert shown == [{"val_top1": 0.9, "val_loss": 1.0}, {"val_top1": pytest.approx(0.4), "val_loss": 1.0}]
+    run.flush()
+    of_parent = MlflowClient(store).get_run(run.address.run_id).data.metrics
+    assert of_parent == {"val_top1": 0.9, "val_loss": 1.0, "search/best_val_top1": 0.9}
     for number in range(3):
         assert [item.path for item in MlflowClient(store).list_artifacts(found[number].info.run_id)][
             -1
@@ -203,7 +209,7 @@ def test_a_trial_that_came_to_nothing_has_a_new_run_and_one_that_goes_on_its_own
     addresses = [RunAddress.load(trial_folder(str(tmp_path), n)) for n in range(3)]
     found = [MlflowClient(store).get_run(address.run_id) for address in addresses if address is not None]
     assert [found[n].info.run_id == before[n] for n in range(3)] == [True, True, False]
-    assert [found[n].data.params["eval_batch"] for n in range(3)] == ["16", "16", "3"]
+    assert [found[n].data.params.get("eval_batch") for n in range(3)] == [None, None, "3"]  # 16 is usual
     assert found[1].data.tags["changed.eval_batch"] == "16 -> 3 from epoch 2"
     assert not [tag for n in (0, 2) for tag in found[n].data.tags if tag.startswith(("changed.", "now."))]
     assert "eval_batch = 16" in Path(trial_folder(str(tmp_path), 0), "recipe.toml").read_text()

@@ -44,3 +44,20 @@ def test_long_values_fit_into_tags() -> None:
     before, after = as_texts({"x": "a" * 9000}), as_texts({"x": "b" * 9000})
     found = settle(before, {}, after, {}, "from epoch 2")
     assert all(len(value) <= LONGEST_TAG for value in found.tags.values())
+
+
+def test_what_a_run_does_not_tell_began_as_usual() -> None:
+    usual, shown = {"seed": "0", "eval_batch": "16"}, {"epochs"}
+    began = settle({}, {}, {"epochs": "2", "seed": "0", "eval_batch": "16"}, {}, "", shown, usual)
+    assert (began.params, began.tags) == ({"epochs": "2"}, {})
+    again = settle(began.params, {}, {"epochs": "2", "seed": "0", "eval_batch": "3"}, {}, "from epoch 2", shown, usual)
+    assert again.params == {}
+    assert again.tags == {"now.eval_batch": "3", "changed.eval_batch": "16 -> 3 from epoch 2"}
+    assert present(began.params, again.tags) == {"epochs": "2", "eval_batch": "3"}
+
+
+def test_a_run_of_an_earlier_version_that_tells_everything_goes_on_telling_what_changes() -> None:
+    params = {"epochs": "2", "seed": "0", "eval_batch": "8"}
+    found = settle(params, {}, {**params, "eval_batch": "16"}, {}, "from epoch 2", {"epochs"}, {"eval_batch": "16"})
+    assert found.params == {}
+    assert found.tags["changed.eval_batch"] == "8 -> 16 from epoch 2"

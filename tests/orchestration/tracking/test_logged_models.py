@@ -12,7 +12,8 @@ from mlflow.tracking import MlflowClient
 
 from kinebert.orchestration.tracking import logged_models as register_of_models
 from kinebert.orchestration.tracking.logged_models import keep_model, log_model
-from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
+from kinebert.orchestration.tracking.run_address import RunAddress
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.pipelines import predict, register
 from kinebert.pipelines.options import NOT_RECORDED
 from kinebert.preprocessing.recipe import FrameRecipe

@@ -11,7 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from kinebert.commits import VARIABLE as COMMIT
-from kinebert.orchestration.tracking.tracker import RunAddress
+from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from tests.helpers.mlflow_servers import mlflow_server, postgres
@@ -95,7 +95,7 @@ def test_two_trainings_at_once_are_recorded_as_in_a_file(server: str, shards: Sh
     finish(start(tmp_path, "train", *options, "runs/file"))
     here = recorded(tmp_path / "runs" / "file")
     assert here["status"] == "FINISHED"
-    assert {"step/loss", "epoch/val_top1", "best_val_top1"} <= here["metrics"].keys()
+    assert {"step/loss", "epoch/val_top1", "val_top1", "val_loss"} <= here["metrics"].keys()
     assert {"best.pt", "recipe.toml", "report/report.md"} <= set(here["artifacts"])
     assert len(here["sets"]) == 2
     for name in ("one", "two"):

@@ -11,7 +11,8 @@ from mlflow.tracking import MlflowClient
 
 from kinebert.orchestration.tracking import tracker as tracking
 from kinebert.orchestration.tracking.lifecycle import running
-from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
+from kinebert.orchestration.tracking.run_address import RunAddress
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing.errors import UserError
 
 

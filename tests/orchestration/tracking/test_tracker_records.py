@@ -11,7 +11,8 @@ from mlflow.exceptions import MlflowException
 from kinebert.orchestration.search.strays import end_strays
 from kinebert.orchestration.tracking import tracker as tracking
 from kinebert.orchestration.tracking.lifecycle import open_run
-from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
+from kinebert.orchestration.tracking.run_address import RunAddress
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing import storage
 from tests.helpers.fake_shards import make_shards
 

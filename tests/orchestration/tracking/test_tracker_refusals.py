@@ -15,8 +15,9 @@ from kinebert.orchestration.comparing.from_mlflow import Store
 from kinebert.orchestration.tracking import store as tracking_store
 from kinebert.orchestration.tracking import tracker as tracking
 from kinebert.orchestration.tracking.lifecycle import open_run
+from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.orchestration.tracking.store import was_refused
-from kinebert.orchestration.tracking.tracker import RunAddress, Tracker
+from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing.errors import UserError
 
 
