@@ -8,7 +8,7 @@ CORES := -n logical --maxprocesses 4 --dist loadfile
 # make gpu sets nothing up: the Python that was said, else that of .venv where it is complete, else python3
 GPU_PYTHON := $(if $(filter file,$(origin PYTHON)),$(if $(wildcard $(STAMP)),$(BIN)/python,$(PYTHON)),$(PYTHON))
 
-.PHONY: help setup demo test test-all check bench gpu clean
+.PHONY: help setup demo test test-all check bench gpu dist clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /' | sed 's/^/make /'
@@ -50,6 +50,11 @@ bench: setup  ## print the tables of tests/benchmarks
 
 gpu:  ## test and measure on a GPU, in 9 minutes and offline (STAGES="tests networks flow feed", PYTHON=python3.12)
 	@$(GPU_PYTHON) -m tests.gpu.run $(STAGES) --json gpu.json
+
+dist: setup  ## make a wheel and a source archive in dist/, which know the commit
+	@rm -rf build dist
+	@$(BIN)/python -c "from setuptools import build_meta as b; print(b.build_sdist('dist'), b.build_wheel('dist'))"
+	@rm -rf build
 
 clean:  ## remove .venv and what tools left behind
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info

@@ -1,11 +1,10 @@
-"""One package, ``kinebert``, whatever else of the folders' names lies about; in a checkout, in a wheel, in a job."""
+"""One package, ``kinebert``, whatever else of the folders' names lies about; in a checkout and in a job."""
 
 import importlib
 import os
 import pkgutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -99,23 +98,3 @@ def test_forwarding_is_installed_once() -> None:
     assert sys.meta_path == before
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("orchestration.no_such_module")
-
-
-@pytest.mark.slow
-def test_a_wheel_installs_one_package_and_works_outside_a_checkout(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
-    subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-        archive.extractall(tmp_path / "site")
-    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"kinebert"}
-    shipped = {f"kinebert/{path.relative_to(ROOT)}" for name in FOLDERS for path in (ROOT / name).rglob("*.py")}
-    assert shipped <= set(names)
-    recipes = {f"kinebert/{path.relative_to(ROOT)}" for path in (ROOT / "pipelines").rglob("*.toml")}
-    assert recipes <= set(names)
-    templates = (ROOT / "orchestration" / "comparing" / "templates").iterdir()
-    assert {f"kinebert/{path.relative_to(ROOT)}" for path in templates} <= set(names)
-    foreign_packages(tmp_path / "mine")
-    done = run(["-m", "kinebert.pipelines.cli", "describe", *DESCRIBE], tmp_path / "mine", [tmp_path / "site"])
-    assert done.returncode == 0, done.stderr

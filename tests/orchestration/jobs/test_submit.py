@@ -5,11 +5,9 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +18,8 @@ from kinebert.preprocessing.datasets.manifest import write_manifest
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from tests.helpers.foreign import foreign_packages
+from tests.helpers.installed import copy_of_checkout
+from tests.helpers.job_clusters import COMMANDS, HEAD, JOIN, RAY, end_all, job_cluster
 from tests.helpers.mlflow_servers import free_port
 from tests.helpers.paths import ROOT
 from tests.helpers.requirements import needs
@@ -27,12 +27,6 @@ from tests.helpers.sets import make_rows, make_set
 
 Submit = Callable[..., subprocess.CompletedProcess[str]]
 Cluster = tuple[Path, dict[str, str]]
-PAGE = (ROOT / "docs" / "clusters.md").read_text()
-COMMANDS = [
-    line for block in re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for line in block.splitlines()
-]
-HEAD = shlex.split(next(line for line in COMMANDS if line.startswith("ray start --head")))
-JOIN = shlex.split(next(line for line in COMMANDS if line.startswith("ray start --address")))
 CPUS = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print('cpus', ray.cluster_resources()['CPU'])"
 
 pytestmark = [
@@ -46,63 +40,15 @@ pytestmark = [
 ]
 
 
-def end_all(mark: str) -> None:
-    """End the processes of this cluster, and no other on this machine: ``ray stop`` would end them all."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for _ in range(20):
-            ours = []
-            for folder in Path("/proc").glob("[0-9]*"):
-                try:
-                    if mark.encode() in (folder / "environ").read_bytes():
-                        ours.append(int(folder.name))
-                except OSError:
-                    continue
-            for pid in ours:
-                os.kill(pid, number)
-            if not ours:
-                return
-            time.sleep(0.5)
-
-
 @pytest.fixture(scope="module", params=["disabled", "token"])
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Start a cluster; gives a copy of the checkout, and the environment in which the cluster's address is known."""
     folder = tmp_path_factory.mktemp("submit")
-    checkout = folder / "checkout"
-    tracked = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=True)
-    for name in filter(None, tracked.stdout.split("\0")):
-        if (ROOT / name).exists():
-            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, checkout / name, follow_symlinks=False)
+    checkout = copy_of_checkout(folder / "checkout")
     (checkout / "demo").mkdir()
     (checkout / "demo" / "large").write_bytes(b"x" * 200_000_000)  # an upload of more than 100 MB is refused
-    mark, port, page = uuid.uuid4().hex, free_port(), free_port()
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTHONPATH"))}
-    env |= {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "HOME": str(folder),
-        "KINEBERT_TEST": mark,
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
-        "RAY_AUTH_MODE": request.param,
-        "RAY_AUTH_TOKEN": uuid.uuid4().hex,
-        "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{page}",
-    }
-    if request.param == "disabled":
-        del env["RAY_AUTH_TOKEN"]
-    ray = [sys.executable, "-m", "ray.scripts.scripts"]
-    temp = tempfile.mkdtemp(prefix="kbt-", dir="/tmp")
-    options = [f"--port={port}", f"--dashboard-port={page}", "--num-cpus=2", f"--temp-dir={temp}"]
-    options += [f"--dashboard-agent-listen-port={free_port()}"]  # other clusters of this machine have the usual one
-    options += ["--object-store-memory=200000000", "--dashboard-host=127.0.0.1"]
-    try:
-        # the page's own command; of an option that is given twice Ray takes the last
-        subprocess.run([*ray, *HEAD[1:], *options], env=env, check=True, capture_output=True, cwd=folder)
+    with job_cluster(folder, request.param) as env:
         yield checkout, env
-    finally:
-        end_all(mark)
-        shutil.rmtree(temp, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +57,7 @@ def submit(cluster: Cluster) -> Submit:
     checkout, env = cluster
 
     def run(*command: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--working-dir", ".", "--", *command]
+        line = [sys.executable, *RAY, "job", "submit", "--working-dir", ".", "--", *command]
         return subprocess.run(line, env=env, cwd=checkout, capture_output=True, text=True, timeout=600)
 
     return run
@@ -150,7 +96,7 @@ def test_a_users_own_packages_in_a_job_do_not_stand_before_ours(
     manifest = tmp_path / "manifest.parquet"
     write_manifest(str(manifest), rows)
     args = ["--manifest", str(manifest), "--resize", "none", "--output"]
-    line = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--working-dir", ".", "--"]
+    line = [sys.executable, *RAY, "job", "submit", "--working-dir", ".", "--"]
     line += ["python", "-m", "kinebert.pipelines.extract_frames", *args, str(tmp_path / "first")]
     installed = {**env, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(line, env=installed, cwd=mine, capture_output=True, text=True, timeout=600)
@@ -253,7 +199,7 @@ def test_the_commands_of_the_page(cluster: Cluster, tmp_path: Path) -> None:
         ):
             words = [word.replace(page, here) for word in words]
         ours = [str(ROOT / "pipelines" / "submit.py"), *words[2:]]
-        command = ours if words[1] == "submit" else ["-m", "ray.scripts.scripts", *words[1:]]
+        command = ours if words[1] == "submit" else [*RAY, *words[1:]]
         done = subprocess.run(
             [sys.executable, *command], env=both, cwd=tmp_path, capture_output=True, text=True, timeout=600
         )
@@ -277,9 +223,8 @@ def test_a_second_node_joins_by_the_line_of_the_page(tmp_path: Path) -> None:
     ports = [f"--port={port}", f"--dashboard-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
     head = [*HEAD[1:], *ports, "--dashboard-host=127.0.0.1", "--num-cpus=2", f"--temp-dir={temp}", *small]
     join = [word.replace("head:6379", f"127.0.0.1:{port}") for word in JOIN[1:]]
-    ray = ["-m", "ray.scripts.scripts"]
     try:
-        for command in ([*ray, *head], [*ray, *join, "--num-cpus=1", *small], ["-c", CPUS, f"127.0.0.1:{port}"]):
+        for command in ([*RAY, *head], [*RAY, *join, "--num-cpus=1", *small], ["-c", CPUS, f"127.0.0.1:{port}"]):
             line = [sys.executable, *command]
             done = subprocess.run(line, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300)
             assert done.returncode == 0, done.stdout + done.stderr
