@@ -3,17 +3,67 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _LOCAL = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "rootfs", "tmpfs", "xfs", "zfs"})
 """Filesystems of disks and of the memory of a machine. Others may be those of servers."""
 _MOUNTS = Path("/proc/self/mountinfo")
+_CONTROL_GROUPS, _GROUPS_OF_THIS_PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_UNLIMITED = 2**60
+"""Bytes from which on a limit is none: version 1 of control groups writes the largest number of pages that it knows."""
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use, which can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use, which can be fewer than the machine has.
+
+    Whoever has the time of 2.5 cores, as a container may, has 2.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = core_limit()
+    return cores if limit is None else max(1, min(cores, int(limit)))
+
+
+def core_limit() -> float | None:
+    """Return how many cores' time this process's control groups allow, such as 1.5; None if nothing limits it."""
+    limits = []
+    for folder in _control_groups("cpu"):
+        with suppress(OSError, ValueError, ZeroDivisionError):
+            if (folder / "cpu.max").exists():
+                quota, period = (folder / "cpu.max").read_text().split()
+            else:
+                quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            limits += [float(quota) / float(period)] if quota != "max" and float(quota) > 0 else []
+    return min(limits, default=None)
+
+
+def memory_limit() -> int | None:
+    """Return how many bytes of memory this process's control groups allow; None if nothing limits it."""
+    limits = []
+    for folder in _control_groups("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with suppress(OSError, ValueError):
+                limits.append(int((folder / name).read_text()))
+    return min((limit for limit in limits if limit < _UNLIMITED), default=None)
+
+
+def _control_groups(controller: str) -> Iterator[Path]:
+    """The groups that this process is in, and those around them, by both versions of control groups.
+
+    In a container the names are those of the machine, and its own group is mounted in the place of the root.
+    """
+    try:
+        lines = _GROUPS_OF_THIS_PROCESS.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, names, path = line.split(":", 2)
+        if names and controller not in names.split(","):
+            continue
+        root = _CONTROL_GROUPS / names if names else _CONTROL_GROUPS
+        root = root if root.exists() else _CONTROL_GROUPS / controller
+        group = Path(path.lstrip("/"))
+        yield from (root / one for one in (group, *group.parents))
 
 
 def filesystem_of(path: str | Path) -> str:

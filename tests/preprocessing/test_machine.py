@@ -24,9 +24,19 @@ def test_a_process_that_is_bound_to_one_core_has_one() -> None:
 def test_where_nothing_is_bound_it_is_what_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    monkeypatch.setattr(machine, "core_limit", lambda: None)
     assert available_cores() == 12
     monkeypatch.setattr(os, "cpu_count", lambda: None)  # unknown
     assert available_cores() == 1
+
+
+@pytest.mark.parametrize(("limit", "cores"), [(2.5, 2), (0.5, 1), (64.0, 12)])
+def test_a_container_that_has_the_time_of_some_cores_has_so_many(
+    limit: float, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
+    monkeypatch.setattr(machine, "core_limit", lambda: limit)
+    assert available_cores() == cores
 
 
 MOUNTS = """\
