@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from kinebert import old_names
 
 if TYPE_CHECKING:
-    from kinebert.functions import compare, evaluate, extract, extract_both, fuse, index, predict, train, tune
+    from kinebert.functions import compare, doctor, evaluate, extract, extract_both, fuse, index, predict, train, tune
 
-__all__ = ["compare", "evaluate", "extract", "extract_both", "fuse", "index", "predict", "train", "tune"]
+__all__ = ["compare", "doctor", "evaluate", "extract", "extract_both", "fuse", "index", "predict", "train", "tune"]
 
 __version__ = "0.1.0"
 """Also that of the wheel; ``kinebert --version`` tells the commit."""

@@ -5,19 +5,18 @@ raised as :class:`kinebert.preprocessing.errors.UserError`, whose text names the
 """
 
 from collections.abc import Mapping, Sequence
-from os import PathLike, fspath
-from pathlib import Path
+from os import fspath
 from typing import TYPE_CHECKING, Any
 
+from kinebert.arguments import Location, frame_recipe, of_recipe, plain, several, table, tables, texts
 from kinebert.orchestration.audience import NOBODY, Audience, Terminal
 from kinebert.orchestration.jobs import extraction_requests, requests
-from kinebert.preprocessing.checked.values import from_mapping
-from kinebert.preprocessing.config import nested, read_toml, to_plain
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 
 if TYPE_CHECKING:
     from kinebert.orchestration.comparing.comparison import ComparisonResult
+    from kinebert.orchestration.diagnosis.diagnose import Diagnosis
     from kinebert.orchestration.jobs.evaluation import Evaluation
     from kinebert.orchestration.jobs.extraction import Extraction
     from kinebert.orchestration.jobs.fusion import FusionResult
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from kinebert.orchestration.jobs.training import TrainingResult
     from kinebert.orchestration.search.tuning import TuningResult
     from kinebert.training.recipe.train import TrainRecipe
-
-Location = str | PathLike[str]
-"""A local path, or a URI (``s3://``, ``gs://``)."""
 
 
 def index(
@@ -47,7 +43,7 @@ def index(
     """
     from kinebert.orchestration.jobs import indexing
 
-    request = requests.IndexRequest(source=source, paths=_texts(paths), output=fspath(output), **_plain(options))
+    request = requests.IndexRequest(source=source, paths=texts(paths), output=fspath(output), **plain(options))
     return indexing.index(request, _audience(verbose))
 
 
@@ -76,7 +72,7 @@ def extract(
 
     location = manifest.manifest if isinstance(manifest, Index) else fspath(manifest)
     request = extraction_requests.ExtractionRequest(
-        manifest=location, output=fspath(output), recipe=_frame_recipe(recipe, modality), **_plain(options)
+        manifest=location, output=fspath(output), recipe=frame_recipe(recipe, modality), **plain(options)
     )
     return extraction.extract(request, _audience(verbose))
 
@@ -110,16 +106,16 @@ def extract_both(
     from kinebert.orchestration.jobs import extraction
     from kinebert.orchestration.jobs.indexing import Index
 
-    of_flow = _frame_recipe(flow_recipe, "flow")
+    of_flow = frame_recipe(flow_recipe, "flow")
     if not isinstance(of_flow, FlowRecipe):
         raise ConfigError(f"flow_recipe must be one for flow, got one for {of_flow.modality}.")
     request = extraction_requests.TwoSetsRequest(
         manifest=manifest.manifest if isinstance(manifest, Index) else fspath(manifest),
         frames=fspath(frames),
         flow=fspath(flow),
-        recipe=_frame_recipe(recipe, modality),
+        recipe=frame_recipe(recipe, modality),
         flow_recipe=of_flow,
-        **_plain(options),
+        **plain(options),
     )
     return extraction.extract_both(request, _audience(verbose))
 
@@ -144,7 +140,7 @@ def train(
     """
     from kinebert.orchestration.jobs import training
 
-    request = requests.TrainingRequest(**_of_recipe(recipe, changes, output, "runs"), **_plain(options))
+    request = requests.TrainingRequest(**of_recipe(recipe, changes, output, "runs"), **plain(options))
     return training.train(request, _audience(verbose))
 
 
@@ -175,7 +171,7 @@ def evaluate(
         part=part,
         views=None if views is None else str(views),
         output=None if output is None else fspath(output),
-        **_plain(options),
+        **plain(options),
     )
     (result,) = evaluation.evaluate(request, _audience(verbose))
     return result
@@ -200,11 +196,11 @@ def fuse(
     from kinebert.orchestration.jobs import fusion
 
     request = requests.FusionRequest(
-        scores=_tables(scores),
+        scores=tables(scores),
         output=fspath(output),
         weights=None if weights is None else tuple(weights),
-        fit=_tables(fit),
-        **_plain(options),
+        fit=tables(fit),
+        **plain(options),
     )
     return fusion.fuse(request)
 
@@ -221,8 +217,8 @@ def compare(*runs: "Location | TrainingResult | Evaluation | FusionResult", **op
     from kinebert.orchestration.comparing import comparison
     from kinebert.orchestration.jobs.training import TrainingResult
 
-    places = tuple(run.folder if isinstance(run, TrainingResult) else _table(run) for run in runs)
-    return comparison.compare(requests.ComparisonRequest(runs=places, **_plain(options)))
+    places = tuple(run.folder if isinstance(run, TrainingResult) else table(run) for run in runs)
+    return comparison.compare(requests.ComparisonRequest(runs=places, **plain(options)))
 
 
 def predict(
@@ -247,11 +243,11 @@ def predict(
     from kinebert.orchestration.jobs import prediction
 
     request = requests.PredictionRequest(
-        videos=_several(videos),
-        checkpoint=_several(checkpoints),
+        videos=several(videos),
+        checkpoint=several(checkpoints),
         output=fspath(output),
         views=None if views is None else str(views),
-        **_plain(options),
+        **plain(options),
     )
     return prediction.predict(request, _audience(verbose))
 
@@ -276,75 +272,21 @@ def tune(
     """
     from kinebert.orchestration.search import tuning
 
-    request = requests.TuningRequest(**_of_recipe(recipe, changes, output, "searches"), **_plain(options))
+    request = requests.TuningRequest(**of_recipe(recipe, changes, output, "searches"), **plain(options))
     return tuning.tune(request, _audience(verbose))
+
+
+def doctor(*folders: Location, **options: Any) -> "Diagnosis":
+    """Look over this machine, its packages and the servers that the environment names; nothing is changed.
+
+    Args:
+        folders: Folders or URIs where sets or runs are to go, beside the present folder.
+        options: Other fields of :class:`.DiagnosisRequest`: ``timeout_s``.
+    """
+    from kinebert.orchestration.diagnosis import diagnose
+
+    return diagnose.diagnose(requests.DiagnosisRequest(folders=texts(folders), **plain(options)))
 
 
 def _audience(verbose: bool) -> Audience:
     return Terminal() if verbose else NOBODY
-
-
-def _texts(locations: Sequence[Location]) -> tuple[str, ...]:
-    return tuple(fspath(each) for each in locations)
-
-
-def _several(given: Location | Sequence[Location]) -> tuple[str, ...]:
-    return (fspath(given),) if isinstance(given, str | PathLike) else _texts(given)
-
-
-def _table(given: Any) -> str:
-    """Where scores are: a location, or that of a result."""
-    return fspath(given) if isinstance(given, str | PathLike) else str(given.table)
-
-
-def _tables(given: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(_table(each) for each in given)
-
-
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: fspath(value) if isinstance(value, PathLike) else value for name, value in options.items()}
-
-
-def _frame_recipe(given: "FrameRecipe | Mapping[str, Any] | Location | None", modality: str) -> FrameRecipe:
-    if isinstance(given, FrameRecipe):
-        return given
-    if modality not in RECIPES:
-        raise ConfigError(f"modality must be {', '.join(RECIPES)}, got {modality!r}.")
-    values, where = _values({} if given is None else given)
-    return from_mapping(RECIPES[modality], nested(RECIPES[modality], values), where)
-
-
-def _of_recipe(
-    given: "TrainRecipe | Mapping[str, Any] | Location",
-    changes: Mapping[str, Any] | None,
-    output: Location | None,
-    beside: str,
-) -> dict[str, Any]:
-    """What requests of trainings and searches have in common: the recipe, where it is from, and where results go."""
-    from kinebert.training.recipe.train import TrainRecipe
-
-    if output is None:
-        if not isinstance(given, str | PathLike):
-            raise ConfigError("a recipe that is no file has no name: say with output where the results are to go.")
-        output = f"{beside}/{Path(given).stem}"
-    values, where = _values(to_plain(given) if isinstance(given, TrainRecipe) else given)
-    for key, value in (changes or {}).items():
-        values = _changed(values, key.split("."), value)
-    return {"recipe": from_mapping(TrainRecipe, values, where), "source": where, "output": fspath(output)}
-
-
-def _values(given: Mapping[str, Any] | Location) -> tuple[dict[str, Any], str]:
-    """A recipe's values, with paths as texts, and where they are from."""
-    if isinstance(given, str | PathLike):
-        return read_toml(fspath(given)), fspath(given)
-    plain = {key: _values(each)[0] if isinstance(each, Mapping) else each for key, each in _plain(given).items()}
-    return plain, "a recipe in Python"
-
-
-def _changed(values: Mapping[str, Any], keys: Sequence[str], value: Any) -> dict[str, Any]:
-    """The same values but for one, which is below ``keys``."""
-    first, *rest = keys
-    inner = values.get(first)
-    if not rest:
-        return {**values, first: fspath(value) if isinstance(value, PathLike) else value}
-    return {**values, first: _changed(inner if isinstance(inner, Mapping) else {}, rest, value)}

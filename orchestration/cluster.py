@@ -49,7 +49,8 @@ from kinebert.preprocessing import storage  # noqa: E402
 from kinebert.preprocessing.errors import ConfigError, UserError  # noqa: E402
 from kinebert.preprocessing.machine import available_cores  # noqa: E402
 
-_STORE_BYTES = 256 * 2**20  # pixels never enter the object store
+STORE_BYTES = 256 * 2**20
+"""Of shared memory, for the objects of a private cluster: pixels never enter its store."""
 _QUIET = logging.ERROR
 _ANSWER_S, _GCS_ANSWER_S = 5.0, 2.0
 _PREFIX, _LOCK = "kb-", "lock"
@@ -159,7 +160,7 @@ def _started(num_cpus: int | None) -> Iterator[Cluster]:
                     _join(
                         address="local",
                         num_cpus=num_cpus or available_cores(),
-                        object_store_memory=_STORE_BYTES,
+                        object_store_memory=STORE_BYTES,
                         include_dashboard=False,
                         _temp_dir=os.path.join(folder, "r"),
                     )

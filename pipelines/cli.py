@@ -11,6 +11,7 @@ from kinebert.orchestration.printing import say, warn
 from kinebert.preprocessing.lookup import suggest
 
 PROGRAMS = {
+    "doctor": ("doctor", "look over this machine: what is wrong, and what to do"),
     "index": ("index_videos", "list a data set's videos, with labels and splits, in a manifest"),
     "extract": ("extract", "videos to a set of RGB frames and one of flow, each decoded once"),
     "extract-frames": ("extract_frames", "videos to Parquet shards of RGB frames"),

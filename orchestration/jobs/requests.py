@@ -302,3 +302,17 @@ class PredictionRequest(Views):
             raise ConfigError("give a video, or a folder of videos.")
         if self.weights is not None and len(self.weights) != len(self.checkpoint):
             raise ConfigError(f"--weights takes one number per checkpoint ({len(self.checkpoint)}).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnosisRequest:
+    """A machine with its packages and servers that is to be looked over."""
+
+    folders: tuple[str, ...] = ()
+    """Folders or URIs where sets or runs are to go, beside the present folder and those for temporary files."""
+    timeout_s: float = 60.0
+    """Longest that all of it may take."""
+
+    def __post_init__(self) -> None:
+        if not self.timeout_s > 0:
+            raise ConfigError(f"--timeout-s must be positive, got {self.timeout_s:g}.")

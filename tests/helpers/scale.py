@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kinebert.preprocessing.schema import SEGMENT_LENGTH
-from kinebert.training.data.loader import MOST_LOADERS
-from kinebert.training.data.shared_memory import bytes_needed
+from kinebert.training.data.shared_memory import MOST_LOADERS, bytes_needed
 from tests.helpers.feed_model import simulate
 from tests.helpers.feed_parts import Outcome, Site, Store, Work
 

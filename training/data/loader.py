@@ -21,10 +21,8 @@ from kinebert.training.data.shared_memory import (
     SHARED_MEMORY,
     free_bytes,
     lacks_shared_memory,
+    usual_loaders,
 )
-
-MOST_LOADERS = 32
-"""What ``auto`` starts at most: no GPU takes more clips, and each holds tens of megabytes of memory."""
 
 _AHEAD = 8
 """Clips of later batches that a loader process fetches while it makes one, where they come over a network."""
@@ -143,9 +141,8 @@ def num_loaders(wanted: int | Literal["auto"], device: torch.device, cores: int 
     """Return how many processes load clips for one that computes. What comes of it does not depend on that.
 
     Args:
-        wanted: A number, or ``auto``: all cores but one that the process itself takes, MOST_LOADERS at most, where a
-            GPU computes. On a CPU none: computing a clip takes tens to hundreds of times as long as loading it, on all
-            cores, and processes take seconds to start.
+        wanted: A number, or ``auto``: where a GPU computes, see :func:`.usual_loaders`. On a CPU none: computing a clip
+            takes tens to hundreds of times as long as loading it, on all cores, and processes take seconds to start.
         device: That computes.
         cores: That both may use; None for all of the machine.
 
@@ -158,7 +155,7 @@ def num_loaders(wanted: int | Literal["auto"], device: torch.device, cores: int 
         return wanted
     if device.type == "cpu":
         return 0
-    return max(0, min(MOST_LOADERS, (available_cores() if cores is None else cores) - 1))
+    return usual_loaders(available_cores() if cores is None else cores)
 
 
 def limit_threads(num_threads: int | None) -> None:

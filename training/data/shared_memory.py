@@ -22,6 +22,8 @@ MORE_SHARED_MEMORY = (
 )
 PREFETCH = 2
 """Batches that each loader process makes ahead."""
+MOST_LOADERS = 32
+"""What ``auto`` starts at most: no GPU takes more clips, and each holds tens of megabytes of memory."""
 _GIB = 2**30
 _OF_TORCH = ("Bus error", "out of shared memory", "shared memory(shm)", "unable to write to file </torch_")
 
@@ -55,6 +57,14 @@ def clip_bytes(shards: Shards, videos: Sequence[Any], data: DataRecipe, crop_siz
             side = min(shards.read_clip(videos[0], [0]).shape[1:3])
             side = -(-side // 2) if data.half_size else side
     return data.clip_length * modality_of(shards.modality).channels * side**2
+
+
+def usual_loaders(cores: int) -> int:
+    """Return how many loader processes a worker with a GPU and so many cores has where nobody says a number.
+
+    That is all cores but one, which the worker itself takes.
+    """
+    return max(0, min(MOST_LOADERS, cores - 1))
 
 
 def bytes_needed(num_loaders: int, batch_bytes: int, processes: int = 1) -> int:

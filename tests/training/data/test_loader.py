@@ -13,7 +13,8 @@ from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.data import loader as loader_module
 from kinebert.training.data.batches import Batch, in_batches
 from kinebert.training.data.dataset import ClipDataset
-from kinebert.training.data.loader import MOST_LOADERS, ClipLoader, limit_threads, num_loaders
+from kinebert.training.data.loader import ClipLoader, limit_threads, num_loaders
+from kinebert.training.data.shared_memory import MOST_LOADERS
 from kinebert.training.recipe.train import DataRecipe, TrainRecipe
 from tests.helpers.fake_shards import FakeShards, FakeVideo, make_shards
 from tests.helpers.loaded_clips import tensors
