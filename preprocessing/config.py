@@ -162,9 +162,10 @@ def digest(*values: Any) -> str:
 
 def digest_of_rows(first: Any, rows: Iterable[Any]) -> str:
     """Return ``digest(first, list(rows))`` of plain JSON values, without holding the rows at once."""
-    state = hashlib.sha256(f"[{json.dumps(first, sort_keys=True)}, [".encode())
+    as_json = json.JSONEncoder(sort_keys=True).encode
+    state = hashlib.sha256(f"[{as_json(first)}, [".encode())
     for i, row in enumerate(rows):
-        state.update(f"{', ' if i else ''}{json.dumps(row, sort_keys=True)}".encode())
+        state.update(f"{', ' if i else ''}{as_json(row)}".encode())
     state.update(b"]]")
     return state.hexdigest()[:12]
 

@@ -17,6 +17,7 @@ from kinebert.preprocessing.video.intervals import Interval
 
 _AGAIN = "`kinebert index` makes one."
 _OTHER_TYPE = f"A column of a manifest that has another type than it should is not read. {_AGAIN}"
+_AT_A_TIME = 8192
 _LARGE_LABEL = 50_000
 """Below it, gaps are let be: a list may be a small part of a data set, and keep its numbers."""
 _NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -25,7 +26,7 @@ PARTS = ("train", "val", "test")
 """What a split may call a video."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ManifestRow:
     """One video; the units are those of ``schema.MANIFEST``."""
 
@@ -91,7 +92,7 @@ def read_manifest(uri: str) -> list[ManifestRow]:
             "`kinebert index` makes one that has them all."
         )
     try:
-        rows = [_row(values) for values in with_columns(table, _schema_of(table), uri, _OTHER_TYPE).to_pylist()]
+        rows = _rows(with_columns(table, _schema_of(table), uri, _OTHER_TYPE))
     except ValueError as error:
         raise UserError(f"{uri}: {error}. {_AGAIN}") from None
     if not rows:
@@ -119,14 +120,24 @@ def _schema_of(table: pa.Table) -> pa.Schema:
     return pa.schema([*MANIFEST, *(field for some in more for field in some)])
 
 
-def _row(values: dict[str, Any]) -> ManifestRow:
+def _rows(table: pa.Table) -> list[ManifestRow]:
+    """Return the rows of a table, made a few at a time; what many have in common is held once."""
+    held: dict[Any, Any] = {}
+    batches = table.to_batches(max_chunksize=_AT_A_TIME)
+    return [_row(values, held) for batch in batches for values in batch.to_pylist()]
+
+
+def _row(values: dict[str, Any], held: dict[Any, Any]) -> ManifestRow:
     start, end, unit = (values.pop(name, None) for name in SEGMENT_COLUMNS.names)
-    fingerprint = values.pop("fingerprint", None)
     try:
-        interval = None if start is None and end is None else Interval(start, end, unit)
+        values["interval"] = None if start is None and end is None else Interval(start, end, unit)
     except ConfigError as error:
         raise ValueError(f"{values['video_id']}: {error}") from None
-    return ManifestRow(**{**values, "splits": dict(values["splits"]), "interval": interval, "fingerprint": fingerprint})
+    splits = tuple(values["splits"])
+    values["splits"] = held.get(splits) or held.setdefault(splits, dict(splits))
+    for name in ("label_name", "codec"):
+        values[name] = held.setdefault(values[name], values[name])
+    return ManifestRow(**values)
 
 
 def _check_meaning(rows: Sequence[ManifestRow]) -> None:

@@ -2,10 +2,11 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kinebert.preprocessing import storage
@@ -34,6 +35,8 @@ from kinebert.preprocessing.sets.plan import PlannedShard
 from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
 
 _Entry = tuple[VideoSummary, ShardSummary]
+_AT_A_TIME = 8192
+_NOT_HASHED = frozenset(INDEX_RANGES.names)
 
 
 def claim_output(output: str, recipe: FrameRecipe, shards: Sequence[PlannedShard]) -> list[PlannedShard]:
@@ -97,11 +100,11 @@ def finish_set(
     shards = sorted(summaries, key=lambda shard: shard.name)
     entries = sorted(((video, shard) for shard in shards for video in shard.videos), key=lambda one: one[0].video_id)
     assert [video.video_id for video, _ in entries] == sorted(by_id), "every video of the manifest is in one shard"
-    index, rejected = _index(entries, by_id), _rejected(entries, by_id)
+    rejected = _rejected(entries, by_id)
+    index, content = _index(entries, by_id, [shard.sha256 for shard in shards])
     index_bytes = pa.BufferOutputStream()
-    schema = pa.schema([*INDEX, *INDEX_RANGES])
     texts = ["label_name", "shard", "splits.key_value.key", "splits.key_value.value"]  # the same ones again and again
-    pq.write_table(pa.Table.from_pylist(index, schema=schema), index_bytes, use_dictionary=texts)
+    pq.write_table(index, index_bytes, use_dictionary=texts)
     data = index_bytes.getvalue().to_pybytes()
     with storage.explained(output, "finish the set"):
         storage.write_bytes(storage.join(output, INDEX_FILE), data)
@@ -115,7 +118,6 @@ def finish_set(
         )
         for shard in shards
     ]
-    content = content_digest([shard.sha256 for shard in shards], index)
     dataset = DatasetFile(
         format=FORMAT_VERSION,
         modality=recipe.modality,
@@ -126,9 +128,9 @@ def finish_set(
         classes=_classes(rows),
         counts=Counts(
             videos=len(rows),
-            stored=len(index),
+            stored=index.num_rows,
             rejected=len(rejected),
-            truncated=sum(bool(entry["truncated"]) for entry in index),
+            truncated=pc.sum(index.column("truncated"), min_count=0).as_py(),
             frames=sum(video.num_frames for video, _ in entries),
             images=sum(video.num_images for video, _ in entries),
             bytes=sum(shard.num_bytes for shard in shards),
@@ -165,9 +167,23 @@ def describe_flow(flow: FlowFacts | None) -> str | None:
     return f"TV-L1, {f'preset {flow.preset}' if flow.preset else 'own parameters'}, solved by {solvers}"
 
 
-def _index(entries: Sequence[_Entry], by_id: Mapping[str, ManifestRow]) -> list[dict[str, Any]]:
-    """Rows of ``index.parquet``: the videos that are stored, with the shard that each lies in."""
-    return [
+def _index(entries: Sequence[_Entry], by_id: Mapping[str, ManifestRow], sha256s: Sequence[str]) -> tuple[pa.Table, str]:
+    """Return what ``index.parquet`` holds, and the set's content digest. Rows become columns a few at a time."""
+    rows, schema = _index_rows(entries, by_id), pa.schema([*INDEX, *INDEX_RANGES])
+    made = [schema.empty_table()]
+
+    def seen() -> Iterator[dict[str, Any]]:
+        while some := list(itertools.islice(rows, _AT_A_TIME)):
+            made.append(pa.Table.from_pylist(some, schema=schema))
+            yield from some
+
+    content = content_digest(sha256s, seen())
+    return pa.concat_tables(made).combine_chunks(), content
+
+
+def _index_rows(entries: Sequence[_Entry], by_id: Mapping[str, ManifestRow]) -> Iterator[dict[str, Any]]:
+    """Yield the videos that are stored, with the shard that each lies in."""
+    return (
         {
             "video_id": video.video_id,
             "label": by_id[video.video_id].label,
@@ -186,7 +202,7 @@ def _index(entries: Sequence[_Entry], by_id: Mapping[str, ManifestRow]) -> list[
         }
         for video, shard in entries
         if not video.rejected
-    ]
+    )
 
 
 def _ranges(video: VideoSummary, bounds: Sequence[int]) -> dict[str, Any]:
@@ -221,7 +237,7 @@ def content_digest(sha256s: Sequence[str], index: Iterable[Mapping[str, Any]]) -
 
 
 def _hashed(row: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in row.items() if name not in INDEX_RANGES.names}
+    kept = {name: value for name, value in row.items() if name not in _NOT_HASHED}
     return {**kept, "splits": sorted(dict(row["splits"]).items())}
 
 

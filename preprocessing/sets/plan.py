@@ -27,7 +27,7 @@ _ABSURD = 50
 """Times by which the frames that a header promises may differ from those that the file's size suggests."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedVideo:
     """What a task must know of one video."""
 
@@ -76,7 +76,7 @@ class PlannedShard:
         return [tuple(videos) for videos in files.values()]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _File:
     """Rows that are decoded together: one for each video, but all of a file that is cut into segments."""
 

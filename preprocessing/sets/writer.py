@@ -20,7 +20,7 @@ from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.schema import FORMAT_VERSION, segment_schema
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class VideoSummary:
     """What became of one video: where its segments lie, or why it was left out."""
 
