@@ -112,9 +112,7 @@ def _found(name: str) -> list[str]:
 
 
 def _check(config: WeightsConfig, file: str) -> int:
-    import torch
-
-    from kinebert.training.models import build_recognizer
+    from kinebert.training.models.sizes.unallocated import build_unallocated
     from kinebert.training.models.weights.known import identify
     from kinebert.training.models.weights.load import check_published
     from kinebert.training.models.weights.sources import local_weights
@@ -123,16 +121,15 @@ def _check(config: WeightsConfig, file: str) -> int:
     if config.backbone is None:
         model, report, fits = identify(uri, config.layout, allow=config.allow)
     else:
-        with torch.device("meta"):
-            model = build_recognizer(
-                backbone=config.backbone,
-                reduction=config.reduction,
-                head=config.head,
-                modality=config.modality,
-                num_classes=config.num_classes,
-                clip_length=config.frames,
-                size=config.size,
-            )
+        model = build_unallocated(
+            backbone=config.backbone,
+            reduction=config.reduction,
+            head=config.head,
+            modality=config.modality,
+            num_classes=config.num_classes,
+            clip_length=config.frames,
+            size=config.size,
+        )
         report, fits = check_published(model, uri, config.layout, allow=config.allow)
     names = ("backbone", "reduction", "head", "modality", "num_classes")
     network = ", ".join(f"{name} {model.config[name] or 'none'}" for name in names)

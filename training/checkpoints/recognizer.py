@@ -21,6 +21,7 @@ from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import differences, to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.models import InputSpec, Recognizer, build_recognizer
+from kinebert.training.models.sizes.unallocated import unallocated
 from kinebert.training.models.weights.foreign import foreign
 from kinebert.training.shards import Shards
 from kinebert.training.torch_files import ExcessiveError, check_directory, load_bytes
@@ -130,7 +131,7 @@ def load_recognizer(uri: str) -> tuple[Recognizer, CheckpointInfo]:
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise UserError(f"{uri}: the checkpoint has no weights. Take another one.")
     weights = {_today(name): value for name, value in weights.items()}
-    with torch.device("meta"):  # a network that the file has no weights for takes no memory before it is refused
+    with unallocated():  # a network that the file has no weights for takes no memory before it is refused
         _with_weights(uri, info.config, weights, assign=True)
     recognizer = _with_weights(uri, info.config, weights)
     recognizer.spec = info.spec  # what the weights were trained on, whatever this version's defaults are

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import differences, parse_toml, to_plain, to_toml
 from kinebert.preprocessing.errors import ConfigError, UserError
@@ -13,6 +11,7 @@ from kinebert.training.loop.fits import check_fits, check_reached, unfit
 from kinebert.training.loop.initial import initial_recognizer
 from kinebert.training.loop.stages import Stage, carry_weights, plan_stages
 from kinebert.training.models import Recognizer
+from kinebert.training.models.sizes.unallocated import unallocated
 from kinebert.training.optim.groups import freeze
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.run_folder import RECIPE_FILE, STATE_FILE
@@ -42,7 +41,7 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool =
     for stage in recipe.in_stages():
         for part in (stage.data.train_part, stage.data.val_part):
             notes += check_videos(shards, stage.data, part)[1]
-        with torch.device("meta"):  # shapes only: the real weights are made where they are trained
+        with unallocated():  # shapes only: the real weights are made where they are trained
             model, about_weights = initial_recognizer(stage, shards)
             freeze(model, stage.optim.frozen)
             if networks:

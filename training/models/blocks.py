@@ -143,8 +143,7 @@ def reducing(channels_in: int, channels_out: int, axes: int = 3) -> Bottleneck:
 def draw_convolutions(net: nn.Module, mode: Literal["fan_out", "fan_in"] = "fan_out") -> None:
     """Draw the weights of every convolution of ``net``, in place, on the scale of its outputs or of its inputs."""
     for module in net.modules():
-        # where there are shapes only, torch would load its compiler, for seconds, to draw nothing
-        if isinstance(module, nn.Conv2d | nn.Conv3d) and not module.weight.is_meta:
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
 
 

@@ -1,6 +1,8 @@
 """Checkpoints: what comes back, what is refused and in which words, and that a file is whole or not there."""
 
 import json
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from kinebert.training.checkpoints.recognizer import (
 )
 from kinebert.training.models import Recognizer, build_recognizer
 from tests.helpers.fake_shards import FakeShards, FakeVideo
+from tests.helpers.paths import ROOT
 
 
 @dataclass
@@ -65,6 +68,16 @@ def test_what_was_saved_comes_back(saved: tuple[str, Recognizer]) -> None:
     assert info.recipe == FlowShards().recipe
     assert info.extra == {"git": "abc", "order": [1, 2]}
     check_shards(uri, info, FlowShards())
+
+
+def test_it_is_read_without_torchs_compiler(saved: tuple[str, Recognizer]) -> None:
+    """Which takes seconds to import, and torch would for a network that is built to be looked at."""
+    code = (
+        "import sys; from kinebert.training.checkpoints.recognizer import load_recognizer; "
+        "load_recognizer(sys.argv[1]); print([name for name in ('sympy', 'torch._dynamo') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, saved[0]], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_the_first_checkpoints_named_a_stem_otherwise(saved: tuple[str, Recognizer]) -> None:

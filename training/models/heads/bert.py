@@ -136,8 +136,6 @@ class BertPool(Head):
         self._initialize(init)
 
     def _initialize(self, init: Initialization) -> None:
-        if self.token.is_meta:  # see draw_convolutions
-            return
         std = 0.02 if init == "bert5" else self.num_features**-0.5
         nn.init.normal_(self.token, std=std)
         nn.init.normal_(self.positions, std=std)

@@ -22,13 +22,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from kinebert.training.models.recognizer import Recognizer, build_recognizer
 
 
+@contextmanager
+def unallocated() -> Iterator[None]:
+    """Build networks without their numbers inside the block."""
+    with torch.device("meta"), _WithoutDraws():
+        yield
+
+
 def build_unallocated(**arguments: Any) -> Recognizer:
     """Return ``build_recognizer(**arguments)`` without its numbers.
 
     Raises:
         ConfigError: As :func:`kinebert.training.models.build_recognizer`.
     """
-    with torch.device("meta"), _WithoutDraws():
+    with unallocated():
         return build_recognizer(**arguments)
 
 

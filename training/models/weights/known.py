@@ -5,13 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.models.inputs import InputSpec
-from kinebert.training.models.recognizer import Recognizer, build_recognizer
+from kinebert.training.models.recognizer import Recognizer
 from kinebert.training.models.registry import BACKBONES, normalization_of
+from kinebert.training.models.sizes.unallocated import build_unallocated
 from kinebert.training.models.weights.accounting import Report, Rules
 from kinebert.training.models.weights.files import read_content, strip_prefixes, told_aside, unwrap
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
@@ -73,8 +72,7 @@ def identify(
     reason: UserError | None = None
     for arguments in _candidates(content, readings(states, layout, Rules(allow))):
         try:
-            with torch.device("meta"):
-                model = build_recognizer(**arguments)
+            model = build_unallocated(**arguments)
             report, fits = check_published(model, meta, layout, allow=allow)
         except UserError as error:
             reason = reason or error

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.lookup import find
 from kinebert.training.models.inputs import InputSpec, Normalization
-from kinebert.training.models.recognizer import Recognizer, build_recognizer
+from kinebert.training.models.recognizer import Recognizer
+from kinebert.training.models.sizes.unallocated import build_unallocated
 from kinebert.training.models.weights.accounting import Draft, Report, Rules, Target
 from kinebert.training.models.weights.adapting import Inflation
 from kinebert.training.models.weights.files import own_normalization, read_content, strip_prefixes, told_aside, unwrap
@@ -185,8 +185,7 @@ def _plan(
     if options:
         config = model.config
         config["backbone_options"].update(options)
-        with torch.device("meta"):
-            target = Target.of(build_recognizer(**config))
+        target = Target.of(build_unallocated(**config))
     draft = Draft(layout, target, rules)
     draft.claim(state)
     draft.settle()
