@@ -29,6 +29,8 @@ SCRATCH_FOLDER = ".ray"
 """What Ray writes, which nobody needs afterwards."""
 METRICS_FILE = "metrics.json"
 """In the folder of an evaluation: what was measured, and how."""
+STREAMS_FOLDER = "streams"
+"""In the folder of a fusion, and with its MLflow run: a folder for each stream, with its training's recipe."""
 REPORT_FOLDER = "report"
 """In the folder of a training or an evaluation: figures and tables for people."""
 

@@ -95,4 +95,7 @@ def _in_order(runs: Sequence[Run], baseline: str | None) -> list[Run]:
     names = [run.name for run in runs]
     if baseline not in names:
         raise ConfigError(f"--baseline: no run is called {baseline!r}. There are: {', '.join(names)}.")
-    return sorted(runs, key=lambda run: run.name != baseline)
+    ordered = sorted(runs, key=lambda run: run.name != baseline)
+    if ordered[0].scores is None and sum(run.scores is not None for run in runs) > 1:
+        raise ConfigError(f"--baseline: {baseline} has no such evaluation as the others. kinebert evaluate makes one.")
+    return ordered

@@ -7,23 +7,26 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import TwoSlopeNorm
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes
+from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes, pair_changes
 from kinebert.orchestration.reports.drawing import FAINT, INK, MANY, class_name, class_names, new_figure, style, to_png
 from kinebert.orchestration.reports.figures import History
 from kinebert.orchestration.reports.formatting import whole_points
 from kinebert.training.evaluation.per_class import normalised_confusion
+from kinebert.training.evaluation.significance import ALPHA
 from kinebert.training.run_folder import best_epoch, number_of
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333", "#8c6d31")
 """Okabe and Ito's colours, by place of the run; further runs begin again, with another line."""
+_GREYS = LinearSegmentedColormap.from_list("within chance", ("#c4c4c4", "#ffffff", "#c4c4c4"))
 MOST_CLASSES = 40
 """Classes that the picture of changes shows: those that change most."""
-BETTER, WORSE = "#1b7837", "#a6373c"
+BETTER, WORSE, CHANCE = "#1b7837", "#a6373c", "#8a8a8a"
+"""Of a difference: significant ones have a colour."""
 
 
 def draw_all(verdict: Verdict) -> dict[str, bytes]:
@@ -66,8 +69,11 @@ def draw_accuracy(verdict: Verdict, places: Mapping[str, int]) -> Figure:
                 if standing.run.name != base:
                     top1 = verdict.pairs[base, standing.run.name].differences["top1"]
                     ends = top1.interval.low, top1.interval.high
-                    _interval(right, y, top1.second - top1.first, *ends, _colour(places[standing.run.name]))
+                    sure = verdict.p_values[base, standing.run.name] < ALPHA
+                    colour = _colour(places[standing.run.name]) if sure else CHANCE
+                    _interval(right, y, top1.second - top1.first, *ends, colour)
             right.set_title(f"difference to {class_name(base)}, in points", loc="left", fontsize=10)
+            right.set_xlabel("grey: within chance", fontsize=8)
             right.xaxis.set_major_formatter(FuncFormatter(_points))
         for axes in axes_1C[0]:
             axes.grid(axis="x", color=FAINT, linewidth=0.6)
@@ -116,7 +122,7 @@ def draw_class_changes(before: Standing, after: Standing) -> Figure:
         figure = new_figure(8, 1.2 + 0.21 * len(changes))
         axes = figure.subplots()
         for y, row in enumerate(changes):
-            colour = BETTER if row.change > 0 else WORSE
+            colour = CHANCE if row.p_value >= ALPHA else BETTER if row.change > 0 else WORSE
             axes.plot([row.before, row.after], [y, y], "-", color=colour, linewidth=2, alpha=0.7, zorder=1)
             axes.plot(row.before, y, "o", color="white", markeredgecolor="#777777", markersize=5, zorder=2)
             axes.plot(row.after, y, "o", color=colour, markersize=5.5, zorder=3, clip_on=False)
@@ -126,7 +132,8 @@ def draw_class_changes(before: Standing, after: Standing) -> Figure:
         axes.set_xlim(-0.02, 1.02)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xlabel(
-            f"accuracy within the class: white {class_name(before.run.name)}, full {class_name(after.run.name)}"
+            f"accuracy within the class: white {class_name(before.run.name)}, full {class_name(after.run.name)}; "
+            "grey: within chance"
         )
         axes.grid(axis="x", color=FAINT, linewidth=0.6)
         axes.tick_params(length=0)
@@ -138,7 +145,7 @@ def draw_class_changes(before: Standing, after: Standing) -> Figure:
 def draw_confusion_change(before: Standing, after: Standing) -> Figure:
     """Draw how much more often (in points of the class) each class is taken for each other one.
 
-    On the diagonal more is better, beside it worse; the colours say which it is.
+    On the diagonal more is better, beside it worse; the colours say which it is where it is significant. Grey is not.
     """
     classes = before.scores.classes
     num, few = len(classes), len(classes) < MANY
@@ -153,7 +160,9 @@ def draw_confusion_change(before: Standing, after: Standing) -> Figure:
     with style():
         figure = new_figure(max(side + 0.9, 4.5), max(side + 0.4, 3.6), dpi=110 if few else 130)
         axes = figure.subplots()
-        picture = axes.imshow(good_KK, cmap="PiYG", norm=TwoSlopeNorm(0, -most, most), aspect="equal", alpha=0.9)
+        axes.imshow(good_KK, cmap=_GREYS, norm=TwoSlopeNorm(0, -most, most), aspect="equal", alpha=0.9)
+        sure_KK = np.ma.masked_where(~_significant(before, after), good_KK)
+        picture = axes.imshow(sure_KK, cmap="PiYG", norm=TwoSlopeNorm(0, -most, most), aspect="equal", alpha=0.9)
         axes.set_xticks(range(num), names, rotation=90 if num > 4 else 0, fontsize=font)
         axes.set_yticks(range(num), names, fontsize=font)
         axes.tick_params(length=0)
@@ -170,6 +179,17 @@ def draw_confusion_change(before: Standing, after: Standing) -> Figure:
         bar.ax.set_ylabel("worse                    better", fontsize=8)
         bar.outline.set_visible(False)
     return figure
+
+
+def _significant(before: Standing, after: Standing) -> NDArray[np.bool_]:
+    """Which cells of the confusion differ by more than chance explains, ``(K, K)``."""
+    place = {name: k for k, name in enumerate(before.scores.classes)}
+    sure_KK = np.zeros((len(place), len(place)), dtype=bool)
+    for row in class_changes(before, after):
+        sure_KK[place[row.name], place[row.name]] = row.p_value < ALPHA
+    for pair in pair_changes(before, after):
+        sure_KK[place[pair.name], place[pair.taken_for]] = pair.p_value < ALPHA
+    return sure_KK
 
 
 def _write_cells(axes: Axes, change_KK: NDArray[np.float64], font: float) -> None:

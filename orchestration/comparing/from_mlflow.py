@@ -14,12 +14,14 @@ from kinebert.orchestration.comparing.runs import (
     parse_recipe,
 )
 from kinebert.orchestration.tracking.changed_settings import present
+from kinebert.orchestration.tracking.legal_names import legal_name
 from kinebert.orchestration.tracking.metric_names import number_of_epoch
 from kinebert.orchestration.tracking.store import check_active, connect, explained
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.storage import join
 from kinebert.training.evaluation.evaluate import VideoScores, read_scores
-from kinebert.training.run_folder import RECIPE_FILE, SCORES_FILE, EpochRow
+from kinebert.training.run_folder import RECIPE_FILE, SCORES_FILE, STREAMS_FOLDER, EpochRow
 
 _PAGE = 1000
 _ID = re.compile("[0-9a-f]{32}")
@@ -131,12 +133,18 @@ class Store:
     def _recipe(self, run: MlflowRun, tables: dict[str, VideoScores]) -> dict[str, Any]:
         for scores in tables.values():
             if "weights" in scores.about:
-                return fusion_recipe(scores)
-        if any(item.path == RECIPE_FILE for item in self._client.list_artifacts(run.info.run_id)):
-            with tempfile.TemporaryDirectory(prefix="kinebert-") as folder:
-                path = self._client.download_artifacts(run.info.run_id, RECIPE_FILE, folder)
-                return parse_recipe(storage.read_bytes(path), f"{run.info.run_name}/{RECIPE_FILE}")
-        return present(run.data.params, run.data.tags)
+                return fusion_recipe(scores, lambda name, _: self._recipe_at(run, join(STREAMS_FOLDER, name)))
+        return self._recipe_at(run) or present(run.data.params, run.data.tags)
+
+    def _recipe_at(self, run: MlflowRun, folder: str | None = None) -> dict[str, Any]:
+        """Read a recipe from the artifacts of a run; empty if there is none in their ``folder``."""
+        folder = folder and legal_name(folder)
+        path = join(folder, RECIPE_FILE) if folder else RECIPE_FILE
+        if not any(item.path == path for item in self._client.list_artifacts(run.info.run_id, folder)):
+            return {}
+        with tempfile.TemporaryDirectory(prefix="kinebert-") as place:
+            local = self._client.download_artifacts(run.info.run_id, path, place)
+            return parse_recipe(storage.read_bytes(local), f"{run.info.run_name}/{path}")
 
 
 def _history(client: MlflowClient, run: MlflowRun) -> list[EpochRow]:

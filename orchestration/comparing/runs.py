@@ -1,8 +1,9 @@
 """What is known of the runs that are compared, from folders and tables of scores; :mod:`.from_mlflow` asks MLflow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from kinebert.orchestration.reports.figures import History
@@ -14,8 +15,13 @@ from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import flatten, parse_toml, to_plain
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.training.evaluation.evaluate import VideoScores, read_scores
+from kinebert.training.evaluation.fusion import stream_names
+from kinebert.training.evaluation.view_scores import About
 from kinebert.training.recipe.train import TrainRecipe
-from kinebert.training.run_folder import RECIPE_FILE, SCORES_FILE, evaluation_name
+from kinebert.training.run_folder import RECIPE_FILE, SCORES_FILE, STREAMS_FOLDER, evaluation_name
+
+FUSION = "fusion."
+"""Begins the names of values that decide a fusion itself."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,7 +33,8 @@ class Run:
     where: str
     """Folder, file, or MLflow run."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    """Its training's values by dotted name, or the weights of a fusion; empty if they were not kept."""
+    """Its training's values by dotted name; of a fusion its method and weights, and every stream's values after the
+    stream's name (``rgb.model.head``). Empty if they were not kept."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Further things that may differ: commit, program, state."""
     history: History = ()
@@ -74,7 +81,8 @@ def _of_table(uri: str) -> Run:
     folder = str(scores.about.get("run_folder") or "")
     parent, tables = uri.rpartition("/")[0], {evaluation_of(scores, uri): scores}
     if "weights" in scores.about:
-        return Run(name=storage.name_of(parent), where=uri, recipe=fusion_recipe(scores), tables=tables)
+        recipe = fusion_recipe(scores, partial(_recipe_of_stream, parent))
+        return Run(name=storage.name_of(parent), where=uri, recipe=recipe, tables=tables)
     known = bool(folder) and storage.exists(folder)
     return Run(
         name=storage.name_of(folder if known else parent),
@@ -85,16 +93,63 @@ def _of_table(uri: str) -> Run:
     )
 
 
-def fusion_recipe(scores: VideoScores) -> dict[str, Any]:
-    """Return what decides a fusion, by dotted name: its method, and model and weight of every stream."""
+RecipeOf = Callable[[str, About], Mapping[str, Any]]
+"""Finds the values of a stream's recipe, by the stream's name and where its scores come from; empty if not kept."""
+
+
+def fusion_recipe(scores: VideoScores, recipe_of: RecipeOf = lambda name, about: {}) -> dict[str, Any]:
+    """Return what decides a fusion, by dotted name: its method, the weight and model of every stream, its recipe."""
     streams = zip(scores.about.get("streams", []), scores.about["weights"], strict=False)
     return {
-        "fusion.method": scores.about.get("method", "l2"),
+        f"{FUSION}method": scores.about.get("method", "l2"),
         **{
-            f"fusion.stream {i}": f"{about.get('modality')}, {about.get('model', 'fusion')}, weight {weight:g}"
+            f"{FUSION}stream {i}": f"{about.get('modality')}, {about.get('model', 'fusion')}, weight {weight:g}"
             for i, (about, weight) in enumerate(streams, start=1)
         },
+        **{
+            f"{name}.{key}": value
+            for name, about in streams_of(scores.about).items()
+            for key, value in recipe_of(name, about).items()
+        },
     }
+
+
+def streams_of(about: About) -> dict[str, About]:
+    """Return what the streams of a fusion say of themselves, by name; those of a fusion in it as ``rgb+flow.rgb``."""
+    streams = about.get("streams", [])
+    found: dict[str, About] = {}
+    for name, stream in zip(stream_names([one.get("modality") for one in streams]), streams, strict=True):
+        inner = streams_of(stream)
+        found |= {f"{name}.{key}": value for key, value in inner.items()} if inner else {name: stream}
+    return found
+
+
+def is_fusion(run: Run) -> bool:
+    """Whether a run is a fusion of streams."""
+    return f"{FUSION}method" in run.recipe
+
+
+def abouts_of(run: Run) -> dict[str, About]:
+    """Return where the scores that are compared come from: by stream of a fusion, else under an empty name."""
+    if run.scores is None:
+        return {}
+    return streams_of(run.scores.about) if is_fusion(run) else {"": run.scores.about}
+
+
+def recipes_of(run: Run) -> dict[str, Mapping[str, Any]]:
+    """Return the recipe of every stream by its name, of a run that is no fusion under an empty name."""
+    if not is_fusion(run):
+        return {"": run.recipe}
+    return {
+        name: {key.removeprefix(f"{name}."): value for key, value in run.recipe.items() if key.startswith(f"{name}.")}
+        for name in abouts_of(run)
+    }
+
+
+def _recipe_of_stream(folder: str, name: str, about: About) -> dict[str, Any]:
+    """Read the recipe of a stream where the fusion kept it, else where the stream was trained."""
+    kept, trained = storage.join(folder, STREAMS_FOLDER, name.replace("/", "_")), str(about.get("run_folder") or "")
+    return _recipe_in(kept) or (_recipe_in(trained) if trained else {})
 
 
 def _recipe_in(folder: str) -> dict[str, Any]:

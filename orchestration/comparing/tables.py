@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes, pair_changes
+from kinebert.orchestration.comparing.verdict import Standing, Verdict, class_changes, pair_changes, shared_evaluations
 from kinebert.orchestration.printing import Table
 from kinebert.orchestration.reports.accuracies import metric_table
 from kinebert.orchestration.reports.formatting import between_points, cut_middle, p_text, points
@@ -36,6 +36,7 @@ def terminal(verdict: Verdict) -> list[str | Table]:
     for obstacle in verdict.obstacles:
         lines.append(f"{'ranked all the same' if verdict.ranked else 'not ranked'}: {obstacle}")
     if verdict.obstacles and not verdict.ranked:
+        lines += [f"--on {name} ranks {' and '.join(of)}" for name, of in shared_evaluations(verdict.runs).items()]
         lines.append("--anyway ranks all the same")
     return [*lines, *(f"note: {note}" for note in verdict.notes)]
 
@@ -58,10 +59,11 @@ def verdict_of(p_value: float) -> str:
 
 
 def changed_most(before: Standing, after: Standing, most: int = 3) -> str:
-    """Name the classes with the largest changes of either sign."""
+    """Name the classes with the largest changes of either sign, and say of each whether chance explains it."""
     changes = [change for change in class_changes(before, after) if change.change]
     changes.sort(key=lambda change: -abs(change.change))
-    return ", ".join(f"{change.name} {points(change.change)}" for change in changes[:most])
+    told = [f"{change.name} {points(change.change)} ({verdict_of(change.p_value)})" for change in changes[:most]]
+    return ", ".join(told)
 
 
 def csv_files(verdict: Verdict) -> dict[str, str]:
@@ -107,10 +109,11 @@ def _run_rows(verdict: Verdict) -> Iterable[Sequence[object]]:
 def _pair_rows(verdict: Verdict) -> Iterable[Sequence[object]]:
     names = list(next(iter(verdict.pairs.values())).differences)
     columns = [f"{name}{end}" for name in names for end in ("", "_low", "_high", "_p_bootstrap")]
-    yield ["first", "second", "videos", "only_first", "only_second", "p_mcnemar", "p_holm", *columns]
+    yield ["first", "second", "videos", "only_first", "only_second", "p_mcnemar", "p_holm", *columns, "verdict"]
     for pair, found in verdict.pairs.items():
         cells = [found.num_videos, found.only_first, found.only_second, found.p_value, verdict.p_values[pair]]
-        yield [*pair, *cells, *(cell for name in names for cell in _difference(found, name))]
+        differences = [cell for name in names for cell in _difference(found, name)]
+        yield [*pair, *cells, *differences, verdict_of(verdict.p_values[pair])]
 
 
 def _difference(found: Comparison, name: str) -> list[object]:
@@ -121,18 +124,21 @@ def _difference(found: Comparison, name: str) -> list[object]:
 
 
 def _class_rows(verdict: Verdict) -> Iterable[Sequence[object]]:
-    yield ["class", "videos", "baseline", "run", "before", "after", "change", "only_before", "only_after", "p_holm"]
+    counts = ["before", "after", "change", "only_before", "only_after"]
+    yield ["class", "videos", "baseline", "run", *counts, "p_holm", "verdict"]
     for other in verdict.others:
         for row in class_changes(verdict.baseline, other):
             names = [row.name, row.num_videos, verdict.baseline.run.name, other.run.name]
-            yield [*names, row.before, row.after, row.change, row.only_before, row.only_after, row.p_value]
+            cells = [row.before, row.after, row.change, row.only_before, row.only_after, row.p_value]
+            yield [*names, *cells, verdict_of(row.p_value)]
 
 
 def _confusion_rows(verdict: Verdict) -> Iterable[Sequence[object]]:
-    yield ["class", "taken_for", "baseline", "run", "before", "after"]
+    yield ["class", "taken_for", "baseline", "run", "before", "after", "p_holm", "verdict"]
     for other in verdict.others:
         for row in pair_changes(verdict.baseline, other):
-            yield [row.name, row.taken_for, verdict.baseline.run.name, other.run.name, row.before, row.after]
+            names = [row.name, row.taken_for, verdict.baseline.run.name, other.run.name]
+            yield [*names, row.before, row.after, row.p_value, verdict_of(row.p_value)]
 
 
 def _differences(verdict: Verdict) -> list[str | Table]:

@@ -1,19 +1,21 @@
-"""What differs between runs, whether they may be ranked, and how they come out.
+"""Whether runs may be ranked, and how they come out.
 
 Axes: R runs, K classes.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from kinebert.orchestration.comparing.runs import Run
-from kinebert.preprocessing.config import digest, flatten
+from kinebert.orchestration.comparing.differences import Difference, differences
+from kinebert.orchestration.comparing.runs import Run, abouts_of, recipes_of
+from kinebert.preprocessing.config import digest
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.evaluation.evaluate import VideoScores
-from kinebert.training.evaluation.metrics import Metrics, label_ranks
+from kinebert.training.evaluation.metrics import Metrics, label_ranks, predictions
 from kinebert.training.evaluation.per_class import class_table
 from kinebert.training.evaluation.significance import (
     Comparison,
@@ -24,32 +26,18 @@ from kinebert.training.evaluation.significance import (
     mcnemar,
     on_same_videos,
 )
-from kinebert.training.evaluation.view_scores import About
 from kinebert.training.run_folder import best_epoch
 
 SHARED = 0.99
 """Share of the videos of any run that all runs must have scored, or they are not ranked."""
-_ABOUT = ("model", "modality", "epoch", "checkpoint", "shards", "content")
 _SAME: Sequence[tuple[str, Callable[[VideoScores], str]]] = (
     ("classes", lambda scores: f"{len(scores.classes)}, {digest(list(scores.classes))}"),
     ("tested parts", lambda scores: scores.tested_part),
     ("views", lambda scores: scores.views),
 )
 """What must be the same, or the numbers of two tables do not mean the same."""
-ABSENT = "–"
 MOST_SHOWN = 4
 """Runs whose classes the page shows; those of all are in the tables."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One thing that differs between runs, with its value in each of them."""
-
-    kind: str
-    """``recipe``, ``data``, ``test`` or ``code``."""
-    name: str
-    values: tuple[str, ...]
-    """Of every run; ABSENT where it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,6 +80,8 @@ class PairChange:
     taken_for: str
     before: int
     after: int
+    p_value: float
+    """McNemar's test of the videos that only one of the two takes for it, with Holm's allowance for all such pairs."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,7 +89,7 @@ class Verdict:
     """A comparison, ready to be shown."""
 
     runs: Sequence[Run]
-    """As they were given; the first is the baseline."""
+    """Those that are compared, as they were given; the first is the baseline."""
     differences: Sequence[Difference]
     num_same: int
     """Values of recipes that are the same in all."""
@@ -139,16 +129,19 @@ def judge(runs: Sequence[Run], anyway: bool = False, notes: Sequence[str] = ()) 
     """Compare runs whose evaluations are chosen.
 
     Args:
-        runs: At least two, with different names.
+        runs: At least two, with different names. One without an evaluation is left out and noted, if two others have
+            one.
         anyway: Rank them whatever the obstacles.
         notes: Said with the result.
 
     Raises:
         UserError: If they are to be ranked all the same, and no video or not the classes are in all tables.
     """
+    scored = [run for run in runs if run.scores is not None]
+    if len(scored) > 1:
+        notes, runs = [*notes, *_left_out(runs)], scored
     lines, num_same = differences(runs)
     against = obstacles(runs)
-    scored = [run for run in runs if run.scores is not None]
     ranked = len(scored) > 1 and (anyway or not against)
     tables = [run.scores for run in scored if run.scores is not None]
     notes = [*notes, *_notes(runs)]
@@ -181,26 +174,6 @@ def judge(runs: Sequence[Run], anyway: bool = False, notes: Sequence[str] = ()) 
     )
 
 
-def differences(runs: Sequence[Run]) -> tuple[list[Difference], int]:
-    """Return what differs, and how many values of the recipes do not."""
-    kinds: dict[str, list[Mapping[str, Any]]] = {
-        "recipe": [run.recipe for run in runs],
-        "data": [_data_of(run) for run in runs],
-        "test": [_test_of(run) for run in runs],
-        "code": [run.facts for run in runs],
-    }
-    lines, same = [], 0
-    for kind, of_runs in kinds.items():
-        names = [name for values in of_runs for name in values]
-        for name in dict.fromkeys(names):
-            texts = tuple(_text(values[name]) if name in values else ABSENT for values in of_runs)
-            if len(set(texts)) > 1:
-                lines.append(Difference(kind=kind, name=name, values=texts))
-            else:
-                same += kind == "recipe"
-    return lines, same
-
-
 def obstacles(runs: Sequence[Run]) -> list[str]:
     """Say in sentences why runs may not be ranked: their numbers do not mean the same."""
     without = [run.name for run in runs if run.scores is None]
@@ -215,6 +188,16 @@ def obstacles(runs: Sequence[Run]) -> list[str]:
         if len(set(values.values())) > 1:
             found.append(f"{what} differ ({', '.join(f'{name}: {text}' for name, text in values.items())})")
     return found + _about_videos(having) + [sentence for run, scores in having for sentence in _leaks(run, scores)]
+
+
+def _left_out(runs: Sequence[Run]) -> list[str]:
+    """Say which runs have nothing to be ranked by, and what would help."""
+    out = [run for run in runs if run.scores is None]
+    untested = [run.name for run in out if not run.tables]
+    made = ", ".join(untested)
+    notes = [f"left out, without an evaluation: {made} (kinebert evaluate CHECKPOINT makes one)"] if untested else []
+    otherwise = [f"{run.name} has {', '.join(run.tables)}" for run in out if run.tables]
+    return notes + ([f"left out, tested in other ways: {'; '.join(otherwise)}"] if otherwise else [])
 
 
 def _about_videos(having: Sequence[tuple[Run, VideoScores]]) -> list[str]:
@@ -234,16 +217,19 @@ def _about_videos(having: Sequence[tuple[Run, VideoScores]]) -> list[str]:
 
 
 def _leaks(run: Run, scores: VideoScores) -> list[str]:
-    """Say so if a run may know the videos that it is tested on."""
+    """Say so if a run, or a stream of it, may know the videos that it is tested on."""
     split, part = scores.about.get("split"), scores.about.get("part")
-    trained, learnt = run.recipe.get("data.split"), run.recipe.get("data.train_part")
-    if trained is None or split is None:
-        return []
-    if split != trained:
-        return [f"{run.name} learnt from {trained} and is tested on {split}, whose test videos it may have seen"]
-    if part == learnt:
-        return [f"{run.name} is tested on the videos that it learnt from"]
-    return []
+    found = []
+    for stream, recipe in recipes_of(run).items():
+        name = f"{run.name}, {stream}" if stream else run.name
+        trained, learnt = recipe.get("data.split"), recipe.get("data.train_part")
+        if trained is None or split is None:
+            continue
+        if split != trained:
+            found.append(f"{name} learnt from {trained} and is tested on {split}, whose test videos it may have seen")
+        elif part == learnt:
+            found.append(f"{name} is tested on the videos that it learnt from")
+    return found
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
@@ -260,9 +246,8 @@ def _notes(runs: Sequence[Run]) -> list[str]:
         if same and best is not None and scores.about.get("epoch") == best["epoch"] < run.history[-1]["epoch"]:
             notes.append(f"{run.name}: these videos chose epoch {best['epoch']}; its numbers are too good")
     contents: dict[tuple[Any, Any], set[Any]] = {}
-    for run in runs:
-        if run.scores is not None and run.scores.about.get("content"):
-            about = run.scores.about
+    for about in (about for run in runs for about in abouts_of(run).values()):
+        if about.get("content"):
             contents.setdefault((about.get("modality"), about.get("shards")), set()).add(about["content"])
     notes += [
         f"the {modality} sets of recipe {digest} are not the same bytes in all runs"
@@ -297,36 +282,31 @@ def class_changes(before: Standing, after: Standing) -> list[ClassChange]:
 
 def pair_changes(before: Standing, after: Standing) -> list[PairChange]:
     """Return the pairs of classes that are confused more or less often, largest change first."""
-    classes = before.scores.classes
+    classes, labels = before.scores.classes, before.scores.labels
     counts = [standing.metrics.confusion for standing in (before, after)]
     change_KK = counts[1] - counts[0]
     pairs = [(i, j) for i, j in np.argwhere(change_KK != 0).tolist() if i != j]
     pairs.sort(key=lambda pair: (-abs(change_KK[pair]), pair))
+    taken = [predictions(standing.scores.scores) for standing in (before, after)]
+    moved = [Counter(zip(labels[at], of[at], strict=True)) for at in [taken[0] != taken[1]] for of in taken]
+    p_values = holm([mcnemar(moved[0][pair], moved[1][pair]) for pair in pairs])
     return [
-        PairChange(name=classes[i], taken_for=classes[j], before=int(counts[0][i, j]), after=int(counts[1][i, j]))
-        for i, j in pairs
+        PairChange(
+            name=classes[i],
+            taken_for=classes[j],
+            before=int(counts[0][i, j]),
+            after=int(counts[1][i, j]),
+            p_value=p_value,
+        )
+        for (i, j), p_value in zip(pairs, p_values, strict=True)
     ]
 
 
-def _data_of(run: Run) -> dict[str, Any]:
-    about = About() if run.scores is None else run.scores.about
-    extraction = about.get("recipe") or {}
-    known = {name: value for name in _ABOUT if (value := about.get(name)) is not None}
-    return {**known, **{f"extraction.{key}": value for key, value in flatten(extraction).items()}}
-
-
-def _test_of(run: Run) -> dict[str, Any]:
-    scores = run.scores
-    if scores is None:
-        return {}
-    protocol = scores.about.get("protocol") or {}
-    facts = {"part": scores.tested_part, "views": scores.views}
-    facts |= {"videos": str(len(scores.video_ids)), "rejected": str(len(scores.rejected)), "scale": scores.scale}
-    return {**facts, **{f"protocol.{key}": value for key, value in protocol.items()}}
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def shared_evaluations(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Return which runs have an evaluation that some, but not all, of them share, by its name."""
+    names = dict.fromkeys(name for run in runs for name in run.tables)
+    having = {name: [run.name for run in runs if name in run.tables] for name in names}
+    return {name: of for name, of in having.items() if 1 < len(of) < len(runs)}
 
 
 def check_comparable(runs: Sequence[Run]) -> None:

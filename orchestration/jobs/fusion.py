@@ -15,16 +15,30 @@ from kinebert.orchestration.tracking.store import choose_store
 from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.plain_text import markdown
-from kinebert.preprocessing.storage import check_writable, exists, join, name_of, resolve_uri
+from kinebert.preprocessing.storage import (
+    check_writable,
+    exists,
+    join,
+    make_folder,
+    name_of,
+    read_bytes,
+    resolve_uri,
+    write_bytes,
+)
 from kinebert.training.evaluation import fusion
 from kinebert.training.evaluation.evaluate import VideoScores, read_scores, write_scores
 from kinebert.training.evaluation.significance import compare
-from kinebert.training.run_folder import METRICS_FILE, RECIPE_FILE, REPORT_FOLDER, SCORES_FILE, evaluation_name
+from kinebert.training.run_folder import (
+    METRICS_FILE,
+    RECIPE_FILE,
+    REPORT_FOLDER,
+    SCORES_FILE,
+    STREAMS_FOLDER,
+    evaluation_name,
+)
 
 FUSED = "fused"
 """Name of the result among its streams."""
-STREAMS = "streams"
-"""Folder of the run's artifacts that holds the recipe of each stream's training, by the stream's name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +126,7 @@ def fuse(request: FusionRequest) -> FusionResult:
     given = _Streams(streams, validation, request)
     fused = given.fuse(range(len(streams)))
     check_writable(output)
-    names = [_name(i, stream.about.get("modality"), streams) for i, stream in enumerate(streams)]
+    names = fusion.stream_names([stream.about.get("modality") for stream in streams])
     singles = dict(zip(names, streams, strict=True))
     tracker = _start_run(request, output, fused.scores, names, given.about)
     with running(tracker):
@@ -166,17 +180,21 @@ def _record(tracker: Tracker, request: FusionRequest, result: FusionResult) -> N
     views = f"{result.scores.tested_part}, {result.scores.views} views of {' + '.join(names)}, {result.about}"
     tracker.tested(summary_of_test(measured), str(about.get("part")), views)
     for name, scores in result.streams.items():
-        _record_stream(tracker, name, scores)
+        _record_stream(tracker, result.folder, name, scores)
 
 
-def _record_stream(tracker: Tracker, name: str, scores: VideoScores) -> None:
-    """Keep with the run what a stream was trained with and tested on, as far as its training's folder tells it."""
-    recipe = join(str(scores.about.get("run_folder", "")), RECIPE_FILE)
-    trained = load_recipe(str(scores.about.get("run_folder", "")))
+def _record_stream(tracker: Tracker, folder: str, name: str, scores: VideoScores) -> None:
+    """Keep a stream's recipe with the run and in the fusion's folder, as far as its training's folder tells it."""
+    trained = str(scores.about.get("run_folder") or "")
+    recipe = load_recipe(trained) if trained else None
     if "streams" not in scores.about:
-        tracker.scored(scores, trained.data.shards if trained else str(scores.about.get("modality")))
-    if exists(recipe):
-        tracker.artifact_of(recipe, f"{STREAMS}/{name}")
+        tracker.scored(scores, recipe.data.shards if recipe else str(scores.about.get("modality")))
+    source = join(trained, RECIPE_FILE)
+    if trained and exists(source):
+        tracker.artifact_of(source, f"{STREAMS_FOLDER}/{name}")
+        kept = join(folder, STREAMS_FOLDER, name.replace("/", "_"))
+        make_folder(kept)
+        write_bytes(join(kept, RECIPE_FILE), read_bytes(source))
 
 
 def _report(result: FusionResult, tracker: Tracker) -> str:
@@ -213,9 +231,3 @@ def _check_fit(streams: Sequence[VideoScores], validation: Sequence[VideoScores]
                     f"--fit: stream {i} is of {key} {ours}, its validation scores of {theirs}. Give the tables of the "
                     "same streams, tested in the same way, in the same order."
                 )
-
-
-def _name(position: int, modality: object, streams: Sequence[VideoScores]) -> str:
-    """The modality names a stream, with its place where several share one."""
-    shared = sum(stream.about.get("modality") == modality for stream in streams) > 1
-    return f"{modality} {position + 1}" if shared else str(modality)

@@ -23,6 +23,8 @@ from kinebert.preprocessing.errors import ConfigError, UserError
 for _name, _level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("mlflow.store.db", logging.CRITICAL)):
     logging.getLogger(_name).setLevel(_level)  # migrations are nobody's news; what a database says, we say in a line
 
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # its bars run into our lines
+
 _OF_THE_REQUEST = {
     "ALREADY_EXISTS",
     "BAD_REQUEST",

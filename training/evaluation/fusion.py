@@ -130,6 +130,12 @@ def fit_weights(streams: Sequence[VideoScores], method: Method = "l2") -> list[f
     return chosen
 
 
+def stream_names(modalities: Sequence[object]) -> list[str]:
+    """Return what the streams of a fusion are called: by their modality, with their place where several share one."""
+    texts = [str(modality) for modality in modalities]
+    return [name if texts.count(name) == 1 else f"{name} {i}" for i, name in enumerate(texts, start=1)]
+
+
 def subsets(num_streams: int) -> list[tuple[int, ...]]:
     """Return the streams of every row of an ablation table, single ones first, all of them last."""
     sizes = range(1, num_streams + 1) if num_streams <= MOST_SUBSETS else (1, num_streams - 1, num_streams)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from kinebert.orchestration.comparing.figures import (
+    BETTER,
+    CHANCE,
     MOST_CLASSES,
     PALETTE,
     colours,
@@ -124,3 +126,28 @@ def test_names_of_every_kind_are_drawn_as_they_are() -> None:
     axes = draw_accuracy(judge(runs), places(runs)).axes[0]
     assert {label.get_text() for label in axes.get_yticklabels()} == {names[0], "x" * 27 + "…", names[2]}
     assert to_png(axes.figure)  # type: ignore[arg-type]
+
+
+def test_a_change_within_chance_is_grey_and_only_that() -> None:
+    names = ("open", "close")
+    scores = [make_scores(share, classes=names, seed=1) for share in ([0.75, 0.5], [0.79, 0.9])]
+    verdict = judge([side(name, one) for name, one in zip("ab", scores, strict=True)])
+    rows = {row.name: row for row in class_changes(verdict.baseline, verdict.others[0])}
+    assert (rows["open"].p_value > 0.05, rows["close"].p_value < 0.05) == (True, True)
+    assert rows["open"].change > 0
+    (axes,) = draw_class_changes(verdict.baseline, verdict.others[0]).axes
+    found = {label.get_text(): y for label, y in zip(axes.get_yticklabels(), axes.get_yticks(), strict=True)}
+    for line in axes.lines:
+        if len(np.asarray(line.get_xdata())) == 2:
+            y = float(np.asarray(line.get_ydata())[0])
+            assert line.get_color() == (CHANCE if y == found["open"] else BETTER)
+    image = draw_confusion_change(verdict.baseline, verdict.others[0]).axes[0].images[1]
+    assert np.ma.getmaskarray(np.ma.asarray(image.get_array())).tolist() == [[True, True], [False, False]]
+
+
+def test_a_difference_of_accuracies_within_chance_is_grey() -> None:
+    shares = {"a": 0.7, "b": 0.71, "c": 0.95}
+    verdict = judge([side(name, make_scores(share, seed=1)) for name, share in shares.items()])
+    assert (verdict.p_values["a", "b"] > 0.05, verdict.p_values["a", "c"] < 0.05) == (True, True)
+    right = draw_accuracy(verdict, {"a": 0, "b": 1, "c": 2}).axes[1]
+    assert {str(line.get_color()) for line in right.lines[1:]} == {CHANCE, PALETTE[2]}

@@ -8,7 +8,7 @@ import pytest
 from kinebert.orchestration.comparing.figures import draw_all
 from kinebert.orchestration.comparing.page import render
 from kinebert.orchestration.comparing.runs import Run
-from kinebert.orchestration.comparing.verdict import class_changes, judge
+from kinebert.orchestration.comparing.verdict import class_changes, judge, pair_changes
 from tests.helpers.compared import make_scores, side
 
 
@@ -148,3 +148,34 @@ def test_no_name_hides_or_turns_what_the_page_says(three: list[Run]) -> None:
     assert all(one.isprintable() for one in text if one != "\n")
     assert r"gnp\u202e.exe\u200b\x9b2J" in text
     assert r"<title>a\u2066title\n</title>" in text
+
+
+def coloured(page: str) -> list[str]:
+    return re.findall(r'<span class="(?:more|less)">([^<]*)</span>', page)
+
+
+def test_a_difference_within_chance_has_a_word_and_no_colour() -> None:
+    close = judge([side(name, make_scores(share, seed=1)) for name, share in (("a", 0.7), ("b", 0.72))])
+    change = close.others[0].metrics.top[1] - close.baseline.metrics.top[1]
+    assert change > 0
+    page = render("t", close, {})
+    assert coloured(page) == []
+    assert '<div class="box even">' in page
+    assert f"{close.p_values['a', 'b']:.2g}, not significant" in read(page).words
+    clear = judge([side(name, make_scores(share, seed=1)) for name, share in (("a", 0.5), ("b", 0.95))])
+    page = render("t", clear, {})
+    gain = clear.others[0].metrics.top[1] - clear.baseline.metrics.top[1]
+    assert f"{100 * gain:+.1f}" in coloured(page)
+    assert '<div class="box">' in page
+    assert f"{clear.p_values['a', 'b']:.2g}, significant" in read(page).words
+
+
+def test_confusions_are_coloured_where_videos_moved_by_more_than_chance() -> None:
+    shares = {"a": [0.75, 0.5], "b": [0.79, 0.9]}
+    verdict = judge([side(name, make_scores(of, classes=("x", "y"), seed=1)) for name, of in shares.items()])
+    rows = {(row.name, row.taken_for): row for row in pair_changes(verdict.baseline, verdict.others[0])}
+    assert rows["y", "x"].p_value < 0.05 < rows["x", "y"].p_value
+    changes = {name: f"{row.after - row.before:+d}" for name, row in rows.items()}
+    shown = coloured(render("t", verdict, {}))
+    assert changes["y", "x"] in shown
+    assert changes["x", "y"] not in shown

@@ -2,13 +2,14 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
-from kinebert.orchestration.comparing.runs import Run
+from kinebert.orchestration.comparing.runs import Run, choose_evaluations
 from kinebert.orchestration.comparing.tables import csv_files, terminal, verdict_of
 from kinebert.orchestration.comparing.verdict import Verdict, class_changes, judge
-from tests.helpers.compared import make_scores, side
+from tests.helpers.compared import MULTI, make_scores, side
 
 
 def test_the_tables_hold_the_same_numbers(three: list[Run]) -> None:
@@ -51,7 +52,8 @@ def test_what_is_printed_of_two_runs(three: list[Run]) -> None:
     assert not any("Holm" in line for line in lines)  # there is one comparison only
     changes = {row.name: row.change for row in class_changes(verdict.baseline, verdict.others[0])}
     most = sorted(changes, key=lambda name: -abs(changes[name]))[:3]
-    words = ", ".join(f"{name} {100 * changes[name]:+.1f}" for name in most)
+    sure = {row.name: verdict_of(row.p_value) for row in class_changes(verdict.baseline, verdict.others[0])}
+    words = ", ".join(f"{name} {100 * changes[name]:+.1f} ({sure[name]})" for name in most)
     assert lines[10] == f"b - a, classes that change most: {words}"
 
 
@@ -136,3 +138,26 @@ def test_no_name_is_computed_by_a_spreadsheet() -> None:
         "'+cmd",
         "\\x1b[31m",
     }
+
+
+def test_tables_say_in_words_what_chance_explains(three: list[Run]) -> None:
+    verdict = judge(three)
+    for name, text in csv_files(verdict).items():
+        if name in ("pairs.csv", "classes.csv", "confusions.csv"):
+            rows = list(csv.DictReader(text.splitlines()))
+            assert {(float(row["p_holm"]) < 0.05, row["verdict"]) for row in rows} <= {
+                (True, "significant"),
+                (False, "not significant"),
+            }
+            assert rows
+
+
+def test_runs_that_would_be_ranked_by_another_evaluation_are_told_how() -> None:
+    val = make_scores(0.7, part="val")
+    runs = [side("a", make_scores(0.7)), side("b", make_scores(0.8)), side("c", val)]
+    runs[2] = replace(runs[2], tables={"split1-val-multi": val}, evaluation="split1-val-multi")
+    lines = printed(judge(runs))
+    assert f"--on {MULTI} ranks a and b" in lines
+    asked = judge(choose_evaluations(runs, MULTI))
+    assert asked.ranked
+    assert asked.notes == ["left out, tested in other ways: c has split1-val-multi"]

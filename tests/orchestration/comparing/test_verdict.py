@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kinebert.orchestration.comparing.differences import ABSENT, differences
 from kinebert.orchestration.comparing.page import render
 from kinebert.orchestration.comparing.runs import Run, choose_evaluations, parse_recipe, read_run
 from kinebert.orchestration.comparing.tables import terminal
-from kinebert.orchestration.comparing.verdict import ABSENT, class_changes, differences, judge, obstacles, pair_changes
+from kinebert.orchestration.comparing.verdict import class_changes, judge, obstacles, pair_changes
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.evaluation.significance import compare
 from kinebert.training.recipe.train import ProtocolRecipe
@@ -171,3 +172,14 @@ def test_told_to_runs_without_a_video_in_common_cannot_be_ranked() -> None:
     moved = replace(other, video_ids=[f"w{name}" for name in other.video_ids])
     with pytest.raises(UserError, match="no video has a score in every table"):
         judge([side("a", make_scores(0.7, num_videos=20)), side("b", moved)], anyway=True)
+
+
+def test_a_run_without_an_evaluation_is_left_out_and_said(three: list[Run]) -> None:
+    verdict = judge([side("begun", None, seed=9), *three[:2]])
+    assert verdict.ranked
+    assert verdict.obstacles == []
+    assert [run.name for run in verdict.runs] == ["a", "b"]
+    assert verdict.baseline.run.name == "a"
+    assert verdict.notes == ["left out, without an evaluation: begun (kinebert evaluate CHECKPOINT makes one)"]
+    assert "note: left out, without an evaluation: begun" in "\n".join(map(str, terminal(verdict)))
+    assert "left out, without an evaluation: begun" in render("t", verdict, {})
