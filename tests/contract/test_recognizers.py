@@ -14,6 +14,7 @@ from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.modalities import MODALITIES
 from kinebert.training.models import BACKBONES, HEADS, InputSpec, Recognizer, build_recognizer
 from kinebert.training.models.registry import REDUCTIONS, backbone_options
+from kinebert.training.models.sizes.unallocated import unallocated
 from tests.helpers.networks import (
     NUM_CLASSES,
     Combination,
@@ -134,7 +135,7 @@ def test_spec_is_complete_and_plain(net: Recognizer) -> None:
 
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
 def test_reductions_narrow_every_backbone(backbone: str) -> None:
-    with torch.device("meta"):
+    with unallocated():
         nets = {
             kind: build_recognizer(backbone=backbone, reduction=kind, head="tgap", num_classes=2)
             for kind in reductions(backbone)
@@ -177,7 +178,7 @@ def test_checkpointing_changes_memory_only(backbone: str) -> None:
 
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
 def test_stacked_flow_has_two_channels_for_each_field(backbone: str) -> None:
-    with torch.device("meta"):
+    with unallocated():
         net = Combination(backbone, "tgap", "flow").build(flow_stack=5)
         assert net(torch.empty(1, 10, net.spec.num_frames, 32, 32)).shape == (1, NUM_CLASSES)
     assert len(net.spec.mean) == len(net.spec.std) == 10
@@ -185,7 +186,7 @@ def test_stacked_flow_has_two_channels_for_each_field(backbone: str) -> None:
 
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
 def test_full_width_takes_the_papers_input(backbone: str) -> None:
-    with torch.device("meta"):
+    with unallocated():
         net = build_recognizer(backbone=backbone, head="bert", num_classes=51, clip_length=64, size=224)
         assert net(torch.empty(2, 3, 64, 224, 224)).shape == (2, 51)
 

@@ -14,6 +14,7 @@ from kinebert.preprocessing.modalities import MODALITIES
 from kinebert.training.models import BACKBONES, HEADS, Recognizer, build_recognizer
 from kinebert.training.models.interfaces import Backbone
 from kinebert.training.models.registry import REDUCTIONS, takes_paths
+from kinebert.training.models.sizes.unallocated import unallocated
 
 NUM_CLASSES, SIZE = 5, 32
 MAP_HEADS = [head for head in sorted(HEADS) if not takes_paths(head)]
@@ -61,7 +62,7 @@ class Combination:
 
 @cache
 def _small(backbone: str) -> Backbone:
-    with torch.device("meta"):
+    with unallocated():
         return build_recognizer(backbone=backbone, head="tgap", num_classes=1, width=0.125).backbone
 
 
@@ -71,7 +72,7 @@ def reductions(backbone: str) -> list[str | None]:
     found: list[str | None] = [None]
     for reduction in REDUCTIONS:
         try:
-            with torch.device("meta"):
+            with unallocated():
                 build_recognizer(backbone=backbone, reduction=reduction, head="tgap", num_classes=1, width=0.125)
             found.append(reduction)
         except ConfigError:

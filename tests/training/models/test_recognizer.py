@@ -6,6 +6,7 @@ import torch
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import InputSpec, build_recognizer
 from kinebert.training.models.heads.average import tgap
+from kinebert.training.models.sizes.unallocated import unallocated
 
 
 def test_tgap_is_the_mean_and_blind_to_order() -> None:
@@ -33,7 +34,7 @@ def test_only_bert_tells_a_clip_from_its_reverse(modality: str) -> None:
 @pytest.mark.parametrize(("width", "num_features"), [(1.0, 512), (0.5, 256), (0.3, 152), (0.25, 128), (0.01, 8)])
 @pytest.mark.parametrize("backbone", ["resnet18", "r2plus1d_18", "r2plus1d_34"])
 def test_width_scales_the_features_in_eights(backbone: str, width: float, num_features: int) -> None:
-    with torch.device("meta"):
+    with unallocated():
         net = build_recognizer(backbone=backbone, width=width, num_classes=2)
         assert net.backbone.num_features == num_features
         assert net(torch.empty(1, 3, 16, 112, 112)).shape == (1, 2)
@@ -42,7 +43,7 @@ def test_width_scales_the_features_in_eights(backbone: str, width: float, num_fe
 @pytest.mark.parametrize(("backbone", "num_parameters"), [("resnet18", 11_176_512), ("r2plus1d_34", 63_491_975)])
 def test_full_width_is_the_published_size(backbone: str, num_parameters: int) -> None:
     """torchvision's resnet18 (11,689,512) and the IG-65M network with 51 classes (63,518,138), without their fc."""
-    with torch.device("meta"):
+    with unallocated():
         net = build_recognizer(backbone=backbone, head="tgap", num_classes=2)
     assert sum(p.numel() for p in net.backbone.parameters()) == num_parameters
 
@@ -130,7 +131,7 @@ def test_parts_that_do_not_fit_each_other_are_named(wrong: dict[str, object], me
 
 
 def test_the_network_of_the_paper_in_one_call() -> None:
-    with torch.device("meta"):
+    with unallocated():
         net = build_recognizer(
             backbone="i3d",
             reduction="frab",

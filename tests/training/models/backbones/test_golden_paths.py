@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from kinebert.training.models import Recognizer, build_recognizer, load_published
+from kinebert.training.models.sizes.unallocated import unallocated
 from tests.helpers import golden
 
 I3D = {"backbone": "i3d", "head": "tgap", "clip_length": 64, "size": 224}
@@ -58,7 +59,7 @@ def test_gradients_of_training_are_finite(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_published_key_has_a_place(name: str) -> None:
-    with torch.device("meta"):
+    with unallocated():
         net = network(name)
     state = golden.unallocated(name)
     report = load_published(net, state)

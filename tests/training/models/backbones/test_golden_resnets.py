@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kinebert.training.models import Recognizer, build_recognizer, load_published
 from kinebert.training.models.sizes.measure import sizes_of
+from kinebert.training.models.sizes.unallocated import unallocated
 from tests.helpers import golden
 
 TOLERANCE = 1e-4
@@ -101,7 +102,7 @@ def gradients_are_finite(case: Case, clips: int) -> None:
 def test_every_published_key_has_its_place(case: Case) -> None:
     state = golden.unallocated(case.golden)
     frames = golden.given(case.golden).shape[2]
-    with torch.device("meta"):
+    with unallocated():
         arguments = case.arguments(frames)
         net = build_recognizer(**{**arguments, "backbone_options": {**case.options, **case.fresh}})
     report = load_published(net, state)

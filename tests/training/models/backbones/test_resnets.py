@@ -15,6 +15,7 @@ from kinebert.training.models.backbones.resnet import FrameResNet
 from kinebert.training.models.blocks import BasicBlock, ResidualTrunk, ZeroPadding
 from kinebert.training.models.interfaces import Backbone
 from kinebert.training.models.sizes.measure import sizes_of
+from kinebert.training.models.sizes.unallocated import unallocated
 
 SMALL = ["resnet18", "resnet50", "resnet3d_18", "resnet3d_50", "resnext50", "r2plus1d_18", "r2plus1d_50"]
 
@@ -66,7 +67,7 @@ def test_sizes_are_those_that_torchvision_documents(
     [(18, 8, 512), (34, 16, 512), (50, 16, 2048), (101, 33, 2048), (152, 50, 2048), (200, 66, 2048)],
 )
 def test_depths_are_those_of_the_paper(depth: int, num_blocks: int, num_features: int) -> None:
-    with torch.device("meta"):
+    with unallocated():
         net = trunk(f"resnet3d_{depth}", width=1.0)
     assert sum(len([*stage.children()]) for stage in net.stages()) == num_blocks
     assert net.num_features == num_features
@@ -91,7 +92,7 @@ def test_depths_are_those_of_the_paper(depth: int, num_blocks: int, num_features
     ],
 )
 def test_every_size_of_a_map_is_rounded_up(name: str, options: dict[str, Any], steps: int, size: int) -> None:
-    with torch.device("meta"):
+    with unallocated():
         net = trunk(name, **options)
         features_NFTHW = net(torch.empty(2, 3, 17, 112, 100))  # 17 / 16, 17 / 8; 112 / 32, 112 / 16
     assert features_NFTHW.shape == (2, net.num_features, steps, size, size)
@@ -181,7 +182,7 @@ def test_fusion_joins_the_last_stages(fusion: str, num_stages: int, size: int) -
 
 def test_fused_widths_are_those_of_the_thesis() -> None:
     """Table 3.5: the classifier behind 16 frames of ResNet 18 and 34 sees (128 + 256 + 512) x 16 values."""
-    with torch.device("meta"):
+    with unallocated():
         for backbone in ("resnet18", "resnet34"):
             assert trunk(backbone, width=1.0, fusion="triple").num_features == 128 + 256 + 512
         assert trunk("resnet50", width=1.0, fusion="quadruple").num_features == 256 + 512 + 1024 + 2048

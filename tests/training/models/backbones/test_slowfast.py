@@ -12,6 +12,7 @@ from kinebert.training.models.backbones.slowfast import PICKINGS, SlowFast, slow
 from kinebert.training.models.heads.bert import BertPool
 from kinebert.training.models.heads.bert_paths import BertEarly, BertLate
 from kinebert.training.models.pathways import at_steps, fuse
+from kinebert.training.models.sizes.unallocated import unallocated
 
 
 def trunk(**options: Any) -> SlowFast:
@@ -80,7 +81,7 @@ def test_size_is_the_published_one(
     head: str, reduction: str | None, options: dict[str, Any], num_parameters: int
 ) -> None:
     """33.76, 33.68 (4x16), 42.04 and 43.17 million with 51 classes; BERT's with an unused layer of 0.922 million."""
-    with torch.device("meta"):
+    with unallocated():
         net = network(
             head, reduction=reduction, num_classes=51, clip_length=64, size=224, width=1.0, backbone_options=options
         )

@@ -10,6 +10,7 @@ import torch
 from kinebert.training.models import Recognizer, build_recognizer, load_published
 from kinebert.training.models.heads.non_local import NonLocalBlock
 from kinebert.training.models.sizes.measure import sizes_of
+from kinebert.training.models.sizes.unallocated import unallocated
 from kinebert.training.models.weights.keys import artest08
 from tests.helpers import golden
 
@@ -43,7 +44,7 @@ def test_the_non_local_block_is_the_published_one() -> None:
 @pytest.mark.parametrize("name", WHOLE)
 def test_every_published_key_has_its_place(name: str) -> None:
     state = golden.unallocated(PREFIX + name)
-    with torch.device("meta"):
+    with unallocated():
         net = network(name)
     report = load_published(net, state)
     assert report.layout == "artest08_resnext"

@@ -16,6 +16,7 @@ from kinebert.training.models.heads.lstm import lstm
 from kinebert.training.models.heads.non_local import NonLocalBlock, nonlocal_concat, nonlocal_concat_fc, nonlocal_tgap
 from kinebert.training.models.interfaces import Head
 from kinebert.training.models.registry import takes_paths
+from kinebert.training.models.sizes.unallocated import unallocated
 
 ONE_PATH = [name for name in sorted(HEADS) if not takes_paths(name)]
 SHAPES_FTHW = [(8, 1, 1, 1), (24, 3, 2, 5), (16, 8, 7, 7)]
@@ -221,7 +222,7 @@ def test_heads_are_as_large_as_in_the_thesis(
     head: str, options: dict[str, Any], num_parameters: int, printed: str
 ) -> None:
     """METU thesis 2020, table 3.3: ResNet18, 16 frames, 51 classes, in millions."""
-    with torch.device("meta"):
+    with unallocated():
         net = build_recognizer(backbone="resnet18", head=head, num_classes=51, clip_length=16, size=224, **options)
     count = sum(parameter.numel() for parameter in net.parameters())
     assert count == num_parameters
@@ -238,7 +239,7 @@ def test_heads_are_as_large_as_in_the_paper(head: str, num_parameters: int) -> N
 
     The whole networks (44.30, 47.45, 47.58 and 47.35 M) have the same 44,196,288 parameters of a backbone.
     """
-    with torch.device("meta"):
+    with unallocated():
         pool = HEADS[head](512, 4)
         count = sum(
             parameter.numel() for parameter in [*pool.parameters(), *nn.Linear(pool.num_features, 51).parameters()]

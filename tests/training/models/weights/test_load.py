@@ -10,6 +10,7 @@ from torch import Tensor
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.models import load_published
 from kinebert.training.models.inputs import ACTIVITYNET, BYTE_FLOW
+from kinebert.training.models.sizes.unallocated import unallocated
 from kinebert.training.models.weights.keys import Layout, layouts
 from tests.helpers.toy_weights import FACTS, LAYOUT, net, published_state, same, use
 
@@ -100,7 +101,7 @@ def test_the_input_is_what_the_weights_expect(monkeypatch: pytest.MonkeyPatch) -
 
 def test_nothing_is_made_where_there_are_only_shapes() -> None:
     state = {key: tensor.to("meta") for key, tensor in published_state(net()).items()}
-    with torch.device("meta"):
+    with unallocated():
         model = net(modality="flow")
     assert load_published(model, state).adapted == ["backbone.stem.0.weight"]
 
