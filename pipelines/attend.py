@@ -13,10 +13,10 @@ from kinebert.orchestration.printing import say, say_json
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.modalities import modality_of
-from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import explained, resolve_uri, write_bytes
 
 if TYPE_CHECKING:
+    from kinebert.preprocessing.sets.reader import ShardSet
     from kinebert.training.recipe.train import DataRecipe
 
 
@@ -56,6 +56,7 @@ def main(config: AttendConfig) -> int:
     output = resolve_uri(config.output or "attention.png")
     from kinebert.orchestration.reports.attention_figure import MOST_CLIPS, draw_attention  # slow imports
     from kinebert.orchestration.reports.drawing import to_png
+    from kinebert.preprocessing.sets.reader import ShardSet
     from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer
     from kinebert.training.evaluation.attention import attend, check_attentive
     from kinebert.training.evaluation.evaluate import recipe_of
@@ -89,7 +90,7 @@ def main(config: AttendConfig) -> int:
     return 0
 
 
-def _choose(config: AttendConfig, shards: ShardSet, data: "DataRecipe") -> list[Any]:
+def _choose(config: AttendConfig, shards: "ShardSet", data: "DataRecipe") -> list[Any]:
     """The videos that the options name."""
     if config.video:
         return [shards.entry(video_id) for video_id in config.video]

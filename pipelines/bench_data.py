@@ -15,7 +15,6 @@ from kinebert.orchestration.printing import Table, say, say_json
 from kinebert.pipelines.options import Overrides, load_recipe, run
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.machine import available_cores
-from kinebert.preprocessing.sets.reader import ShardSet
 
 if TYPE_CHECKING:
     from kinebert.training.data.loader_bench import ClipCost, Delivery
@@ -52,6 +51,8 @@ def main(config: BenchDataConfig) -> int:
         raise ConfigError(f"--loader-workers must be 0 or more, got {min(config.loader_workers)}.")
     recipe = load_recipe(config.recipe, config.overrides)
     recipe = recipe.with_absolute_shards()
+    from kinebert.preprocessing.sets.reader import ShardSet  # OpenCV, after the quick refusals
+
     shards = ShardSet.open(recipe.data.shards)
     shards.select(recipe.data.split, recipe.data.train_part)
     from kinebert.training.data import loader_bench  # torch, after the quick refusals

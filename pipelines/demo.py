@@ -14,12 +14,6 @@ from pathlib import Path
 from kinebert.orchestration.printing import Table, say
 from kinebert.orchestration.progress import ProgressLine, duration
 from kinebert.pipelines.options import NOT_RECORDED, run
-from kinebert.preprocessing.datasets.synthetic import (
-    DIRECTION_CLASSES,
-    ORDER_CLASSES,
-    SYNTHETIC_CLASSES,
-    write_synthetic_videos,
-)
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.storage import check_writable, is_local, resolve_uri
@@ -106,6 +100,8 @@ def main(config: DemoConfig) -> int:
 
 def _generate(config: DemoConfig, folder: Path, clock: _Clock) -> None:
     """Make the videos; those of an earlier run are replaced by the same bytes."""
+    from kinebert.preprocessing.datasets.synthetic import SYNTHETIC_CLASSES, write_synthetic_videos  # slow imports
+
     about = f"generate {config.videos_per_class * len(SYNTHETIC_CLASSES)} videos in {len(SYNTHETIC_CLASSES)} classes"
     say("", f"== {about}")
     start, line = time.monotonic(), ProgressLine()
@@ -124,6 +120,7 @@ def _verdict(folder: Path, store: str, clock: _Clock, seconds: float) -> int:
     """Print what was measured on the held-out videos, and whether it is what the demo is to show."""
     from kinebert.orchestration.reports.formatting import percent
     from kinebert.orchestration.tracking.store import page_command
+    from kinebert.preprocessing.datasets.synthetic import DIRECTION_CLASSES, ORDER_CLASSES
 
     found = {name: _accuracies(folder / "scores" / name / SCORES_FILE) for name in STREAMS}
     say("", "== result: top-1 on the held-out videos, percent")
@@ -154,6 +151,7 @@ def _accuracies(scores_file: Path) -> tuple[float, float, float]:
     """Top-1 on all videos, on those of the direction classes, and on those of the order classes."""
     import numpy as np
 
+    from kinebert.preprocessing.datasets.synthetic import DIRECTION_CLASSES, ORDER_CLASSES
     from kinebert.training.evaluation.evaluate import read_scores
     from kinebert.training.evaluation.metrics import measure
 

@@ -47,7 +47,10 @@ def main(config: DoctorConfig) -> int:
     counted = f"{num_notes} note{'s' * (num_notes != 1)}"
     say(f"{num_wrong} wrong, {counted}" if num_wrong else f"nothing is wrong, {counted}")
     if not num_wrong:
-        say("next: kinebert demo   (the whole job on generated videos), or kinebert index --help   (your own)")
+        say(
+            "next: kinebert demo           the whole job on generated videos",
+            "  or: kinebert index --help   your own videos",
+        )
     return 1 if num_wrong else 0
 
 

@@ -14,8 +14,6 @@ from kinebert.orchestration.printing import say
 from kinebert.orchestration.progress import ProgressLine
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.sets.export import export_frames
-from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import check_writable, is_local, resolve_uri
 
 
@@ -38,6 +36,9 @@ def main(config: ExportFramesConfig) -> int:
     output = resolve_uri(config.output)
     if not is_local(output):
         raise ConfigError(f"{output}: pictures are written to a local folder; copy it to other storage afterwards.")
+    from kinebert.preprocessing.sets.export import export_frames  # OpenCV, after the quick refusals
+    from kinebert.preprocessing.sets.reader import ShardSet
+
     found, line = ShardSet.open(resolve_uri(config.set)), ProgressLine()
     check_writable(output)
     written = export_frames(

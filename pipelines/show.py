@@ -6,20 +6,18 @@ kinebert show sets/flow VIDEO_ID
 import os
 import sys
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import cv2
 import tyro
 
 from kinebert.orchestration.printing import say
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.modalities import modality_of
-from kinebert.preprocessing.sets.contact_sheet import contact_sheet
-from kinebert.preprocessing.sets.dataset_file import DATASET_FILE
-from kinebert.preprocessing.sets.folder import describe_flow
-from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import exists, explained, is_local, join, resolve_uri, write_bytes
+
+if TYPE_CHECKING:
+    from kinebert.preprocessing.sets.reader import ShardSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +40,12 @@ def main(config: ShowConfig) -> int:
     """Draw the sheet and return the exit status."""
     if config.images < 1:
         raise ConfigError(f"images must be at least 1, got {config.images}.")
+    import cv2  # slow imports
+
+    from kinebert.preprocessing.sets.contact_sheet import contact_sheet
+    from kinebert.preprocessing.sets.folder import describe_flow
+    from kinebert.preprocessing.sets.reader import ShardSet
+
     first = ShardSet.open(resolve_uri(config.set))
     first.entry(config.video_id)
     second = ShardSet.open(resolve_uri(config.other)) if config.other else _neighbour(first, config.video_id)
@@ -62,13 +66,16 @@ def main(config: ShowConfig) -> int:
     return 0
 
 
-def _is_flow(found: ShardSet) -> bool:
+def _is_flow(found: "ShardSet") -> bool:
     """Whether a set is drawn by the colour wheel, or as the pictures that it holds."""
     return modality_of(found.modality).motion
 
 
-def _neighbour(first: ShardSet, video_id: str) -> ShardSet | None:
+def _neighbour(first: "ShardSet", video_id: str) -> "ShardSet | None":
     """A finished set of the other kind in the same folder that holds the same frames of the video."""
+    from kinebert.preprocessing.sets.dataset_file import DATASET_FILE
+    from kinebert.preprocessing.sets.reader import ShardSet
+
     if not is_local(first.uri):
         return None
     parent = os.path.dirname(first.uri)

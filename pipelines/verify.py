@@ -14,9 +14,6 @@ from kinebert.orchestration.printing import say
 from kinebert.orchestration.progress import ProgressLine
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.machine import available_cores
-from kinebert.preprocessing.sets.dataset_file import read_dataset_file
-from kinebert.preprocessing.sets.folder import describe_flow
-from kinebert.preprocessing.sets.verify import verify_set
 from kinebert.preprocessing.storage import resolve_uri
 
 
@@ -37,6 +34,10 @@ class VerifyConfig:
 
 def main(config: VerifyConfig) -> int:
     """Check the set, print what is wrong with it, and return the exit status."""
+    from kinebert.preprocessing.sets.dataset_file import read_dataset_file  # OpenCV, after the options
+    from kinebert.preprocessing.sets.folder import describe_flow
+    from kinebert.preprocessing.sets.verify import verify_set
+
     uri, line = resolve_uri(config.set), ProgressLine()
     verdict = verify_set(
         uri,

@@ -25,7 +25,7 @@ def look(given: Sequence[str] = ()) -> Iterator[Finding]:
             local.setdefault(uri, []).append("as asked")
         else:
             yield remote(uri)
-    usual = ((os.getcwd(), "sets, runs"), (tempfile.gettempdir(), "temporary files"), (_OF_RAY, "a private Ray"))
+    usual = ((os.getcwd(), "sets and runs"), (tempfile.gettempdir(), "temporary files"), (_OF_RAY, "a private Ray"))
     for place, purpose in usual:
         local.setdefault(place, []).append(purpose)
     for place, purposes in _by_disk(local).items():
@@ -41,7 +41,7 @@ def disk(folder: str, purposes: Sequence[str]) -> Finding:
     free, total = room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize
     kind = filesystem_of(nearest)
     far = "" if is_on_this_machine(nearest) else ", not a disk of this machine"
-    found = f"{folder}: {size(free)} free of {size(total)} ({kind or 'unknown'}{far}): {', '.join(purposes)}"
+    found = f"{folder}: {size(free)} free of {size(total)} ({kind or 'unknown'}{far}); {'; '.join(purposes)}"
     if not os.access(nearest, os.W_OK | os.X_OK):
         return wrong(
             subject, f"{found}; no right to write to {nearest}", "Work in another folder, or change its rights."

@@ -62,9 +62,10 @@ def shared_memory(free: float, gpus: int, usable_cores: int) -> Finding:
     batch = max(recipe.micro_batch, recipe.eval_batch) * clip
     loaders = usual_loaders(usable_cores // gpus)
     need = [bytes_needed(n, batch, gpus) for n in range(loaders + 1)]
+    takers = f"{gpus} workers need together" if gpus > 1 else "a worker needs"
     found = (
-        f"{size(free)} free; {gpus} worker{'s' * (gpus > 1)} with {loaders} loaders each take {size(need[-1])} for "
-        f"clips of {recipe.data.clip_length} images of {recipe.data.crop_size} px, more for larger ones"
+        f"{size(free)} free; with {loaders} loader{'s' * (loaders != 1)}, {takers} {size(need[-1])} for clips of "
+        f"{recipe.data.clip_length} images of {recipe.data.crop_size} px, more for larger ones"
     )
     if free >= need[-1]:
         return ok(SHARED_MEMORY, found)

@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import re
 import shlex
 import time
 import urllib.error
@@ -88,7 +89,8 @@ def connect(tracking_uri: str) -> MlflowClient:
             storage.check_regular(file)
     if tracking_uri.startswith(("http://", "https://")):
         try:
-            urllib.request.urlopen(tracking_uri.rstrip("/") + "/health", timeout=10).close()
+            server = re.sub(r"(?<=://)[^/]*@", "", tracking_uri)  # this library takes names and passwords for a host
+            urllib.request.urlopen(server.rstrip("/") + "/health", timeout=10).close()
         except urllib.error.HTTPError:
             pass  # somebody answers; whether it is MLflow, the first request will tell
         except (OSError, ValueError) as error:

@@ -7,6 +7,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 import kinebert
+from kinebert.pipelines.cli import PROGRAMS
 from tests.helpers.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -41,3 +42,8 @@ def test_links_within_the_project_lead_somewhere(page: object) -> None:
     path = ROOT / str(page)
     links = re.findall(r"\]\((?!https?://|#)([^)#\s]+)[^)]*\)", path.read_text())
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_the_readme_names_every_program() -> None:
+    page = (ROOT / "README.md").read_text()
+    assert [name for name in PROGRAMS if not re.search(rf"kinebert {name}\b", page)] == []

@@ -49,7 +49,7 @@ def test_help_and_wrong_options_wait_for_no_torch_ray_or_mlflow() -> None:
         "first = set(sys.modules)\n"
         f"for name in {[module for module, _ in kinebert.PROGRAMS.values()]!r}:\n"
         "    importlib.import_module(f'kinebert.pipelines.{name}')\n"
-        "slow = ('torch', 'ray', 'mlflow', 'optuna', 'matplotlib')\n"
+        "slow = ('torch', 'ray', 'mlflow', 'optuna', 'matplotlib', 'cv2', 'numba', 'pandas', 'scipy')\n"
         "print([name for name in (*slow, 'numpy', 'tyro') if name in first], [n for n in slow if n in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=100)

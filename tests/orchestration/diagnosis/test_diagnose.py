@@ -72,7 +72,7 @@ def test_passwords_in_addresses_are_shown_to_nobody(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "PARTS", {"MLflow": PARTS["MLflow"]})
     found = diagnose(DiagnosisRequest())
     assert "secret" not in repr(found)
-    assert "***@127.0.0.1:9" in found.wrong[0].found
+    assert "***@127.0.0.1:9: the tracking server does not answer" in found.wrong[0].found
 
 
 def test_a_time_limit_that_is_none() -> None:

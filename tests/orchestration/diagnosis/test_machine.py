@@ -113,11 +113,11 @@ def test_folders_of_one_disk_are_one_line(tmp_path: Path, monkeypatch: pytest.Mo
     (found,) = folders.look([str(tmp_path / "sets")])
     purposes = (
         "as asked",
-        f"sets, runs ({tmp_path})",
+        f"sets and runs ({tmp_path})",
         f"temporary files ({tmp_path}/t)",
         f"a private Ray ({tmp_path}/r)",
     )
-    assert found.found.endswith(": " + ", ".join(purposes))
+    assert found.found.endswith("); " + "; ".join(purposes))
 
 
 def test_an_address_that_no_filesystem_is_known_for() -> None:

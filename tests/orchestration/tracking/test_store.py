@@ -154,13 +154,14 @@ def test_a_store_is_set_up_by_one_at_a_time(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["mlflow.db.lock"]
 
 
-def test_a_server_that_answers_with_an_error_is_asked_further(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("user", ["", "me:secret@"])
+def test_a_server_that_answers_with_an_error_is_asked_further(user: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy may hide /health; whether it is MLflow, the first request tells."""
     server = HTTPServer(("127.0.0.1", 0), Stranger)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(MlflowClient, "search_experiments", lambda *_, **__: [])
     try:
-        assert isinstance(connect(f"http://127.0.0.1:{server.server_port}"), MlflowClient)
+        assert isinstance(connect(f"http://{user}127.0.0.1:{server.server_port}"), MlflowClient)
     finally:
         server.shutdown()
 
