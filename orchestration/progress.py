@@ -151,6 +151,6 @@ class VideoProgress:
         rest = self._rest if len(self._heard) < self._num_videos else 0.0
         left = time_left(elapsed_s, self._weight, rest, now - self._news)
         return (
-            f"{len(self._heard)}/{self._num_videos} videos, {left} left, {self._new_frames / elapsed_s:.1f} frames/s, "
-            f"{self._frames} frames, {self._rejected} rejected, {duration(elapsed_s)} gone"
+            f"{len(self._heard)}/{self._num_videos} videos, {left} left, {self._frames} frames, "
+            f"{self._new_frames / elapsed_s:.1f} frames/s, {self._rejected} rejected, {duration(elapsed_s)} gone"
         )

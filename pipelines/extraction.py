@@ -1,6 +1,5 @@
 """What extract_frames, extract_flow and extract share: their options, and the job."""
 
-import shlex
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,6 +9,7 @@ from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs.extraction_requests import ExtractionRequest, ExtractionSettings, TwoSetsRequest
 from kinebert.orchestration.printing import say
 from kinebert.orchestration.progress import duration
+from kinebert.pipelines.next_steps import next_lines, train_command
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.guard import Limits
@@ -203,11 +203,12 @@ def main(config: ExtractFramesConfig | ExtractFlowConfig | ExtractConfig) -> int
         results = [extraction.extract(config.asked(), Terminal())]
     for result in results:
         say(*_lines(result))
+    say(*next_lines([_next(result) for result in results if _can_be_trained_on(result)]))
     return 1 if any(result.failed for result in results) else 0
 
 
 def _lines(result: "Extraction") -> list[str]:
-    """Say what a set holds, what was left out, and what comes next."""
+    """Say what a set holds, and what was left out."""
     counts, rejected = result.dataset["counts"], result.dataset["rejected"]
     state = "nothing to do, the set was complete" if not result.new_videos else f"done in {duration(result.seconds)}"
     lines = [
@@ -227,4 +228,14 @@ def _lines(result: "Extraction") -> list[str]:
     if result.failed:
         share = f"{len(rejected)} rejected are {result.share_rejected:.1%} of the videos"
         return [*lines, f"failed: {share}, max_rejected allows {result.max_rejected:.1%}"]
-    return [*lines, f"next: kinebert verify {shlex.quote(result.folder)}"]
+    return lines
+
+
+def _can_be_trained_on(result: "Extraction") -> bool:
+    return not result.failed and result.dataset["counts"]["stored"] > 0
+
+
+def _next(result: "Extraction") -> str:
+    from kinebert.preprocessing.sets.reader import ShardSet  # OpenCV, which options need not wait for
+
+    return train_command(result.folder, result.dataset["modality"], ShardSet.open(result.folder).splits())

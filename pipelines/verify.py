@@ -3,7 +3,6 @@
 kinebert verify sets/rgb
 """
 
-import shlex
 import sys
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,6 +11,7 @@ import tyro
 
 from kinebert.orchestration.printing import say
 from kinebert.orchestration.progress import ProgressLine
+from kinebert.pipelines.next_steps import next_lines, train_command
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.storage import resolve_uri
@@ -36,6 +36,7 @@ def main(config: VerifyConfig) -> int:
     """Check the set, print what is wrong with it, and return the exit status."""
     from kinebert.preprocessing.sets.dataset_file import read_dataset_file  # OpenCV, after the options
     from kinebert.preprocessing.sets.folder import describe_flow
+    from kinebert.preprocessing.sets.reader import ShardSet
     from kinebert.preprocessing.sets.verify import verify_set
 
     uri, line = resolve_uri(config.set), ProgressLine()
@@ -57,7 +58,9 @@ def main(config: VerifyConfig) -> int:
         say(f"  {flow}")
     if verdict.problems:
         return 1
-    say(f"next: kinebert train RECIPE --set data.shards={shlex.quote(uri)}   (such as pipelines/recipes/rgb.toml)")
+    if verdict.num_videos:
+        shards = ShardSet.open(uri)
+        say(*next_lines([train_command(uri, shards.modality, shards.splits())]))
     return 0
 
 

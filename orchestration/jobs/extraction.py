@@ -6,9 +6,9 @@ from typing import Any
 
 from kinebert.orchestration.audience import NOBODY, Audience
 from kinebert.orchestration.cluster import check_workers
+from kinebert.orchestration.extraction.placement import Tasks
+from kinebert.orchestration.extraction.shard_tasks import extract_sets
 from kinebert.orchestration.jobs.extraction_requests import ExtractionRequest, SolverSettings, TwoSetsRequest
-from kinebert.orchestration.jobs.placement import Tasks
-from kinebert.orchestration.jobs.shard_tasks import extract_sets
 from kinebert.preprocessing.datasets.manifest import read_manifest
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver

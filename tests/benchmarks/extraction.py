@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from kinebert.orchestration.cluster import cluster
-from kinebert.orchestration.jobs.shard_tasks import extract_set
+from kinebert.orchestration.extraction.shard_tasks import extract_set
 from kinebert.pipelines import index_videos
 from kinebert.preprocessing.datasets.manifest import ManifestRow, read_manifest
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver

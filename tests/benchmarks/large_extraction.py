@@ -22,7 +22,7 @@ from typing import Any
 
 from kinebert.orchestration import cluster as _cluster
 from kinebert.orchestration.audience import NOBODY
-from kinebert.orchestration.jobs.shard_tasks import _run
+from kinebert.orchestration.extraction.shard_tasks import _run
 from kinebert.orchestration.progress import VideoProgress
 from kinebert.orchestration.silent_workers import watched
 from kinebert.preprocessing.datasets.manifest import ManifestRow, read_manifest, write_manifest

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kinebert.orchestration.jobs import shard_tasks
+from kinebert.orchestration.extraction import shard_tasks
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import Limits

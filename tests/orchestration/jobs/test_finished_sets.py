@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from kinebert.orchestration.audience import Terminal
-from kinebert.orchestration.jobs import shard_tasks
-from kinebert.orchestration.jobs.shard_tasks import ExtractionResult, extract_set
+from kinebert.orchestration.extraction import shard_tasks
+from kinebert.orchestration.extraction.shard_tasks import ExtractionResult, extract_set
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.extraction.guard import Limits

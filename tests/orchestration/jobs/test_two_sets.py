@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from kinebert.orchestration.audience import NOBODY
-from kinebert.orchestration.jobs import shard_tasks
+from kinebert.orchestration.extraction import shard_tasks
+from kinebert.orchestration.extraction.placement import Placement
 from kinebert.orchestration.jobs.extraction import extract_both
 from kinebert.orchestration.jobs.extraction_requests import TwoSetsRequest
-from kinebert.orchestration.jobs.placement import Placement
 from kinebert.preprocessing.datasets.manifest import ManifestRow, write_manifest
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from kinebert.orchestration.audience import Terminal
-from kinebert.orchestration.jobs import shard_tasks
-from kinebert.orchestration.jobs.shard_tasks import ExtractionResult, extract_set
+from kinebert.orchestration.extraction import shard_tasks
+from kinebert.orchestration.extraction.shard_tasks import ExtractionResult, extract_set
 from kinebert.orchestration.progress import ProgressLine, VideoProgress
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError, UserError
@@ -234,9 +234,8 @@ def test_progress_says_what_is_done_and_how_long_it_will_take(
     monkeypatch.setattr("sys.stderr", stream)
     extract([*rows, broken], tmp_path / "set")
     last = stream.getvalue().splitlines()[-1]
-    assert last.startswith("7/7 videos, 92 frames, ")
+    assert last.startswith("7/7 videos, 0 s left, 92 frames, ")
     assert ", 1 rejected, " in last
-    assert last.endswith(", 0 s left")
 
 
 def test_time_left_is_of_the_new_videos_only(rows: list[ManifestRow], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +244,7 @@ def test_time_left_is_of_the_new_videos_only(rows: list[ManifestRow], monkeypatc
     progress = VideoProgress(rows, kept={row.video_id for row in rows[:3]}, line=ProgressLine())
     monkeypatch.setattr("time.monotonic", lambda: 10.0)
     progress.hear([VideoSummary(video_id=row.video_id, num_frames=100) for row in rows[:5]])
-    assert progress._text() == "5/6 videos, 500 frames, 20.0 frames/s, 0 rejected, 10 s gone, 5 s left"
+    assert progress._text() == "5/6 videos, 5 s left, 500 frames, 20.0 frames/s, 0 rejected, 10 s gone"
 
 
 @pytest.mark.parametrize("absurd", [0, 5])
@@ -258,7 +257,7 @@ def test_a_header_that_promises_the_moon_does_not_spoil_the_time_left(
     progress = VideoProgress(listed, kept=(), line=ProgressLine())
     monkeypatch.setattr("time.monotonic", lambda: 10.0)
     progress.hear([VideoSummary(video_id=row.video_id, num_frames=25) for row in rows[:4]])
-    assert progress._text().endswith("10 s gone, 5 s left")
+    assert progress._text().startswith("4/6 videos, 5 s left, ")
 
 
 def test_the_last_word_does_not_depend_on_who_reported_in_time(
@@ -270,4 +269,4 @@ def test_the_last_word_does_not_depend_on_who_reported_in_time(
     progress = VideoProgress(rows, kept=(), line=ProgressLine())
     progress.hear(videos[:2])
     progress.close(videos)
-    assert stream.getvalue().splitlines()[-1].startswith("6/6 videos, 60 frames, ")
+    assert stream.getvalue().splitlines()[-1].startswith("6/6 videos, 0 s left, 60 frames, ")

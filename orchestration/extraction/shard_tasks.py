@@ -22,7 +22,8 @@ import ray
 import ray.data
 
 from kinebert.orchestration.audience import NOBODY, Audience
-from kinebert.orchestration.jobs.placement import Placement, Tasks, place
+from kinebert.orchestration.extraction.flow_forecast import say_who_solves
+from kinebert.orchestration.extraction.placement import Placement, Tasks, place
 from kinebert.orchestration.progress import VideoProgress
 from kinebert.orchestration.silent_workers import Watch, give_signs, watched
 from kinebert.preprocessing import storage
@@ -146,8 +147,7 @@ def _fill(
     try:
         with _cluster.cluster(math.ceil(tasks.workers * tasks.cpus_per_task) if tasks.workers else None):
             placement = _place(builds, tasks)
-            if any(isinstance(build.recipe, FlowRecipe) for build in builds):
-                audience.say(placement.about)
+            say_who_solves(rows, shards, kept, builds, placement, tasks, audience)
             settled = [replace(build, run_id=run_id, solver=placement.solver) for build in builds]
             progress = VideoProgress(rows, kept, audience.line())
             with watched(audience.warn) as watch:

@@ -3,7 +3,7 @@
 import pytest
 
 from kinebert.orchestration.cluster import Node
-from kinebert.orchestration.jobs.placement import Placement, place
+from kinebert.orchestration.extraction.placement import Placement, place
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.tvl1 import Backend
