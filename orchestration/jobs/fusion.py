@@ -26,8 +26,10 @@ from kinebert.preprocessing.storage import (
     write_bytes,
 )
 from kinebert.training.evaluation import fusion
+from kinebert.training.evaluation.calibration import Calibration, calibrate, calibrated
 from kinebert.training.evaluation.evaluate import VideoScores, read_scores, write_scores
 from kinebert.training.evaluation.significance import compare
+from kinebert.training.evaluation.validation_tables import Found, Wanted, find_all
 from kinebert.training.run_folder import (
     METRICS_FILE,
     RECIPE_FILE,
@@ -58,7 +60,7 @@ class FusionResult:
     about: str
     """How was fused, for people."""
     notes: tuple[str, ...]
-    """How much fusing gains, and what was unusual."""
+    """How the scores are probabilities, how much fusing gains, and what was unusual."""
     tracking_uri: str
     """MLflow store that holds the run."""
     run_id: str
@@ -85,17 +87,27 @@ class _Streams:
 
     streams: Sequence[VideoScores]
     validation: Sequence[VideoScores]
+    """That the weights are fitted on."""
+    known: Found
+    """Validation that chooses the temperature."""
     request: FusionRequest
 
     def fuse(self, chosen: Sequence[int]) -> fusion.Fusion:
-        """Fuse some streams with the weights that were given, or that are best for just these on validation."""
+        """Fuse some streams with the weights that were given, or that are best for just these on validation.
+
+        Their scores are probabilities by a temperature of their own.
+        """
         given, method = self.request.weights, self.request.method
         weights = None if given is None else list(given)
         if self.validation:
             weights = fusion.fit_weights([self.validation[i] for i in chosen], method)
         elif weights is not None and len(chosen) < len(self.streams):
             weights = [weights[i] for i in chosen]
-        return fusion.fuse([self.streams[i] for i in chosen], weights, method)
+        streams = [self.streams[i] for i in chosen]
+        fused = fusion.fuse(streams, weights, method)
+        tables = [self.known.tables[i] for i in chosen] if self.known.tables else []
+        found = calibrate(streams, fused.scores.about["weights"], method, tables, self.known.why_not)
+        return replace(fused, scores=calibrated(fused.scores, found))
 
     def subsets(self, names: Sequence[str]) -> dict[str, VideoScores]:
         """Fuse every subset of more than one and fewer than all streams, by name."""
@@ -123,7 +135,8 @@ def fuse(request: FusionRequest) -> FusionResult:
     streams = [read_scores(resolve_uri(path)) for path in request.scores]
     validation = [read_scores(resolve_uri(path)) for path in request.fit]
     _check_fit(streams, validation)
-    given = _Streams(streams, validation, request)
+    known = Found(validation) if validation else _validation_of(streams)
+    given = _Streams(streams, validation, known, request)
     fused = given.fuse(range(len(streams)))
     check_writable(output)
     names = fusion.stream_names([stream.about.get("modality") for stream in streams])
@@ -137,7 +150,7 @@ def fuse(request: FusionRequest) -> FusionResult:
             subsets=given.subsets(names),
             scores=fused.scores,
             about=given.about,
-            notes=(_gain(singles, fused.scores), *fused.notes()),
+            notes=(probabilities_of(fused.scores), _gain(singles, fused.scores), *fused.notes()),
             tracking_uri=tracker.address.tracking_uri,
             run_id=tracker.address.run_id,
         )
@@ -172,6 +185,7 @@ def _record(tracker: Tracker, request: FusionRequest, result: FusionResult) -> N
     weights = {f"weight/{name}": weight for name, weight in zip(names, result.weights, strict=True)}
     paths = {f"scores/{name}": path for name, path in zip(names, request.scores, strict=True)}
     tracker.params({**weights, **paths, "method": request.method, "weights_fitted": bool(request.fit)})
+    tracker.params({"temperature": result.scores.temperature, "temperature_chosen_on": _chosen_on(result.scores)})
     for name, scores in {**result.streams, **result.subsets}.items():
         tracker.metrics(of_stream(name, scores.metrics().as_numbers()), TEST_STEP)
     measured, about = result.scores.metrics(), result.scores.about
@@ -203,10 +217,39 @@ def _report(result: FusionResult, tracker: Tracker) -> str:
         for (name, scores), weight in zip(result.streams.items(), result.weights, strict=True)
     }
     facts["fusion"] = result.about
+    facts["scores"] = probabilities_of(result.scores)
     facts["part"] = result.scores.tested_part
     title = f"Fusion of {len(result.streams)} streams"
     data = report_data(title, {**result.streams, FUSED: result.scores}, facts, result.measured)
     return publish_report(join(result.folder, REPORT_FOLDER), data, tracker, "report")
+
+
+def probabilities_of(fused: VideoScores) -> str:
+    """Say how fused scores become probabilities, and what these are worth."""
+    return Calibration(**fused.about["calibration"]).sentence()
+
+
+def _chosen_on(fused: VideoScores) -> str:
+    return Calibration(**fused.about["calibration"]).chosen_on or "nothing"
+
+
+def _validation_of(streams: Sequence[VideoScores]) -> Found:
+    """Find the scores of the streams on their validation part, beside their checkpoints."""
+    wanted = []
+    for name, stream in zip(fusion.stream_names([of.about.get("modality") for of in streams]), streams, strict=True):
+        folder = str(stream.about.get("run_folder") or "")
+        recipe = load_recipe(folder) if folder else None
+        wanted.append(
+            Wanted(
+                stream=name,
+                folder=folder,
+                checkpoint=str(stream.about.get("checkpoint")),
+                split=str(stream.about.get("split")),
+                part=recipe.data.val_part if recipe else "val",
+                views=stream.views,
+            )
+        )
+    return find_all(wanted, [video for stream in streams for video in stream.video_ids])
 
 
 def _gain(singles: Mapping[str, VideoScores], fused: VideoScores) -> str:

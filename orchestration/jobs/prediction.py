@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 
@@ -26,9 +27,13 @@ from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri
 from kinebert.preprocessing.video.probe import probe_video
+from kinebert.training.evaluation.calibration import Calibration, calibrate
+from kinebert.training.evaluation.fusion import Method, stream_names
 from kinebert.training.evaluation.predict import Prediction, Stream, check_streams, predict_video
+from kinebert.training.evaluation.validation_tables import Wanted, find_all
 from kinebert.training.numerics import choose_device
 from kinebert.training.out_of_memory import LOWER_BATCH, memory_explained
+from kinebert.training.run_folder import checkpoint_digest
 
 _WRITE_EVERY_S = 30.0
 
@@ -70,13 +75,17 @@ def predict(request: PredictionRequest, audience: Audience = NOBODY) -> Predicti
     check_streams(streams)
     _check_modalities(streams)
     check_writable(output)
-    fused = {"method": request.method, "weights": request.weights} if len(streams) > 1 else {}
+    calibration = calibration_of(streams, request.weights, request.method) if len(streams) > 1 else None
+    fused: dict[str, Any] = {}
+    if calibration is not None:
+        fused = {"method": request.method, "weights": request.weights, "calibration": asdict(calibration)}
+        audience.say(calibration.sentence())
     found: list[PredictionRow] = []
     written_at = time.monotonic()
     try:
         for number, (name, path) in enumerate(videos.items(), start=1):
             shown = _Shown(audience.line(), f"{number}/{len(videos)} {name}")
-            said = _look(path, streams, request, device, shown)
+            said = _look(path, streams, request, calibration, device, shown)
             found.append(_told(name, path, said, streams[0], request, audience))
             if time.monotonic() - written_at >= _WRITE_EVERY_S:
                 write_predictions(output, found, streams, request.top, fused)
@@ -101,7 +110,12 @@ class _Shown:
 
 
 def _look(
-    path: str, streams: Sequence[Stream], request: PredictionRequest, device: torch.device, shown: _Shown
+    path: str,
+    streams: Sequence[Stream],
+    request: PredictionRequest,
+    calibration: Calibration | None,
+    device: torch.device,
+    shown: _Shown,
 ) -> Prediction | VideoError:
     """Predict one video; return what is wrong with it if it cannot be read."""
     try:
@@ -111,6 +125,7 @@ def _look(
                 streams,
                 weights=request.weights,
                 method=request.method,
+                temperature=None if calibration is None else calibration.temperature,
                 batch=request.batch,
                 device=device,
                 solver=FlowSolver(backend=request.backend, num_threads=available_cores()),
@@ -146,8 +161,33 @@ def _told(
     audience.say(f"{name}: {words(row['top'])}" + (f" ({said.problem})" if said.problem else ""))
     if request.annotate:
         target = join(resolve_uri(request.output), f"{name}.mp4")
-        annotate(target, row, said.scale, stream.classes, video_stream=video_stream, max_pixels=request.max_pixels)
+        annotate(target, row, stream.classes, video_stream=video_stream, max_pixels=request.max_pixels)
     return row
+
+
+def calibration_of(streams: Sequence[Stream], weights: Sequence[float] | None, method: Method) -> Calibration:
+    """Choose the temperature of a fusion on the scores of its streams' validation part, beside the checkpoints.
+
+    Its temperature is None where there are none: every video then has its own.
+
+    Raises:
+        UserError: If a table of scores is damaged.
+    """
+    names = stream_names([stream.modality for stream in streams])
+    known = find_all(
+        [
+            Wanted(
+                stream=name,
+                folder=stream.uri.rpartition("/")[0],
+                checkpoint=checkpoint_digest(stream.uri),
+                split=stream.data.split,
+                part=stream.data.val_part,
+                views=stream.protocol.name,
+            )
+            for name, stream in zip(names, streams, strict=True)
+        ]
+    )
+    return calibrate([], weights, method, known.tables, known.why_not)
 
 
 def _named(paths: Sequence[str]) -> dict[str, str]:

@@ -40,9 +40,7 @@ class Window:
     last: int
     """Last frame."""
     top: tuple[tuple[str, float], ...]
-    """Names of the best classes, best first, with numbers that the bars are as long as."""
-    is_share: bool
-    """The numbers are probabilities."""
+    """Names of the best classes, best first, with their probabilities."""
 
 
 def codec() -> str:
@@ -113,13 +111,11 @@ def _panel(window: Window, width: int) -> UInt8:
         canvas: Any = FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
-        most = 1.0 if window.is_share else max(1e-9, *(abs(value) for _, value in window.top))
         rows = len(window.top)
         for i, (name, value) in enumerate(window.top):
             y = rows - 1 - i
             axes.barh(y, 1, 0.86, color=FAINT)
-            axes.barh(y, max(0.0, value / most), 0.86, color=BEST if i == 0 else OTHER)
-            said = f"{value:.0%}" if window.is_share else f"{value:.2f}"
+            axes.barh(y, value, 0.86, color=BEST if i == 0 else OTHER)
             font: dict[str, Any] = {
                 "va": "center",
                 "fontsize": 10,
@@ -127,7 +123,7 @@ def _panel(window: Window, width: int) -> UInt8:
                 "weight": "bold" if i == 0 else "normal",
             }
             axes.text(0.015, y, class_name(name, LONGEST_IN_PANEL), ha="left", **font)
-            axes.text(0.985, y, said, ha="right", **font)
+            axes.text(0.985, y, f"{value:.0%}", ha="right", **font)
         axes.set_xlim(-0.01, 1.01)
         axes.set_ylim(-0.6, rows - 0.4)
         fit_fonts(figure)

@@ -44,6 +44,7 @@ def _stream(name: str, scores: VideoScores) -> StreamScores:
         digest=str(scores.about.get("shards") or ""),
         recipe=scores.about.get("recipe") or {},
         scale=scores.scale,
+        temperature=scores.temperature,
         interval=(top1.low, top1.high),
     )
 

@@ -48,8 +48,14 @@ class StreamScores:
     """The shard set's recipe."""
     scale: str = "logits"
     """What the scores are, see :func:`kinebert.training.evaluation.metrics.confidences`."""
+    temperature: float | None = None
+    """What scores are divided by before their softmax gives probabilities, where it is not 1."""
     interval: tuple[float, float] | None = None
     """Where top-1 lies with 95 % confidence, as shares; None where nobody asked."""
+
+    def metrics(self) -> Metrics:
+        """Measure the scores against the labels."""
+        return measure(self.scores, self.labels, self.scale, self.temperature)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +107,7 @@ def write_report(folder: str, data: ReportData) -> str:
 
 def draw_pictures(data: ReportData) -> dict[str, bytes]:
     """Return the pictures of a report as PNG files by name."""
-    measured = {stream.name: measure(stream.scores, stream.labels, stream.scale) for stream in data.streams}
+    measured = {stream.name: stream.metrics() for stream in data.streams}
     pictures = {}
     if _with_epochs(data):
         pictures["curves.png"] = to_png(draw_curves(_with_epochs(data)))
@@ -115,7 +121,7 @@ def draw_pictures(data: ReportData) -> dict[str, bytes]:
 
 def render_report(data: ReportData) -> str:
     """Return a report as Markdown, the text of ``report.md``."""
-    measured = {stream.name: measure(stream.scores, stream.labels, stream.scale) for stream in data.streams}
+    measured = {stream.name: stream.metrics() for stream in data.streams}
     parts = [f"# {markdown(data.title)}"]
     if data.facts:
         parts.append("\n".join(f"- {markdown(name)}: {markdown(value)}" for name, value in data.facts.items()))
@@ -145,7 +151,7 @@ def _accuracy_table(data: ReportData, measured: Mapping[str, Metrics]) -> str:
 
 
 def _subset_table(subsets: Sequence[StreamScores]) -> str:
-    rows = [_accuracies(stream, measure(stream.scores, stream.labels, stream.scale)) for stream in subsets]
+    rows = [_accuracies(stream, stream.metrics()) for stream in subsets]
     return _table(_accuracy_header(subsets[0].scores.shape[1]), rows, text=1)
 
 

@@ -1,20 +1,54 @@
-"""A checkpoint as MLflow's ``python_function``: paths of videos in, classes out, by the code of `kinebert predict`."""
+"""Checkpoints as MLflow's ``python_function``: paths of videos in, classes out, by the code of `kinebert predict`."""
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
+from kinebert.preprocessing import storage
+from kinebert.preprocessing.checked.documents import document_text, read_document
 from kinebert.preprocessing.storage import resolve_uri
-from kinebert.training.evaluation.metrics import probabilities
+from kinebert.training.evaluation.calibration import Calibration
+from kinebert.training.evaluation.fusion import Method
 from kinebert.training.evaluation.predict import Stream, predict_video
+
+FUSION_FILE = "fusion.json"
+"""In the folder of a fused model: how its streams, whose checkpoints lie beside it, are fused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusedStreams:
+    """How several recognizers say one thing."""
+
+    streams: tuple[str, ...]
+    """Their checkpoints: paths or URIs, or names of files beside."""
+    method: Method = "l2"
+    """As in :func:`kinebert.training.evaluation.fusion.fuse`."""
+    weights: tuple[float, ...] | None = None
+    """One per stream; None for all 1."""
+    calibration: Calibration
+    """The temperature of its probabilities, and who has chosen it."""
+
+    def write(self, folder: Path) -> None:
+        """Copy the checkpoints into a folder, which is made, with a file that says how they are fused."""
+        folder.mkdir(parents=True, exist_ok=True)
+        names = tuple(f"stream-{i}.pt" for i in range(1, len(self.streams) + 1))
+        for name, uri in zip(names, self.streams, strict=True):
+            (folder / name).write_bytes(storage.read_bytes(uri))
+        beside = FusedStreams(streams=names, method=self.method, weights=self.weights, calibration=self.calibration)
+        (folder / FUSION_FILE).write_text(f"{document_text(beside, indent=1)}\n")
 
 
 class VideoModel:
-    """A recognizer that takes paths of videos, inside of what ``mlflow.pyfunc.load_model`` returns."""
+    """Recognizers that take paths of videos, inside of what ``mlflow.pyfunc.load_model`` returns."""
 
-    def __init__(self, checkpoint: str) -> None:
-        self._stream = Stream.load(checkpoint)
+    def __init__(self, checkpoints: Sequence[str], fused: FusedStreams | None = None) -> None:
+        self._streams = [Stream.load(checkpoint) for checkpoint in checkpoints]
+        self._fused = fused
 
     def predict(self, videos: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Score videos, given by their paths.
@@ -33,17 +67,24 @@ class VideoModel:
 
     def _row(self, path: str) -> dict[str, Any]:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        found = predict_video(resolve_uri(path), [self._stream], device=device)
-        shares = found.scores[None] if found.scale == "probabilities" else probabilities(found.scores[None])
-        best = int(shares[0].argmax())
+        how: dict[str, Any] = {}
+        if self._fused is not None:
+            how = {"weights": self._fused.weights, "method": self._fused.method}
+            how["temperature"] = self._fused.calibration.temperature
+        found = predict_video(resolve_uri(path), self._streams, device=device, **how)
+        shares_K, best = found.probabilities, int(found.scores.argmax())
         return {
             "video": path,
-            "label": self._stream.classes[best],
-            "probability": float(shares[0, best]),
-            "probabilities": [float(share) for share in shares[0]],
+            "label": self._streams[0].classes[best],
+            "probability": float(shares_K[best]),
+            "probabilities": [float(share) for share in shares_K],
         }
 
 
 def _load_pyfunc(path: str) -> VideoModel:
-    """What MLflow calls."""
-    return VideoModel(path)
+    """What MLflow calls with a checkpoint, or with the folder of several that are fused."""
+    if not os.path.isdir(path):
+        return VideoModel([path])
+    file = os.path.join(path, FUSION_FILE)
+    fused = read_document(FusedStreams, file, "how streams are fused", "Register the model again.")
+    return VideoModel([os.path.join(path, os.path.basename(name)) for name in fused.streams], fused)

@@ -152,6 +152,17 @@ def test_three_streams_are_fused_with_every_subset(
     fused = read_scores("fused/scores.parquet")
     assert sum(fused.about["weights"]) == pytest.approx(1)
     np.testing.assert_allclose(fused.scores.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(fused.probabilities().sum(axis=1), 1)
+    assert f"temperature {fused.temperature:.3g}, chosen on " in printed
+    assert fuse.cli([*args, "--output", "sums"]) == 0
+    printed = capsys.readouterr().out
+    sums = read_scores("sums/scores.parquet")
+    known = json.loads(Path("sums/metrics.json").read_text())["about"]["calibration"]
+    assert (sums.scale, known["chosen_on"], known["temperature"]) == ("sums", "split1/val", sums.temperature)
+    assert f"videos of split1/val (ECE there {100 * known['ece_before']:.1f} before" in printed
+    np.testing.assert_allclose(sums.probabilities().sum(axis=1), 1)
+    assert (sums.probabilities().argmax(axis=1) == sums.scores.argmax(axis=1)).all()
+    assert "chosen on" in Path("sums/report/report.md").read_text()
     assert "## Every subset of the streams" in (tmp_path / "fused" / "report" / "report.md").read_text()
     assert fuse.cli([*args, "--fit", *tables["train"]]) == 2
     assert "weights that have seen the test measure nothing" in capsys.readouterr().err
@@ -159,6 +170,10 @@ def test_three_streams_are_fused_with_every_subset(
     assert "stream 1 is of modality rgb, its validation scores of flow" in capsys.readouterr().err
     assert fuse.cli([*args, "--fit", tables["val"][0]]) == 2
     assert "--fit takes one table per stream (3)" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "1" / "split1-val-single")
+    assert fuse.cli([*args, "--output", "sums"]) == 0
+    assert "not calibrated: no scores of flow 2 on split1/val beside the checkpoint" in capsys.readouterr().out
+    assert read_scores("sums/scores.parquet").about["calibration"]["chosen_on"] == ""
 
 
 @pytest.mark.parametrize(

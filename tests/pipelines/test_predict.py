@@ -2,8 +2,10 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,14 @@ from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.video_as_set import video_set
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.training.evaluation.evaluate import VideoScores, average, score_views
+from kinebert.training.evaluation.calibration import calibrate
+from kinebert.training.evaluation.evaluate import VideoScores, average, score_views, write_scores
 from kinebert.training.evaluation.fusion import fuse
 from kinebert.training.evaluation.predict import Stream
 from kinebert.training.evaluation.scorer import Scorer
+from kinebert.training.evaluation.view_scores import About
 from kinebert.training.recipe.train import ProtocolRecipe
+from kinebert.training.run_folder import checkpoint_digest
 from tests.helpers.checkpoints import make_checkpoint
 from tests.helpers.sets import make_rows, make_set
 from tests.helpers.videos import moving_texture, write_video
@@ -76,6 +81,75 @@ def test_the_scores_are_those_of_evaluation(kept: Path, names: tuple[str, ...]) 
     best = [expected.classes[k] for k in expected.scores.argmax(axis=1)]
     assert [row["class1"] for row in rows] == [video["top"][0]["class"] for video in found] == best
     assert [video["frames"] for video in found] == sorted_lengths(found)
+    shares = np.array([video["probabilities"] for video in found])
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert shares.argmax(axis=1).tolist() == expected.scores.argmax(axis=1).tolist()
+    assert [video["top"][0]["probability"] for video in found] == pytest.approx(shares.max(axis=1))
+    assert ("calibration" in predictions()) == (len(names) > 1)
+
+
+def validated(work: Path, folder: Path) -> list[VideoScores]:
+    """Two checkpoints in ``folder`` with the scores of a validation part, of which most are right, beside them."""
+    tables = []
+    for seed, name in enumerate(("rgb", "flow")):
+        shutil.copytree(work / name, folder / name)
+        stream = Stream.load(str(folder / name / "best.pt"))
+        labels = np.arange(12) % 2
+        taken = np.where(np.arange(12) < 9 + seed, labels, 1 - labels)
+        scores = 2 * np.eye(2)[taken] + np.random.default_rng(seed).normal(size=(12, 2))
+        about: About = {"checkpoint": checkpoint_digest(stream.uri), "split": "split1", "part": "val"}
+        table = VideoScores(
+            video_ids=[f"v{i}" for i in range(12)],
+            labels=labels,
+            scores=scores.astype(np.float32),
+            num_clips=np.ones(12, np.int64),
+            classes=list(stream.classes),
+            about={**about, "views": stream.protocol.name, "modality": name},
+        )
+        place = folder / name / f"split1-val-{stream.protocol.name}"
+        place.mkdir()
+        write_scores(str(place / "scores.parquet"), table)
+        tables.append(table)
+    return tables
+
+
+def test_a_fusion_says_probabilities_by_the_temperature_that_validation_chooses(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = validated(kept, tmp_path / "runs")
+    checkpoints = [str(tmp_path / "runs" / name / "best.pt") for name in ("rgb", "flow")]
+    video = str(kept / "videos" / "class0" / "v00.mp4")
+    assert predict.cli([video, "--checkpoint", *checkpoints, "--annotate"]) == 0
+    chosen = calibrate([], None, "l2", tables)
+    assert chosen.temperature != 1
+    found = predictions()
+    assert found["calibration"] == pytest.approx(asdict(chosen))
+    (row,) = found["videos"]
+    sums = np.array(row["scores"])
+    expected = np.exp(sums / chosen.temperature) / np.exp(sums / chosen.temperature).sum()
+    assert row["probabilities"] == pytest.approx(expected.tolist())
+    printed = capsys.readouterr().out
+    assert f"temperature {chosen.temperature:.3g}, chosen on 12 videos of split1/val (ECE there" in printed
+    assert f"v00: {row['top'][0]['class']} {max(expected):.0%}, " in printed
+    with av.open("predictions/v00.mp4") as container:
+        panel = next(container.decode(video=0)).to_ndarray(format="rgb24")[-92:].astype(int)
+    best = panel[:46]  # the upper of two bars: as long as the probability of the clip's best class
+    length = ((best[..., 2] - best[..., 0]) > 40).any(axis=0).sum() / panel.shape[1]
+    assert length == pytest.approx(row["windows"][0]["top"][0]["probability"], abs=0.06)
+
+
+def test_a_fusion_without_validation_says_so(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoints = [str(kept / name / "best.pt") for name in ("rgb", "flow")]
+    assert predict.cli([str(kept / "videos" / "class0" / "v00.mp4"), "--checkpoint", *checkpoints]) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "each video's own temperature, as sure as the streams' own scores; not calibrated: no scores of rgb, flow"
+        in printed
+    )
+    assert "(kinebert evaluate CHECKPOINT --part val, with views multi-x10)" in printed
+    found = predictions()
+    assert (found["calibration"]["temperature"], found["calibration"]["chosen_on"]) == (None, "")
+    assert found["videos"][0]["temperature"] > 0
 
 
 @pytest.mark.parametrize("name", ["rgb", "flow"])
@@ -114,8 +188,8 @@ def test_a_sliding_window_over_a_longer_video(kept: Path, capsys: pytest.Capture
 
 def test_what_is_written_below_a_frame(kept: Path, tmp_path: Path) -> None:
     path = write_video(tmp_path / "v.mp4", [np.zeros((48, 66, 3), np.uint8)] * 6)
-    early = Window(0, 2, (("kick", 1.0), ("wave $x$", 0.0)), True)
-    late = Window(3, 5, (("wave $x$", 0.0), ("kick", 0.0)), True)
+    early = Window(0, 2, (("kick", 1.0), ("wave $x$", 0.0)))
+    late = Window(3, 5, (("wave $x$", 0.0), ("kick", 0.0)))
     assert annotate_video(str(path), str(tmp_path / "out.mp4"), [early, late], 25.0) == 6
     with av.open(str(tmp_path / "out.mp4")) as container:
         panels = [frame.to_ndarray(format="rgb24")[-92:].astype(int) for frame in container.decode(video=0)]

@@ -61,8 +61,18 @@ class VideoScores(ScoreTable):
 
     @property
     def scale(self) -> str:
-        """``logits``, ``probabilities``, or ``sums`` (of fused scores, which say nothing of how sure they are)."""
+        """``logits``, ``probabilities``, or ``sums`` (of fused scores, which are probabilities by a temperature)."""
         return str(self.about.get("scale", "logits"))
+
+    @property
+    def temperature(self) -> float | None:
+        """What scores are divided by before their softmax gives probabilities; None if nobody has chosen one."""
+        known = self.about.get("temperature", 0.0)
+        return known if 0 < known < float("inf") else None
+
+    def probabilities(self) -> NDArray[np.float64]:
+        """Return the scores as probabilities ``(V, K)``; rows sum to 1."""
+        return probabilities(self.scores, self.scale, self.temperature or 1.0)
 
     @property
     def views(self) -> str:
@@ -73,7 +83,7 @@ class VideoScores(ScoreTable):
 
     def metrics(self) -> Metrics:
         """Measure the scores against the labels."""
-        return measure(self.scores, self.labels, self.scale)
+        return measure(self.scores, self.labels, self.scale, self.temperature)
 
 
 def evaluate(

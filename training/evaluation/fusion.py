@@ -2,7 +2,7 @@
 
 ``l2``: each video's score is divided by its L2 norm, as in the two-stream results of "Late temporal modeling in 3D CNN
 architectures with BERT for action recognition", arXiv:2008.01232, which are sums 1:1. ``softmax``: scores become
-probabilities, and their weighted mean is one again.
+probabilities, and their weighted mean is one again. :mod:`.calibration` makes probabilities of either.
 
 Axes: V videos, K classes, S streams.
 """
@@ -171,13 +171,13 @@ def _scaled(
         scores_VK = stream.scores[pick]
         if method == "l2":
             yield unit_scores(scores_VK)
-        elif stream.scale == "sums":
+        elif stream.scale == "sums" and stream.temperature is None:
             raise UserError(
-                f"stream {i} is a fusion of L2-normalised scores, which are no probabilities. Fuse its streams with "
+                f"stream {i} is a fusion of L2-normalised scores without a temperature. Fuse its streams with "
                 "the others, or take --method l2."
             )
         else:
-            yield probabilities(scores_VK) if stream.scale == "logits" else scores_VK.astype(np.float64)
+            yield probabilities(scores_VK, stream.scale, stream.temperature or 1.0)
 
 
 def _check_same(streams: Sequence[VideoScores]) -> None:

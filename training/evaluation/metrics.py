@@ -24,6 +24,8 @@ TOP = (1, 3, 5)
 BINS = 15
 """Bins of equal width that the calibration error is counted in; a bin holds its upper end."""
 _GRID = 2.0**32
+_LEAST = float(np.finfo(np.float32).tiny)
+"""What a probability of 0 counts as where its logarithm is taken."""
 CHUNK_ROWS = 8192
 """Rows of scores that are looked at together: what is computed of them in float64 takes megabytes, however many there
 are."""
@@ -51,29 +53,39 @@ def predictions(scores_VK: NDArray[Any]) -> Ints:
     return np.asarray(np.where(np.isnan(scores), -np.inf, scores).argmax(axis=1), np.int64)
 
 
-def probabilities(scores_VK: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the softmax of logits; rows sum to 1."""
+def probabilities(scores_VK: NDArray[Any], scale: str = "logits", temperature: float = 1.0) -> NDArray[np.float64]:
+    """Return the softmax of scores that are divided by a temperature; rows sum to 1, their order is that of the scores.
+
+    Of ``probabilities`` (``scale``) the logarithms are scores; at temperature 1 they are what they are.
+    """
     scores = np.asarray(scores_VK, np.float64)
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    if scale == "probabilities":
+        if temperature == 1:
+            return scores
+        scores = np.log(np.maximum(scores, _LEAST))
+    powers = np.exp((scores - scores.max(axis=1, keepdims=True)) / temperature)
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def confidences(scores_VK: NDArray[Any], scale: str = "logits") -> NDArray[np.float64]:
+def confidences(
+    scores_VK: NDArray[Any], scale: str = "logits", temperature: float | None = None
+) -> NDArray[np.float64]:
     """Return the probability of each video's best class, ``(V,)``; 1 where a score is not a number.
 
     They are rounded to 2**-32, so that sums of them do not depend on their order.
 
     Args:
         scores_VK: Scores.
-        scale: ``logits`` or ``probabilities``; NaN for anything else.
+        scale: ``logits`` or ``probabilities``, or ``sums`` of a fusion, which need a temperature; else NaN.
+        temperature: As in :func:`probabilities`; None for 1, or not known.
     """
-    if scale not in ("logits", "probabilities"):
+    if scale not in ("logits", "probabilities") and temperature is None:
         return np.full(len(scores_VK), np.nan)
     finite = np.isfinite(scores_VK).all(axis=1)
     best_V = np.ones(len(scores_VK))
     shares_VK = np.asarray(scores_VK, np.float64)[finite]
     if finite.any():
-        best_V[finite] = (probabilities(shares_VK) if scale == "logits" else shares_VK).max(axis=1)
+        best_V[finite] = probabilities(shares_VK, scale, 1.0 if temperature is None else temperature).max(axis=1)
     return np.asarray(np.round(np.clip(best_V, 0, 1) * _GRID) / _GRID)
 
 
@@ -128,8 +140,10 @@ class Metrics:
         return {**{f"top{k}": value for k, value in self.top.items()}, "mean_class": self.mean_class, **known}
 
 
-def measure(scores_VK: NDArray[Any], labels_V: NDArray[Any], scale: str = "logits") -> Metrics:
-    """Measure scores against labels; ``scale`` as in :func:`confidences`.
+def measure(
+    scores_VK: NDArray[Any], labels_V: NDArray[Any], scale: str = "logits", temperature: float | None = None
+) -> Metrics:
+    """Measure scores against labels; ``scale`` and ``temperature`` as in :func:`confidences`.
 
     Raises:
         ValueError: If there is nothing to measure, or a label is not a class.
@@ -142,7 +156,7 @@ def measure(scores_VK: NDArray[Any], labels_V: NDArray[Any], scale: str = "logit
     sums = MetricSums(scores_VK.shape[1])
     for first in range(0, len(labels), CHUNK_ROWS):
         some = slice(first, first + CHUNK_ROWS)
-        sums.add(scores_VK[some], labels[some], loss_sum=0.0, scale=scale)
+        sums.add(scores_VK[some], labels[some], loss_sum=0.0, scale=scale, temperature=temperature)
     return sums.metrics()
 
 
@@ -157,11 +171,18 @@ class MetricSums:
         self._num_classes = num_classes
         self._sums = np.zeros(2 + len(TOP) + num_classes**2 + 3 * BINS)
 
-    def add(self, scores_VK: NDArray[Any], labels_V: NDArray[Any], loss_sum: float, scale: str = "logits") -> None:
-        """Add a batch, with the sum of its losses; ``scale`` as in :func:`confidences`."""
+    def add(
+        self,
+        scores_VK: NDArray[Any],
+        labels_V: NDArray[Any],
+        loss_sum: float,
+        scale: str = "logits",
+        temperature: float | None = None,
+    ) -> None:
+        """Add a batch, with the sum of its losses; ``scale`` and ``temperature`` as in :func:`confidences`."""
         ranks = label_ranks(scores_VK, labels_V)
         confusion = confusion_matrix(scores_VK, labels_V)
-        best_V = confidences(scores_VK, scale)
+        best_V = confidences(scores_VK, scale, temperature)
         columns = (None, ranks < 1, best_V)
         bins = [np.bincount(bins_of(best_V), weights, minlength=BINS) for weights in columns]
         self._sums += np.concatenate(

@@ -20,8 +20,10 @@ from kinebert.preprocessing.extraction.video_as_set import video_set
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.clips.sampling import span
+from kinebert.training.evaluation.calibration import own_temperature
 from kinebert.training.evaluation.evaluate import VideoScores, average, recipe_of, score_views
 from kinebert.training.evaluation.fusion import Method, fuse
+from kinebert.training.evaluation.metrics import probabilities
 from kinebert.training.evaluation.scorer import Scorer
 from kinebert.training.evaluation.view_scores import ViewScores
 from kinebert.training.models import Recognizer
@@ -79,6 +81,8 @@ class Prediction:
     """Scores of the whole video, ``(K,)``."""
     scale: str
     """``logits``, ``probabilities`` or ``sums``."""
+    temperature: float = 1.0
+    """What scores are divided by before their softmax gives probabilities: of a fusion; 1 of one stream."""
     windows: list[tuple[int, int]]
     """First and last frame of each clip, from 0."""
     window_scores: NDArray[np.float32]
@@ -88,6 +92,17 @@ class Prediction:
     problem: str | None
     """Why decoding ended early, if it did."""
 
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Of the classes in the whole video, ``(K,)``; they sum to 1."""
+        (shares_K,) = probabilities(self.scores[None], self.scale, self.temperature)
+        return np.asarray(shares_K)
+
+    @property
+    def window_probabilities(self) -> NDArray[np.float64]:
+        """Of the classes in each clip, ``(C, K)``; rows sum to 1."""
+        return probabilities(self.window_scores, self.scale, self.temperature)
+
 
 def predict_video(
     path: str,
@@ -95,6 +110,7 @@ def predict_video(
     *,
     weights: Sequence[float] | None = None,
     method: Method = "l2",
+    temperature: float | None = None,
     batch: int = 16,
     device: torch.device | None = None,
     solver: FlowSolver | None = None,
@@ -112,6 +128,8 @@ def predict_video(
         streams: At least one; all know the same classes.
         weights: Of the streams, as in :func:`kinebert.training.evaluation.fusion.fuse`.
         method: How fusion brings scores to one scale: ``l2`` or ``softmax``.
+        temperature: What fused scores are divided by before their softmax gives probabilities; None for
+            :func:`.calibration.own_temperature` of this video.
         batch: Views that are fed at once.
         device: Where the networks run; None for where they are.
         solver: Who solves flow.
@@ -155,9 +173,14 @@ def predict_video(
         windows.append(_frames_of(views, stream, entry.num_images))
         num_frames, problem = max(num_frames, entry.num_frames), problem or entry.problem
     fused = whole[0] if len(streams) == 1 else fuse(whole, weights, method).scores
+    if len(streams) == 1:
+        temperature = 1.0
+    elif temperature is None:
+        temperature = own_temperature(whole, weights, method)
     return Prediction(
         scores=fused.scores[0],
         scale=fused.scale,
+        temperature=temperature,
         windows=windows[0],
         window_scores=_fused_windows(parts, windows, weights, method),
         num_frames=num_frames * streams[0].extraction.frame_step,

@@ -87,7 +87,7 @@ def bootstrap(scores: VideoScores, num: int = DRAWS, seed: int = 0) -> dict[str,
     Draw ``d`` takes the same videos of all tables with as many videos, so that draws may be subtracted from each other.
     """
     hits_VT = label_ranks(scores.scores, scores.labels)[:, None] < np.array(TOP)
-    sure_V = confidences(scores.scores, scores.scale)
+    sure_V = confidences(scores.scores, scores.scale, scores.temperature)
     in_bin_VB = np.eye(BINS)[bins_of(sure_V)]
     by_label = np.argsort(scores.labels, kind="stable")
     starts = np.flatnonzero(np.diff(scores.labels[by_label], prepend=-1))

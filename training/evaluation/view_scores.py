@@ -71,6 +71,10 @@ class About(TypedDict, total=False):
     """Weights of the streams of a fusion; nothing else has them."""
     method: str
     """How a fusion brings its streams to one scale."""
+    temperature: float
+    """What the scores of a fusion are divided by before their softmax gives probabilities."""
+    calibration: dict[str, Any]
+    """A :class:`.Calibration`, plain: who has chosen the temperature, and what came of it there."""
     streams: list["About"]
     """What the streams of a fusion say of themselves."""
     num_missing: list[int]

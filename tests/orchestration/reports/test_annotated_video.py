@@ -12,8 +12,8 @@ from kinebert.preprocessing.errors import UserError, VideoError
 from tests.helpers.videos import moving_texture, write_video
 
 WINDOWS = [
-    Window(0, 4, (("wave", 0.9), ("clap", 0.1)), True),
-    Window(5, 9, (("a class whose name is far too long for its bar", 0.6), ("wave", 0.4)), True),
+    Window(0, 4, (("wave", 0.9), ("clap", 0.1))),
+    Window(5, 9, (("a class whose name is far too long for its bar", 0.6), ("wave", 0.4))),
 ]
 PANEL = 92
 
@@ -56,7 +56,7 @@ def test_longer_bars_are_of_larger_shares(tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.mp4", moving_texture(4, 320, 180))
     blue = []
     for share in (0.2, 0.9):
-        annotate_video(str(source), str(tmp_path / "out.mp4"), [Window(0, 3, (("wave", share),), True)], 25.0)
+        annotate_video(str(source), str(tmp_path / "out.mp4"), [Window(0, 3, (("wave", share),))], 25.0)
         panel = frames_of(tmp_path / "out.mp4")[0][-PANEL:].astype(int)
         blue.append(((panel[..., 2] - panel[..., 0]) > 60).mean())
     assert blue[1] / blue[0] == pytest.approx(0.9 / 0.2, rel=0.15)
@@ -68,12 +68,6 @@ def test_the_rate_is_that_of_the_video_or_a_usual_one(tmp_path: Path) -> None:
         annotate_video(str(source), str(tmp_path / "out.mp4"), WINDOWS, given)
         with av.open(str(tmp_path / "out.mp4")) as container:
             assert float(container.streams.video[0].average_rate or 0) == pytest.approx(rate)
-
-
-def test_sums_that_are_below_nothing_have_no_bar_and_no_error(tmp_path: Path) -> None:
-    source = write_video(tmp_path / "in.mp4", moving_texture(4))
-    windows = [Window(0, 3, (("wave", -0.5), ("clap", -2.0)), False)]
-    assert annotate_video(str(source), str(tmp_path / "out.mp4"), windows, 25.0) == 4
 
 
 def test_what_cannot_be_read_or_written_leaves_nothing(tmp_path: Path) -> None:

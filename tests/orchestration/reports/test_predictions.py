@@ -19,10 +19,11 @@ CLASSES = ("open", "close, it", "wave")
 LOGITS = np.array([0.0, np.log(3.0), 0.0], np.float32)  # 20, 60 and 20 %
 
 
-def said(scale: str = "logits", problem: str | None = None) -> Prediction:
+def said(scale: str = "logits", problem: str | None = None, temperature: float = 1.0) -> Prediction:
     return Prediction(
         scores=LOGITS,
         scale=scale,
+        temperature=temperature,
         windows=[(0, 9), (10, 24)],
         window_scores=np.stack([LOGITS, LOGITS[::-1]]) if scale == "logits" else np.stack([LOGITS, -LOGITS]),
         num_frames=25,
@@ -41,11 +42,15 @@ def test_the_best_classes_come_with_their_probability_and_equal_ones_in_order() 
     assert len(row(top=9)["top"]) == 3
 
 
-def test_sums_of_a_fusion_are_no_probabilities() -> None:
-    best = row(scale="sums")["top"]
-    assert [set(one) for one in best] == [{"class", "score"}] * 2
-    assert best[0]["score"] == pytest.approx(np.log(3))
-    assert words(best) == "close, it 1.10, open 0.00"
+def test_sums_of_a_fusion_are_probabilities_at_its_temperature() -> None:
+    found = row(top=3, scale="sums", temperature=0.5)  # nine to one to one
+    assert [set(one) for one in found["top"]] == [{"class", "probability"}] * 3
+    assert [one["probability"] for one in found["top"]] == pytest.approx([9 / 11, 1 / 11, 1 / 11])
+    assert found["probabilities"] == pytest.approx([1 / 11, 9 / 11, 1 / 11])
+    assert sum(found["probabilities"]) == pytest.approx(1)
+    assert found["scores"] == pytest.approx(LOGITS.tolist())
+    assert found["windows"][0]["top"] == found["top"]
+    assert words(found["top"]) == "close, it 82%, open 9%, wave 9%"
     assert words(row()["top"]) == "close, it 60%, open 20%"
     assert words(row(top=3)["top"] * 2).count("%") == 3
 
@@ -99,9 +104,9 @@ def test_a_video_is_annotated_with_the_best_three_of_every_window(
 ) -> None:
     given: list[Any] = []
     monkeypatch.setattr(predictions, "annotate_video", lambda *args: given.append(args))
-    annotate(str(tmp_path / "new" / "a.mp4"), row(top=3), "logits")
+    annotate(str(tmp_path / "new" / "a.mp4"), row(top=3))
     ((path, target, windows, fps),) = given
     assert (path, target, fps) == ("/videos/a.mp4", str(tmp_path / "new" / "a.mp4"), 5.0)
-    assert [(one.first, one.last, one.is_share) for one in windows] == [(0, 9, True), (10, 24, True)]
+    assert [(one.first, one.last) for one in windows] == [(0, 9), (10, 24)]
     assert windows[0].top[0] == ("close, it", pytest.approx(0.6))
     assert (tmp_path / "new").is_dir()

@@ -87,7 +87,7 @@ def test_a_mean_of_probabilities_is_one_again() -> None:
     sums = fuse([rgb, flow]).scores
     assert sums.scale == "sums"
     assert np.isnan(sums.metrics().ece)
-    with pytest.raises(UserError, match="stream 1 is a fusion of L2-normalised scores"):
+    with pytest.raises(UserError, match="stream 1 is a fusion of L2-normalised scores without a temperature"):
         fuse([sums, rgb], method="softmax")
 
 
