@@ -12,8 +12,9 @@ import tyro
 
 from kinebert.orchestration.printing import warn
 from kinebert.preprocessing.checked.values import from_mapping
-from kinebert.preprocessing.config import load_config, nested, read_toml
+from kinebert.preprocessing.config import flatten, load_config, nested, read_toml
 from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.plain_text import visible
 from kinebert.training.recipe.train import TrainRecipe
 
 T = TypeVar("T")
@@ -75,6 +76,19 @@ def load_recipe(path: str, overrides: Sequence[Sequence[str]]) -> TrainRecipe:
         ConfigError: If the file is not there, or is no such recipe.
     """
     return load_config(TrainRecipe, path, list(chain.from_iterable(overrides)))
+
+
+def set_by(path: str, overrides: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Return who sets the values of a recipe that are no defaults, by dotted names: ``--set``, or the file at ``path``.
+
+    Raises:
+        ConfigError: As :func:`load_recipe`.
+    """
+    in_file = flatten(read_toml(path))
+    return {
+        **dict.fromkeys(in_file, visible(path)),
+        **dict.fromkeys(flatten(read_toml(None, list(chain(*overrides)))), "--set"),
+    }
 
 
 def _option(args: Sequence[str], name: str) -> str | None:

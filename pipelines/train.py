@@ -6,6 +6,7 @@ ray job submit --working-dir . -- python pipelines/train.py pipelines/recipes/r.
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,7 +16,7 @@ import tyro
 from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.jobs.requests import TrainingRequest
 from kinebert.orchestration.printing import Table, say
-from kinebert.pipelines.options import NOT_RECORDED, Overrides, load_recipe, run
+from kinebert.pipelines.options import NOT_RECORDED, Overrides, load_recipe, run, set_by
 from kinebert.training.recipe.train import ProtocolRecipe
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class TrainConfig:
     """auto takes a GPU per worker where there are some; cuda refuses to train without."""
     new: bool = False
     """Refuse to go on with a training that RUN holds already."""
+    dry_run: bool = False
+    """Check data, weights, memory and cluster, print the whole recipe as it would run, and train and write nothing."""
     stretch_schedule: bool = False
     """Go on with another number of epochs than a cosine schedule was begun for: what is left of it ends with them."""
 
@@ -63,11 +66,22 @@ def main(config: TrainConfig) -> int:
         new=config.new,
         stretch_schedule=config.stretch_schedule,
     )
+    if config.dry_run:
+        return _dry_run(request, set_by(config.recipe, config.overrides))
     from kinebert.orchestration.jobs.training import train  # slow imports, after the options are known to be right
 
     result = train(request, Terminal())
     say(*_told(result))
     return 0 if result.recorded else NOT_RECORDED
+
+
+def _dry_run(request: TrainingRequest, set_by: Mapping[str, str]) -> int:
+    from kinebert.orchestration.jobs.dry_run import dry_run  # slow imports, likewise
+    from kinebert.orchestration.reports.dry_run import told
+
+    say(*told(dry_run(request, Terminal()), set_by))
+    say(f"next: the same command without --dry-run trains it in {shlex.quote(request.output)}")
+    return 0
 
 
 def _told(result: "TrainingResult") -> list[str | Table]:

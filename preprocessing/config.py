@@ -7,7 +7,7 @@ import math
 import re
 import tomllib
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,8 @@ from kinebert.preprocessing.storage import open_regular
 T = TypeVar("T")
 _LARGEST = 2**20
 _DEEPEST = 16
+_WIDTH = 32
+"""Columns of a value that has a comment."""
 _BARE = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 """Keys of TOML that need no quotes, and those that name a value in a table."""
 
@@ -121,19 +123,25 @@ def to_plain(config: Any) -> dict[str, Any]:
     return plain
 
 
-def to_toml(plain: Mapping[str, Any], table: str = "") -> str:
-    """Write plain values as TOML that :func:`load_config` reads back; None is left out, as TOML has none."""
+def to_toml(plain: Mapping[str, Any], table: str = "", about: Callable[[str], str] | None = None) -> str:
+    """Write plain values as TOML that :func:`load_config` reads back; None is left out, as TOML has none.
+
+    Args:
+        plain: The values.
+        table: Dotted name of the table that they are in.
+        about: Comment to every value, by its dotted name; with it, keys without a value are comments of their own.
+    """
     lines, tables = [], []
     for key, value in plain.items():
         key = _key(key)
+        name = f"{table}.{key}" if table else key
         if isinstance(value, Mapping):
-            name = f"{table}.{key}" if table else key
-            tables.append(f"\n[{name}]\n{to_toml(value, name)}")
+            tables.append(f"\n[{name}]\n{to_toml(value, name, about)}")
         elif isinstance(value, (list, tuple)) and value and all(isinstance(item, Mapping) for item in value):
-            name = f"{table}.{key}" if table else key
-            tables += [f"\n[[{name}]]\n{to_toml(item, name)}" for item in value]
-        elif value is not None:
-            lines.append(f"{key} = {toml_value(value)}\n")
+            tables += [f"\n[[{name}]]\n{to_toml(item, name, about)}" for item in value]
+        elif value is not None or about is not None:
+            line = f"# {key} is not given" if value is None else f"{key} = {toml_value(value)}"
+            lines.append(f"{line}\n" if about is None else f"{line:<{_WIDTH}}  # {about(name)}\n")
     return "".join([*lines, *tables])
 
 

@@ -75,7 +75,7 @@ class TrainingResult:
 
 
 @dataclass(frozen=True)
-class _Checked:
+class Checked:
     """A training that nothing speaks against."""
 
     request: TrainingRequest
@@ -92,7 +92,7 @@ def train(request: TrainingRequest, audience: Audience = NOBODY) -> TrainingResu
             workers hung or were killed again and again.
         RuntimeError: If they broke off in another way again and again.
     """
-    checked = _check(request, audience)
+    checked = check(request, audience)
     store = choose_store(request.tracking_uri, checked.folder)
     storage.check_writable(checked.folder)
     tags = training_tags("train", checked.recipe, checked.shards, checked.folder)
@@ -105,7 +105,12 @@ def train(request: TrainingRequest, audience: Audience = NOBODY) -> TrainingResu
         return _train(checked, tracker, tags, gone_on_with, audience)
 
 
-def _check(request: TrainingRequest, audience: Audience) -> _Checked:
+def check(request: TrainingRequest, audience: Audience) -> Checked:
+    """Look for all that would end a training early, and say what is unusual but allowed; nothing is written.
+
+    Raises:
+        UserError: If the training is refused.
+    """
     recipe = request.recipe.with_absolute_shards()
     folder = storage.resolve_uri(request.output)
     check_workers(recipe.workers, "workers")
@@ -118,7 +123,7 @@ def _check(request: TrainingRequest, audience: Audience) -> _Checked:
         audience.say(f"note: {note}")
     for caution in split_cautions(shards, recipe.data):
         audience.say(f"warning: {caution.text}")
-    return _Checked(request, recipe, shards, folder)
+    return Checked(request, recipe, shards, folder)
 
 
 def _stretched(recipe: TrainRecipe, folder: str, audience: Audience) -> TrainRecipe:
@@ -139,7 +144,7 @@ def _stretched(recipe: TrainRecipe, folder: str, audience: Audience) -> TrainRec
 
 
 def _train(
-    checked: _Checked, tracker: Tracker, tags: dict[str, str], gone_on_with: Begun | None, audience: Audience
+    checked: Checked, tracker: Tracker, tags: dict[str, str], gone_on_with: Begun | None, audience: Audience
 ) -> TrainingResult:
     recipe, shards, folder = checked.recipe, checked.shards, checked.folder
     with running(tracker):
@@ -163,7 +168,7 @@ def _train(
 
 
 def _describe(
-    checked: _Checked, tracker: Tracker, tags: dict[str, str], gone_on_with: Begun | None, audience: Audience
+    checked: Checked, tracker: Tracker, tags: dict[str, str], gone_on_with: Begun | None, audience: Audience
 ) -> None:
     """Write down what is trained, in the folder and in MLflow; where nothing is any more, what was stays written."""
     is_over = gone_on_with is not None and gone_on_with.is_over
@@ -182,7 +187,7 @@ def _describe(
     describe_training(tracker, checked.folder, checked.recipe, checked.shards, is_over=is_over)
 
 
-def _keep(checked: _Checked, result: FitResult, tracker: Tracker) -> None:
+def _keep(checked: Checked, result: FitResult, tracker: Tracker) -> None:
     """Keep what a training came to, in its folder and in MLflow."""
     best = result.summary.best
     save_history(checked.folder, result.summary.history)
@@ -204,7 +209,7 @@ def _sent(tracker: Tracker, name: str) -> float:
     return tracker.last_step(name) if tracker.flush() else math.inf
 
 
-def _report(checked: _Checked, result: FitResult, tracker: Tracker) -> str:
+def _report(checked: Checked, result: FitResult, tracker: Tracker) -> str:
     data, scores, folder = checked.recipe.data, result.val_scores, checked.folder
     scores.about.update({"run_folder": folder, "recipe": dict(checked.shards.recipe)})
     facts = {"run": folder, "recipe": checked.request.source, "part": f"{data.split}/{data.val_part}"}

@@ -17,6 +17,7 @@ from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from kinebert.orchestration.ray_train import scaling
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.machine import available_cores
 from kinebert.training.data.loader import num_loaders
 from kinebert.training.recipe.train import TrainRecipe
 
@@ -59,29 +60,56 @@ def plan_workers(
     Raises:
         UserError: If the cluster has too little for the fewest that the recipe allows.
     """
-    found = cluster.present()
-    use_gpu = _takes_gpus(device, there=found.num_gpus > 0)
-    plans = list(_fitting(recipe, cpus_per_worker, use_gpu, cluster.nodes()))
-    if not plans:
-        raise _too_little(recipe, cpus_per_worker or 1.0, use_gpu)
-    free = list(_fitting(recipe, cpus_per_worker, use_gpu, cluster.free_nodes())) if free_only else plans
+    found = _Machines(cluster.present(), cluster.nodes())
+    use_gpu = _takes_gpus(device, there=found.all.num_gpus > 0)
+    plans = _plans_on(found, recipe, cpus_per_worker, use_gpu)
+    free = list(_fitting(recipe, cpus_per_worker, use_gpu, found, cluster.free_nodes())) if free_only else plans
     if len(free) > 1 and free[0].recipe.workers == refused:
         free = free[1:]
     return (free or plans)[0]
 
 
+def plan_here(recipe: TrainRecipe, cpus_per_worker: float | None, device: str) -> WorkerPlan:
+    """Choose as :func:`plan_workers` does on the private cluster that a training would start, without starting one.
+
+    Raises:
+        UserError: If this machine has too little for the fewest that the recipe allows.
+    """
+    cpus, gpus = max(available_cores(), recipe.workers), torch.cuda.device_count()
+    found = _Machines(cluster.Cluster(cpus, gpus, private=True), [cluster.Node(cpus, gpus)])
+    return _plans_on(found, recipe, cpus_per_worker, _takes_gpus(device, there=gpus > 0))[0]
+
+
+@dataclass(frozen=True)
+class _Machines:
+    """A cluster, all of it and node by node."""
+
+    all: cluster.Cluster
+    nodes: Sequence[cluster.Node]
+
+
+def _plans_on(found: _Machines, recipe: TrainRecipe, cpus_per_worker: float | None, use_gpu: bool) -> list[WorkerPlan]:
+    plans = list(_fitting(recipe, cpus_per_worker, use_gpu, found, found.nodes))
+    if not plans:
+        raise _too_little(recipe, cpus_per_worker or 1.0, use_gpu, found)
+    return plans
+
+
 def _fitting(
-    recipe: TrainRecipe, cpus_per_worker: float | None, use_gpu: bool, nodes: Sequence[cluster.Node]
+    recipe: TrainRecipe,
+    cpus_per_worker: float | None,
+    use_gpu: bool,
+    found: _Machines,
+    nodes: Sequence[cluster.Node],
 ) -> Iterator[WorkerPlan]:
-    """Yield the plans that fit on ``nodes``, most workers first."""
-    found = cluster.present()
+    """Yield the plans that fit on ``nodes``, all that was found or a part of it, most workers first."""
     for num in recipe.sizes():
         if cpus_per_worker is not None:
             wishes = [cpus_per_worker]
-        elif found.private:
-            wishes = [float(max(1, found.num_cpus // num))]
+        elif found.all.private:
+            wishes = [float(max(1, found.all.num_cpus // num))]
         else:  # of the whole nodes: what others hold for a while does not make a GPU need fewer
-            most = wanted_cpus(recipe.loader_workers, cluster.cores_per_gpu(cluster.nodes()) if use_gpu else None)
+            most = wanted_cpus(recipe.loader_workers, cluster.cores_per_gpu(found.nodes) if use_gpu else None)
             wishes = [float(cpus) for cpus in range(most, 0, -1)]
         cpus = next((some for some in wishes if num <= cluster.room(nodes, some, float(use_gpu))), None)
         if cpus is not None:
@@ -109,17 +137,17 @@ def _gpus_may_come() -> bool:
     return most is not None and 0 < most.gpus < math.inf  # of one that does not say, nobody knows that it has any
 
 
-def _too_little(recipe: TrainRecipe, cpus: float, use_gpu: bool) -> UserError:
-    found, least = cluster.present(), recipe.sizes()[-1]
-    if use_gpu and least > found.num_gpus:
+def _too_little(recipe: TrainRecipe, cpus: float, use_gpu: bool, found: _Machines) -> UserError:
+    there, least = found.all, recipe.sizes()[-1]
+    if use_gpu and least > there.num_gpus:
         named = "min_workers" if least < recipe.workers else "workers"
         return UserError(
-            f"{named} = {least}, but the cluster has {found.num_gpus} GPUs and a worker takes one. Ask for fewer "
-            "workers" + (", or --device cpu." if not found.num_gpus else ".")
+            f"{named} = {least}, but the cluster has {there.num_gpus} GPUs and a worker takes one. Ask for fewer "
+            "workers" + (", or --device cpu." if not there.num_gpus else ".")
         )
-    largest = max((node.cpus for node in cluster.nodes()), default=0.0)
+    largest = max((node.cpus for node in found.nodes), default=0.0)
     return UserError(
-        f"workers = {least} with {cpus:g} CPUs each need {least * cpus:g}, the cluster has {found.num_cpus}, and "
+        f"workers = {least} with {cpus:g} CPUs each need {least * cpus:g}, the cluster has {there.num_cpus}, and "
         f"{largest:g} on its largest node. Ask for fewer workers, or fewer CPUs for each."
     )
 

@@ -34,6 +34,7 @@ _PAUSES_S = (1.0, 3.0, 10.0)
 """Seconds that are waited before it is tried again."""
 _MOST_BYTES = 64 * 2**30
 _BLOCK = 1 << 20
+_FOLDER = "weights"
 _LATER = {408, 425, 429, 500, 502, 503, 504}
 """Answers of servers that may be others in a while."""
 
@@ -63,6 +64,13 @@ def address_of(source: str) -> str:
     return f"{hub}/{repository}/resolve/{urllib.parse.quote(revision or 'main')}/{urllib.parse.quote(file)}"
 
 
+def kept_before(digest: str) -> Path | None:
+    """Return the path of a file that was fetched before and has the digest still; None if there is none."""
+    path = user_cache() / _FOLDER / digest.lower()
+    there = _DIGEST.fullmatch(digest.lower()) is not None and path.exists()
+    return path if there and file_digest(str(path)) == digest.lower() else None
+
+
 def fetched(source: str, digest: str, tell: Callable[[str], None] = lambda _: None) -> Path:
     """Return the path of a file from the web, which is fetched unless it lies in the cache already.
 
@@ -86,7 +94,7 @@ def fetched(source: str, digest: str, tell: Callable[[str], None] = lambda _: No
         )
     if not _DIGEST.fullmatch(wanted):
         raise ConfigError(f"{shown}: its SHA-256 has 64 hexadecimal digits, got {digest!r}.")
-    folder = user_cache() / "weights"
+    folder = user_cache() / _FOLDER
     if not make_private(folder):
         raise UserError(f"{folder}: cannot be used as a cache: it must be a folder of your own. Remove it.")
     path = folder / wanted

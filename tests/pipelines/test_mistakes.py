@@ -81,6 +81,12 @@ def no_file_in(folder: Path) -> bool:
         (train.cli, ["{work}/rgb.toml", "--output", "{tmp}/r", "--set", "data.shards={tmp}/n"], "expected a finished"),
         (train.cli, ["{work}/rgb.toml", "--output", "{tmp}/r", "--set", "batch_size=3"], "batch_size 3 cannot be cut"),
         (train.cli, ["{work}/rgb.toml", "--output", "{work}/runs/rgb", "--set", "seed=7"], "seed: "),
+        (
+            train.cli,
+            ["{work}/rgb.toml", "--output", "{tmp}/r", "--dry-run", "--set", "data.split=two"],
+            "no split 'two'. There are: ",
+        ),
+        (train.cli, ["{work}/rgb.toml", "--output", "{work}/runs/rgb", "--dry-run", "--new"], "choose another output"),
         (train.cli, ["{work}/rgb.toml", "--output", "/proc/kinebert"], "/proc/kinebert: cannot write to this folder"),
         (
             train.cli,

@@ -9,7 +9,7 @@ import pytest
 import tyro
 
 from kinebert.pipelines.extraction import BOTH_PRESETS, FLOW_PRESETS, ExtractConfig, ExtractFlowConfig
-from kinebert.pipelines.options import parse, run
+from kinebert.pipelines.options import parse, run, set_by
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.tvl1 import PRESETS
@@ -159,3 +159,16 @@ def test_one_pass_by_default_is_both_programs_by_default() -> None:
     assert (asked.recipe, asked.flow_recipe) == (FrameRecipe(), FlowRecipe())
     with pytest.raises(ConfigError, match=r"preset = fast, but every parameter is that of classic"):
         ExtractConfig(manifest="m", frames="r", flow="f", preset="fast")
+
+
+def test_who_sets_a_value_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text("epochs = 3\n[optim]\nlr = 0.1\n[model.head_options]\nnum_layers = 2\n")
+    assert set_by(str(path), [["optim.lr=0.2"], ["model={width=0.5}", "seed=1"]]) == {
+        "epochs": str(path),
+        "model.head_options.num_layers": str(path),
+        "optim.lr": "--set",
+        "model.width": "--set",
+        "seed": "--set",
+    }
+    assert set_by("own/flow", [])["data.modality"] == "own/flow"

@@ -39,6 +39,7 @@ def test_its_commands_are_understood(command: str, tmp_path: Path, monkeypatch: 
 
     _, name, *args = shlex.split(command)
     program, place = PROGRAMS[name]
+    place = "orchestration.jobs.dry_run.dry_run" if "--dry-run" in args else place
     monkeypatch.setattr(f"kinebert.{place}", job)
     assert program.cli(args) == 130
     if name == "train":

@@ -13,6 +13,7 @@ from kinebert.preprocessing.config import (
     flatten,
     load_config,
     nested,
+    parse_toml,
     read_toml,
     to_toml,
 )
@@ -208,3 +209,18 @@ def test_a_folder_and_a_value_out_of_range_are_named_with_the_recipe(tmp_path: P
     recipe.write_text("rate = 0\n")
     with pytest.raises(ConfigError, match=r"^\S*recipe\.toml: inner\.rate must be positive, got 0\.0\.$"):
         load_config(Inner, recipe)
+
+
+def test_values_are_written_with_what_is_to_be_said_of_them() -> None:
+    plain = {"a": 1, "none": None, "table": {"b": "x", "inner": {"c": [1]}}, "rows": [{"d": 2}, {"d": 3}]}
+    text = to_toml(plain, about=lambda name: f"of {name}")
+    assert parse_toml(text.encode(), "text") == parse_toml(to_toml(plain).encode(), "plain")
+    said = [line.split("  # ") for line in text.splitlines() if "  # " in line]
+    assert [(value.rstrip(), about) for value, about in said] == [
+        ("a = 1", "of a"),
+        ("# none is not given", "of none"),
+        ('b = "x"', "of table.b"),
+        ("c = [1]", "of table.inner.c"),
+        ("d = 2", "of rows.d"),
+        ("d = 3", "of rows.d"),
+    ]
