@@ -172,3 +172,12 @@ def test_who_sets_a_value_is_known(tmp_path: Path) -> None:
         "seed": "--set",
     }
     assert set_by("own/flow", [])["data.modality"] == "own/flow"
+
+
+def test_an_extraction_takes_a_recipe_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    args = ["--manifest", "m", "--output", "o", "--config", "demo/flow"]
+    found = parse(ExtractFlowConfig, args, "p", from_file=True, presets=FLOW_PRESETS)
+    assert (found.recipe.width, found.recipe.bound) == (56, 8.0)
+    with pytest.raises(ConfigError, match="demo/flwo: there is no such recipe file. .*Did you mean demo/flow"):
+        parse(ExtractFlowConfig, [*args[:-1], "demo/flwo"], "p", from_file=True, presets=FLOW_PRESETS)
