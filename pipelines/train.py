@@ -41,6 +41,8 @@ class TrainConfig:
     """MLflow experiment that the run belongs to."""
     tracking_uri: str | None = None
     """MLflow server, or file of a SQLite store; by default MLFLOW_TRACKING_URI, else mlflow.db beside RUN."""
+    mirror: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Further pages that get the numbers, as MLflow does: tensorboard, wandb (extras of the same names)."""
     cpus_per_worker: float | None = None
     """Logical CPUs that a worker holds; by default a share of this machine, or on a cluster 1 and 1 per loader."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -61,6 +63,7 @@ def main(config: TrainConfig) -> int:
         output=config.output or f"runs/{Path(config.recipe).stem}",
         experiment=config.experiment,
         tracking_uri=config.tracking_uri,
+        mirror=config.mirror,
         cpus_per_worker=config.cpus_per_worker,
         device=config.device,
         new=config.new,

@@ -8,7 +8,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -43,6 +43,8 @@ class TuneConfig:
     """MLflow experiment that the runs belong to."""
     tracking_uri: str | None = None
     """MLflow server, or file of a SQLite store; by default MLFLOW_TRACKING_URI, else mlflow.db beside FOLDER."""
+    mirror: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Further pages that get the numbers, as MLflow does: tensorboard, wandb (extras of the same names)."""
     cpus_per_worker: float | None = None
     """Logical CPUs that each worker of a trial holds; by default 1, and 1 for each of its loaders."""
     gpus_per_worker: float | None = None
@@ -57,6 +59,7 @@ def main(config: TuneConfig) -> int:
         output=config.output or f"searches/{Path(config.recipe).stem}",
         experiment=config.experiment,
         tracking_uri=config.tracking_uri,
+        mirror=config.mirror,
         cpus_per_worker=config.cpus_per_worker,
         gpus_per_worker=config.gpus_per_worker,
     )

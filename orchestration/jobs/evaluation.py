@@ -17,7 +17,9 @@ from kinebert.orchestration.printing import warn
 from kinebert.orchestration.reports.metrics_file import write_metrics
 from kinebert.orchestration.reports.publishing import publish_report, report_data
 from kinebert.orchestration.tracking.metric_names import of_evaluation, summary_of_test
+from kinebert.orchestration.tracking.mirrors import check_mirrors
 from kinebert.orchestration.tracking.run_address import RunAddress
+from kinebert.orchestration.tracking.run_params import usual
 from kinebert.orchestration.tracking.run_tags import code_version
 from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing.config import flatten, to_plain
@@ -129,6 +131,8 @@ def evaluate(request: EvaluationRequest, audience: Audience = NOBODY) -> Iterato
     outputs = [resolve_uri(request.output or join(one.folder, one.result_name)) for one in trained]
     for output in outputs:
         check_writable(output)
+    for one in trained:
+        check_mirrors(request.mirror, one.folder)
     return (_evaluate(one, output, request, device, audience) for one, output in zip(trained, outputs, strict=True))
 
 
@@ -159,6 +163,7 @@ def _evaluate(
         forget(output)
         report = _report(one, output, scores, tracker)
     if tracker is not None:
+        tracker.mirror(request.mirror, one.folder)
         _record(one, join(output, SCORES_FILE), scores.metrics(), by_clip, tracker)
     return Evaluation(
         checkpoint=one.uri,
@@ -182,7 +187,7 @@ def _run_of(one: _Trained, address: RunAddress) -> Tracker | None:
     for name in ("epochs", "optim.stretched"):  # a cosine may have been stretched since this epoch
         identity.pop(name, None)
     try:
-        wrong = tracker.contradictions(identity)
+        wrong = tracker.contradictions(identity, usual())
     except UserError as error:
         wrong = [str(error)]
     if not wrong:

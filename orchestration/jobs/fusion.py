@@ -9,6 +9,7 @@ from kinebert.orchestration.reports.publishing import publish_report, report_dat
 from kinebert.orchestration.reports.run_files import load_recipe
 from kinebert.orchestration.tracking.lifecycle import running
 from kinebert.orchestration.tracking.metric_names import TEST_STEP, of_evaluation, of_stream, summary_of_test
+from kinebert.orchestration.tracking.mirrors import check_mirrors
 from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.orchestration.tracking.run_tags import code_version
 from kinebert.orchestration.tracking.store import choose_store
@@ -139,10 +140,12 @@ def fuse(request: FusionRequest) -> FusionResult:
     given = _Streams(streams, validation, known, request)
     fused = given.fuse(range(len(streams)))
     check_writable(output)
+    check_mirrors(request.mirror, output)
     names = fusion.stream_names([stream.about.get("modality") for stream in streams])
     singles = dict(zip(names, streams, strict=True))
     tracker = _start_run(request, output, fused.scores, names, given.about)
     with running(tracker):
+        tracker.mirror(request.mirror, output)
         result = FusionResult(
             folder=output,
             streams=singles,

@@ -76,6 +76,8 @@ class TrainingRequest:
     """MLflow experiment that the run belongs to."""
     tracking_uri: str | None = None
     """MLflow server, or file of a SQLite store; by default MLFLOW_TRACKING_URI, else mlflow.db beside the folder."""
+    mirror: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Further pages that get the numbers, as MLflow does: tensorboard, wandb (extras of the same names)."""
     cpus_per_worker: float | None = None
     """Logical CPUs that a worker holds; by default a share of this machine, or on a cluster 1 and 1 per loader."""
     stretch_schedule: bool = False
@@ -100,6 +102,8 @@ class TuningRequest:
     """MLflow experiment that the runs belong to."""
     tracking_uri: str | None = None
     """MLflow server, or file of a SQLite store; by default MLFLOW_TRACKING_URI, else mlflow.db beside the folder."""
+    mirror: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Further pages that get the numbers, as MLflow does: tensorboard, wandb (extras of the same names)."""
     cpus_per_worker: float | None = None
     """Logical CPUs that each worker of a trial holds; by default 1, and 1 for each of its loaders."""
     gpus_per_worker: float | None = None
@@ -182,6 +186,8 @@ class EvaluationRequest(Views):
     """Processes per worker that read clips; 0: the worker itself. auto: on GPUs as many as it has cores, less one."""
     save_every_s: float = 60.0
     """Seconds between saves of what was scored; the same command goes on from the last one."""
+    mirror: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Further pages that get the numbers, as MLflow does: tensorboard, wandb (extras of the same names)."""
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -215,6 +221,8 @@ class FusionRequest:
     """MLflow experiment that the result belongs to."""
     tracking_uri: str | None = None
     """MLflow server, or file of a SQLite store; by default the store of the first stream's run."""
+    mirror: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Further pages that get the numbers, as MLflow does: tensorboard, wandb (extras of the same names)."""
 
     def __post_init__(self) -> None:
         if self.fit and (self.weights is not None or len(self.fit) != len(self.scores)):

@@ -23,6 +23,7 @@ from kinebert.orchestration.tracking.metric_names import (
     epoch_metrics,
     summary_of_validation,
 )
+from kinebert.orchestration.tracking.mirrors import check_mirrors
 from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.orchestration.tracking.run_params import usual, varied
 from kinebert.orchestration.tracking.run_tags import describe_training, training_tags
@@ -114,6 +115,7 @@ def check(request: TrainingRequest, audience: Audience) -> Checked:
     recipe = request.recipe.with_absolute_shards()
     folder = storage.resolve_uri(request.output)
     check_workers(recipe.workers, "workers")
+    check_mirrors(request.mirror, folder)
     shards = ShardSet.open(recipe.data.shards)
     recipe = pinned(recipe, audience.say)
     if request.stretch_schedule:
@@ -148,6 +150,7 @@ def _train(
 ) -> TrainingResult:
     recipe, shards, folder = checked.recipe, checked.shards, checked.folder
     with running(tracker):
+        tracker.mirror(checked.request.mirror, folder)
         _describe(checked, tracker, tags, gone_on_with, audience)
         audience.say(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {folder}")
         with TrainingLog(tracker, audience, tracker.last_step(LAST_STEP)) as log:

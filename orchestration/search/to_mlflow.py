@@ -80,12 +80,15 @@ class Recorder:
         job: What its trials have in common.
         shards: The set that the base's recipe names.
         records: Trials of earlier calls.
+        mirror: Further pages that get the numbers of trials, see :meth:`.Tracker.mirror`.
     """
 
-    def __init__(self, parent: Tracker, job: Job, shards: ShardSet, records: Sequence[Record]) -> None:
+    def __init__(
+        self, parent: Tracker, job: Job, shards: ShardSet, records: Sequence[Record], mirror: Sequence[str] = ()
+    ) -> None:
         assert job.base.tune is not None, "a search was checked before"
         self._parent, self._job, self._shards, self._tune = parent, job, shards, job.base.tune
-        self._children: dict[int, Tracker] = {}
+        self._mirror, self._children = mirror, dict[int, Tracker]()
         self._sent: dict[int, int] = {}
         self._closed: set[int] = set()
         self._summed_up: set[int] = set()
@@ -195,6 +198,7 @@ class Recorder:
             child = self._begin(record)
             self._sent[record.number] = 0
         if record.number not in self._closed:
+            child.mirror(self._mirror, trial_folder(self._job.output, record.number))
             self._describe(record, child)
         self._children[record.number] = child
         return child

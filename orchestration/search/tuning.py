@@ -1,5 +1,6 @@
 """A search as a job: check all that can be checked, search, keep MLflow up to date, and leave pictures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from kinebert.orchestration.search.tidying import Keeper
 from kinebert.orchestration.search.to_mlflow import Recorder, Winner, keep_pictures, winner
 from kinebert.orchestration.search.trials import Job
 from kinebert.orchestration.tracking.lifecycle import open_run, running
+from kinebert.orchestration.tracking.mirrors import check_mirrors
 from kinebert.orchestration.tracking.run_params import usual, varied
 from kinebert.orchestration.tracking.run_tags import code_version
 from kinebert.orchestration.tracking.store import choose_store
@@ -79,6 +81,7 @@ def tune(request: TuningRequest, audience: Audience = NOBODY) -> TuningResult:
         gone_on_with = any(record.rows for record in known)
         parent = open_run(job.output, store, request.experiment, tags, continues=gone_on_with)
         with running(parent):
+            parent.mirror(request.mirror, job.output)
             claim(job.output, checked.description)
             base, searched = replace(job.base, tune=None), _params(checked.tune)
             when = f"after {sum(record.ended for record in known)} trials" if gone_on_with else ""
@@ -88,7 +91,7 @@ def tune(request: TuningRequest, audience: Audience = NOBODY) -> TuningResult:
                 audience.say(f"note: recorded in MLflow as changed {when}: {'; '.join(changed)}")
             audience.say(f"searching {', '.join(checked.space)} of {request.source}: {job.output}")
             resources = Resources(cpus_per_worker=request.cpus_per_worker, gpus_per_worker=request.gpus_per_worker)
-            found, whole = _search(checked, parent, resources, audience)
+            found, whole = _search(checked, parent, resources, audience, request.mirror)
     best = winner(found, checked.tune, job.output)
     return TuningResult(
         folder=job.output,
@@ -105,6 +108,7 @@ def _check(request: TuningRequest, audience: Audience) -> _Checked:
     base = request.recipe.with_absolute_shards()
     output = storage.resolve_uri(request.output)
     assert base.tune is not None, "it was checked"
+    check_mirrors(request.mirror, output)
     space = read_space(base.tune, base, request.source)
     check_workers(base.workers, "workers")
     shards = ShardSet.open(base.data.shards)
@@ -118,11 +122,13 @@ def _check(request: TuningRequest, audience: Audience) -> _Checked:
     return _Checked(job, base.tune, space, shards, description)
 
 
-def _search(checked: _Checked, parent: Tracker, resources: Resources, audience: Audience) -> tuple[list[Record], bool]:
+def _search(
+    checked: _Checked, parent: Tracker, resources: Resources, audience: Audience, mirror: Sequence[str]
+) -> tuple[list[Record], bool]:
     """Search, keep MLflow up to date, and leave pictures; return all trials, and whether MLflow has all of them."""
     job = checked.job
     known = load_records(job.output)
-    recorder = Recorder(parent, job, checked.shards, known)
+    recorder = Recorder(parent, job, checked.shards, known, mirror)
     keeper = Keeper(job, known)
     told = SearchProgress(job.base, num_trials(checked.tune, checked.space), known, audience)
 

@@ -16,6 +16,7 @@ from kinebert.orchestration.tracking.changed_settings import LONGEST_TAG, as_tex
 from kinebert.orchestration.tracking.dataset_inputs import dataset_input, scored_input
 from kinebert.orchestration.tracking.legal_names import LONGEST_NAME, legal_name
 from kinebert.orchestration.tracking.metric_names import TEST_STEP
+from kinebert.orchestration.tracking.mirrors import Mirrors
 from kinebert.orchestration.tracking.run_address import RUN_FILE, RunAddress
 from kinebert.orchestration.tracking.store import (
     check_active,
@@ -51,6 +52,7 @@ class Tracker:
         self._next_flush = time.monotonic() + _FLUSH_S
         self._told = self._lost = False
         self._refused: set[str] = set()
+        self._mirrors = Mirrors()
 
     @staticmethod
     def start(tracking_uri: str, experiment: str, run_name: str, tags: Mapping[str, str]) -> "Tracker":
@@ -97,6 +99,15 @@ class Tracker:
             return None
         return Tracker(client, address)
 
+    def mirror(self, names: Sequence[str], folder: str) -> None:
+        """Hand all that is told from here on to other pages as well, see :mod:`.mirrors`.
+
+        Args:
+            names: Which of them; :func:`.check_mirrors` has looked at them.
+            folder: Of the run.
+        """
+        self._mirrors = Mirrors(names, folder, self.address)
+
     def last_step(self, name: str) -> int:
         """Return the largest step at which the store knows a metric, -1 if it knows none.
 
@@ -139,6 +150,7 @@ class Tracker:
                 self._client.log_batch(self.address.run_id, params=new[start : start + 100])
             for key, value in found.tags.items():
                 self._client.set_tag(self.address.run_id, legal_name(key), value)
+        self._mirrors.params(found.params)
         return found.changed
 
     def contradictions(self, values: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> list[str]:
@@ -163,6 +175,7 @@ class Tracker:
         """Collect numbers of one step by name, and send what was collected if it is time to."""
         now_ms = int(time.time() * 1000)
         told = {legal_name(name): float(value) for name, value in values.items()}
+        self._mirrors.metrics(told, step)
         self._waiting += [Metric(key, value, now_ms, step) for key, value in told.items() if key not in self._refused]
         if time.monotonic() >= self._next_flush:
             self.flush()
@@ -219,6 +232,7 @@ class Tracker:
 
     def deliver(self) -> bool:
         """Send all metrics, and try again for some seconds; return whether none is left, and say so if some are."""
+        self._mirrors.close()
         for pause_s in (0.0, 2.0, 5.0):
             time.sleep(pause_s)
             if self.flush():

@@ -26,6 +26,7 @@ WORDS = {
     "ray": "ray, and av for its tasks",
     "script": "the script that the golden answers were made with, in ../shared/golden",
     "system": "what Linux has: /proc, cores that a process is bound to, an arithmetic of the processor",
+    "tensorboard": "tensorboard, of the extra of this name",
     "triton": "triton, which is for Linux",
 }
 """What may be required, and what it is."""

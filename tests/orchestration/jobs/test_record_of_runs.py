@@ -190,7 +190,8 @@ def test_an_evaluation_is_not_written_to_the_run_of_another_training(
     checkpoint, tracker = trained
     tracker.params({"optim.lr": 1e30})
     assert not score(checkpoint).recorded
-    assert "best.pt: optim.lr = 1e+30, not " in capsys.readouterr().err
+    assert "best.pt: optim.lr = 1e+30, not " in (told := capsys.readouterr().err)
+    assert f"data.split = split1, not {ODD}" in told  # which the run does not say: it is usual there
     assert not MlflowClient(tracker.address.tracking_uri).get_run(tracker.address.run_id).data.metrics
 
 
