@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mlflow.tracking import MlflowClient
 
+from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.preprocessing.sets.reader import ShardSet
 from tests.helpers.paths import ROOT
 from tests.helpers.requirements import missing
@@ -137,6 +139,17 @@ def test_a_killed_training_goes_on_to_the_same_weights(made: Path) -> None:
     for key, value in whole["state_dict"].items():
         assert torch.equal(value, killed["state_dict"][key]), key
     assert whole["digest"] == killed["digest"]
+    address = RunAddress.load(str(made / "runs/killed"))
+    assert address is not None
+    client = MlflowClient(f"sqlite:///{made}/runs/mlflow.db")
+    run = client.get_run(address.run_id)
+    told = [metric.step for metric in client.get_metric_history(address.run_id, "epoch/val_top1")]
+    assert sorted(set(told)) == list(range(1, 9)), "the names of then and of now are one curve"
+    assert run.data.metrics["val_top1"] == max(
+        metric.value for metric in client.get_metric_history(address.run_id, "epoch/val_top1")
+    )
+    assert run.data.params["eval_batch"] == "16", "a run of then tells everything, as it did"
+    assert not [tag for tag in run.data.tags if tag.startswith("now.")]
 
 
 def test_a_finished_training_has_nothing_left_to_do(made: Path) -> None:
@@ -160,6 +173,11 @@ def test_an_evaluation_gives_the_same_scores_and_fuses_with_the_old(made: Path) 
 def test_runs_are_compared(made: Path) -> None:
     NOW.run(made, "evaluate", "runs/killed/last.pt", "--part", "val", "--views", "multi")
     printed = NOW.run(made, "compare", "runs/whole", "runs/killed", "--output", "compared")
+    address = RunAddress.load(str(made / "runs/killed"))
+    assert address is not None
+    data = MlflowClient(f"sqlite:///{made}/runs/mlflow.db").get_run(address.run_id).data
+    assert data.metrics["top1"] == data.metrics["split1-val-multi-last/top1"]
+    assert data.tags["protocol"].startswith("split1/val, all clips without overlap")
     assert "whole" in printed
     assert "killed" in printed
 

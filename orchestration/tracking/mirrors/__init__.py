@@ -15,6 +15,7 @@ from kinebert.orchestration.printing import warn
 from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.lookup import suggest
 
 
 class Mirror(Protocol):
@@ -90,9 +91,11 @@ def check_mirrors(names: Sequence[str], folder: str) -> None:
     """Make sure that the packages of mirrors are there, and that they can write beside a run in ``folder``.
 
     Raises:
-        ConfigError: If not; it says what to install.
+        ConfigError: If not, or there is no such mirror; it says what to install.
     """
     for name in names:
+        if name not in _PACKAGES:
+            raise ConfigError(f"there is no mirror {name!r}. {suggest(name, _PACKAGES)}")
         if find_spec(_PACKAGES[name]) is None:
             raise ConfigError(
                 f"--mirror {name}: the package {_PACKAGES[name]} is not installed. Install it: pip install "

@@ -6,6 +6,7 @@ import pytest
 
 from kinebert.orchestration.comparing.from_mlflow import Store
 from kinebert.orchestration.comparing.runs import read_run
+from kinebert.orchestration.tracking.metric_names import LAST_EPOCH, epoch_metrics
 from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing.errors import UserError
 from tests.helpers.compared import HEAD, MULTI, make_run, make_scores
@@ -51,6 +52,21 @@ def test_a_run_has_its_recipe_scores_epochs_and_code(store: Store, uri: str) -> 
     ]
     assert run.facts == {"commit": "commit of two"}
     assert uri in run.where
+
+
+def test_a_run_of_an_earlier_version_that_went_on_has_one_history(tmp_path: Path) -> None:
+    rows = [{"epoch": n, "train_loss": 1 / n, "val_loss": 2 / n, "val_top1": n / 9, "lr": 0.1 / n} for n in (1, 2, 3)]
+    rows = [{**row, "seconds": 4.0, "clips_per_s": 40.0, "skipped": 0.0} for row in rows]
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = Tracker.start(uri, "gestures", "went on", {})
+    for row in rows[:2]:  # as it was told then
+        tracker.metrics({f"epoch/{key}": value for key, value in row.items() if key != "epoch"}, int(row["epoch"]))
+    tracker.end("KILLED")
+    again = Tracker.resume(tracker.address)
+    assert again.last_step(LAST_EPOCH) == 2
+    again.metrics(epoch_metrics(rows[2]), 3)
+    again.end("FINISHED")
+    assert Store(uri).find("went on", None).history == rows
 
 
 def test_a_run_is_found_by_its_id_and_one_without_files_by_its_parameters(store: Store) -> None:

@@ -150,6 +150,8 @@ def test_a_mirror_whose_package_is_absent_is_refused_before_anything_is_done(
             check_mirrors((name,), str(tmp_path))
     monkeypatch.setattr(mirrors, "find_spec", lambda _: "there")
     check_mirrors(("tensorboard", "wandb"), str(tmp_path))
+    with pytest.raises(ConfigError, match=r"there is no mirror 'wand'\. Did you mean wandb"):
+        check_mirrors(("wand",), str(tmp_path))
     with pytest.raises(ConfigError, match="is no folder of this machine"):
         check_mirrors(("wandb",), "s3://bucket/run")
     with pytest.raises(SystemExit):
