@@ -1,6 +1,7 @@
 """What lies in the folder of a training: the names of its files, of its evaluations, and which epoch is its best."""
 
 import os
+import re
 from collections.abc import Iterable
 from typing import Required, TypedDict, TypeVar
 
@@ -33,6 +34,9 @@ STREAMS_FOLDER = "streams"
 """In the folder of a fusion, and with its MLflow run: a folder for each stream, with its training's recipe."""
 REPORT_FOLDER = "report"
 """In the folder of a training or an evaluation: figures and tables for people."""
+
+
+_EPOCH_FILE = re.compile(r"epoch-\d{4,}\.pt")
 
 
 class EpochRow(TypedDict, total=False):
@@ -82,6 +86,12 @@ def checkpoint_digest(uri: str) -> str:
 def epoch_file(epoch: int) -> str:
     """Return the name under which the recognizer of one of the best epochs (from 1) is kept."""
     return f"epoch-{epoch:04d}.pt"
+
+
+def kept_recognizers(folder: str, best: str) -> list[str]:
+    """Return the recognizers that a training has kept, by path or URI: ``best``, the last one, those of best epochs."""
+    names = [LAST_FILE, *sorted(name for name in storage.list_files(folder) if _EPOCH_FILE.fullmatch(name))]
+    return [best, *(path for name in names if storage.exists(path := storage.join(folder, name)))]
 
 
 def stage_file(name: str, number: int) -> str:

@@ -15,7 +15,7 @@ from kinebert.orchestration.ray_train.workers import check_device
 from kinebert.orchestration.reports.publishing import publish_report, report_data
 from kinebert.orchestration.reports.run_files import load_recipe, save_history
 from kinebert.orchestration.tracking.lifecycle import open_run, running
-from kinebert.orchestration.tracking.logged_models import keep_model
+from kinebert.orchestration.tracking.logged_models import keep_models
 from kinebert.orchestration.tracking.metric_names import (
     LAST_EPOCH,
     LAST_STEP,
@@ -42,7 +42,7 @@ from kinebert.training.loop.initial import pinned
 from kinebert.training.loop.loop import TrainSummary
 from kinebert.training.loop.preflight import Begun, begun, check_training
 from kinebert.training.recipe.train import TrainRecipe
-from kinebert.training.run_folder import LAST_FILE, REPORT_FOLDER
+from kinebert.training.run_folder import LAST_FILE, REPORT_FOLDER, kept_recognizers
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +203,7 @@ def _keep(checked: Checked, result: FitResult, tracker: Tracker) -> None:
             tracker.metrics(summary_of_validation(best), best["epoch"])
     tracker.artifact_of(result.summary.checkpoint)
     tracker.artifact_of(storage.join(checked.folder, LAST_FILE))
-    if not keep_model(tracker.address, result.summary.checkpoint):
+    if not keep_models(tracker.address, kept_recognizers(checked.folder, result.summary.checkpoint)):
         tracker.lacks_something()
 
 

@@ -136,7 +136,7 @@ class Recorder:
 
     def crown(self, best: Winner) -> None:
         """Tag the best trial's run, and no other, and keep its weights with it, as a model. After :meth:`close`."""
-        from kinebert.orchestration.tracking.logged_models import keep_model  # seconds
+        from kinebert.orchestration.tracking.logged_models import keep_models  # seconds
 
         for number, record in self._latest.items():
             address = self._address(record)
@@ -150,7 +150,7 @@ class Recorder:
             if is_best:
                 child.address.save(best.folder)  # an evaluation of it finds its run
                 child.artifact_of(best.checkpoint)
-                if not keep_model(child.address, best.checkpoint):
+                if not keep_models(child.address, [best.checkpoint]):
                     child.lacks_something()
                 self._parent.tags({"best_trial": str(number), "best_run": child.address.run_id})
                 child.metrics(of_search({"kept_epoch": best.kept["epoch"]}), best.record.epoch)

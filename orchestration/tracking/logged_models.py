@@ -8,7 +8,7 @@ import json
 import platform
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,6 +20,7 @@ import mlflow
 import torch
 from mlflow.entities import LoggedModelOutput
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema
@@ -27,6 +28,7 @@ from mlflow.types.schema import Array
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from kinebert.orchestration.printing import warn
+from kinebert.orchestration.tracking.model_cards import ModelCard, model_card
 from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.orchestration.tracking.store import connect, explained
 from kinebert.preprocessing import storage
@@ -38,9 +40,10 @@ from kinebert.training.evaluation.evaluate import recipe_of
 from kinebert.training.models import Recognizer
 from kinebert.training.run_folder import checkpoint_digest
 
-NAME = "model"
+FOLDER = "model"
 CHECKPOINT = "checkpoint.pt"
 LABELS = "labels.json"
+_NOT_KNOWN = "ENDPOINT_NOT_FOUND"
 _PACKAGES = ("kinebert", "mlflow", "torch", "av", "opencv-contrib-python-headless", "pyarrow", "numpy")
 _LOADER = "kinebert.orchestration.tracking.video_model"
 
@@ -69,6 +72,7 @@ def log_model(address: RunAddress, checkpoint: str, *, with_network: bool = Fals
     """
     recognizer, info = load_recognizer(checkpoint)
     client, digest = connect(address.tracking_uri), checkpoint_digest(checkpoint)
+    name = storage.name_of(checkpoint).partition(".")[0]
     tags = {"checkpoint": digest, "flavors": "pyfunc + pytorch" if with_network else "pyfunc"}
     with explained(address.tracking_uri):
         run = client.get_run(address.run_id)
@@ -77,7 +81,7 @@ def log_model(address: RunAddress, checkpoint: str, *, with_network: bool = Fals
             return Logged(f"models:/{known}", known, False)
         about = _about(checkpoint, recognizer, info)
         model = client.create_logged_model(
-            run.info.experiment_id, NAME, address.run_id, tags=tags, params=about, model_type=about["model"]
+            run.info.experiment_id, name, address.run_id, tags=tags, params=about, model_type=about["model"]
         )
         status: Literal["READY", "FAILED"] = "FAILED"
         try:
@@ -88,8 +92,8 @@ def log_model(address: RunAddress, checkpoint: str, *, with_network: bool = Fals
                     model_id=model.model_id,
                     metadata={**about, "labels": list(info.classes)},
                 )
-                write_model(Path(folder) / NAME, checkpoint, recognizer, info, described, with_network)
-                client.log_model_artifacts(model.model_id, str(Path(folder) / NAME))
+                write_model(Path(folder) / FOLDER, checkpoint, recognizer, info, described, with_network)
+                client.log_model_artifacts(model.model_id, str(Path(folder) / FOLDER))
             status = "READY"
         finally:
             client.finalize_logged_model(model.model_id, status)
@@ -100,11 +104,18 @@ def log_model(address: RunAddress, checkpoint: str, *, with_network: bool = Fals
     return Logged(f"models:/{model.model_id}", model.model_id, True)
 
 
-def keep_model(address: RunAddress, checkpoint: str) -> bool:
-    """Log a training's checkpoint as a model of its run; return whether MLflow took it, and say so if not."""
+def keep_models(address: RunAddress, checkpoints: Sequence[str]) -> bool:
+    """Log a training's checkpoints as models of its run, each once; return whether MLflow took them, or say if not.
+
+    A server of a version that knows no such models has the files as artifacts alone, which is said and is nothing lost.
+    """
     try:
-        log_model(address, checkpoint)
+        for checkpoint in checkpoints:
+            log_model(address, checkpoint)
     except UserError as error:
+        if isinstance(cause := error.__context__, MlflowException) and cause.error_code == _NOT_KNOWN:
+            warn("this MLflow server is too old to know models of runs; checkpoints are kept as files")
+            return True
         warn(f"MLflow did not take the model: {error}")
         return False
     return True
@@ -120,6 +131,9 @@ def register(address: RunAddress, checkpoint: str, name: str, alias: str | None 
         UserError: If it is no checkpoint, its network cannot be exported, or MLflow refuses.
     """
     logged = log_model(address, checkpoint, with_network=True)
+    recognizer, info = load_recognizer(checkpoint)
+    about = _about(checkpoint, recognizer, info)
+    card = model_card(checkpoint, about, info.classes, recipe_of(checkpoint, info).model)
     client = connect(address.tracking_uri)
     with explained(address.tracking_uri), _present_store(address.tracking_uri):
         if not any(model.name == name for model in client.search_registered_models(f"name = '{name}'")):
@@ -127,9 +141,19 @@ def register(address: RunAddress, checkpoint: str, name: str, alias: str | None 
         known = client.search_model_versions(f"name = '{name}'")
         same = [found for found in known if found.source == logged.uri]
         made = same[0] if same else _new_version(client, name, logged, address.run_id)
+        _describe(client, made, card)
         if alias is not None:
             client.set_registered_model_alias(name, alias, made.version)
     return str(made.version), f"models:/{name}/{made.version}"
+
+
+def _describe(client: MlflowClient, made: ModelVersion, card: ModelCard) -> None:
+    """Say on the version's page what it is; on the model's page only where nobody has written anything."""
+    client.update_model_version(made.name, made.version, card.text)
+    for key, value in card.tags.items():
+        client.set_model_version_tag(made.name, made.version, key, value)
+    if not client.get_registered_model(made.name).description:
+        client.update_registered_model(made.name, card.text)
 
 
 def _new_version(client: MlflowClient, name: str, logged: Logged, run_id: str) -> ModelVersion:

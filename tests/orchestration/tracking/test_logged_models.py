@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 from mlflow.tracking import MlflowClient
 
 from kinebert.orchestration.tracking import logged_models as register_of_models
-from kinebert.orchestration.tracking.logged_models import keep_model, log_model
+from kinebert.orchestration.tracking.logged_models import keep_models, log_model
 from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.pipelines import predict, register
@@ -20,6 +22,7 @@ from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.recipe.train import ProtocolRecipe
+from kinebert.training.run_folder import kept_recognizers
 from tests.helpers.checkpoints import make_checkpoint
 from tests.helpers.sets import make_rows, make_set
 
@@ -77,6 +80,32 @@ def test_what_the_pages_show(run: Path, shards: ShardSet) -> None:
     assert json.loads(inputs["training"].source) == {"uri": shards.uri}
 
 
+def test_every_checkpoint_that_is_kept_is_a_model_of_its_own(
+    run: Path, shards: ShardSet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_checkpoint(run / "last.pt", shards, ProtocolRecipe(), seed=1)
+    make_checkpoint(run / "epoch-0002.pt", shards, ProtocolRecipe(), seed=2)
+    kept = kept_recognizers(str(run), str(run / "best.pt"))
+    assert [Path(path).name for path in kept] == ["best.pt", "last.pt", "epoch-0002.pt"]
+    address = address_of(run)
+    client = MlflowClient(address.tracking_uri)
+    for _ in range(2):
+        assert keep_models(address, kept)
+        outputs = client.get_run(address.run_id).outputs
+        assert outputs is not None
+        models = [client.get_logged_model(output.model_id) for output in outputs.model_outputs]
+        assert sorted(model.name for model in models) == ["best", "epoch-0002", "last"]
+        assert {str(model.status) for model in models} == {"READY"}
+
+    def not_known(*_: object, **__: object) -> None:
+        raise MlflowException("API request to endpoint failed with error code 404 != 200", ENDPOINT_NOT_FOUND)
+
+    make_checkpoint(run / "last.pt", shards, ProtocolRecipe(), seed=3)
+    monkeypatch.setattr(MlflowClient, "create_logged_model", not_known)
+    assert keep_models(address, kept)
+    assert "too old to know models of runs" in capsys.readouterr().err
+
+
 def test_a_registered_model_says_what_predict_says(
     run: Path, shards: ShardSet, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +113,10 @@ def test_a_registered_model_says_what_predict_says(
     for _ in range(2):  # the second time it is known
         assert register.cli([checkpoint, "--name", "gestures", "--alias", "champion"]) == 0
         assert "gestures, version 1: models:/gestures/1, alias champion" in capsys.readouterr().out
+    found = MlflowClient(address_of(run).tracking_uri).get_model_version("gestures", "1")
+    assert found.description == MlflowClient(address_of(run).tracking_uri).get_registered_model("gestures").description
+    assert "**Accuracy**: not known" in (found.description or "")
+    assert (found.tags["classes"], found.tags["modality"]) == (str(len(shards.classes)), "rgb")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address_of(run).tracking_uri)
     mlflow.set_tracking_uri(address_of(run).tracking_uri)
     videos = sorted(str(path) for path in Path(shards.uri).parents[1].glob("videos/*/*.mp4"))
@@ -118,7 +151,7 @@ def test_mistakes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         error = capsys.readouterr().err
         assert words in error
         assert error.count("\n") == 1
-    keep_model(RunAddress("http://127.0.0.1:9", "kinebert", "0"), checkpoint)
+    assert not keep_models(RunAddress("http://127.0.0.1:9", "kinebert", "0"), [checkpoint])
     assert "MLflow did not take the model: http://127.0.0.1:9" in capsys.readouterr().err
 
 

@@ -64,16 +64,15 @@ def recorded(folder: Path) -> dict[str, Any]:
     }
     assert run.outputs is not None
     assert run.inputs is not None
-    (output,) = run.outputs.model_outputs
-    model = client.get_logged_model(output.model_id)
+    models = [client.get_logged_model(output.model_id) for output in run.outputs.model_outputs]
     return {
         "status": run.info.status,
         "params": run.data.params,
         "metrics": {name: sorted(values) for name, values in histories.items()},
         "tags": {key: value for key, value in run.data.tags.items() if key not in ("run_folder", "mlflow.runName")},
-        "artifacts": sorted(_files(client, address.run_id)),
+        "artifacts": sorted(file for file in _files(client, address.run_id) if not file.startswith("images/")),
         "sets": sorted((given.dataset.name, given.dataset.digest) for given in run.inputs.dataset_inputs),
-        "model": (str(model.status), {**model.params}),
+        "models": sorted((model.name, str(model.status), {**model.params}["epoch"]) for model in models),
     }
 
 
