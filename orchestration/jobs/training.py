@@ -8,6 +8,7 @@ from kinebert.orchestration.cluster import check_workers
 
 # isort: split
 from kinebert.orchestration.audience import NOBODY, Audience
+from kinebert.orchestration.jobs.clip_sheets import ClipSheets
 from kinebert.orchestration.jobs.requests import TrainingRequest
 from kinebert.orchestration.jobs.training_log import TrainingLog
 from kinebert.orchestration.ray_train.fit import FitResult, fit
@@ -154,7 +155,8 @@ def _train(
         _describe(checked, tracker, tags, gone_on_with, audience)
         audience.say(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {folder}")
         with TrainingLog(tracker, audience, tracker.last_step(LAST_STEP)) as log:
-            result = fit(recipe, folder, log, checked.request.cpus_per_worker, device=checked.request.device)
+            hear = ClipSheets(tracker, shards, recipe, log)
+            result = fit(recipe, folder, hear, checked.request.cpus_per_worker, device=checked.request.device)
         _keep(checked, result, tracker)
         report = _report(checked, result, tracker)
     return TrainingResult(

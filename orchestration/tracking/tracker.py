@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from mlflow.entities import DatasetInput, Metric, Param
 from mlflow.tracking import MlflowClient
+from numpy.typing import NDArray
 
 from kinebert.orchestration.printing import warn
 from kinebert.orchestration.tracking.changed_settings import LONGEST_TAG, as_texts, present, settle
@@ -316,6 +318,15 @@ class Tracker:
             local = Path(place) / storage.name_of(uri)
             local.write_bytes(storage.read_bytes(uri))
             self.artifact(local, folder)
+
+    def picture(self, name: str, picture_HWC: NDArray[np.uint8], step: int) -> None:
+        """Keep a picture ``(H, W, 3)``, RGB, of one step with the run, where its page shows it among the charts.
+
+        Says so if the store does not take it.
+        """
+        keep = partial(self._client.log_image, self.address.run_id, picture_HWC, key=legal_name(name), step=step)
+        self._try(f"the picture {name}", partial(keep, synchronous=True))
+        self._mirrors.image(name, picture_HWC, step)
 
     def end(self, status: str) -> bool:
         """Send all metrics and close the run as FINISHED, FAILED or KILLED; return whether all of that was done."""

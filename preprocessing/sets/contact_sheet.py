@@ -3,6 +3,8 @@
 Axes: H height, W width, 3 colours (RGB), 2 flow components (x, y).
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +80,41 @@ def contact_sheet(
         strips.append(np.stack([flow_to_colour(field, largest) for field in fields]))
         caption += f"; full colour = {largest:.1f} px per step"
     return _arrange(strips, indices.tolist(), columns, caption, _wheel_picture(61) if flow is not None else None)
+
+
+def clip_sheet(clips: Sequence[tuple[str, UInt8]], bound: float | None, columns: int = 8, side: int = 112) -> UInt8:
+    """Draw clips in rows, each with evenly spaced images of it below its caption.
+
+    Args:
+        clips: Caption and images ``(T, H, W, C)``; at least one, all of one size.
+        bound: Of flow, whose images are codes: pixels per step that the largest code stands for; None for pictures.
+        columns: Most images of a row.
+        side: Width of an image in pixels.
+
+    Returns:
+        RGB picture ``(H, W, 3)``.
+    """
+    height = max(1, round(side * clips[0][1].shape[1] / clips[0][1].shape[2]))
+    num = min(columns, max(len(images) for _, images in clips))
+    row_height = _CAPTION + height + _GAP
+    sheet = np.full((len(clips) * row_height + _GAP, num * (side + _GAP) + _GAP, 3), _PAPER, np.uint8)
+    for row, (caption, images_THWC) in enumerate(clips):
+        top = row * row_height
+        _write(sheet, caption, _GAP, top + _CAPTION - 5)
+        chosen = np.linspace(0, len(images_THWC) - 1, min(num, len(images_THWC))).round().astype(int)
+        for column, picture in enumerate(_drawable(images_THWC[chosen], bound)):
+            left = _GAP + column * (side + _GAP)
+            small = cv2.resize(picture, (side, height), interpolation=cv2.INTER_AREA)
+            sheet[top + _CAPTION : top + _CAPTION + height, left : left + side] = small
+    return sheet
+
+
+def _drawable(images_THWC: UInt8, bound: float | None) -> UInt8:
+    if bound is None:
+        return in_colour(images_THWC)
+    fields = dequantize_flow(images_THWC, bound)
+    largest = max(1.0, float(np.percentile(np.hypot(fields[..., 0], fields[..., 1]), 99)))
+    return np.stack([flow_to_colour(field, largest) for field in fields])
 
 
 def _wheel_picture(side: int) -> UInt8:
