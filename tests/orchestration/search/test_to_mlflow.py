@@ -271,6 +271,6 @@ def test_a_search_is_drawn_and_told_whatever_came_of_it(tmp_path: Path) -> None:
     shown, *rest = table([*records, empty], TUNE, 2)
     lines = [*str(shown).splitlines(), *map(str, rest)]
     assert lines[0].split() == ["trial", "state", "epochs", "val_top1", "optim.lr", "model.head"]
-    assert lines[1].split() == ["3", "finished", "3", "0.9", "0.0001", "tgap"]
+    assert lines[1].split() == ["3", "finished", "3", "90.0%", "0.0001", "tgap"]
     assert lines[3:] == ["and 1 more", "2 failed; the first: trial 2: "]
     assert outcome(empty, TUNE).endswith("failed at epoch 0, no epoch; optim.lr = 0.1, model.head = bert: no memory")
