@@ -209,8 +209,10 @@ def _why_epochs(state: TrainState, recipe: dict[str, Any]) -> str:
     before, now = state.recipe.get("epochs"), recipe.get("epochs")
     if before is None or now is None or before == now:
         return ""
+    way = "add --stretch-schedule, and what is left of the curve ends at the new number"
+    if state.epoch + (state.step > 0) >= min(before, now):
+        way = "start there from these weights (model.weights = its last.pt), as nothing is left of the curve to stretch"
     return (
         f" epochs may change with every schedule but cosine, which falls to 0 by the last epoch: with {now} in place "
-        f"of {before}, every learning rate would have been another. Train anew in another folder, or add "
-        "--stretch-schedule, and what is left of the curve ends at the new number."
+        f"of {before}, every learning rate would have been another. Train anew in another folder, or {way}."
     )

@@ -89,6 +89,9 @@ def test_without_the_request_it_is_refused_with_the_reason_and_the_ways_out(tmp_
     assert "cosine, which falls to 0 by the last epoch" in told
     assert "another folder" in told
     assert "--stretch-schedule" in told
+    run(RECIPE, tmp_path)
+    with pytest.raises(UserError, match=r"or start there from these weights \(model\.weights = its last\.pt\)"):
+        run(replace(RECIPE, epochs=9), tmp_path)
     for other in (replace(RECIPE, seed=1), replace(RECIPE, optim=replace(RECIPE.optim, schedule="plateau"))):
         with pytest.raises(UserError) as refused:
             run(other, tmp_path)
