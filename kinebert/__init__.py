@@ -1,16 +1,50 @@
 """KineBERT: videos to Parquet shards, recognizers with late temporal modelling, and their orchestration on clusters.
 
-All that the programs do can be done from Python, with ``kinebert.train(...)`` and so on, see :mod:`kinebert.functions`.
+All that the programs do can be done from Python, with ``kinebert.train(...)`` and so on, see :mod:`kinebert.functions`
+and :mod:`kinebert.looking`.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from kinebert import old_names
 
 if TYPE_CHECKING:
-    from kinebert.functions import compare, doctor, evaluate, extract, extract_both, fuse, index, predict, train, tune
+    from kinebert.functions import (
+        average,
+        compare,
+        doctor,
+        evaluate,
+        extract,
+        extract_both,
+        fuse,
+        index,
+        predict,
+        register,
+        train,
+        tune,
+    )
+    from kinebert.looking import attend, describe, show, verify
 
-__all__ = ["compare", "doctor", "evaluate", "extract", "extract_both", "fuse", "index", "predict", "train", "tune"]
+_LOOKING = ("attend", "describe", "show", "verify")
+__all__ = [
+    "attend",
+    "average",
+    "compare",
+    "describe",
+    "doctor",
+    "evaluate",
+    "extract",
+    "extract_both",
+    "fuse",
+    "index",
+    "predict",
+    "register",
+    "show",
+    "train",
+    "tune",
+    "verify",
+]
 
 __version__ = "0.1.0"
 """Also that of the wheel; ``kinebert --version`` tells the commit."""
@@ -21,9 +55,8 @@ old_names.forward()
 def __getattr__(name: str) -> Any:  # torch and Ray are imported when they are needed
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from kinebert import functions
-
-    return getattr(functions, name)
+    module = "kinebert.looking" if name in _LOOKING else "kinebert.functions"
+    return getattr(importlib.import_module(module), name)
 
 
 def __dir__() -> list[str]:

@@ -73,16 +73,28 @@ def of_recipe(
     Raises:
         ConfigError: If it is no such recipe, or nobody says where results are to go.
     """
-    from kinebert.training.recipe.train import TrainRecipe
-
     if output is None:
         if not isinstance(given, str | PathLike):
             raise ConfigError("a recipe that is no file has no name: say with output where the results are to go.")
         output = f"{beside}/{Path(given).stem}"
+    recipe, where = training_recipe(given, changes)
+    return {"recipe": recipe, "source": where, "output": fspath(output)}
+
+
+def training_recipe(
+    given: "TrainRecipe | Mapping[str, Any] | Location", changes: Mapping[str, Any] | None
+) -> "tuple[TrainRecipe, str]":
+    """Return the recipe of a training that was given, with changes over it, and where it is from.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    from kinebert.training.recipe.train import TrainRecipe
+
     values, where = _values(to_plain(given) if isinstance(given, TrainRecipe) else given)
     for key, value in (changes or {}).items():
         values = _changed(values, key.split("."), value)
-    return {"recipe": from_mapping(TrainRecipe, values, where), "source": where, "output": fspath(output)}
+    return from_mapping(TrainRecipe, values, where), where
 
 
 def _values(given: Mapping[str, Any] | Location) -> tuple[dict[str, Any], str]:

@@ -5,7 +5,7 @@ raised as :class:`kinebert.preprocessing.errors.UserError`, whose text names the
 """
 
 from collections.abc import Mapping, Sequence
-from os import fspath
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from kinebert.arguments import Location, frame_recipe, of_recipe, plain, several, table, tables, texts
@@ -17,6 +17,7 @@ from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 if TYPE_CHECKING:
     from kinebert.orchestration.comparing.comparison import ComparisonResult
     from kinebert.orchestration.diagnosis.diagnose import Diagnosis
+    from kinebert.orchestration.jobs.averaging import Averaged
     from kinebert.orchestration.jobs.evaluation import Evaluation
     from kinebert.orchestration.jobs.extraction import Extraction
     from kinebert.orchestration.jobs.fusion import FusionResult
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from kinebert.orchestration.jobs.prediction import PredictionResult
     from kinebert.orchestration.jobs.training import TrainingResult
     from kinebert.orchestration.search.tuning import TuningResult
+    from kinebert.orchestration.tracking.registration import Registered
     from kinebert.training.recipe.train import TrainRecipe
 
 
@@ -205,6 +207,21 @@ def fuse(
     return fusion.fuse(request)
 
 
+def average(tables_of_scores: "Location | Evaluation | Sequence[Any]", **options: Any) -> "Averaged":
+    """Average stored scores anew, without running a model: over other views, in another way, or over several splits.
+
+    Args:
+        tables_of_scores: One ``views.parquet`` of :func:`evaluate`, which gives new scores of videos and a report; or
+            tables of several splits, of which only the mean is taken.
+        options: Other fields of :class:`.AveragingRequest`: ``average``, ``clips``, ``crops``, ``output``.
+    """
+    from kinebert.orchestration.jobs import averaging
+
+    alone = isinstance(tables_of_scores, str | PathLike) or not isinstance(tables_of_scores, Sequence)
+    given = tables((tables_of_scores,) if alone else tables_of_scores)  # type: ignore[arg-type]
+    return averaging.average_anew(requests.AveragingRequest(tables=given, **plain(options)))
+
+
 def compare(*runs: "Location | TrainingResult | Evaluation | FusionResult", **options: Any) -> "ComparisonResult":
     """Put two or more runs side by side: what differs between them, and whether it matters.
 
@@ -274,6 +291,20 @@ def tune(
 
     request = requests.TuningRequest(**of_recipe(recipe, changes, output, "searches"), **plain(options))
     return tuning.tune(request, _audience(verbose))
+
+
+def register(checkpoint: Location, name: str, **options: Any) -> "Registered":
+    """Register a checkpoint as a new version of a model in MLflow, to be loaded elsewhere by name.
+
+    Args:
+        checkpoint: ``best.pt`` of a training.
+        name: Of the model.
+        options: ``alias``, such as ``"champion"``; ``tracking_uri`` and ``experiment`` say where a run is made for a
+            checkpoint that has none beside it.
+    """
+    from kinebert.orchestration.tracking import registration
+
+    return registration.register(fspath(checkpoint), name, **plain(options))
 
 
 def doctor(*folders: Location, **options: Any) -> "Diagnosis":

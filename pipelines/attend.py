@@ -5,7 +5,7 @@ kinebert attend runs/rgb/best.pt --set sets/rgb --video VIDEO_ID
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -14,10 +14,6 @@ from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.storage import explained, resolve_uri, write_bytes
-
-if TYPE_CHECKING:
-    from kinebert.preprocessing.sets.reader import ShardSet
-    from kinebert.training.recipe.train import DataRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,22 +52,19 @@ def main(config: AttendConfig) -> int:
     output = resolve_uri(config.output or "attention.png")
     from kinebert.orchestration.reports.attention_figure import MOST_CLIPS, draw_attention  # slow imports
     from kinebert.orchestration.reports.drawing import to_png
-    from kinebert.preprocessing.sets.reader import ShardSet
-    from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer
-    from kinebert.training.evaluation.attention import attend, check_attentive
-    from kinebert.training.evaluation.evaluate import recipe_of
-    from kinebert.training.numerics import Inference, choose_device
+    from kinebert.training.evaluation.attention import attend_videos
 
-    device = choose_device(config.device)
-    recognizer, info = load_recognizer(checkpoint)
-    check_attentive(recognizer)
-    recipe = recipe_of(checkpoint, info)
-    data = recipe.data
-    shards = ShardSet.open(resolve_uri(config.set or data.shards))
-    check_shards(checkpoint, info, shards)
-    videos = _choose(config, shards, data)
-    how = Inference.of(recipe)
-    clips = attend(recognizer, shards, videos, data, views=config.views, device=device, most=MOST_CLIPS, inference=how)
+    found = attend_videos(
+        checkpoint,
+        config.set,
+        config.video,
+        num_videos=config.videos or 1,
+        part=config.part,
+        views=config.views,
+        device=config.device,
+        most=MOST_CLIPS,
+    )
+    clips, shards = found.clips, found.shards
     bound = float(shards.recipe["bound"]) if modality_of(shards.modality).motion else None
     with explained(output, "write this picture"):
         write_bytes(output, to_png(draw_attention(clips, bound)))
@@ -84,19 +77,10 @@ def main(config: AttendConfig) -> int:
         for layer in clip.layers:
             token, *steps = [f"{share:.0%}" for share in layer.mean.tolist()]
             say(f"  {layer.name}: {' '.join(steps)}, itself {token}")
-    if recognizer.config.get("readout") == "mean":
+    if found.recognizer.config.get("readout") == "mean":
         say("note: this recognizer reads out the mean over the steps; its token only takes part in it")
     say(f"drawn to {output}")
     return 0
-
-
-def _choose(config: AttendConfig, shards: "ShardSet", data: "DataRecipe") -> list[Any]:
-    """The videos that the options name."""
-    if config.video:
-        return [shards.entry(video_id) for video_id in config.video]
-    part = shards.select(data.split, config.part or data.val_part)
-    count = min(config.videos or 1, len(part))
-    return [part[(2 * i + 1) * len(part) // (2 * count)] for i in range(count)]
 
 
 def cli(args: list[str]) -> int:

@@ -3,21 +3,15 @@
 kinebert show sets/flow VIDEO_ID
 """
 
-import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
 from kinebert.orchestration.printing import say
 from kinebert.pipelines.options import run
-from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.modalities import modality_of
-from kinebert.preprocessing.storage import exists, explained, is_local, join, resolve_uri, write_bytes
-
-if TYPE_CHECKING:
-    from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.preprocessing.storage import explained, resolve_uri, write_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,59 +32,19 @@ class ShowConfig:
 
 def main(config: ShowConfig) -> int:
     """Draw the sheet and return the exit status."""
-    if config.images < 1:
-        raise ConfigError(f"images must be at least 1, got {config.images}.")
     import cv2  # slow imports
 
-    from kinebert.preprocessing.sets.contact_sheet import contact_sheet
     from kinebert.preprocessing.sets.folder import describe_flow
-    from kinebert.preprocessing.sets.reader import ShardSet
+    from kinebert.preprocessing.sets.video_sheet import draw_video
 
-    first = ShardSet.open(resolve_uri(config.set))
-    first.entry(config.video_id)
-    second = ShardSet.open(resolve_uri(config.other)) if config.other else _neighbour(first, config.video_id)
-    kinds = {_is_flow(found): found for found in (second, first) if found is not None}
-    if second is not None and len(kinds) == 1:
-        what = (
-            first.modality if first.modality == second.modality else f"{first.modality} or {second.modality}, no flow"
-        )
-        raise ConfigError(f"{first.uri} and {second.uri} both hold {what}; --with takes the other kind.")
-    frames, flow = kinds.get(False), kinds.get(True)
-    sheet = contact_sheet(config.video_id, frames, flow, config.images)
+    sheet = draw_video(config.set, config.video_id, config.other, config.images)
     output = resolve_uri(config.output or f"{config.video_id.replace('/', '_')}.png")
     with explained(output, "write this picture"):
-        write_bytes(output, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
-    say(f"{' and '.join(sorted(found.uri for found in kinds.values()))}: {config.video_id} drawn to {output}")
-    if flow is not None and (line := describe_flow(flow.dataset.flow)) is not None:
+        write_bytes(output, cv2.imencode(".png", sheet.picture[..., ::-1])[1].tobytes())
+    say(f"{' and '.join(sheet.uris)}: {config.video_id} drawn to {output}")
+    if sheet.flow is not None and (line := describe_flow(sheet.flow.dataset.flow)) is not None:
         say(f"  {line}")
     return 0
-
-
-def _is_flow(found: "ShardSet") -> bool:
-    """Whether a set is drawn by the colour wheel, or as the pictures that it holds."""
-    return modality_of(found.modality).motion
-
-
-def _neighbour(first: "ShardSet", video_id: str) -> "ShardSet | None":
-    """A finished set of the other kind in the same folder that holds the same frames of the video."""
-    from kinebert.preprocessing.sets.dataset_file import DATASET_FILE
-    from kinebert.preprocessing.sets.reader import ShardSet
-
-    if not is_local(first.uri):
-        return None
-    parent = os.path.dirname(first.uri)
-    for name in sorted(os.listdir(parent)):
-        uri = join(parent, name)
-        if uri == first.uri or not exists(join(uri, DATASET_FILE)):
-            continue
-        try:
-            other = ShardSet.open(uri)
-            same = other.entry(video_id).num_frames == first.entry(video_id).num_frames
-        except UserError:
-            continue
-        if same and _is_flow(other) != _is_flow(first):
-            return other
-    return None
 
 
 def cli(args: list[str]) -> int:

@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.preprocessing.storage import resolve_uri
+from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer
 from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.data.transforms import UInt8, to_device_batch
 from kinebert.training.data.windows import Window
+from kinebert.training.evaluation.evaluate import recipe_of
 from kinebert.training.models import Recognizer
-from kinebert.training.numerics import AS_USUAL, Inference
+from kinebert.training.numerics import AS_USUAL, Inference, choose_device
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe
 from kinebert.training.shards import Shards
 
@@ -147,6 +151,60 @@ def attend(
             )
         )
     return found
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttendedVideos:
+    """Clips of a set with what a checkpoint's recognizer looked at."""
+
+    recognizer: Recognizer
+    shards: ShardSet
+    clips: list[ClipAttention]
+
+
+def attend_videos(
+    checkpoint: str,
+    uri: str | None = None,
+    video_ids: Sequence[str] = (),
+    *,
+    num_videos: int = 1,
+    part: str | None = None,
+    views: Literal["single", "multi"] = "single",
+    device: str = "auto",
+    most: int | None = None,
+) -> AttendedVideos:
+    """Look at clips of stored videos with a checkpoint, in the numbers of its recipe.
+
+    Args:
+        checkpoint: ``best.pt`` of a training.
+        uri: Shard set; None for that of the training.
+        video_ids: Which videos.
+        num_videos: Without ``video_ids``: so many, evenly spaced in the part.
+        part: Of the training's split; by default the one that it measured itself on.
+        views: As for :func:`attend`.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        most: Clips that the caller has room for.
+
+    Raises:
+        UserError: If the checkpoint and the set do not fit, or there is no such video.
+        ConfigError: If the head has no classification token, or there are more clips than ``most``.
+    """
+    chosen = choose_device(device)
+    recognizer, info = load_recognizer(checkpoint)
+    check_attentive(recognizer)
+    recipe = recipe_of(checkpoint, info)
+    data = recipe.data
+    shards = ShardSet.open(resolve_uri(uri or data.shards))
+    check_shards(checkpoint, info, shards)
+    if video_ids:
+        videos = [shards.entry(video_id) for video_id in video_ids]
+    else:
+        found = shards.select(data.split, part or data.val_part)
+        count = min(num_videos, len(found))
+        videos = [found[(2 * i + 1) * len(found) // (2 * count)] for i in range(count)]
+    how = Inference.of(recipe)
+    clips = attend(recognizer, shards, videos, data, views=views, device=chosen, most=most, inference=how)
+    return AttendedVideos(recognizer=recognizer, shards=shards, clips=clips)
 
 
 def check_attentive(recognizer: Recognizer) -> None:

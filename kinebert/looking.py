@@ -1,0 +1,139 @@
+"""Functions for Python that look at what is there: sets, clips, networks. Nothing is changed.
+
+What is wrong is raised as in :mod:`kinebert.functions`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import fspath
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from kinebert.arguments import Location, plain, several, training_recipe
+from kinebert.preprocessing.modalities import modality_of
+from kinebert.preprocessing.sets.verify import Verdict, verify_set
+from kinebert.preprocessing.storage import explained, resolve_uri, write_bytes
+
+if TYPE_CHECKING:
+    from kinebert.training.evaluation.attention import ClipAttention
+    from kinebert.training.models.sizes.measure import Sizes
+    from kinebert.training.recipe.train import TrainRecipe
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture, which notebooks show by themselves."""
+
+    png: bytes
+    """As a PNG file holds it."""
+
+    def save(self, path: Location) -> None:
+        """Write it to a file.
+
+        Raises:
+            UserError: If that cannot be written.
+        """
+        uri = resolve_uri(fspath(path))
+        with explained(uri, "write this picture"):
+            write_bytes(uri, self.png)
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """RGB, ``(H, W, 3)``."""
+        read: Any = cv2.imdecode(np.frombuffer(self.png, np.uint8), cv2.IMREAD_COLOR)
+        return np.ascontiguousarray(read[..., ::-1])
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """What a recognizer's classification token looks at in some clips; notebooks show the picture."""
+
+    clips: "list[ClipAttention]"
+    """The numbers of each clip."""
+    picture: Picture
+    """The clips' images, with the attention to each time step under them."""
+
+    def _repr_png_(self) -> bytes:
+        return self.picture.png
+
+
+def show(shards: Location, video_id: str, beside: Location | None = None, images: int = 12) -> Picture:
+    """Draw frames of a stored video, and its flow in the usual colour wheel.
+
+    Args:
+        shards: A set of frames or flow.
+        video_id: Which video.
+        beside: A set of the other kind to draw with it; by default one is looked for in the same folder.
+        images: Frames to draw, evenly spaced.
+    """
+    from kinebert.preprocessing.sets.video_sheet import draw_video
+
+    sheet = draw_video(fspath(shards), video_id, None if beside is None else fspath(beside), images)
+    return Picture(cv2.imencode(".png", sheet.picture[..., ::-1])[1].tobytes())
+
+
+def attend(
+    checkpoint: Location, shards: Location | None = None, videos: str | Sequence[str] = (), **options: Any
+) -> Attention:
+    """Look which moments of a clip the classification token of a BERT head looks at.
+
+    Args:
+        checkpoint: ``best.pt`` of a training.
+        shards: Shard set; by default that of the training.
+        videos: Ids of videos of the set; by default one from the middle of the part that training measured itself on.
+        options: ``num_videos`` and ``part`` choose other ones; ``views="multi"`` takes all clips of a video, and
+            ``device`` says where the network runs.
+    """
+    from kinebert.orchestration.reports.attention_figure import MOST_CLIPS, draw_attention  # slow imports
+    from kinebert.orchestration.reports.drawing import to_png
+    from kinebert.training.evaluation.attention import attend_videos
+
+    uri, where = None if shards is None else fspath(shards), resolve_uri(fspath(checkpoint))
+    found = attend_videos(where, uri, several(videos) if videos else (), most=MOST_CLIPS, **plain(options))
+    bound = float(found.shards.recipe["bound"]) if modality_of(found.shards.modality).motion else None
+    return Attention(found.clips, Picture(to_png(draw_attention(found.clips, bound))))
+
+
+def verify(shards: Location, *, decode: bool = True, threads: int = 1) -> Verdict:
+    """Check that a shard set is whole: counts, digests, every image, and nothing that does not belong.
+
+    Args:
+        shards: The set.
+        decode: Decode every image; without it only counts, digests and leftovers are checked.
+        threads: Shards that are looked at side by side.
+    """
+    return verify_set(resolve_uri(fspath(shards)), decode=decode, threads=threads)
+
+
+def describe(
+    recipe: "TrainRecipe | Mapping[str, Any] | Location",
+    *,
+    changes: Mapping[str, Any] | None = None,
+    num_classes: int = 51,
+    flow_stack: int = 1,
+) -> "Sizes":
+    """Count the parameters and multiply-adds of a recipe's network and of its parts, for one clip.
+
+    Args:
+        recipe: As for :func:`kinebert.train`.
+        changes: Values to take instead of the recipe's: ``{"model.head": "tgap"}``.
+        num_classes: Scores that the network returns.
+        flow_stack: Flow fields in the channels of one image.
+    """
+    from kinebert.training.models.sizes.measure import sizes_of
+
+    of, _ = training_recipe(recipe, {"data.shards": "", **(changes or {})})  # nothing is read
+    return sizes_of(
+        **of.model.arguments(),
+        modality=of.data.modality or "rgb",
+        flow_stack=flow_stack,
+        num_classes=num_classes,
+        clip_length=of.data.clip_length,
+        size=of.data.crop_size,
+    )
