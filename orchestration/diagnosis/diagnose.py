@@ -16,10 +16,14 @@ import kinebert
 from kinebert.orchestration.diagnosis.findings import Finding, wrong
 from kinebert.orchestration.diagnosis.part import PARTS
 from kinebert.orchestration.jobs.requests import DiagnosisRequest
+from kinebert.preprocessing import storage
 from kinebert.preprocessing.plain_text import without_passwords
 
 _PACKAGES = str(Path(kinebert.__file__).parents[1])
-_REINSTALL = "Install the packages anew, the versions as in constraints.txt."
+_REINSTALL = (
+    "Install its packages anew, in the versions of constraints.txt. All that it says: "
+    "python -m kinebert.orchestration.diagnosis.part"
+)
 _WAITING = "Something does not answer: a network disk, a server, or a very busy machine (--timeout-s sets the limit)."
 
 
@@ -41,11 +45,16 @@ class Diagnosis:
 
 
 def diagnose(request: DiagnosisRequest) -> Diagnosis:
-    """Look at the machine, the environment and the services around, within a time limit. Nothing is changed."""
+    """Look at the machine, the environment and the services around, within a time limit. Nothing is changed.
+
+    Raises:
+        ConfigError: If a folder is none that can be meant, as a relative one in a submitted job.
+    """
+    folders = [storage.resolve_uri(folder) for folder in request.folders]
     with tempfile.TemporaryDirectory(prefix="kinebert-", ignore_cleanup_errors=True) as name:
         give_up, parts = time.monotonic() + request.timeout_s, list[_Part]()
         try:
-            parts += [_Part(part, request.folders, Path(name)) for part in PARTS]
+            parts += [_Part(part, folders, Path(name)) for part in PARTS]
             found = [one for part in parts for one in part.findings(give_up)]
         finally:
             for part in parts:
@@ -86,11 +95,15 @@ class _Part:
         if status is None:
             yield wrong(self._name, "no answer within the time limit", _WAITING)
         elif status < 0:
-            yield wrong(self._name, f"crashed by {signal.Signals(-status).name}", _REINSTALL)
+            yield wrong(self._name, f"crashed by {signal.Signals(-status).name}", f"{_REINSTALL} {self._name}")
         elif status > 0:
             said = self._said.read_text(encoding="utf-8", errors="replace")
             lines = [line.strip() for line in said.splitlines() if line.strip()]
-            yield wrong(self._name, f"cannot be used: {lines[-1] if lines else f'status {status}'}", _REINSTALL)
+            yield wrong(
+                self._name,
+                f"cannot be used: {lines[-1] if lines else f'status {status}'}",
+                f"{_REINSTALL} {self._name}",
+            )
 
     def end(self) -> None:
         """Kill what still runs of it."""

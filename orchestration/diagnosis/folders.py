@@ -17,15 +17,15 @@ _FRAME_BYTES = 23_000
 
 
 def look(given: Sequence[str] = ()) -> Iterator[Finding]:
-    """Look at folders that are ``given`` (paths or URIs), and at those that programs use by themselves."""
+    """Look at folders that are ``given`` (absolute paths or URIs), and at those that programs use by themselves."""
     local: dict[str, list[str]] = {}
-    for place in given:
-        uri = storage.resolve_uri(place)
+    for uri in given:
         if storage.is_local(uri):
             local.setdefault(uri, []).append("as asked")
         else:
             yield remote(uri)
-    usual = ((os.getcwd(), "sets and runs"), (tempfile.gettempdir(), "temporary files"), (_OF_RAY, "a private Ray"))
+    here = "a copy of the code" if storage.in_submitted_job() else "sets and runs"
+    usual = ((os.getcwd(), here), (tempfile.gettempdir(), "temporary files"), (_OF_RAY, "a private Ray"))
     for place, purpose in usual:
         local.setdefault(place, []).append(purpose)
     for place, purposes in _by_disk(local).items():

@@ -44,6 +44,7 @@ def test_what_crashes_or_cannot_be_imported_takes_nothing_else_along(
     lines = {one.subject: one for one in found.findings}
     assert lines["decoders"].state == "ok", "what was found before the crash stays"
     assert (lines["video"].state, lines["video"].found) == ("wrong", "crashed by SIGSEGV")
+    assert lines["MLflow"].remedy.endswith("python -m kinebert.orchestration.diagnosis.part MLflow")
     assert lines["MLflow"].found == "cannot be used: ImportError: libssl.so.3: cannot open shared object file"
     assert lines["Python"].state == "ok"
     assert {one.subject for one in found.wrong} == {"video", "MLflow"}
@@ -75,6 +76,9 @@ def test_passwords_in_addresses_are_shown_to_nobody(monkeypatch: pytest.MonkeyPa
     assert "***@127.0.0.1:9: the tracking server does not answer" in found.wrong[0].found
 
 
-def test_a_time_limit_that_is_none() -> None:
+def test_what_cannot_be_meant_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    with pytest.raises(ConfigError, match="sets: a relative path in a submitted job"):
+        diagnose(DiagnosisRequest(folders=("sets",)))
     with pytest.raises(ConfigError, match="--timeout-s must be positive, got 0"):
         DiagnosisRequest(timeout_s=0)
