@@ -15,8 +15,8 @@ from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.guard import Limits
 from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe
-from kinebert.preprocessing.sets.dataset_file import FlowFacts
-from kinebert.preprocessing.sets.folder import describe_flow
+from kinebert.preprocessing.sets.dataset_file import Counts, FlowFacts
+from kinebert.preprocessing.sets.folder import describe_flow, describe_still
 from kinebert.preprocessing.tvl1 import PRESETS, Backend, TvL1Params
 
 _SHOWN = 5
@@ -219,6 +219,8 @@ def _lines(result: "Extraction") -> list[str]:
     facts = result.dataset.get("flow")
     if (flow := describe_flow(FlowFacts(**facts) if facts else None)) is not None:
         lines.append(f"  {flow}")
+    if (still := describe_still(Counts(**counts), result.dataset["recipe"])) is not None:
+        lines.append(f"  {still}")
     if counts["truncated"]:
         told = "truncated: decoding broke off, the frames before that are kept (index.parquet)"
         lines.append(f"  {counts['truncated']} {told}")

@@ -43,6 +43,9 @@ class FrameRecipe:
     """Undo non-square pixels, for resize = short_side or none."""
     frame_step: int = 1
     """Take every frame_step-th frame, in decode order."""
+    drop_repeats: bool = False
+    """Leave out frames that repeat the one before (5 in 10,000 samples of luma or fewer differ by more than 8 of 255),
+    before frame_step counts and flow is solved. A part of the digest only where it is on."""
     video_stream: int | None = None
     """Which video stream of files that have several, from 0, cover pictures not counted. None: the default one, else
     the largest."""
@@ -92,6 +95,7 @@ class FrameRecipe:
         """Everything that the digest covers, as plain values: what does not touch a pixel here is left out."""
         idle = _IDLE[self.resize] | _UNUSED[self.codec] | {"restart_markers"}
         idle |= {"video_stream"} if self.video_stream is None else set()  # older sets lack it
+        idle |= set() if self.drop_repeats else {"drop_repeats"}
         values = {key: value for key, value in to_plain(self).items() if key not in idle}
         return {"format": FORMAT_VERSION, "modality": self.modality, **values}
 

@@ -90,6 +90,19 @@ INDEX_RANGES = pa.schema(
 """Columns that an index has as well, so that row groups are read without the footers of their shards. Sets of earlier
 versions lack them."""
 
+INDEX_STILL = pa.schema(
+    [
+        _field("num_repeated", pa.int32(), "frames that repeat the one before; null where not counted", nullable=True),
+        _field(
+            "num_near_still", pa.int32(), "other frames that are nearly still; null where not counted", nullable=True
+        ),
+    ]
+)
+"""Columns that an index has as well where frames without motion were counted. Sets of earlier versions lack them."""
+
+INDEX_MORE = pa.schema([*INDEX_RANGES, *INDEX_STILL])
+"""All columns that some indexes lack. What they say does not change the digest of a set's content."""
+
 
 @functools.lru_cache
 def segment_schema(modality: str) -> pa.Schema:

@@ -81,7 +81,7 @@ class TwoSetsRequest(SolverSettings):
             raise ConfigError(f"{self.flow}: frames and flow are two sets: give each a folder of its own.")
         if isinstance(self.recipe, FlowRecipe):
             raise ConfigError("the recipe of the frames is one for flow: give that as the recipe of the flow.")
-        for name in ("frame_step", "video_stream"):
+        for name in ("frame_step", "drop_repeats", "video_stream"):
             frames, flow = getattr(self.recipe, name), getattr(self.flow_recipe, name)
             if frames != flow:
                 raise ConfigError(

@@ -27,6 +27,7 @@ from kinebert.preprocessing.sets.plan import PlannedVideo
 from kinebert.preprocessing.sets.writer import VideoSummary
 from kinebert.preprocessing.video.frame_choice import Cuts
 from kinebert.preprocessing.video.intervals import Interval
+from kinebert.preprocessing.video.still_frames import StillCounts
 
 MOST_OPEN = 16
 """Segments that may overlap at a moment; a file with more of them is decoded again for the rest."""
@@ -73,7 +74,7 @@ def extract_file(
         return extract_frames(video_id, feed, recipe, beat, solver, timing, lambda: feed.about)
 
     for some in passes(videos, MOST_OPEN):
-        cuts = Cuts([video.interval for video in some], first.frame_step, beat)
+        cuts = Cuts([video.interval for video in some], first.frame_step, beat, first.drop_repeats)
         segments = [[_Segment(video, partial(extract, recipe), store) for recipe in recipes] for video in some]
         _decode(open_video(some[0].path, first, timing, choice=cuts, **beside), cuts, segments)
         for video, made in zip(some, segments, strict=True):
@@ -134,6 +135,8 @@ class _Feed:
         self.problem: str | None = None
         self.about = ("", "")
         """What is to be said of the segment if it has too few frames: where it lies, and how long its file is."""
+        self.still: StillCounts | None = None
+        """How many of its frames show no motion, when it has ended."""
 
     def __iter__(self) -> Iterator[UInt8]:
         while (frame_HW3 := self._queue.get()) is not _END:
@@ -218,7 +221,7 @@ def _decode(frames: Frames, cuts: Cuts, segments: Sequence[Sequence[_Segment]]) 
         for frame in frames:
             pictures = frame if isinstance(frame, tuple) else (frame,)
             for i in sorted(cuts.closed - ended):
-                _end(segments[i], _about(segments[i][0].video, cuts, i))
+                _end(segments[i], _about(segments[i][0].video, cuts, i), cuts.still(i))
                 ended.add(i)
             for i in cuts.members:
                 for segment, picture_HW3 in zip(segments[i], pictures, strict=True):
@@ -233,7 +236,7 @@ def _decode(frames: Frames, cuts: Cuts, segments: Sequence[Sequence[_Segment]]) 
     for i, made in enumerate(segments):
         if i not in ended:
             about = _about(made[0].video, cuts, i)
-            _end(made, about, None if i in whole else frames.problem, None if i in whole else error)
+            _end(made, about, cuts.still(i), None if i in whole else frames.problem, None if i in whole else error)
     bug = next((segment.bug for made in segments for segment in made if segment.bug), None)
     bug = bug or (None if isinstance(error, _OF_THE_VIDEO) else error)
     if bug is not None:
@@ -241,10 +244,14 @@ def _decode(frames: Frames, cuts: Cuts, segments: Sequence[Sequence[_Segment]]) 
 
 
 def _end(
-    segments: Sequence[_Segment], about: tuple[str, str], problem: str | None = None, error: Exception | None = None
+    segments: Sequence[_Segment],
+    about: tuple[str, str],
+    still: StillCounts,
+    problem: str | None = None,
+    error: Exception | None = None,
 ) -> None:
     for segment in segments:
-        segment.feed.about = about
+        segment.feed.about, segment.feed.still = about, still
         segment.end(problem, error)
 
 

@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Protocol, cast
+from typing import IO, Protocol, cast, runtime_checkable
 
 import cv2
 import numpy as np
@@ -31,6 +31,7 @@ from kinebert.preprocessing.video.container import in_words
 from kinebert.preprocessing.video.h264 import SegmentEncoder
 from kinebert.preprocessing.video.images import encode_jpeg, quantize_flow
 from kinebert.preprocessing.video.jpeg_parts import restart_interval
+from kinebert.preprocessing.video.still_frames import StillCounts
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -45,6 +46,15 @@ class Frames(Protocol):
     problem: str | None
 
     def __iter__(self) -> Iterator[UInt8]: ...
+
+
+@runtime_checkable
+class CountsStill(Protocol):
+    """Frames that know afterwards how many of them show no motion, as :class:`.VideoFrames` do."""
+
+    @property
+    def still(self) -> StillCounts | None:
+        """How many; None where that is not known."""
 
 
 OpenVideo = Callable[[str, FrameRecipe, NoTiming], Frames]
@@ -156,6 +166,7 @@ def extract_frames(
     _check(video_id, frames, recipe, about)
     if num_images != frames.count - modality_of(recipe.modality).fewer:
         raise RuntimeError(f"{video_id}: {num_images} images of {frames.count} frames; the shard is not written")
+    still = frames.still
     summary = VideoSummary(
         video_id=video_id,
         num_row_groups=spool.num_segments,
@@ -165,6 +176,8 @@ def extract_frames(
         height=frames.height,
         truncated=frames.problem is not None,
         problem=frames.problem,
+        num_repeated=None if still is None else still.repeated,
+        num_near_still=None if still is None else still.near_still,
     )
     return summary, spool
 
@@ -186,12 +199,18 @@ class _Counted:
     def problem(self) -> str | None:
         return self._frames.problem
 
+    @property
+    def still(self) -> StillCounts | None:
+        return self._frames.still if isinstance(self._frames, CountsStill) else None
+
 
 def _check(video_id: str, frames: _Counted, recipe: FrameRecipe, about: Callable[[], tuple[str, str]]) -> None:
     said = f"; {frames.problem}" if frames.problem else ""
     if frames.count < recipe.min_frames:
         where, length = about()
-        few = f"{frames.count} frames{where}, at least {recipe.min_frames} are needed{length}{said}"
+        dropped = frames.still.repeated if recipe.drop_repeats and frames.still else 0
+        besides = f" besides {dropped} that repeat the one before" if dropped else ""
+        few = f"{frames.count} frames{where}{besides}, at least {recipe.min_frames} are needed{length}{said}"
         raise VideoError(video_id, "decode", few)
     if frames.problem and recipe.on_decode_error == "reject":
         raise VideoError(video_id, "decode", f"broke off after {frames.count} frames{said} (on_decode_error = reject)")

@@ -5,7 +5,6 @@ disk, not in memory, however long the video is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from kinebert.preprocessing import storage
@@ -13,7 +12,7 @@ from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import MAX_PIXELS
-from kinebert.preprocessing.extraction.one_video import extract_video
+from kinebert.preprocessing.extraction.one_video import extract_frames
 from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe
 from kinebert.preprocessing.schema import FORMAT_VERSION
 from kinebert.preprocessing.sets.dataset_file import Counts, DatasetFile, ShardFacts
@@ -21,6 +20,7 @@ from kinebert.preprocessing.sets.index import Index, VideoEntry
 from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.sets.writer import open_shard
+from kinebert.preprocessing.video.frame_choice import Run
 from kinebert.preprocessing.video.frames import VideoFrames
 
 _SHARD = "shard-00000-of-00001.parquet"
@@ -56,6 +56,7 @@ def video_set(
     solver: FlowSolver,
     beat: Callable[[], None] = lambda: None,
     max_pixels: int = MAX_PIXELS,
+    on_run: Callable[[Run], None] = lambda run: None,
 ) -> ShardSet:
     """Extract one video into ``folder`` and return it as a set of one video without a label.
 
@@ -67,6 +68,7 @@ def video_set(
         solver: Who solves flow.
         beat: Called for every image.
         max_pixels: Most pixels of one picture as coded.
+        on_run: Told which frames of the file were taken, at the end.
 
     Raises:
         VideoError: If the video cannot be used.
@@ -76,7 +78,10 @@ def video_set(
     is_flow = isinstance(recipe, FlowRecipe)
     if isinstance(recipe, FlowRecipe):
         solver = solver.ready(recipe.tvl1)
-    summary, spool = extract_video(video, recipe, partial(VideoFrames, max_pixels=max_pixels), beat, solver)
+    frames = VideoFrames(path, recipe, max_pixels=max_pixels)
+    summary, spool = extract_frames(path, frames, recipe, beat, solver)
+    assert frames.run is not None, "it was iterated over"
+    on_run(frames.run)
     digest = PlannedShard(_SHARD, (video,)).files_digest()
     with open_shard(uri, recipe, digest, solver.name() if is_flow else None) as writer:
         for row in spool.rows():
@@ -99,9 +104,15 @@ def video_set(
         problem=summary.problem,
     )
     size = storage.file_size(uri)
-    frames, images = summary.num_frames, summary.num_images
     counts = Counts(
-        videos=1, stored=1, rejected=0, truncated=summary.truncated, frames=frames, images=images, bytes=size, shards=1
+        videos=1,
+        stored=1,
+        rejected=0,
+        truncated=summary.truncated,
+        frames=summary.num_frames,
+        images=summary.num_images,
+        bytes=size,
+        shards=1,
     )
     sha256 = storage.file_digest(uri)
     dataset = DatasetFile(

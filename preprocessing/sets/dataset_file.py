@@ -77,6 +77,11 @@ class Counts:
     bytes: Count
     """Of all shards."""
     shards: Count
+    repeated: Count | None = None
+    """Frames that repeat the one before, see :mod:`.still_frames`, not among ``frames`` if the recipe drops them; None
+    where they were not counted."""
+    near_still: Count | None = None
+    """Other frames that are nearly still."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +126,7 @@ class DatasetFile:
         """Return it as plain values, as the file has them."""
         values = dataclasses.asdict(self)
         values["shards"] = [_without(shard, "sources") for shard in values["shards"]]
+        values["counts"] = _without(_without(values["counts"], "repeated"), "near_still")
         return _without(_without(values, "flow"), "index")
 
     def check_recipe(self, uri: str) -> None:

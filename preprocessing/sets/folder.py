@@ -15,7 +15,7 @@ from kinebert.preprocessing.config import differences, digest, digest_of_rows
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, preset_of
-from kinebert.preprocessing.schema import FORMAT_VERSION, INDEX, INDEX_RANGES
+from kinebert.preprocessing.schema import FORMAT_VERSION, INDEX, INDEX_MORE
 from kinebert.preprocessing.sets.dataset_file import (
     CLAIM,
     DATASET_FILE,
@@ -36,7 +36,7 @@ from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
 
 _Entry = tuple[VideoSummary, ShardSummary]
 _AT_A_TIME = 8192
-_NOT_HASHED = frozenset(INDEX_RANGES.names)
+_NOT_HASHED = frozenset(INDEX_MORE.names)
 
 
 def claim_output(output: str, recipe: FrameRecipe, shards: Sequence[PlannedShard]) -> list[PlannedShard]:
@@ -135,6 +135,8 @@ def finish_set(
             images=sum(video.num_images for video, _ in entries),
             bytes=sum(shard.num_bytes for shard in shards),
             shards=len(shards),
+            repeated=_total(index.column("num_repeated")),
+            near_still=_total(index.column("num_near_still")),
         ),
         shards=facts,
         rejected=rejected,
@@ -159,6 +161,22 @@ def _flow(recipe: FrameRecipe, shards: Sequence[ShardSummary]) -> FlowFacts | No
     return FlowFacts(preset=preset_of(recipe.tvl1), solvers=solvers)
 
 
+def _total(numbers: pa.ChunkedArray) -> int | None:
+    """Add up a column; None if one of its numbers is not known."""
+    return None if numbers.null_count else int(pc.sum(numbers, min_count=0).as_py())
+
+
+def describe_still(counts: Counts, recipe: Mapping[str, Any]) -> str | None:
+    """One line for people on how many frames of a set show no motion; None if that was not counted."""
+    if counts.repeated is None or counts.near_still is None:
+        return None
+    dropped = bool(recipe.get("drop_repeats"))
+    frames = counts.frames + counts.repeated * dropped
+    share = f"{counts.repeated / frames:.1%}" if frames else "0.0%"
+    verb = "repeated the one before and were left out" if dropped else "repeat the one before"
+    return f"{counts.repeated} of {frames} frames ({share}) {verb}, {counts.near_still} more are nearly still"
+
+
 def describe_flow(flow: FlowFacts | None) -> str | None:
     """One line for people on who solved a set's flow; None if there is nothing to say."""
     if flow is None:
@@ -169,7 +187,7 @@ def describe_flow(flow: FlowFacts | None) -> str | None:
 
 def _index(entries: Sequence[_Entry], by_id: Mapping[str, ManifestRow], sha256s: Sequence[str]) -> tuple[pa.Table, str]:
     """Return what ``index.parquet`` holds, and the set's content digest. Rows become columns a few at a time."""
-    rows, schema = _index_rows(entries, by_id), pa.schema([*INDEX, *INDEX_RANGES])
+    rows, schema = _index_rows(entries, by_id), pa.schema([*INDEX, *INDEX_MORE])
     made = [schema.empty_table()]
 
     def seen() -> Iterator[dict[str, Any]]:
@@ -199,6 +217,8 @@ def _index_rows(entries: Sequence[_Entry], by_id: Mapping[str, ManifestRow]) -> 
             "truncated": video.truncated,
             "problem": video.problem,
             **_ranges(video, shard.row_group_bounds),
+            "num_repeated": video.num_repeated,
+            "num_near_still": video.num_near_still,
         }
         for video, shard in entries
         if not video.rejected

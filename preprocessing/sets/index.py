@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from kinebert.preprocessing.schema import INDEX, INDEX_RANGES
+from kinebert.preprocessing.schema import INDEX, INDEX_MORE, INDEX_STILL
 from kinebert.preprocessing.sets.dataset_file import ShardFacts
 from kinebert.preprocessing.sets.index_file import Columns, arranged
 
@@ -43,6 +43,10 @@ class VideoEntry:
     """Where its first row group begins in the shard; None in sets of earlier versions."""
     row_group_bytes: tuple[int, ...] = field(default=(), compare=False)
     """Length of each row group; they follow each other."""
+    num_repeated: int | None = field(default=None, compare=False)
+    """Frames that repeat the one before, see :mod:`.still_frames`; None in sets of earlier versions."""
+    num_near_still: int | None = field(default=None, compare=False)
+    """Other frames that are nearly still."""
 
 
 class Index:
@@ -60,7 +64,7 @@ class Index:
     def of(videos: Iterable[VideoEntry], shards: Sequence[ShardFacts]) -> "Index":
         """Return the index of some videos."""
         rows = [{**asdict(video), "splits": sorted(video.splits.items())} for video in videos]
-        return Index(Columns(arranged(pa.Table.from_pylist(rows, pa.schema([*INDEX, *INDEX_RANGES])), shards)))
+        return Index(Columns(arranged(pa.Table.from_pylist(rows, pa.schema([*INDEX, *INDEX_MORE])), shards)))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_columns": self._columns, "_arrays": {}, "_views": {}}
@@ -121,6 +125,8 @@ class Index:
         first_byte = int(self.numbers("first_byte")[row])
         values: dict[str, Any] = {name: int(self.numbers(name)[row]) for name in _INTEGERS}
         values |= {name: self._array(name)[row].as_py() for name in ("video_id", "label_name", "problem")}
+        counted = {name: int(self.numbers(name)[row]) for name in INDEX_STILL.names}
+        values |= {name: None if number < 0 else number for name, number in counted.items()}
         return VideoEntry(
             **values,
             splits=dict(self._array("splits")[row].as_py()),

@@ -15,7 +15,7 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.fetching.local_cache import LocalCache
 from kinebert.preprocessing.machine import is_on_this_machine
 from kinebert.preprocessing.private_folder import user_cache
-from kinebert.preprocessing.schema import INDEX, INDEX_RANGES
+from kinebert.preprocessing.schema import INDEX, INDEX_MORE, INDEX_RANGES, INDEX_STILL
 from kinebert.preprocessing.sets.dataset_file import INDEX_FILE, DatasetFile, ShardFacts, read_dataset_file
 
 REMEDY = "Delete it, and extract again."
@@ -75,8 +75,8 @@ def read_index(uri: str) -> tuple[pa.Table, str]:
     path = storage.join(uri, INDEX_FILE)
     data = storage.read_bytes(path)
     table = parse_table(data, path, REMEDY)
-    ranges = [field for field in INDEX_RANGES if table.schema.get_field_index(field.name) >= 0]
-    return with_columns(table, pa.schema([*INDEX, *ranges]), path, REMEDY), hashlib.sha256(data).hexdigest()
+    more = [field for field in INDEX_MORE if table.schema.get_field_index(field.name) >= 0]
+    return with_columns(table, pa.schema([*INDEX, *more]), path, REMEDY), hashlib.sha256(data).hexdigest()
 
 
 def arranged(table: pa.Table, shards: Sequence[ShardFacts]) -> pa.Table:
@@ -91,7 +91,8 @@ def arranged(table: pa.Table, shards: Sequence[ShardFacts]) -> pa.Table:
     columns = {field.name: table.column(field.name) for field in table.schema}
     columns["shard"] = pa.DictionaryArray.from_arrays(places, pa.array(facts, _SHARD))
     none = pa.nulls(table.num_rows, INDEX_RANGES.field("row_group_bytes").type)
-    columns["first_byte"] = pc.fill_null(columns.get("first_byte", pa.nulls(table.num_rows, pa.int64())), -1)
+    for field in (INDEX_RANGES.field("first_byte"), *INDEX_STILL):
+        columns[field.name] = pc.fill_null(columns.get(field.name, pa.nulls(table.num_rows, field.type)), -1)
     columns.setdefault("row_group_bytes", none)
     whole = {name: _one_chunk(column) for name, column in columns.items()}
     return pa.table(whole)

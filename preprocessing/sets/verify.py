@@ -91,6 +91,9 @@ def _totals(found: ShardSet) -> Iterator[str]:
         "truncated": sum(entry.truncated for entry in found.videos),
     }
     said = asdict(found.dataset.counts)
+    if said["repeated"] is not None:  # else some shard is of a version that did not count
+        ours["repeated"] = sum(entry.num_repeated or 0 for entry in found.videos)
+        ours["near_still"] = sum(entry.num_near_still or 0 for entry in found.videos)
     index = content_digest([shard.sha256 for shard in found.dataset.shards], plain_rows(found.videos))
     if index != found.content:
         yield f"{INDEX_FILE}: is not the one that was written ({index}, not {found.content}); extract again"

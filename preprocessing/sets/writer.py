@@ -36,6 +36,10 @@ class VideoSummary:
     problem: str | None = None
     """The decoder's words where the video is truncated or rejected."""
     rejected: bool = False
+    num_repeated: Count | None = None
+    """Frames that repeat the one before, see :mod:`.still_frames`; None in shards of earlier versions."""
+    num_near_still: Count | None = None
+    """Other frames that are nearly still."""
 
 
 @dataclass(frozen=True)

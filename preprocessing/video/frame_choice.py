@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from kinebert.preprocessing.video.container import OpenVideo, Unusable
 from kinebert.preprocessing.video.intervals import Interval, Unit, exact
+from kinebert.preprocessing.video.still_frames import Luma, StillCounts, StillFrames, UInt8
 
 
 class Choice(Protocol):
@@ -26,12 +27,17 @@ class Choice(Protocol):
 
 
 class EveryNth:
-    """Takes the first frame, and every ``step``-th after it."""
+    """Takes the first frame, and every ``step``-th after it.
+
+    Args:
+        step: As in a recipe.
+        drop_repeats: Leave out frames that repeat the one before, and count the others only.
+    """
 
     finished = False
 
-    def __init__(self, step: int) -> None:
-        self._step, self._count = step, 0
+    def __init__(self, step: int, drop_repeats: bool = False) -> None:
+        self._run, self._luma = Run(step, drop_repeats), Luma()
 
     def begin(self, video: OpenVideo) -> None:
         """Nothing of the file matters."""
@@ -41,8 +47,46 @@ class EveryNth:
 
     def takes(self, frame: Any) -> bool:
         """Whether to give this frame."""
+        return self._run.takes(self._luma.of(frame))
+
+    @property
+    def run(self) -> "Run":
+        """What was taken, and how many frames show no motion."""
+        return self._run
+
+
+class Run:
+    """Frames of a file or segment, of which every ``step``-th is taken; those that show no motion are counted.
+
+    With ``drop_repeats``, frames that repeat the one before are left out first; else those among the taken ones count.
+    """
+
+    def __init__(self, step: int, drop_repeats: bool) -> None:
+        self._step, self._drop = step, drop_repeats
+        self._still = StillFrames()
+        self.num_frames = 0
+        """Frames until now, with those that were left out."""
+        self.distinct: list[int] = []
+        """With ``drop_repeats``, the numbers of the frames that are no repeats."""
+        self._count = 0
+
+    def takes(self, luma_RW: UInt8) -> bool:
+        """Whether the next frame is taken, by its samples of luma."""
+        self.num_frames += 1
+        if self._drop:
+            if self._still.repeats(luma_RW):
+                return False
+            self.distinct.append(self.num_frames - 1)
+        taken = self._count % self._step == 0
         self._count += 1
-        return (self._count - 1) % self._step == 0
+        if taken and not self._drop:
+            self._still.repeats(luma_RW)
+        return taken
+
+    @property
+    def still(self) -> StillCounts:
+        """How many frames show no motion, of those that are taken; or were left out."""
+        return self._still.counts
 
 
 class Cuts:
@@ -51,6 +95,7 @@ class Cuts:
     Args:
         intervals: None stands for the whole file.
         step: Counted from each interval's first frame.
+        drop_repeats: As of :class:`EveryNth`, for each interval by itself.
         on_frame: Called for every frame of the file; an exception of it ends decoding and is kept as ``error``.
 
     Attributes:
@@ -60,8 +105,15 @@ class Cuts:
         error: What ``on_frame`` raised.
     """
 
-    def __init__(self, intervals: Sequence[Interval | None], step: int, on_frame: Callable[[], None]) -> None:
-        self._step, self._on_frame = step, on_frame
+    def __init__(
+        self,
+        intervals: Sequence[Interval | None],
+        step: int,
+        on_frame: Callable[[], None],
+        drop_repeats: bool = False,
+    ) -> None:
+        self._on_frame = on_frame
+        self._runs, self._luma = [Run(step, drop_repeats) for _ in intervals], Luma()
         self._waiting: dict[Unit, list[tuple[Fraction, Fraction | None, int]]] = {"s": [], "frames": []}
         for i, interval in enumerate(intervals):
             found = interval or Interval(0, None, "frames")
@@ -69,7 +121,7 @@ class Cuts:
             self._waiting[found.unit].append((exact(found.start), end, i))
         for waiting in self._waiting.values():
             waiting.sort(key=lambda entry: entry[0], reverse=True)  # the next is the last
-        self._open: dict[int, tuple[Unit, Fraction | None, int]] = {}
+        self._open: dict[int, tuple[Unit, Fraction | None]] = {}
         self._needs_times = bool(self._waiting["s"])
         self._clock = _Clock()
         self.members: list[int] = []
@@ -104,8 +156,11 @@ class Cuts:
         now: dict[Unit, Fraction] = {"frames": Fraction(self.num_frames), "s": time_s or Fraction(0)}
         self.num_frames += 1
         self._open_and_close(now)
-        self.members = [i for i, (_, _, count) in self._open.items() if count % self._step == 0]
-        self._open = {i: (unit, end, count + 1) for i, (unit, end, count) in self._open.items()}
+        if self._open:
+            luma_RW = self._luma.of(frame)
+            self.members = [i for i in self._open if self._runs[i].takes(luma_RW)]
+        else:
+            self.members = []
         self.finished = not self._open and not any(self._waiting.values())
         return bool(self.members)
 
@@ -114,16 +169,20 @@ class Cuts:
         ends: dict[Unit, Fraction | None] = {"frames": Fraction(self.num_frames), "s": self._clock.end_s}
         return self.closed | {
             i
-            for i, (unit, end, _) in self._open.items()
+            for i, (unit, end) in self._open.items()
             if end is not None and (until := ends[unit]) is not None and until >= end
         }
+
+    def still(self, i: int) -> StillCounts:
+        """How many frames of an interval show no motion, by its position."""
+        return self._runs[i].still
 
     def _open_and_close(self, now: dict[Unit, Fraction]) -> None:
         for unit, waiting in self._waiting.items():
             while waiting and waiting[-1][0] <= now[unit]:
                 _, end, i = waiting.pop()
-                self._open[i] = (unit, end, 0)
-        over = {i for i, (unit, end, _) in self._open.items() if end is not None and end <= now[unit]}
+                self._open[i] = (unit, end)
+        over = {i for i, (unit, end) in self._open.items() if end is not None and end <= now[unit]}
         self.closed |= over
         for i in over:
             del self._open[i]

@@ -21,7 +21,8 @@ from kinebert.preprocessing.extraction.timing import OFF, NoTiming
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.video.container import check_size, in_words, open_video
 from kinebert.preprocessing.video.ending import Ending
-from kinebert.preprocessing.video.frame_choice import Choice, EveryNth
+from kinebert.preprocessing.video.frame_choice import Choice, EveryNth, Run
+from kinebert.preprocessing.video.still_frames import StillCounts
 
 UInt8 = NDArray[np.uint8]
 _STORAGE_TROUBLE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.ENOTCONN, errno.ENETUNREACH}
@@ -36,10 +37,12 @@ class VideoFrames:
     a video have the size of its first. Nothing that is wrong with a file raises: what decodes before an error is
     yielded. A file that ends well before its header says is a problem as well, though no decoder complains. Pictures of
     more than ``max_pixels`` are not decoded, which is a problem, too. ``choice`` says which frames are given, in place
-    of the recipe's ``frame_step``; what comes after the last of them is not looked at.
+    of the recipe's ``frame_step`` and ``drop_repeats``; what comes after the last of them is not looked at.
 
     Where other recipes want the same frames ``beside`` this one, each in its own size, a tuple of pictures is yielded
     for every frame: this recipe's, and theirs in their order.
+
+    ``run`` counts what was taken and left out, unless there is a ``choice``.
 
     Raises:
         OSError: While iterating, if the storage fails, which says nothing of the video.
@@ -61,7 +64,13 @@ class VideoFrames:
         self.timing = timing
         self.max_pixels = max_pixels
         self.choice = choice
+        self.run: Run | None = None
         self.problem: str | None = None
+
+    @property
+    def still(self) -> StillCounts | None:
+        """How many frames show no motion; None where ``choice`` knows it of each of its segments."""
+        return None if self.run is None else self.run.still
 
     def __iter__(self) -> Iterator[Any]:
         recipes = (self.recipe, *self.beside)
@@ -108,7 +117,8 @@ class VideoFrames:
 
     def _decoded(self) -> Iterator[tuple[av.VideoFrame, bool]]:
         """Frames to give; and the first one in any case, by which all of them are turned and resized."""
-        choice = self.choice or EveryNth(self.recipe.frame_step)
+        every = EveryNth(self.recipe.frame_step, self.recipe.drop_repeats)
+        choice, self.run = self.choice or every, None if self.choice else every.run
         with open_video(self.path, self.recipe.video_stream, self.max_pixels) as video:
             stream = video.stream
             self._aspect = stream.sample_aspect_ratio

@@ -38,6 +38,7 @@ def test_sets_are_verified_exported_and_shown(kept: Path, tmp_path: Path, capsys
         printed = capsys.readouterr().out
         assert f"whole: 20 videos, {images} images in 2 shards" in printed
         assert ("TV-L1, preset classic, solved by numba 0." in printed) is (kind == "flow")
+        assert "  0 of 180 frames (0.0%) repeat the one before, 0 more are nearly still\n" in printed
         assert export_frames.cli([str(kept / "sets" / kind), "--output", "pictures"]) == 0
     assert len(list((tmp_path / "pictures").rglob("*.jpg"))) == 20 * (9 + 2 * 8)
     assert show.cli([str(kept / "sets" / "flow"), "class0/v00"]) == 0

@@ -18,6 +18,7 @@ from kinebert.preprocessing.extraction.guard import MAX_PIXELS
 from kinebert.preprocessing.extraction.video_as_set import recipe_of as extraction_of
 from kinebert.preprocessing.extraction.video_as_set import video_set
 from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.video.frame_choice import Run
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.clips.sampling import span
 from kinebert.training.evaluation.calibration import own_temperature
@@ -154,7 +155,10 @@ def predict_video(
                 progress(f"{done[0]} images of {name}")
 
             solved_by = solver or FlowSolver()
-            shards = video_set(path, folder, stream.extraction, stream.classes, solved_by, beat, max_pixels)
+            runs: list[Run] = []
+            shards = video_set(
+                path, folder, stream.extraction, stream.classes, solved_by, beat, max_pixels, runs.append
+            )
             entry = shards.videos[0]
             settings: dict[str, Any] = {"device": device, "num_threads": num_threads, "inference": stream.inference}
             scorer = Scorer(stream.recognizer, shards, shards.videos, stream.data, stream.protocol, **settings)
@@ -170,8 +174,9 @@ def predict_video(
             )
         whole.append(average(views))
         parts.append(_by_clip(views))
-        windows.append(_frames_of(views, stream, entry.num_images))
-        num_frames, problem = max(num_frames, entry.num_frames), problem or entry.problem
+        windows.append(_in_file(_frames_of(views, stream, entry.num_images), runs[0]))
+        seen = runs[0].num_frames if runs[0].distinct else entry.num_frames * stream.extraction.frame_step
+        num_frames, problem = max(num_frames, seen), problem or entry.problem
     fused = whole[0] if len(streams) == 1 else fuse(whole, weights, method).scores
     if len(streams) == 1:
         temperature = 1.0
@@ -183,7 +188,7 @@ def predict_video(
         temperature=temperature,
         windows=windows[0],
         window_scores=_fused_windows(parts, windows, weights, method),
-        num_frames=num_frames * streams[0].extraction.frame_step,
+        num_frames=num_frames,
         problem=problem,
     )
 
@@ -219,6 +224,14 @@ def _frames_of(views: ViewScores, stream: Stream, num_images: int) -> list[tuple
     else:
         length = span(data.clip_length, data.frame_interval)
     return [(int(i) * step, min(int(i) + length, num_images) * step - 1) for i in first]
+
+
+def _in_file(windows: list[tuple[int, int]], run: Run) -> list[tuple[int, int]]:
+    """First and last frame of every clip as the file counts them, where repeats were dropped: a clip shows them too."""
+    if not run.distinct:
+        return windows
+    starts = [*run.distinct, run.num_frames]
+    return [(starts[first], starts[min(last, len(run.distinct) - 1) + 1] - 1) for first, last in windows]
 
 
 def _fused_windows(

@@ -178,6 +178,10 @@ def test_what_was_rejected_stands_in_both(rows: list[ManifestRow], tmp_path: Pat
             lambda given: {"flow_recipe": replace(FLOW, frame_step=2)},
             "frame_step is 1 for the frames and 2 for",
         ),
+        (
+            lambda given: {"recipe": replace(RGB, drop_repeats=True)},
+            "drop_repeats is True for the frames and False for",
+        ),
         (lambda given: {"flow_recipe": replace(FLOW, video_stream=1)}, "video_stream is None for the frames and 1 for"),
         (lambda given: {"recipe": FLOW}, "the recipe of the frames is one for flow"),
         (lambda given: {"backend": "numba", "gpus_per_task": 0.5}, "gpus_per_task = 0.5, but backend = numba"),

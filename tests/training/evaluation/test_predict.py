@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.video.frame_choice import Run
 from kinebert.training.evaluation import predict
 from kinebert.training.evaluation.evaluate import VideoScores
 from kinebert.training.evaluation.fusion import fuse
@@ -52,6 +53,15 @@ def test_crops_of_a_clip_are_averaged_and_clips_are_not() -> None:
 )
 def test_frames_of_a_window(of: Any, expected: list[tuple[int, int]]) -> None:
     assert predict._frames_of(views([0, 4, 8], crops=2), of, 10) == expected
+
+
+def test_windows_count_the_frames_of_the_file_where_repeats_were_dropped() -> None:
+    run = Run(1, drop_repeats=True)
+    kinds = [0, 90, 90, 180, 0, 0, 90]  # distinct: 0, 1, 3, 4, 6
+    assert sum(run.takes(np.full((4, 4), kind, np.uint8)) for kind in kinds) == 5
+    assert predict._in_file([(0, 1), (2, 3), (4, 4)], run) == [(0, 2), (3, 5), (6, 6)]
+    assert predict._in_file([(0, 5)], run) == [(0, 6)], "a clip that is filled up shows no more than there is"
+    assert predict._in_file([(0, 1)], Run(1, drop_repeats=False)) == [(0, 1)]
 
 
 def test_windows_are_fused_with_the_nearest_of_the_other_stream() -> None:
