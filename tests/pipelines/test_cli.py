@@ -54,3 +54,21 @@ def test_help_and_wrong_options_wait_for_no_torch_ray_or_mlflow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=100)
     assert (done.stdout, done.stderr) == ("[] []\n", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "near"),
+    [
+        ("train r.toml --devcie cpu", "--device"),
+        ("extract-frames --manifest m --outptu s", "--output"),
+        ("index foldr v", "folder"),
+    ],
+)
+def test_a_misspelt_option_is_answered_with_the_near_one(
+    line: str, near: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr("sys.argv", ["kinebert", *line.split()])
+    with pytest.raises(SystemExit) as stopped:
+        kinebert.main()
+    assert stopped.value.code == 2
+    assert near in capsys.readouterr().err
