@@ -63,6 +63,10 @@ class SearchProgress:
         """Return how many trials have ended, which is the best, what is left, and who is at work."""
         records = self.records
         parts = [f"{sum(record.ended for record in records)} of {self._total} trials have ended"]
+        if self._live and self._first_leg is not None:  # first, as a narrow terminal shows the beginning
+            done = self._work() - self._known_work
+            left = time_left(time.monotonic() - self._first_leg, done, self._total - self._work())
+            parts.append(f"{left} left")
         ranked = ranking([one for one in records if one.state != "failed"], self._tune.metric, self._tune.sign)
         if ranked and (best := ranked[0].best(self._tune.metric, self._tune.sign)) is not None:
             value = metric_text(self._tune.metric, best[self._tune.metric])
@@ -70,9 +74,6 @@ class SearchProgress:
         if self._first_leg is None:
             return f"{'; '.join(parts)}; starting: {duration(time.monotonic() - self._begin)}"
         if self._live:
-            done = self._work() - self._known_work
-            left = time_left(time.monotonic() - self._first_leg, done, self._total - self._work())
-            parts.append(f"{left} left")
             at_work = [f"{n} (epoch {self._by_number[n].epoch} of {self._epochs(n)})" for n in sorted(self._live)]
             parts.append(f"at work: {', '.join(at_work)}")
         return "; ".join(parts)

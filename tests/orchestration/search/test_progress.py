@@ -48,7 +48,7 @@ def test_a_search_is_never_silent_and_says_how_far_it_is(clock: Clock) -> None:
     told.changed(trial(0, "running", 0.25, 0.5), True)
     told.changed(trial(1, "running", epochs=8), True)
     assert told.text() == (
-        "0 of 6 trials have ended; best so far: trial 0, val_top1 50.0%; 5 min 30 s left; "
+        "0 of 6 trials have ended; 5 min 30 s left; best so far: trial 0, val_top1 50.0%; "
         "at work: 0 (epoch 2 of 4), 1 (epoch 0 of 8)"
     )  # half a trial in 30 s, and five and a half are left
     told.changed(trial(0, "finished", 0.25, 0.5, 0.5, 0.5), False)
@@ -65,7 +65,7 @@ def test_what_was_searched_before_counts_but_says_nothing_of_the_speed(clock: Cl
     clock.now += 10
     told.changed(trial(2, "running", 0.1), True)
     assert told.text().startswith(
-        "2 of 4 trials have ended; best so far: trial 1, val_top1 75.0%; 1 min 10 s left"
+        "2 of 4 trials have ended; 1 min 10 s left; best so far: trial 1, val_top1 75.0%"
     )  # a quarter of a trial in 10 s
 
 
