@@ -52,9 +52,10 @@ gpu:  ## test and measure on a GPU, in 9 minutes and offline (STAGES="tests netw
 	@$(GPU_PYTHON) -m tests.gpu.run $(STAGES) --json gpu.json
 
 dist: setup  ## make a wheel and a source archive in dist/, which know the commit
-	@rm -rf build dist
-	@$(BIN)/python -c "from setuptools import build_meta as b; print(b.build_sdist('dist'), b.build_wheel('dist'))"
-	@rm -rf build
+	@rm -rf build dist *.egg-info
+	@$(BIN)/python -c "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')" > /dev/null
+	@rm -rf build *.egg-info
+	@ls dist/*
 
 clean:  ## remove .venv and what tools left behind
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
