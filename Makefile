@@ -8,7 +8,7 @@ CORES := -n logical --maxprocesses 4 --dist loadfile
 # make gpu sets nothing up: the Python that was said, else that of .venv where it is complete, else python3
 GPU_PYTHON := $(if $(filter file,$(origin PYTHON)),$(if $(wildcard $(STAMP)),$(BIN)/python,$(PYTHON)),$(PYTHON))
 
-.PHONY: help setup demo test test-all check bench gpu dist clean
+.PHONY: help setup demo test test-all check check-infra bench gpu dist clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /' | sed 's/^/make /'
@@ -43,6 +43,14 @@ check: setup  ## lint, types, and who imports whom
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+# what a machine has no program for is skipped, and said with what installs it; the extra's own programs must be there
+check-infra: .venv/.infra  ## check infra/: images, compose and Kubernetes files, scripts, commands, versions
+	@KINEBERT_REQUIRE="$${KINEBERT_REQUIRE:+$$KINEBERT_REQUIRE,}infra" $(BIN)/python -m pytest -q -rs tests/infra
+
+.venv/.infra: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[infra]'
+	@touch $@
 
 bench: setup  ## print the tables of tests/benchmarks
 	@for script in tests/benchmarks/*.py; do echo "== $$script"; \
