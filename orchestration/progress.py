@@ -85,6 +85,36 @@ class Ticker:
                 self._line.show(self._text)
 
 
+class Counted:
+    """Puts work that is counted into words: how much of how much, and how long the rest takes.
+
+    The first count that is heard of may hold what was done earlier, and took no time; the speed is that from there on.
+
+    Args:
+        what: Is counted: ``views``.
+        clock: Seconds.
+    """
+
+    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._what, self._clock = what, clock
+        self._first: tuple[float, int] | None = None
+        self._last: tuple[float, int] = (0.0, 0)
+
+    def __call__(self, done: int, total: int) -> Callable[[], str]:
+        """Take note of a count, and return what a line shows of it."""
+        now = self._clock()
+        self._first = self._first or (now, done)
+        if done != self._last[1]:
+            self._last = (now, done)
+        return lambda: f"{done}/{total} {self._what}, {self._left(done, total)} left"
+
+    def _left(self, done: int, total: int) -> str:
+        assert self._first is not None, "a count was heard of"
+        begin, before = self._first
+        now = self._clock()
+        return time_left(now - begin, done - before, total - done, now - self._last[0])
+
+
 def time_left(elapsed_s: float, done: float, rest: float, waited_s: float = 0.0) -> str:
     """How long the ``rest`` of the work will take, if it goes on as what is ``done`` went in ``elapsed_s`` seconds.
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 
 from kinebert.orchestration.printing import say
-from kinebert.orchestration.progress import ProgressLine
+from kinebert.orchestration.progress import Counted, ProgressLine
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.storage import check_writable, is_local, resolve_uri
@@ -41,9 +41,8 @@ def main(config: ExportFramesConfig) -> int:
 
     found, line = ShardSet.open(resolve_uri(config.set)), ProgressLine()
     check_writable(output)
-    written = export_frames(
-        found, Path(output), on_video=lambda done, total: line.show(lambda: f"{done}/{total} videos")
-    )
+    counted = Counted("videos")
+    written = export_frames(found, Path(output), on_video=lambda done, total: line.show(counted(done, total)))
     line.close(f"{len(found.videos)}/{len(found.videos)} videos")
     say(f"{written} pictures written, those that were there are kept: {output}")
     if found.rejected:

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from kinebert.orchestration.printing import say
-from kinebert.orchestration.progress import ProgressLine
+from kinebert.orchestration.progress import Counted, ProgressLine
 from kinebert.pipelines.next_steps import next_lines, train_command
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.machine import available_cores
@@ -39,12 +39,12 @@ def main(config: VerifyConfig) -> int:
     from kinebert.preprocessing.sets.reader import ShardSet
     from kinebert.preprocessing.sets.verify import verify_set
 
-    uri, line = resolve_uri(config.set), ProgressLine()
+    uri, line, counted = resolve_uri(config.set), ProgressLine(), Counted("shards")
     verdict = verify_set(
         uri,
         decode=not config.quick,
         threads=config.threads or available_cores(),
-        on_shard=lambda done, total: line.show(lambda: f"{done}/{total} shards"),
+        on_shard=lambda done, total: line.show(counted(done, total)),
     )
     line.close(f"{verdict.num_shards}/{verdict.num_shards} shards")
     for problem in verdict.problems[:50]:

@@ -14,6 +14,7 @@ from kinebert.orchestration.audience import NOBODY, Audience
 from kinebert.orchestration.jobs.requests import EvaluationRequest
 from kinebert.orchestration.jobs.scoring import ScoringJob, workers_for
 from kinebert.orchestration.printing import warn
+from kinebert.orchestration.progress import Counted
 from kinebert.orchestration.reports.metrics_file import write_metrics
 from kinebert.orchestration.reports.publishing import publish_report, report_data
 from kinebert.orchestration.tracking.metric_names import of_evaluation, summary_of_test
@@ -203,7 +204,7 @@ def _score(
     videos, notes = check_videos(one.shards, one.data, one.part)
     checkpoint = checkpoint_digest(one.uri)
     identity = _identity(one, checkpoint, device.type if request.workers == 1 else f"workers, {request.device}")
-    line = audience.line()
+    line, counted = audience.line(), Counted("views")
     with _scoring(one, videos, request, device) as score, memory_explained(LOWER_BATCH):
         score = keeping(
             score,
@@ -228,7 +229,7 @@ def _score(
                 "model": f"{one.recipe.model.backbone} + {one.recipe.model.head}",
                 "epoch": one.epoch,
             },
-            progress=lambda done, total: line.show(lambda: f"{done}/{total} views"),
+            progress=lambda done, total: line.show(counted(done, total)),
         )
     line.close(f"{len(views.videos)} views of {len(views.video_ids)} videos")
     return views

@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from kinebert.orchestration.printing import terminal_width
-from kinebert.orchestration.progress import ProgressLine, duration, time_left
+from kinebert.orchestration.progress import Counted, ProgressLine, duration, time_left
 from tests.helpers.terminals import Terminal, in_terminal, set_width
 
 
@@ -202,6 +202,18 @@ def test_what_goes_to_a_file_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_durations_are_rounded_to_what_matters(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_counted_work_is_as_fast_as_it_was_since_the_first_count() -> None:
+    """Of 100 views 40 were scored earlier."""
+    clock = Clock()
+    counted = Counted("views", clock)
+    assert counted(40, 100)() == "40/100 views, unknown left"
+    clock.now += 10
+    assert counted(60, 100)() == "60/100 views, 20 s left"
+    clock.now += 30
+    assert counted(60, 100)() == "60/100 views, 1 min 20 s left", "20 in 40 s"
+    assert counted(100, 100)() == "100/100 views, 0 s left"
 
 
 @pytest.mark.parametrize(
