@@ -24,21 +24,23 @@ if TYPE_CHECKING:
         train,
         tune,
     )
-    from kinebert.looking import attend, describe, show, verify
+    from kinebert.looking import attend, describe, dry_run, recipes, show, verify
 
-_LOOKING = ("attend", "describe", "show", "verify")
+_LOOKING = ("attend", "describe", "dry_run", "recipes", "show", "verify")
 __all__ = [
     "attend",
     "average",
     "compare",
     "describe",
     "doctor",
+    "dry_run",
     "evaluate",
     "extract",
     "extract_both",
     "fuse",
     "index",
     "predict",
+    "recipes",
     "register",
     "show",
     "train",

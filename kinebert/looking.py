@@ -1,4 +1,4 @@
-"""Functions for Python that look at what is there: sets, clips, networks. Nothing is changed.
+"""Functions for Python that look at what is there: sets, clips, networks, recipes. Nothing is changed.
 
 What is wrong is raised as in :mod:`kinebert.functions`.
 """
@@ -12,14 +12,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinebert.arguments import Location, plain, several, training_recipe
+from kinebert.arguments import Location, of_recipe, plain, several, training_recipe
+from kinebert.orchestration.audience import NOBODY, Terminal
+from kinebert.orchestration.jobs.requests import TrainingRequest
 from kinebert.preprocessing.modalities import modality_of
+from kinebert.preprocessing.recipe_names import recipe_names
 from kinebert.preprocessing.sets.verify import Verdict, verify_set
 from kinebert.preprocessing.storage import explained, resolve_uri, write_bytes
 
 if TYPE_CHECKING:
+    from kinebert.orchestration.jobs.dry_run import DryRun
     from kinebert.training.evaluation.attention import ClipAttention
     from kinebert.training.models.sizes.measure import Sizes
+    from kinebert.training.recipe.summary import Summary
     from kinebert.training.recipe.train import TrainRecipe
 
 
@@ -137,3 +142,39 @@ def describe(
         clip_length=of.data.clip_length,
         size=of.data.crop_size,
     )
+
+
+def dry_run(
+    recipe: "TrainRecipe | Mapping[str, Any] | Location",
+    output: Location | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    verbose: bool = False,
+    **options: Any,
+) -> "DryRun":
+    """Find out what :func:`kinebert.train` would do with the same arguments; nothing is trained, written or fetched.
+
+    Args:
+        recipe: As for :func:`kinebert.train`.
+        output: As for :func:`kinebert.train`.
+        changes: As for :func:`kinebert.train`.
+        verbose: Show notes and warnings.
+        options: Other fields of :class:`.TrainingRequest`.
+
+    Returns:
+        The recipe as it would run, its data, memory, workers and updates.
+
+    Raises:
+        UserError: If the training would be refused.
+    """
+    from kinebert.orchestration.jobs import dry_run as job
+
+    request = TrainingRequest(**of_recipe(recipe, changes, output, "runs"), **plain(options))
+    return job.dry_run(request, Terminal() if verbose else NOBODY)
+
+
+def recipes() -> "list[Summary]":
+    """Return the recipes that come with the project, by name: purpose, network, data and cost of each."""
+    from kinebert.training.recipe.summary import summary
+
+    return [summary(name) for name in recipe_names()]

@@ -54,7 +54,7 @@ def advice(given: str | Path) -> str:
 
 def near(given: str | Path) -> list[str]:
     """Return the recipes that may be meant, likeliest first: path and ending count for nothing, folders for little."""
-    words = str(given).rpartition("recipes/")[2].removesuffix(_ENDING)
+    words = str(given).rpartition("recipes/")[2].removesuffix(_ENDING).lower()
     names = recipe_names()
     last = words.rpartition("/")[2]
     same = [name for name in names if name == words or name.rpartition("/")[2] == last or name.startswith(f"{words}/")]

@@ -1,15 +1,18 @@
 """What a training would do, as ``kinebert train --dry-run`` prints it."""
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from kinebert.orchestration.jobs.dry_run import DryRun
 from kinebert.orchestration.printing import Paragraph, Table
 from kinebert.preprocessing.config import to_plain, to_toml
+
+if TYPE_CHECKING:
+    from kinebert.orchestration.jobs.dry_run import DryRun
 
 _GIB = 2**30
 
 
-def told(found: DryRun, set_by: Mapping[str, str]) -> Iterator[str | Table | Paragraph]:
+def told(found: "DryRun", set_by: Mapping[str, str]) -> Iterator[str | Table | Paragraph]:
     """Yield the whole recipe and what was found out.
 
     Args:
@@ -30,7 +33,7 @@ def told(found: DryRun, set_by: Mapping[str, str]) -> Iterator[str | Table | Par
     yield "nothing was trained and nothing was written"
 
 
-def _who(found: DryRun, name: str, set_by: Mapping[str, str]) -> str:
+def _who(found: "DryRun", name: str, set_by: Mapping[str, str]) -> str:
     """Say who set a value. A table that is given as a whole counts for all that is in it."""
     if found.recipe.stages and name in ("epochs", "data.clip_length"):
         return "follows from stages"
@@ -40,7 +43,7 @@ def _who(found: DryRun, name: str, set_by: Mapping[str, str]) -> str:
     return who
 
 
-def _data(found: DryRun) -> Iterator[str | Table | Paragraph]:
+def _data(found: "DryRun") -> Iterator[str | Table | Paragraph]:
     shards = found.shards
     state = "read, their digests are right" if found.read else "there, of the right sizes (kinebert verify reads them)"
     yield Paragraph(text=f"data: {shards.uri}: {shards.modality}, {len(shards.classes)} classes", hanging=2)
@@ -50,7 +53,7 @@ def _data(found: DryRun) -> Iterator[str | Table | Paragraph]:
     yield Table(header=["part", "videos", "classes", "images"], rows=rows, indent=2)
 
 
-def _memory(found: DryRun) -> Iterator[str | Table | Paragraph]:
+def _memory(found: "DryRun") -> Iterator[str | Table | Paragraph]:
     memory = found.memory
     parts = ("weights", "gradients", "optimizer", "average", "activations")
     each = ", ".join(f"{getattr(memory, name) / _GIB:.2f} {name}" for name in parts if getattr(memory, name))
@@ -66,7 +69,7 @@ def _memory(found: DryRun) -> Iterator[str | Table | Paragraph]:
         yield Paragraph(text=f"warning: memory will hardly do. {found.too_large}", hanging=2)
 
 
-def _cluster(found: DryRun) -> Iterator[Paragraph]:
+def _cluster(found: "DryRun") -> Iterator[Paragraph]:
     where = "this machine" if found.private else "the cluster"
     if found.plan is None:
         yield Paragraph(text=f"cluster: {found.waits}", hanging=2)

@@ -25,6 +25,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
         "jobs.extraction.extract",
         "jobs.extraction.extract_both",
         "jobs.training.train",
+        "jobs.dry_run.dry_run",
         "jobs.fusion.fuse",
         "jobs.prediction.predict",
     ):
@@ -48,7 +49,10 @@ def test_a_recipe_is_a_file_a_mapping_or_a_recipe_and_changes_go_over_it(asked: 
     kinebert.train(TrainRecipe(data=DataRecipe(shards="s"), epochs=4), "runs/y", changes={"data.shards": Path("t")})
     kinebert.tune(Path("mine.toml"))
     kinebert.train("own/flow", changes={"data.shards": "sets/flow"})
-    (file, quiet), (mapping, loud), (recipe, _), (search, _), (named, _) = asked
+    kinebert.dry_run("own/flow", changes={"data.shards": "sets/flow"})
+    (file, quiet), (mapping, loud), (recipe, _), (search, _), (named, _), (thought, _) = asked
+    assert thought == named
+    assert {one.name for one in kinebert.recipes()} >= {"rgb", "own/flow", "eccv2020/table4_rgb_bert"}
     assert (file.recipe.epochs, file.recipe.optim.lr, file.recipe.data.split) == (3, 0.25, "split2")
     assert (file.output, file.source, file.tracking_uri) == ("runs/mine", "mine.toml", "m.db")
     assert (mapping.recipe.data.shards, mapping.recipe.optim.lr, mapping.output) == ("sets/rgb", 0.5, "runs/x")

@@ -53,6 +53,7 @@ def test_the_page_goes_from_videos_to_a_comparison(known: dict[str, Any]) -> Non
     assert known["rgb"].dataset["counts"]["images"] == 14 * 9
     assert known["flow"].dataset["counts"]["images"] == 14 * 8
     assert len(known["trained"].summary.history) == 2
+    assert known["thought"].recipe == known["trained"].recipe
     assert known["other"].recipe.data.modality == known["other"].modality == "flow"
     assert list(known["fused"].measured) == ["rgb", "flow", "fused"]
     assert known["fused"].weights == (1, 2)

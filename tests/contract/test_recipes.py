@@ -158,7 +158,18 @@ def test_one_step_at_reduced_size(name: str) -> None:
     assert len(still) < len(before) / 4, still
 
 
-@pytest.mark.parametrize("name", NAMES)
+def costed() -> list[Any]:
+    """All recipes; of each table of the paper one, the others, of nearly the same cost, are for the slow tests."""
+    seen: set[str] = set()
+    found = []
+    for name in NAMES:
+        table = header(name)[0] if name in PAPERS else name
+        found.append(pytest.param(name, marks=[pytest.mark.slow] * (table in seen)))
+        seen.add(table)
+    return found
+
+
+@pytest.mark.parametrize("name", costed())
 def test_its_cost_is_what_it_says(name: str) -> None:
     recipe = recipe_of(name)
     sizes = sizes_of(**arguments(recipe))

@@ -45,6 +45,8 @@ def test_a_file_of_that_path_wins_and_a_folder_does_not(tmp_path: Path) -> None:
     ("given", "meant"),
     [
         ("rbg", "rgb"),
+        ("RGB", "rgb"),
+        ("own-flow", "own/flow"),
         ("rgb.toml", "rgb"),
         ("pipelines/recipes/eccv2020/table4_rgb_bert.toml", "eccv2020/table4_rgb_bert"),
         ("table4_rgb_bert", "eccv2020/table4_rgb_bert"),

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.fetching.downloads import fetched, is_download
+from kinebert.training.models.weights.keys import layouts
 
 FOLDER = "KINEBERT_WEIGHTS"
 """Variable that names the folder (path or URI) in which weights are looked for by name."""
@@ -78,10 +80,21 @@ def _nowhere(text: str, here: str | None) -> str:
     near = difflib.get_close_matches(text, _known(), n=1)
     meant = f" Did you mean {near[0]}?" if near else ""
     looked = f"not at {here}, and not in" if here else "not in"
+    offered = _offered_at(text)
+    whence = f"It is offered at {offered}." if offered else "`kinebert weights` says who offers which."
     return (
-        f"{text}: there is no such file of weights: {looked} the folders {told_folders()}.{meant} `kinebert weights` "
-        "says who offers which. Put it there, or give its path."
+        f"{text}: there is no such file of weights: {looked} the folders {told_folders()}.{meant} {whence} Put it "
+        "there, or give its path."
     )
+
+
+def _offered_at(name: str) -> str:
+    """Return where the authors of a file that is known offer it; empty for others."""
+    for layout in layouts():
+        names = (re.escape(file.name).replace("<k>", r"\d") for file in layout.files)
+        if any(re.fullmatch(one, name) for one in names):
+            return layout.url
+    return ""
 
 
 def _known() -> list[str]:

@@ -75,6 +75,11 @@ def test_what_is_nowhere_is_said_with_where_was_looked(
     monkeypatch.delenv("KINEBERT_WEIGHTS")
     with pytest.raises(UserError, match=r"KINEBERT_WEIGHTS \(which is not set\)"):
         located("w.pth")
+    url = "https://docs.pytorch.org/vision/stable/models/video_resnet.html"
+    with pytest.raises(UserError, match=f"It is offered at {url}. Put it there, or give its path"):
+        located("r2plus1d_18-91a641e6.pth")
+    with pytest.raises(UserError, match="It is offered at https://github.com/artest08/"):
+        located("hmdb51_rgb_I3D64f_split2/model_best.pth.tar")
     with pytest.raises(ConfigError, match="got an empty text"):
         located("")
     assert found_by_name("../weights/w.pth") is None
