@@ -36,6 +36,8 @@ from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
 
 _Entry = tuple[VideoSummary, ShardSummary]
 _AT_A_TIME = 8192
+_MANY_REPEATS = 0.05
+"""Share of repeated frames from which on it is said what can be done about them."""
 _NOT_HASHED = frozenset(INDEX_MORE.names)
 
 
@@ -172,9 +174,11 @@ def describe_still(counts: Counts, recipe: Mapping[str, Any]) -> str | None:
         return None
     dropped = bool(recipe.get("drop_repeats"))
     frames = counts.frames + counts.repeated * dropped
-    share = f"{counts.repeated / frames:.1%}" if frames else "0.0%"
+    share = counts.repeated / max(1, frames)
     verb = "repeated the one before and were left out" if dropped else "repeat the one before"
-    return f"{counts.repeated} of {frames} frames ({share}) {verb}, {counts.near_still} more are nearly still"
+    way_out = " (--drop-repeats leaves repeats out)" if share >= _MANY_REPEATS and not dropped else ""
+    text = f"{counts.repeated} of {frames} frames ({share:.1%}) {verb}, {counts.near_still} more are nearly still"
+    return text + way_out
 
 
 def describe_flow(flow: FlowFacts | None) -> str | None:

@@ -44,7 +44,10 @@ def test_counts_stand_in_the_index_and_are_verified(rows: list[ManifestRow], tmp
     assert (found.dataset.counts.repeated, found.dataset.counts.near_still) == (10, 0)
     assert verify_set(found.uri).problems == ()
     text = describe_still(found.dataset.counts, found.recipe)
-    assert text == "10 of 31 frames (32.3%) repeat the one before, 0 more are nearly still"
+    assert (
+        text
+        == "10 of 31 frames (32.3%) repeat the one before, 0 more are nearly still (--drop-repeats leaves repeats out)"
+    )
     path = tmp_path / "set" / "dataset.json"
     path.write_text(path.read_text().replace('"repeated": 10', '"repeated": 9'))
     assert "dataset.json: says 9 repeated, index.parquet has 10" in verify_set(found.uri).problems
