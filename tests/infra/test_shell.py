@@ -56,6 +56,7 @@ def test_what_belongs_together_agrees(tmp_path: Path) -> None:
     service = configparser.ConfigParser()
     service.read_string(made["pg_service.conf"])
     assert service["mlflow"]["password"] == made["postgres_password"]
+    assert made["redis.conf"] == f"requirepass {made['redis_password']}\n"
     identities = {one["name"]: one for one in json.loads(made["s3.json"])["identities"]}
     assert set(identities) == {"admin", "kinebert", "mlflow"}
     for name, identity in identities.items():
