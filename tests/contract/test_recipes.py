@@ -17,6 +17,9 @@ from kinebert.training.models import build_recognizer
 from kinebert.training.models.sizes.measure import sizes_of
 from kinebert.training.models.sizes.papers import HMDB51_CLASSES, TABLES, Row, printed
 from kinebert.training.models.sizes.unallocated import build_unallocated
+from kinebert.training.models.weights.keys import layouts
+from kinebert.training.models.weights.load import check_published
+from kinebert.training.optim.groups import freeze
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.optim.registry import build_optimizer
 from kinebert.training.recipe.train import TrainRecipe
@@ -130,6 +133,18 @@ def test_the_weights_that_it_names_are_known(name: str) -> None:
     assert len(named) == 2 - ("no network of this row" in text)
     for file, layout in named:
         assert f"\n| {file} |" in known.split(f"\n## {layout}\n")[1].split("\n## ")[0]
+
+
+def test_the_weights_of_ones_own_recipe_fit_it() -> None:
+    recipe = recipe_of("own/rgb_weights.toml")
+    files = {file.name: file for layout in layouts() for file in layout.files}
+    published = build_unallocated(**files[recipe.model.weights].arguments())
+    names = {key: key.removeprefix("backbone.").replace("classifier.", "fc.") for key in published.state_dict()}
+    ours = build_unallocated(**{**arguments(recipe), "num_classes": 2})
+    report, fits = check_published(ours, {names[key]: value for key, value in published.state_dict().items()})
+    assert (fits, report.layout, report.notes) == (True, "torchvision_r2plus1d", [])  # and no variant is changed
+    freeze(ours, recipe.optim.frozen)
+    assert not any(parameter.requires_grad for parameter in ours.backbone.get_submodule("layer1").parameters())
 
 
 def test_rows_of_the_same_network_are_the_same_training() -> None:
