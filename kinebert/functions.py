@@ -293,18 +293,18 @@ def tune(
     return tuning.tune(request, _audience(verbose))
 
 
-def register(checkpoint: Location, name: str, **options: Any) -> "Registered":
-    """Register a checkpoint as a new version of a model in MLflow, to be loaded elsewhere by name.
+def register(checkpoint: Location | Sequence[Location], name: str, **options: Any) -> "Registered":
+    """Register a checkpoint, or several fused, as a new version of a model in MLflow, to be loaded elsewhere by name.
 
     Args:
-        checkpoint: ``best.pt`` of a training.
+        checkpoint: ``best.pt`` of a training, or of one per stream.
         name: Of the model.
-        options: ``alias``, such as ``"champion"``; ``tracking_uri`` and ``experiment`` say where a run is made for a
-            checkpoint that has none beside it.
+        options: ``alias``, such as ``"champion"``; ``method`` and ``weights`` of several; ``tracking_uri`` and
+            ``experiment`` say where a run is made for a checkpoint that has none beside it.
     """
     from kinebert.orchestration.tracking import registration
 
-    return registration.register(fspath(checkpoint), name, **plain(options))
+    return registration.register(several(checkpoint), name, **plain(options))
 
 
 def doctor(*folders: Location, **options: Any) -> "Diagnosis":

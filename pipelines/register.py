@@ -1,12 +1,13 @@
 """Register a checkpoint as a model in MLflow, to be loaded elsewhere by name.
 
 kinebert register runs/rgb/best.pt --name gestures
+kinebert register runs/rgb/best.pt runs/flow/best.pt --name gestures
 """
 
 import shlex
 import sys
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -17,29 +18,42 @@ from kinebert.preprocessing.plain_text import json_text
 
 @dataclass(frozen=True, kw_only=True)
 class RegisterConfig:
-    """Register a checkpoint as a new version of a model in MLflow.
+    """Register a checkpoint, or a fusion of several, as a new version of a model in MLflow.
 
     mlflow.pyfunc.load_model loads it as what takes paths of videos, by the way of `kinebert predict`;
-    mlflow.pytorch.load_model as the network alone, which takes clips. The same checkpoint is registered once.
+    mlflow.pytorch.load_model as the network alone, which takes clips, of one checkpoint. The same is registered once.
     """
 
-    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]
-    """best.pt (or last.pt) of a training (path or URI)."""
+    checkpoint: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="CHECKPOINT...")]
+    """best.pt (or last.pt) of a training (path or URI), or of one per stream: those are fused."""
     name: Annotated[str, tyro.conf.arg(metavar="NAME")]
     """Name of the registered model."""
     alias: Annotated[str | None, tyro.conf.arg(metavar="ALIAS")] = None
     """Alias that this version is to have, such as champion; another version loses it."""
+    method: Literal["l2", "softmax"] = "l2"
+    """How several streams are fused, see `kinebert fuse`."""
+    weights: tuple[float, ...] | None = None
+    """One weight per stream; by default all 1."""
     tracking_uri: str | None = None
     """MLflow server, or file of a SQLite store, for a checkpoint without a run beside it; one is made for it there."""
     experiment: str = "kinebert"
-    """MLflow experiment of that run."""
+    """MLflow experiment of that run, and of the one that is made for several checkpoints."""
 
 
 def main(config: RegisterConfig) -> int:
     """Export, register, say how to load it, and return the exit status."""
     from kinebert.orchestration.tracking.registration import register  # slow imports
 
-    made = register(config.checkpoint, config.name, config.alias, config.tracking_uri, config.experiment)
+    made = register(
+        config.checkpoint,
+        config.name,
+        config.alias,
+        config.tracking_uri,
+        config.experiment,
+        method=config.method,
+        weights=config.weights,
+    )
+    say(*made.notes)
     alias = f", alias {config.alias}" if config.alias else ""
     say(f"{config.name}, version {made.version}: {made.model}{alias}")
     call = f"mlflow.pyfunc.load_model({json_text(made.model)}).predict("

@@ -27,13 +27,10 @@ from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri
 from kinebert.preprocessing.video.probe import probe_video
-from kinebert.training.evaluation.calibration import Calibration, calibrate
-from kinebert.training.evaluation.fusion import Method, stream_names
-from kinebert.training.evaluation.predict import Prediction, Stream, check_streams, predict_video
-from kinebert.training.evaluation.validation_tables import Wanted, find_all
+from kinebert.training.evaluation.calibration import Calibration
+from kinebert.training.evaluation.predict import Prediction, Stream, calibration_of, check_streams, predict_video
 from kinebert.training.numerics import choose_device
 from kinebert.training.out_of_memory import LOWER_BATCH, memory_explained
-from kinebert.training.run_folder import checkpoint_digest
 
 _WRITE_EVERY_S = 30.0
 
@@ -163,31 +160,6 @@ def _told(
         target = join(resolve_uri(request.output), f"{name}.mp4")
         annotate(target, row, stream.classes, video_stream=video_stream, max_pixels=request.max_pixels)
     return row
-
-
-def calibration_of(streams: Sequence[Stream], weights: Sequence[float] | None, method: Method) -> Calibration:
-    """Choose the temperature of a fusion on the scores of its streams' validation part, beside the checkpoints.
-
-    Its temperature is None where there are none: every video then has its own.
-
-    Raises:
-        UserError: If a table of scores is damaged.
-    """
-    names = stream_names([stream.modality for stream in streams])
-    known = find_all(
-        [
-            Wanted(
-                stream=name,
-                folder=stream.uri.rpartition("/")[0],
-                checkpoint=checkpoint_digest(stream.uri),
-                split=stream.data.split,
-                part=stream.data.val_part,
-                views=stream.protocol.name,
-            )
-            for name, stream in zip(names, streams, strict=True)
-        ]
-    )
-    return calibrate([], weights, method, known.tables, known.why_not)
 
 
 def _named(paths: Sequence[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ import json
 import platform
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -28,9 +28,10 @@ from mlflow.types.schema import Array
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from kinebert.orchestration.printing import warn
-from kinebert.orchestration.tracking.model_cards import ModelCard, model_card
+from kinebert.orchestration.tracking.model_cards import ModelCard, fusion_card, model_card
 from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.orchestration.tracking.store import connect, explained
+from kinebert.orchestration.tracking.video_model import FusedStreams
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.plain_text import json_text
@@ -42,6 +43,8 @@ from kinebert.training.run_folder import checkpoint_digest
 
 FOLDER = "model"
 CHECKPOINT = "checkpoint.pt"
+FUSION = "fusion"
+"""Folder of the checkpoints that a fused model is made of."""
 LABELS = "labels.json"
 _NOT_KNOWN = "ENDPOINT_NOT_FOUND"
 _PACKAGES = ("kinebert", "mlflow", "torch", "av", "opencv-contrib-python-headless", "pyarrow", "numpy")
@@ -75,33 +78,51 @@ def log_model(address: RunAddress, checkpoint: str, *, with_network: bool = Fals
     name = storage.name_of(checkpoint).partition(".")[0]
     tags = {"checkpoint": digest, "flavors": "pyfunc + pytorch" if with_network else "pyfunc"}
     with explained(address.tracking_uri):
-        run = client.get_run(address.run_id)
         known = _known(client, address.run_id, tags)
         if known is not None:
             return Logged(f"models:/{known}", known, False)
         about = _about(checkpoint, recognizer, info)
-        model = client.create_logged_model(
-            run.info.experiment_id, name, address.run_id, tags=tags, params=about, model_type=about["model"]
-        )
-        status: Literal["READY", "FAILED"] = "FAILED"
-        try:
-            with tempfile.TemporaryDirectory(prefix="kinebert-") as folder:
-                described = Model(
-                    artifact_path=model.artifact_location,
-                    run_id=address.run_id,
-                    model_id=model.model_id,
-                    metadata={**about, "labels": list(info.classes)},
-                )
-                write_model(Path(folder) / FOLDER, checkpoint, recognizer, info, described, with_network)
-                client.log_model_artifacts(model.model_id, str(Path(folder) / FOLDER))
-            status = "READY"
-        finally:
-            client.finalize_logged_model(model.model_id, status)
-        client.log_outputs(address.run_id, [LoggedModelOutput(model.model_id, step=info.epoch)])
+
+        def write(folder: Path, described: Model) -> None:
+            write_model(folder, checkpoint, recognizer, info, described, with_network)
+
+        model_id = _log(client, address, name, tags, about, info.classes, write)
+        client.log_outputs(address.run_id, [LoggedModelOutput(model_id, step=info.epoch)])
         for key, value in info.metrics.items():
             if isinstance(value, (int, float)):
-                client.log_metric(address.run_id, f"model/{key}", value, step=info.epoch, model_id=model.model_id)
-    return Logged(f"models:/{model.model_id}", model.model_id, True)
+                client.log_metric(address.run_id, f"model/{key}", value, step=info.epoch, model_id=model_id)
+    return Logged(f"models:/{model_id}", model_id, True)
+
+
+def _log(
+    client: MlflowClient,
+    address: RunAddress,
+    name: str,
+    tags: dict[str, str],
+    about: dict[str, str],
+    classes: Sequence[str],
+    write: Callable[[Path, Model], None],
+) -> str:
+    """Log a model of a run, whose folder is made by ``write``; return its id."""
+    run = client.get_run(address.run_id)
+    model = client.create_logged_model(
+        run.info.experiment_id, name, address.run_id, tags=tags, params=about, model_type=about["model"]
+    )
+    status: Literal["READY", "FAILED"] = "FAILED"
+    try:
+        with tempfile.TemporaryDirectory(prefix="kinebert-") as folder:
+            described = Model(
+                artifact_path=model.artifact_location,
+                run_id=address.run_id,
+                model_id=model.model_id,
+                metadata={**about, "labels": list(classes)},
+            )
+            write(Path(folder) / FOLDER, described)
+            client.log_model_artifacts(model.model_id, str(Path(folder) / FOLDER))
+        status = "READY"
+    finally:
+        client.finalize_logged_model(model.model_id, status)
+    return str(model.model_id)
 
 
 def keep_models(address: RunAddress, checkpoints: Sequence[str]) -> bool:
@@ -134,6 +155,52 @@ def register(address: RunAddress, checkpoint: str, name: str, alias: str | None 
     recognizer, info = load_recognizer(checkpoint)
     about = _about(checkpoint, recognizer, info)
     card = model_card(checkpoint, about, info.classes, recipe_of(checkpoint, info).model)
+    return _version(address, logged, card, name, alias)
+
+
+def register_fusion(address: RunAddress, fused: FusedStreams, name: str, alias: str | None = None) -> tuple[str, str]:
+    """Make several checkpoints, fused, a new version of a registered model, or find the version that they are.
+
+    It has no network alone: what is registered takes paths of videos.
+
+    Returns:
+        The version, and its URI.
+
+    Raises:
+        UserError: If one is no checkpoint, they know different classes, or MLflow refuses.
+    """
+    client, tags = connect(address.tracking_uri), {"checkpoint": fused.digest(), "flavors": "pyfunc"}
+    read = {uri: load_recognizer(uri) for uri in fused.streams}
+    abouts = [_about(uri, recognizer, info) for uri, (recognizer, info) in read.items()]
+    info = read[fused.streams[0]][1]
+    how = f"{fused.method}, weights {', '.join(f'{weight:g}' for weight in fused.weights or [1] * len(read))}"
+    about = {key: ", ".join(of[key] for of in abouts) for key in ("model", "modality", "test", "shards_digest")}
+    about |= {"classes": abouts[0]["classes"], "fusion": how, "probabilities": fused.calibration.sentence()}
+
+    def write(folder: Path, described: Model) -> None:
+        fused.write(folder / FUSION)
+        _finish(folder, FUSION, info.classes, described, _pins())
+
+    with explained(address.tracking_uri):
+        known = _known(client, address.run_id, tags)
+        model_id = known or _log(client, address, FUSION, tags, about, info.classes, write)
+        if known is None:
+            client.log_outputs(address.run_id, [LoggedModelOutput(model_id, step=0)])
+    logged = Logged(f"models:/{model_id}", model_id, known is None)
+    return _version(address, logged, fusion_card(about, info.classes, fused.digest()), name, alias)
+
+
+def run_of_fusion(tracking_uri: str, experiment: str, fused: FusedStreams, name: str) -> RunAddress | None:
+    """Return the run whose model is a version of ``name`` already, of the same checkpoints in the same fusion."""
+    client = connect(tracking_uri)
+    with explained(tracking_uri):
+        versions = client.search_model_versions(f"name = '{name}'")
+    runs = [found.run_id for found in versions if found.tags.get("fusion") == fused.digest() and found.run_id]
+    return RunAddress(tracking_uri, experiment, runs[0]) if runs else None
+
+
+def _version(address: RunAddress, logged: Logged, card: ModelCard, name: str, alias: str | None) -> tuple[str, str]:
+    """Find the version of a registered model that a logged one is, or make it; describe it and give it the alias."""
     client = connect(address.tracking_uri)
     with explained(address.tracking_uri), _present_store(address.tracking_uri):
         if not any(model.name == name for model in client.search_registered_models(f"name = '{name}'")):
@@ -168,18 +235,27 @@ def write_model(
     folder: Path, checkpoint: str, recognizer: Recognizer, info: CheckpointInfo, model: Model, with_network: bool
 ) -> None:
     """Write the folder of a model: the checkpoint, its labels, and what MLflow must know."""
-    import mlflow.pyfunc  # slow
-
-    pins = [f"{name}=={version(name)}" for name in _PACKAGES]
+    pins = _pins()
     if with_network:
         _export(folder, recognizer, model, pins)
     folder.mkdir(exist_ok=True)
     (folder / CHECKPOINT).write_bytes(storage.read_bytes(checkpoint))
-    (folder / LABELS).write_text(f"{json_text(list(info.classes), indent=1)}\n")
+    _finish(folder, CHECKPOINT, info.classes, model, pins)
+
+
+def _pins() -> list[str]:
+    return [f"{name}=={version(name)}" for name in _PACKAGES]
+
+
+def _finish(folder: Path, data: str, classes: Sequence[str], model: Model, pins: Sequence[str]) -> None:
+    """Write what MLflow must know of a model whose ``data``, a file or folder, lies in its folder."""
+    import mlflow.pyfunc  # slow
+
+    (folder / LABELS).write_text(f"{json_text(list(classes), indent=1)}\n")
     model.signature = _signature()
     model.saved_input_example_info = None  # type: ignore[assignment]  # of the exported network, not of videos
     model.flavors.pop("python_function", None)
-    mlflow.pyfunc.add_to_model(model, _LOADER, data=CHECKPOINT, python_env="python_env.yaml")
+    mlflow.pyfunc.add_to_model(model, _LOADER, data=data, python_env="python_env.yaml")
     model.save(str(folder / "MLmodel"))
     (folder / "requirements.txt").write_text("\n".join(pins) + "\n")
     environment = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}

@@ -40,11 +40,10 @@ def model_card(checkpoint: str, about: Mapping[str, str], classes: Sequence[str]
         UserError: If the checkpoint or a table of scores cannot be read.
     """
     tested = evaluations_of(checkpoint)
-    named = ", ".join(markdown(name) for name in classes[:_MOST_CLASSES]) + ", ..." * (len(classes) > _MOST_CLASSES)
     licence = licence_of(recipe)
     lines = [
         f"{about['model']} on {about['modality']}",
-        f"**Classes**: {len(classes)}: {named}",
+        _classes(classes),
         *(f"**Accuracy**: {_accuracy(scores)}" for scores in tested),
         *["**Accuracy**: not known; no evaluation lies beside the checkpoint"][: not tested],
         f"**Input**: paths of videos, of which {about['test']} are scored; of the network alone clips, "
@@ -57,6 +56,30 @@ def model_card(checkpoint: str, about: Mapping[str, str], classes: Sequence[str]
         tags |= {"top1": f"{tested[0].metrics().top[1]:.4f}", "top1_95": f"{interval.low:.4f} to {interval.high:.4f}"}
         tags |= {"tested_on": f"{tested[0].tested_part}, {tested[0].views}"}
     return ModelCard("\n\n".join(lines), tags)
+
+
+def fusion_card(about: Mapping[str, str], classes: Sequence[str], digest: str) -> ModelCard:
+    """Describe several checkpoints that are one model.
+
+    Args:
+        about: What its page in the run says of it: ``model``, ``fusion``, ``probabilities`` and so on.
+        classes: Names of the classes by label.
+        digest: Of checkpoints and fusion, by which it is found again.
+    """
+    lines = [
+        f"Fusion of {about['model']} on {about['modality']}: {about['fusion']}",
+        _classes(classes),
+        "**Accuracy**: that of the fusion is told by kinebert fuse",
+        f"**Input**: paths of videos, of which {about['test']} are scored",
+        f"**Output**: {markdown(about['probabilities'])}",
+    ]
+    tags = {"classes": str(len(classes)), "modality": about["modality"], "fusion": digest}
+    return ModelCard("\n\n".join(lines), tags)
+
+
+def _classes(classes: Sequence[str]) -> str:
+    named = ", ".join(markdown(name) for name in classes[:_MOST_CLASSES]) + ", ..." * (len(classes) > _MOST_CLASSES)
+    return f"**Classes**: {len(classes)}: {named}"
 
 
 def evaluations_of(checkpoint: str) -> list[VideoScores]:

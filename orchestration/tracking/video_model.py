@@ -11,10 +11,12 @@ import torch
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.checked.documents import document_text, read_document
+from kinebert.preprocessing.config import digest
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.evaluation.calibration import Calibration
 from kinebert.training.evaluation.fusion import Method
 from kinebert.training.evaluation.predict import Stream, predict_video
+from kinebert.training.run_folder import checkpoint_digest
 
 FUSION_FILE = "fusion.json"
 """In the folder of a fused model: how its streams, whose checkpoints lie beside it, are fused."""
@@ -32,6 +34,10 @@ class FusedStreams:
     """One per stream; None for all 1."""
     calibration: Calibration
     """The temperature of its probabilities, and who has chosen it."""
+
+    def digest(self) -> str:
+        """Return twelve characters that change with any byte of a checkpoint, and with how they are fused."""
+        return digest([checkpoint_digest(uri) for uri in self.streams], self.method, self.weights, self.calibration)
 
     def write(self, folder: Path) -> None:
         """Copy the checkpoints into a folder, which is made, with a file that says how they are fused."""

@@ -21,16 +21,18 @@ from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.video.frame_choice import Run
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.clips.sampling import span
-from kinebert.training.evaluation.calibration import own_temperature
+from kinebert.training.evaluation.calibration import Calibration, calibrate, own_temperature
 from kinebert.training.evaluation.evaluate import VideoScores, average, recipe_of, score_views
-from kinebert.training.evaluation.fusion import Method, fuse
+from kinebert.training.evaluation.fusion import Method, fuse, stream_names
 from kinebert.training.evaluation.metrics import probabilities
 from kinebert.training.evaluation.scorer import Scorer
+from kinebert.training.evaluation.validation_tables import Wanted, find_all
 from kinebert.training.evaluation.view_scores import ViewScores
 from kinebert.training.models import Recognizer
 from kinebert.training.numerics import Inference
 from kinebert.training.recipe.protocol import ProtocolRecipe
 from kinebert.training.recipe.train import DataRecipe
+from kinebert.training.run_folder import checkpoint_digest
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -191,6 +193,31 @@ def predict_video(
         num_frames=num_frames,
         problem=problem,
     )
+
+
+def calibration_of(streams: Sequence[Stream], weights: Sequence[float] | None, method: Method) -> Calibration:
+    """Choose the temperature of a fusion on the scores of its streams' validation part, beside the checkpoints.
+
+    Its temperature is None where there are none: every video then has its own.
+
+    Raises:
+        UserError: If a table of scores is damaged.
+    """
+    names = stream_names([stream.modality for stream in streams])
+    known = find_all(
+        [
+            Wanted(
+                stream=name,
+                folder=stream.uri.rpartition("/")[0],
+                checkpoint=checkpoint_digest(stream.uri),
+                split=stream.data.split,
+                part=stream.data.val_part,
+                views=stream.protocol.name,
+            )
+            for name, stream in zip(names, streams, strict=True)
+        ]
+    )
+    return calibrate([], weights, method, known.tables, known.why_not)
 
 
 def check_streams(streams: Sequence[Stream]) -> None:

@@ -21,8 +21,10 @@ from kinebert.pipelines.options import NOT_RECORDED
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.evaluation.evaluate import VideoScores, write_scores
+from kinebert.training.evaluation.view_scores import About
 from kinebert.training.recipe.train import ProtocolRecipe
-from kinebert.training.run_folder import kept_recognizers
+from kinebert.training.run_folder import checkpoint_digest, kept_recognizers
 from tests.helpers.checkpoints import make_checkpoint
 from tests.helpers.sets import make_rows, make_set
 
@@ -167,3 +169,52 @@ def test_a_run_that_mlflow_did_not_take_whole_is_said_by_the_status(
     args = [str(run / "best.pt"), "--name", "a", "--tracking-uri", str(tmp_path / "mlflow.db")]
     assert register.cli(args) == NOT_RECORDED
     assert "MLflow did not close the run: gone" in capsys.readouterr().err
+
+
+def test_a_registered_fusion_says_what_predict_says(
+    run: Path,
+    shards: ShardSet,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = make_checkpoint(tmp_path / "other" / "best.pt", shards, ProtocolRecipe(clips="multi"), seed=1)
+    checkpoints = [str(run / "best.pt"), other]
+    for i, checkpoint in enumerate(checkpoints):  # twelve videos of validation, of which most are right
+        labels = np.arange(12) % len(shards.classes)
+        scores = np.random.default_rng(i).normal(size=(12, len(shards.classes)))
+        scores[np.arange(10), labels[:10]] += 2
+        place = Path(checkpoint).parent / "split1-val-multi"
+        place.mkdir()
+        about: About = {"checkpoint": checkpoint_digest(checkpoint), "split": "split1", "part": "val"}
+        table = VideoScores(
+            video_ids=[f"v{k}" for k in range(12)],
+            labels=labels,
+            scores=scores.astype(np.float32),
+            num_clips=np.ones(12, np.int64),
+            classes=list(shards.classes),
+            about={**about, "views": "multi", "modality": "rgb"},
+        )
+        write_scores(str(place / "scores.parquet"), table)
+    given = [*checkpoints, "--name", "both", "--weights", "1", "2"]
+    assert register.cli(given) == 0
+    assert register.cli(given) == 0  # the same fusion is one version
+    printed = capsys.readouterr().out
+    assert "chosen on 12 videos of split1/val (ECE there" in printed
+    assert printed.count("both, version 1: models:/both/1") == 2
+    video = str(Path(shards.uri).parents[1] / "videos" / "class0" / "v00.mp4")
+    assert predict.cli([video, "--checkpoint", *checkpoints, "--weights", "1", "2"]) == 0
+    said = json.loads(Path("predictions/predictions.json").read_text())
+    address = address_of(run)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address.tracking_uri)
+    mlflow.set_tracking_uri(address.tracking_uri)
+    answer = mlflow.pyfunc.load_model("models:/both/1").predict(pd.DataFrame({"video": [video]}))
+    assert answer["probabilities"][0] == pytest.approx(said["videos"][0]["probabilities"], rel=1e-6)
+    assert answer["label"][0] == said["videos"][0]["top"][0]["class"]
+    assert sum(answer["probabilities"][0]) == pytest.approx(1)
+    version = MlflowClient(address.tracking_uri).get_model_version("both", "1")
+    assert str(version.description).startswith(
+        "Fusion of resnet18 + tgap, resnet18 + tgap on rgb, rgb: l2, weights 1, 2"
+    )
+    assert register.cli([*given[:4], "--weights", "1"]) == 2
+    assert "--weights takes one number per checkpoint (2)" in capsys.readouterr().err
