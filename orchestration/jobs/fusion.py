@@ -61,7 +61,7 @@ class FusionResult:
     about: str
     """How was fused, for people."""
     notes: tuple[str, ...]
-    """How the scores are probabilities, how much fusing gains, and what was unusual."""
+    """How much fusing gains, how its scores are probabilities, and what was unusual."""
     tracking_uri: str
     """MLflow store that holds the run."""
     run_id: str
@@ -153,7 +153,7 @@ def fuse(request: FusionRequest) -> FusionResult:
             subsets=given.subsets(names),
             scores=fused.scores,
             about=given.about,
-            notes=(probabilities_of(fused.scores), _gain(singles, fused.scores), *fused.notes()),
+            notes=(_gain(singles, fused.scores), probabilities_of(fused.scores), *fused.notes()),
             tracking_uri=tracker.address.tracking_uri,
             run_id=tracker.address.run_id,
         )
