@@ -46,8 +46,8 @@ def model_card(checkpoint: str, about: Mapping[str, str], classes: Sequence[str]
         _classes(classes),
         *(f"**Accuracy**: {_accuracy(scores)}" for scores in tested),
         *["**Accuracy**: not known; no evaluation lies beside the checkpoint"][: not tested],
-        f"**Input**: paths of videos, of which {about['test']} are scored; of the network alone clips, "
-        f"{about['clips']}, less the mean {about['mean']} and over the deviation {about['std']} of the channels",
+        f"**Input**: paths of videos, each scored by {about['test']}; the network alone takes clips, {about['clips']}, "
+        f"less the mean {about['mean']}, divided by the deviation {about['std']}",
         f"**Licence of the weights**: {licence}",
     ]
     tags = {"classes": str(len(classes)), "modality": about["modality"], "licence": licence}
