@@ -136,13 +136,19 @@ def fit_temperature(scores_VK: NDArray[Any], labels_V: NDArray[Any], scale: str)
 
 
 def _root(growing: Callable[[float], float], near: float) -> float:
-    """Where a function that grows is 0, within a range around ``near``; the range's end that is closer if nowhere."""
-    low, high = np.log(near / _RANGE), np.log(near * _RANGE)
-    if growing(float(np.exp(low))) >= 0:
-        return float(np.exp(low))
-    if growing(float(np.exp(high))) <= 0:
-        return float(np.exp(high))
-    return float(np.exp(brentq(lambda x: growing(float(np.exp(x))), low, high, xtol=1e-10)))
+    """Where a function that grows is 0, looked for from ``near`` outwards; the range's end if nowhere within it."""
+
+    def at(log: float) -> float:
+        return growing(float(np.exp(log)))
+
+    first = inside = float(np.log(near))
+    step = 1.0 if at(first) < 0 else -1.0
+    while abs(inside - first) < np.log(_RANGE):  # each look costs a pass over all scores: close ones come first
+        beyond = inside + step
+        if (at(beyond) < 0) != (step > 0):
+            return float(np.exp(brentq(at, min(inside, beyond), max(inside, beyond), xtol=1e-10)))
+        inside = beyond
+    return float(np.exp(inside))
 
 
 def own_temperature(streams: Sequence[VideoScores], weights: Sequence[float] | None, method: Method) -> float:
