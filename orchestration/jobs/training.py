@@ -1,6 +1,5 @@
 """A training as a job: check all that can be checked, train on the cluster, keep what comes of it, and tell MLflow."""
 
-import math
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -197,21 +196,17 @@ def _keep(checked: Checked, result: FitResult, tracker: Tracker) -> None:
     best = result.summary.best
     save_history(checked.folder, result.summary.history)
     with suppress(UserError):  # its store is gone, and what waits is all there is to send
-        sent = _sent(tracker, LAST_EPOCH)
-        for row in result.summary.history:  # those that a killed driver could not send
-            if row["epoch"] > sent:
-                tracker.metrics(epoch_metrics(row), row["epoch"])
-        if best["epoch"] > _sent(tracker, VAL_TOP1):
-            tracker.metrics(summary_of_validation(best), best["epoch"])
+        if tracker.flush():
+            sent = tracker.steps(LAST_EPOCH)
+            for row in result.summary.history:  # those that a killed driver could not send, wherever they are
+                if row["epoch"] not in sent:
+                    tracker.metrics(epoch_metrics(row), row["epoch"])
+            if best["epoch"] > tracker.last_step(VAL_TOP1):
+                tracker.metrics(summary_of_validation(best), best["epoch"])
     tracker.artifact_of(result.summary.checkpoint)
     tracker.artifact_of(storage.join(checked.folder, LAST_FILE))
     if not keep_models(tracker.address, kept_recognizers(checked.folder, result.summary.checkpoint)):
         tracker.lacks_something()
-
-
-def _sent(tracker: Tracker, name: str) -> float:
-    """The last epoch of which the store knows a metric; none is newer where it cannot be asked."""
-    return tracker.last_step(name) if tracker.flush() else math.inf
 
 
 def _report(checked: Checked, result: FitResult, tracker: Tracker) -> str:

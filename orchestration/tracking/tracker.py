@@ -116,9 +116,16 @@ class Tracker:
         Raises:
             UserError: If the store cannot be reached.
         """
+        return max(self.steps(name), default=-1)
+
+    def steps(self, name: str) -> set[int]:
+        """Return the steps at which the store knows a metric.
+
+        Raises:
+            UserError: If the store cannot be reached.
+        """
         with explained(self.address.tracking_uri):
-            history = self._client.get_metric_history(self.address.run_id, name)
-        return max((metric.step for metric in history), default=-1)
+            return {metric.step for metric in self._client.get_metric_history(self.address.run_id, name)}
 
     def params(
         self,

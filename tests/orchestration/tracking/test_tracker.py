@@ -79,6 +79,7 @@ def test_a_run_goes_on_where_it_was(store: str, tmp_path: Path) -> None:
     second = Tracker.resume(address)
     assert run_of(second).info.status == "RUNNING"
     assert second.last_step("step/loss") == 1
+    assert (second.steps("step/loss"), second.steps("step/never")) == ({1}, set())
     assert second.last_step("step/never") == -1
     with running(second):
         second.params({"epochs": 4, "new": 1})  # MLflow refuses to change one; the first value stays
