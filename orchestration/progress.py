@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
+from kinebert.orchestration import watched_metrics as watched
 from kinebert.orchestration.printing import MovingText
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.plain_text import visible
@@ -141,9 +142,25 @@ def duration(seconds: float) -> str:
 
 
 class VideoProgress:
-    """Turns reports of videos into the progress line. Speed and time left are of the videos that are not ``kept``."""
+    """Turns reports of videos into the progress line. Speed and time left are of the videos that are not ``kept``.
 
-    def __init__(self, rows: Sequence[ManifestRow], kept: Collection[str], line: "Line") -> None:
+    Args:
+        rows: All videos of the job.
+        kept: Those whose shards are there already.
+        line: Where it is shown.
+        export: Takes the numbers of the videos that are not kept, for whoever watches from outside.
+        with_flow: Whether optical flow is solved.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[ManifestRow],
+        kept: Collection[str],
+        line: "Line",
+        export: watched.Exporter | None = None,
+        with_flow: bool = False,
+    ) -> None:
+        self._export, self._with_flow = export, with_flow
         self._num_videos = len(rows)
         estimates = estimated_frames(rows)
         self._weights = {row.video_id: estimates[row.video_id] for row in rows if row.video_id not in kept}
@@ -156,9 +173,10 @@ class VideoProgress:
 
     def hear(self, videos: Sequence[VideoSummary]) -> None:
         """Take note of videos that are done; those that were heard of before count once."""
-        for video in videos:
-            if video.video_id in self._heard:
-                continue
+        news = [
+            video for video in {video.video_id: video for video in videos}.values() if video.video_id not in self._heard
+        ]
+        for video in news:
             self._heard.add(video.video_id)
             self._frames += video.num_frames
             self._rejected += video.rejected
@@ -168,12 +186,31 @@ class VideoProgress:
                 self._rest -= estimate
                 self._weight += min(estimate, max(1.0, video.num_frames))  # a header may promise the moon
                 self._news = time.monotonic()
+        self._tell([video for video in news if video.video_id in self._weights])
         self._line.show(self._text)
+
+    def shards_left(self, number: int) -> None:
+        """Take note of how many shards are not finished."""
+        if self._export is not None:
+            self._export({watched.SHARDS_LEFT: number})
 
     def close(self, videos: Sequence[VideoSummary]) -> None:
         """Show the last state. ``videos`` are all of them: a shard may be back before the board read of its videos."""
         self.hear(videos)
         self._line.close(self._text())
+
+    def _tell(self, videos: Sequence[VideoSummary]) -> None:
+        if self._export is None or not videos:
+            return
+        pairs = sum(max(0, video.num_frames - 1) for video in videos if not video.rejected)
+        self._export(
+            {
+                watched.VIDEOS: len(videos),
+                watched.REJECTED: sum(video.rejected for video in videos),
+                watched.FRAMES: sum(video.num_frames for video in videos),
+                watched.PAIRS: pairs if self._with_flow else 0,
+            }
+        )
 
     def _text(self) -> str:
         now = time.monotonic()

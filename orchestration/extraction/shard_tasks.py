@@ -22,10 +22,12 @@ import ray
 import ray.data
 
 from kinebert.orchestration.audience import NOBODY, Audience
+from kinebert.orchestration.extraction.board import Board
 from kinebert.orchestration.extraction.flow_forecast import say_who_solves
 from kinebert.orchestration.extraction.placement import Placement, Tasks, place
 from kinebert.orchestration.progress import VideoProgress
 from kinebert.orchestration.silent_workers import Watch, give_signs, watched
+from kinebert.orchestration.watched_metrics import Exporter
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import UserError
@@ -37,7 +39,7 @@ from kinebert.preprocessing.sets.dataset_file import DATASET_FILE, DatasetFile, 
 from kinebert.preprocessing.sets.digests import changed_shards, keep_facts
 from kinebert.preprocessing.sets.folder import claim_output, finish_set, is_finished
 from kinebert.preprocessing.sets.plan import PlannedShard, plan_shards
-from kinebert.preprocessing.sets.writer import ShardSummary, VideoSummary
+from kinebert.preprocessing.sets.writer import ShardSummary
 
 _POLL_S = 0.5
 
@@ -149,8 +151,9 @@ def _fill(
             placement = _place(builds, tasks)
             say_who_solves(rows, shards, kept, builds, placement, tasks, audience)
             settled = [replace(build, run_id=run_id, solver=placement.solver) for build in builds]
-            progress = VideoProgress(rows, kept, audience.line())
-            with watched(audience.warn) as watch:
+            has_flow = any(isinstance(build.recipe, FlowRecipe) for build in builds)
+            with Exporter(builds[0].output) as export, watched(audience.warn) as watch:
+                progress = VideoProgress(rows, kept, audience.line(), export, has_flow)
                 pool = _pool(placement, len(shards), tasks)
                 made = _run(shards, BuildShards(tuple(settled)), pool, progress, watch)
         of_sets = [[summaries[i] for summaries in made] for i in range(len(builds))]
@@ -236,23 +239,6 @@ def _check_shared(output: str, shards: Sequence[PlannedShard]) -> None:
         )
 
 
-class _Board:
-    """An actor that hears of every video. It holds no CPU, so that it never stands in a task's way."""
-
-    def __init__(self) -> None:
-        self._videos: dict[str, VideoSummary] = {}
-        self._seen = 0
-
-    def add(self, video: VideoSummary) -> None:
-        self._videos[video.video_id] = video  # a task that starts again reports its videos again
-
-    def news(self) -> list[VideoSummary]:
-        """Videos that came since the last call."""
-        videos = list(self._videos.values())[self._seen :]
-        self._seen = len(self._videos)
-        return videos
-
-
 class _Builder:
     """What a task runs, and what an actor is made of."""
 
@@ -276,7 +262,7 @@ def _run(
     context.enable_progress_bars = False  # ours knows videos and frames; Ray's knows blocks
     context.execution_options.preserve_order = False
     context.execution_no_progress_timeout_s = -1  # one long video may well take more than Ray's half hour
-    board: Any = ray.remote(num_cpus=0)(_Board).options(**_cluster.beside_us()).remote()
+    board: Any = ray.remote(num_cpus=0)(Board).options(**_cluster.beside_us()).remote()
 
     roll, asked = watch.roll, [board.news.remote()]
 
@@ -296,12 +282,14 @@ def _run(
     else:
         dataset = rows.map(task, **pool)
     summaries = []
+    progress.shards_left(len(shards))
     try:
         for row in _while_watching(iter(dataset.iter_rows()), look):
             outcome = pickle.loads(row["outcome"])
             if isinstance(outcome, UserError):
                 raise outcome
             summaries.append(outcome)
+            progress.shards_left(len(shards) - len(summaries))
     except BaseException:
         _stop()
         raise

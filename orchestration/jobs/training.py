@@ -29,6 +29,7 @@ from kinebert.orchestration.tracking.run_params import usual, varied
 from kinebert.orchestration.tracking.run_tags import describe_training, training_tags
 from kinebert.orchestration.tracking.store import choose_store
 from kinebert.orchestration.tracking.tracker import Tracker
+from kinebert.orchestration.watched_metrics import Exporter
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.errors import UserError
@@ -153,7 +154,8 @@ def _train(
         tracker.mirror(checked.request.mirror, folder)
         _describe(checked, tracker, tags, gone_on_with, audience)
         audience.say(f"training {recipe.model.backbone} + {recipe.model.head} on {shards.modality}: {folder}")
-        with TrainingLog(tracker, audience, tracker.last_step(LAST_STEP)) as log:
+        last_step = tracker.last_step(LAST_STEP)
+        with Exporter(folder) as export, TrainingLog(tracker, audience, last_step, export) as log:
             hear = ClipSheets(tracker, shards, recipe, log)
             result = fit(recipe, folder, hear, checked.request.cpus_per_worker, device=checked.request.device)
         _keep(checked, result, tracker)

@@ -1,8 +1,10 @@
 """What a training says while it runs: its numbers to MLflow, and sentences to whoever listens."""
 
 import time
+from collections.abc import Callable, Mapping
 from typing import assert_never
 
+from kinebert.orchestration import watched_metrics as watched
 from kinebert.orchestration.audience import Audience
 from kinebert.orchestration.progress import Ticker, duration
 from kinebert.orchestration.tracking.metric_names import epoch_metrics, step_metrics, summary_of_validation
@@ -40,9 +42,13 @@ class TrainingLog:
         tracker: The MLflow run.
         audience: Hears of steps, epochs and whatever is unusual.
         last_step: The last step that MLflow knows of, -1 if none.
+        export: Takes numbers for whoever watches from outside.
     """
 
-    def __init__(self, tracker: Tracker, audience: Audience, last_step: int) -> None:
+    def __init__(
+        self, tracker: Tracker, audience: Audience, last_step: int, export: watched.Exporter | None = None
+    ) -> None:
+        self._export: Callable[[Mapping[watched.WatchedMetric, float]], None] = export or (lambda _: None)
         self._tracker, self._audience, self._last_step = tracker, audience, last_step
         self._line = audience.line()
         self._forecaster = Forecaster()
@@ -89,6 +95,7 @@ class TrainingLog:
                     f"no epoch since {event.best_epoch} was better: training ends after epoch {event.epoch}"
                 )
             case Restarted():
+                self._export({watched.RESTARTS: 1})
                 what = event.reason if event.hung else f"a worker was lost ({event.reason})"
                 self._audience.warn(f"{what}; going on from the last saved state")
             case Note():
@@ -132,6 +139,16 @@ class TrainingLog:
             self._last_step = event.global_step
             numbers = {name: getattr(event, name) for name in _STEP_METRICS}
             self._tracker.metrics({**step_metrics(numbers), **event.system}, event.global_step)
+        self._export(
+            {
+                watched.STEPS: 1,
+                watched.STEPS_LEFT: event.steps_left,
+                watched.EPOCH: event.epoch,
+                watched.CLIPS_PER_S: event.clips_per_s,
+                watched.DATA_WAIT: event.data_wait,
+                watched.LOSS: event.loss,
+            }
+        )
         self._line.show(
             lambda: (
                 f"epoch {event.epoch}/{event.num_epochs} step {event.step}/{event.steps_per_epoch}: "

@@ -25,6 +25,7 @@ WORDS = {
     "opencv5": "OpenCV 5, whose warping is exact",
     "optuna": "optuna, of the extra tune",
     "postgres": "the programs of PostgreSQL, and psycopg",
+    "promtool": "promtool, of Prometheus",
     "ray": "ray, and av for its tasks",
     "script": "the script that the golden answers were made with, in ../shared/golden",
     "system": "what Linux has: /proc, cores that a process is bound to, an arithmetic of the processor",
