@@ -153,8 +153,8 @@ def _few(counts: PartCounts) -> str | None:
     of_groups = "" if groups in (None, num) else f" of {groups} group{'s'[: groups != 1]}"
     return (
         f"{num} videos{of_groups} are too few to choose an epoch by: chance alone moves their accuracy by "
-        f"up to {100 * half_width(num):.0f} points either way, in 19 of 20 such parts ({FEW_VIDEOS} videos: 10 points). "
-        "Believe the test, not the best epoch"
+        f"up to {100 * half_width(num):.0f} points either way, in 19 of 20 such parts ({FEW_VIDEOS} videos: 10 "
+        "points). Believe the test, not the best epoch"
     )
 
 

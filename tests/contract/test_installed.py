@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import subprocess
 import tarfile
 import zipfile
@@ -15,36 +14,13 @@ from mlflow.tracking import MlflowClient
 import kinebert
 from kinebert.preprocessing.recipe import FrameRecipe
 from tests.helpers.foreign import FOLDERS, foreign_packages
-from tests.helpers.installed import build, copy_of_checkout, environment_with, unpacked
+from tests.helpers.installed import COMMIT, build, started
 from tests.helpers.job_clusters import job_cluster
 from tests.helpers.requirements import needs
 from tests.helpers.sets import make_rows, make_set, small_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 Kinebert = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout, without its git."""
-    return copy_of_checkout(tmp_path_factory.mktemp("source") / "checkout")
-
-
-@pytest.fixture(scope="module")
-def archive(source: Path) -> Path:
-    return build("sdist", source, source.parent / "sdist", f"{COMMIT} modified")
-
-
-@pytest.fixture(scope="module")
-def wheel(archive: Path) -> Path:
-    """Built from the source archive by somebody who does not know the commit."""
-    return build("wheel", unpacked(archive, archive.parent.parent / "unpacked"), archive.parent.parent / "wheel")
-
-
-@pytest.fixture(scope="module")
-def python(wheel: Path) -> Path:
-    return environment_with(wheel, wheel.parent.parent / "environment")
 
 
 @pytest.fixture
@@ -59,12 +35,6 @@ def run(python: Path, here: Path) -> Kinebert:
     """What runs the installed command."""
 
     return lambda *args, **env: started([str(python.with_name("kinebert")), *args], here, env)
-
-
-def started(command: list[str], folder: Path, more: dict[str, str]) -> "subprocess.CompletedProcess[str]":
-    """Run a command without what the environment of the tests says of this project."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHONPATH", "KINEBERT_", "MLFLOW_", "RAY_"))}
-    return subprocess.run(command, env={**clean, **more}, cwd=folder, capture_output=True, text=True, timeout=900)
 
 
 def shipped(source: Path) -> set[str]:

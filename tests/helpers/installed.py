@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.helpers.paths import ROOT
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _BUILD = "import sys; from setuptools import build_meta as b; getattr(b, sys.argv[1])(sys.argv[2])"
 
 
@@ -59,3 +60,9 @@ def environment_with(wheel: Path, folder: Path) -> Path:
     install = ["install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel)]
     subprocess.run([sys.executable, "-m", "pip", "--python", str(python), *install], check=True, capture_output=True)
     return python
+
+
+def started(command: list[str], folder: Path, more: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run a command without what the environment of the tests says of this project."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHONPATH", "KINEBERT_", "MLFLOW_", "RAY_"))}
+    return subprocess.run(command, env={**clean, **more}, cwd=folder, capture_output=True, text=True, timeout=900)

@@ -98,7 +98,8 @@ def test_few_is_where_chance_moves_an_accuracy_by_more_than_ten_points() -> None
         (
             29,
             5,
-            "own/val: 29 videos of 5 groups are too few to choose an epoch by: chance alone moves their accuracy by up to 17",
+            "own/val: 29 videos of 5 groups are too few to choose an epoch by: chance alone moves their accuracy by up "
+            "to 17 points either way, in 19 of 20",
         ),
         (29, 29, "own/val: 29 videos are too few "),
         (29, None, "own/val: 29 videos are too few "),
