@@ -1,9 +1,12 @@
 """The images: what they are made of is pinned, what they need is there, and what they need not is not."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -64,6 +67,25 @@ def test_what_is_copied_is_there_and_is_not_ignored() -> None:
             assert source == "." or any(Path(source).is_relative_to(path) for path in allowed), source
     packages = {link.name for link in (ROOT / "kinebert").iterdir() if link.is_symlink()}
     assert packages | {"kinebert"} <= allowed
+
+
+@pytest.mark.slow
+def test_the_wheel_is_made_of_what_docker_is_sent(tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        source, target = ROOT / line[1:], context / line[1:]
+        if line.startswith("!"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            ignored = shutil.ignore_patterns("__pycache__", "secrets")
+            shutil.copytree(source, target, symlinks=True, ignore=ignored) if source.is_dir() else shutil.copy(
+                source, target
+            )
+    code = "from setuptools import build_meta as b; b.build_wheel('dist')"
+    checked(sys.executable, "-c", code, cwd=context, env={**os.environ, "KINEBERT_COMMIT": "abc1234 clean"})
+    (wheel,) = (context / "dist").glob("kinebert-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.read("kinebert/commit.txt") == b"abc1234 clean\n"
+        assert {"kinebert/pipelines/recipes/rgb.toml", "kinebert/preprocessing/storage.py"} <= {*archive.namelist()}
 
 
 def test_every_requirement_of_an_image_is_constrained(tmp_path: Path) -> None:
