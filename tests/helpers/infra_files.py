@@ -74,3 +74,5 @@ def commands(text: str) -> Iterator[list[str]]:
     ):
         line = re.sub(r"\$\{?\w+\}?", "1", found[1].rstrip("\"'"))
         yield shlex.split(line, comments=True)
+    for submitted in re.findall(r"^sbatch .*kinebert\.sbatch (.*)$", joined, re.M):
+        yield ["kinebert", *shlex.split(submitted.replace("%a", "1"))]  # %a: the number of an array's task
