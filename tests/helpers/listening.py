@@ -1,8 +1,9 @@
-"""An audience that remembers what a job said."""
+"""Whoever hears a job, and remembers: an audience, and what takes its numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from kinebert.orchestration.audience import Audience, Line
+from kinebert.orchestration.watched_metrics import Exporter, WatchedMetric
 
 
 class Heard(Audience):
@@ -32,3 +33,15 @@ class _Shown:
 
     def close(self, text: str) -> None:
         self._texts.append(text)
+
+
+class Sums(Exporter):
+    """Adds what is counted, and keeps the last of the other numbers."""
+
+    def __init__(self, output: str) -> None:
+        super().__init__(output)
+        self.output, self.values = output, dict[WatchedMetric, float]()
+
+    def __call__(self, values: Mapping[WatchedMetric, float]) -> None:
+        for metric, value in values.items():
+            self.values[metric] = value + (self.values.get(metric, 0) if metric.counts else 0)

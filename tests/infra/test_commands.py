@@ -93,6 +93,20 @@ def test_ray_and_mlflow_have_the_options_that_are_given() -> None:
     (cluster,) = (one for one in of_files("base") if one["kind"] == "RayCluster")
     for group in [cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]]:
         assert {f"--{key}" for key in group["rayStartParams"]} <= known["ray"]
+    launched = [
+        line
+        for path in (INFRA / "ray").glob("*.yaml")
+        for key in ("head_start_ray_commands", "worker_start_ray_commands")
+        for line in documents(path)[0][key]
+    ]
+    assert {*re.findall(r" (--[\w-]+)", " ".join(launched))} <= known["ray"]
+    (of_slurm,) = re.findall(
+        r"ray symmetric-run (.*?) -- ", re.sub(r"\\\n", "", (INFRA / "slurm" / "kinebert.sbatch").read_text())
+    )
+    symmetric = options_of(scripts.cli.commands["symmetric-run"])
+    given = {*re.findall(r"(--[\w-]+)", of_slurm)}
+    assert len(given) == 4
+    assert given <= symmetric | known["ray"]
 
 
 def test_yamllint_finds_nothing() -> None:

@@ -13,24 +13,13 @@ import pytest
 
 from kinebert.orchestration import watched_metrics as watched
 from kinebert.orchestration.progress import ProgressLine, VideoProgress
-from kinebert.orchestration.watched_metrics import LABEL, WATCHED, Exporter, WatchedMetric
+from kinebert.orchestration.watched_metrics import LABEL, WATCHED, Exporter
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.sets.writer import VideoSummary
+from tests.helpers.listening import Sums
 from tests.helpers.paths import ROOT
 
 CLUSTERS = (ROOT / "docs" / "clusters.md").read_text()
-
-
-class Sums(Exporter):
-    """Adds what is counted, and keeps the last of the rest."""
-
-    def __init__(self) -> None:
-        super().__init__("/data/set")
-        self.values: dict[WatchedMetric, float] = {}
-
-    def __call__(self, values: Mapping[WatchedMetric, float]) -> None:
-        for metric, value in values.items():
-            self.values[metric] = value + (self.values.get(metric, 0) if metric.counts else 0)
 
 
 def row(i: int) -> ManifestRow:
@@ -43,7 +32,7 @@ def rows(number: int) -> list[ManifestRow]:
 
 @pytest.mark.parametrize("with_flow", [False, True])
 def test_videos_count_once_and_kept_ones_not_at_all(with_flow: bool) -> None:
-    sums = Sums()
+    sums = Sums("/data/set")
     progress = VideoProgress(rows(5), {"v0"}, ProgressLine(), sums, with_flow)
     done = [VideoSummary(video_id=f"v{i}", num_frames=10) for i in range(4)]
     progress.shards_left(2)

@@ -12,6 +12,7 @@ from kinebert.orchestration.audience import Terminal
 from kinebert.orchestration.extraction import shard_tasks
 from kinebert.orchestration.extraction.shard_tasks import ExtractionResult, extract_set
 from kinebert.orchestration.progress import ProgressLine, VideoProgress
+from kinebert.orchestration.watched_metrics import FRAMES, PAIRS, REJECTED, SHARDS_LEFT, VIDEOS
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
@@ -25,7 +26,7 @@ from kinebert.preprocessing.sets.verify import verify_set
 from kinebert.preprocessing.sets.writer import VideoSummary
 from kinebert.preprocessing.tvl1 import Backend, TvL1Params
 from tests.helpers import faults
-from tests.helpers.listening import Heard
+from tests.helpers.listening import Heard, Sums
 from tests.helpers.sets import make_rows, make_set
 
 RGB = FrameRecipe(resize="none")
@@ -232,7 +233,11 @@ def test_progress_says_what_is_done_and_how_long_it_will_take(
     broken = replace(rows[0], video_id="class9/empty", path=str(tmp_path / "empty.mp4"), bytes=0)
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
+    sums = Sums(str(tmp_path / "set"))
+    monkeypatch.setattr(shard_tasks, "Exporter", {sums.output: sums}.__getitem__)
     extract([*rows, broken], tmp_path / "set")
+    numbers = (sums.values[metric] for metric in (VIDEOS, REJECTED, FRAMES, PAIRS, SHARDS_LEFT))
+    assert [*numbers] == [7, 1, 92, 0, 0]
     last = stream.getvalue().splitlines()[-1]
     assert last.startswith("7/7 videos, 0 s left, 92 frames, ")
     assert ", 1 rejected, " in last

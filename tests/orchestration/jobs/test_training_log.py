@@ -25,7 +25,7 @@ from kinebert.training.loop.events import (
 )
 from kinebert.training.loop.forecast import Forecast
 from kinebert.training.run_folder import EpochRow
-from tests.helpers.listening import Heard
+from tests.helpers.listening import Heard, Sums
 
 STEP = StepDone(
     epoch=1,
@@ -81,6 +81,26 @@ def test_speed_waiting_and_memory_are_shown_and_recorded(
     assert (on_gpu["step/gpu_gib"], on_gpu["step/data_wait"], on_gpu["step/clips_per_s"]) == (12.34, 0.07, 40.0)
     names = ("gpu_gib", "data_wait", "clips_per_s")
     assert [of_epoch[f"epoch/speed/{name}"] for name in names] == [12.34, 0.07, 40.0]
+
+
+def test_whoever_watches_from_outside_hears_of_steps_and_restarts() -> None:
+    tracker: Any = Tracker()
+    sums = Sums("/data/run")
+    hear = TrainingLog(tracker, Heard(), -1, sums)
+    hear(replace(STEP, steps_left=15.0))
+    hear(Restarted(reason="node 3 was lost", left=2, hung=False))
+    hear(replace(STEP, steps_left=15.0))  # MLflow hears of it once, but it was done again
+    hear(replace(STEP, global_step=4, steps_left=14.0, loss=0.25))
+    assert {metric.name.removeprefix("kinebert_"): value for metric, value in sums.values.items()} == {
+        "steps": 3,
+        "steps_left": 14.0,
+        "epoch": 1,
+        "clips_per_s": 40.0,
+        "data_wait": 0.07,
+        "loss": 0.25,
+        "restarts": 1,
+    }
+    assert len(tracker.told) == 2
 
 
 def test_the_plain_metrics_are_those_of_the_best_epoch_so_far() -> None:
