@@ -178,7 +178,8 @@ def _verdict(result: Index, given: str) -> str:
             "and run this again. The manifest is written; later programs leave these videos out."
         )
     done = f"Done: {share}." if num_problems else "Done: all videos can be used."
-    return f"{done} Next: kinebert extract-frames --manifest {shlex.quote(given)} --output sets/rgb --width 171 --height 128"
+    size = "--width 171 --height 128"  # as the README has it, for networks of 112 pixels
+    return f"{done} Next: kinebert extract-frames --manifest {shlex.quote(given)} --output sets/rgb {size}"
 
 
 def cli(args: list[str]) -> int:

@@ -1,10 +1,10 @@
 """Which command comes next, in the README's order: index, extract, train, evaluate, fuse."""
 
-import json
 import re
 import shlex
 from collections.abc import Sequence
 
+from kinebert.preprocessing.plain_text import toml_string
 from kinebert.preprocessing.recipe_names import recipe_names
 
 _USUAL_SPLIT = "split1"
@@ -22,7 +22,7 @@ def train_command(uri: str, modality: str, splits: Sequence[str]) -> str:
     recipe = modality if modality in recipe_names() else "RECIPE"
     values = [f"data.shards={shlex.quote(uri)}"]
     if splits and _USUAL_SPLIT not in splits:
-        name = splits[0] if _BARE.fullmatch(splits[0]) else json.dumps(splits[0], ensure_ascii=False)
+        name = splits[0] if _BARE.fullmatch(splits[0]) else toml_string(splits[0])
         values.append(f"data.split={shlex.quote(name)}")
     return f"kinebert train {recipe} --set {' '.join(values)}"
 

@@ -1,6 +1,6 @@
 """One package, ``kinebert``, whatever else of the folders' names lies about; in a checkout and in a job."""
 
-import importlib
+import importlib.util
 import os
 import pkgutil
 import subprocess
@@ -14,6 +14,11 @@ from kinebert import old_names
 from tests.helpers.foreign import FOLDERS, foreign_packages
 from tests.helpers.paths import ROOT
 
+EXTRAS = {
+    "kinebert.orchestration.tracking.mirrors.event_files": "tensorboard",
+    "kinebert.orchestration.tracking.mirrors.wandb_runs": "wandb",
+}
+"""Packages that modules of extras import."""
 DESCRIBE = ["--backbone", "resnet18", "--json"]
 
 
@@ -65,8 +70,9 @@ def test_nothing_imports_by_the_folders_names() -> None:
 
 
 def wanted(name: str) -> bool:
-    """Whether a module can be imported here: the kernels of GPUs need a GPU, or an interpreter that is asked for."""
-    return ".tvl1.gpu." not in name
+    """Whether a module can be imported here: some need a GPU, or an interpreter that is asked for, or an extra."""
+    extra = EXTRAS.get(name)
+    return ".tvl1.gpu." not in name and (extra is None or importlib.util.find_spec(extra) is not None)
 
 
 @pytest.fixture

@@ -52,7 +52,9 @@ def test_indexes_a_folder_and_splits_it(videos: Path, tmp_path: Path, capsys: py
     printed = capsys.readouterr().out
     assert "20 videos, 2 classes" in printed
     assert re.search(r"split1 +12 +4 +4 +0\n", printed)
-    assert printed.endswith(f"Next: kinebert extract-frames --manifest '{output}' --output sets/rgb --width 171 --height 128\n")
+    assert printed.endswith(
+        f"Next: kinebert extract-frames --manifest '{output}' --output sets/rgb --width 171 --height 128\n"
+    )
 
     before = output.read_bytes()
     assert program.cli(["folder", str(videos), "--output", str(output), "--group-regex", "tape[0-9]"]) == 0

@@ -164,7 +164,7 @@ def test_a_run_that_mlflow_did_not_take_whole_is_said_by_the_status(
         raise ConnectionError("gone")
 
     (run / "mlflow.json").unlink()
-    monkeypatch.setattr(register_of_models, "register", lambda *_: ("1", "models:/a/1"))  # it takes half a minute
+    monkeypatch.setattr(register_of_models, "register", lambda *_, **__: ("1", "models:/a/1"))  # it takes half a minute
     monkeypatch.setattr(MlflowClient, "set_terminated", refuse)
     args = [str(run / "best.pt"), "--name", "a", "--tracking-uri", str(tmp_path / "mlflow.db")]
     assert register.cli(args) == NOT_RECORDED
