@@ -4,7 +4,7 @@ What is wrong is raised as in :mod:`kinebert.functions`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import fspath
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Picture:
     """A picture, which notebooks show by themselves."""
 
-    png: bytes
+    png: bytes = field(repr=False)
     """As a PNG file holds it."""
 
     def save(self, path: Location) -> None:
@@ -59,7 +59,7 @@ class Picture:
 class Attention:
     """What a recognizer's classification token looks at in some clips; notebooks show the picture."""
 
-    clips: "list[ClipAttention]"
+    clips: "list[ClipAttention]" = field(repr=False)
     """The numbers of each clip."""
     picture: Picture
     """The clips' images, with the attention to each time step under them."""

@@ -107,7 +107,7 @@ def test_a_new_user_s_walk(python: Path, here: Path) -> None:
     assert "fights, version 1" in walk("register", "runs/flow/best.pt", "--name", "fights")
     fused = next(path for path in here.rglob("scores.parquet") if "runs" not in path.parts)
     said = walk("compare", "runs/rgb", "runs/flow", str(fused))
-    assert "chance" in said
+    assert "significant" in said
 
     with sqlite3.connect(here / "runs" / "mlflow.db") as store:
         kept = {name for (name,) in store.execute("select distinct key from latest_metrics")}
