@@ -11,7 +11,7 @@ import cv2
 
 from kinebert.preprocessing.errors import UserError, VideoError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
-from kinebert.preprocessing.extraction.one_video import Frames, OpenVideo, extract_frames
+from kinebert.preprocessing.extraction.one_video import OpenVideo, extract_frames
 from kinebert.preprocessing.extraction.timing import OFF
 from kinebert.preprocessing.recipe import FlowRecipe
 from kinebert.preprocessing.sets.plan import PlannedVideo
@@ -20,6 +20,11 @@ _SECONDS = 2.5
 """That the pairs of the first recipe may take; those of the others take less."""
 _PROBED, _LEAST, _MOST = 2, 4, 48
 """Pairs by whose time it is decided how many are measured; fewest and most of these."""
+
+
+_STILL = 60
+"""Frames at a video's beginning that are passed over where there are more: many clips begin before anything moves, and
+flow of what stands still is solved in half the time."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class PairCost:
 def measure_pairs(
     videos: Sequence[PlannedVideo], recipes: Sequence[FlowRecipe], open_video: OpenVideo, solver: FlowSolver
 ) -> list[PairCost]:
-    """Return what pairs from the beginnings of ``videos`` cost with each of the recipes, in a few seconds.
+    """Return what pairs of ``videos`` cost with each of the recipes, in a few seconds.
 
     The first recipe decides how many pairs are looked at, the others have half as many. What cannot be decoded, and a
     recipe that the solver cannot follow, count nothing.
@@ -84,21 +89,23 @@ def _of_video(
         return PairCost()
     begin = time.monotonic()
     recipe = replace(recipe, min_frames=2)
-    frames = _First(open_video(video.path, recipe, OFF), num_pairs + 1)
     try:
-        summary, _ = extract_frames(video.video_id, frames, recipe, lambda: None, solver)
+        decoded = list(itertools.islice(open_video(video.path, recipe, OFF), _STILL + num_pairs + 1))
+        kept = _Decoded(decoded[-(num_pairs + 1) :])
+        decoding = (time.monotonic() - begin) * len(kept.frames) / max(len(decoded), 1)
+        begin = time.monotonic()
+        summary, _ = extract_frames(video.video_id, kept, recipe, lambda: None, solver)
     except VideoError:
         return PairCost()
-    return PairCost(summary.num_images, time.monotonic() - begin)
+    return PairCost(summary.num_images, decoding + time.monotonic() - begin)
 
 
-class _First:
-    """The first frames of a video; that it goes on is no problem of it."""
+@dataclass
+class _Decoded:
+    """Frames of a video; that it goes on is no problem of it."""
 
+    frames: Sequence[Any]
     problem: str | None = None
 
-    def __init__(self, frames: Frames, count: int) -> None:
-        self._frames, self._count = frames, count
-
     def __iter__(self) -> Iterator[Any]:
-        return itertools.islice(self._frames, self._count)
+        return iter(self.frames)
