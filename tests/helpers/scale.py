@@ -112,11 +112,11 @@ STORED = (
     Stored(name="flow, 340x256, JPEG 95", frame_bytes=9_600),
 )
 WAYS = (
-    Way(name="340x256 JPEG", frame_bytes=21_800, ms_112=34.9, ms_224=59.7),
-    Way(name='the same, `data.resize_on = "device"`', frame_bytes=21_800, ms_112=32.6, ms_224=38.8),
-    Way(name="340x256 `--codec h264`, device", frame_bytes=1_600, ms_112=24.1, ms_224=29.8),
-    Way(name="171x128 JPEG, device", frame_bytes=8_100, ms_112=10.5),
-    Way(name="171x128 `--codec h264`, device", frame_bytes=600, ms_112=9.7),
+    Way(name="340x256 JPEG", frame_bytes=21_800, ms_112=28.9, ms_224=43.2),
+    Way(name='the same, `data.resize_on = "device"`', frame_bytes=21_800, ms_112=25.3, ms_224=24.5),
+    Way(name="340x256 `--codec h264`, device", frame_bytes=2_500, ms_112=19.6, ms_224=18.4),
+    Way(name="171x128 JPEG, device", frame_bytes=8_100, ms_112=9.3),
+    Way(name="171x128 `--codec h264`, device", frame_bytes=1_000, ms_112=8.1),
 )
 DATA = (
     Data(
