@@ -104,16 +104,16 @@ def dry_run(request: TrainingRequest, audience: Audience = NOBODY) -> DryRun:
     memory = training_memory(
         on, checked.shards.modality, len(checked.shards.classes), torch.device("cuda" if use_gpu else "cpu")
     )
-    private = cluster.is_private()
+    private, parts = cluster.is_private(), _parts(checked)
     return DryRun(
         folder=checked.folder,
         recipe=_settled(checked.recipe, request) if pending else checked.recipe,
         shards=checked.shards,
-        parts=_parts(checked),
+        parts=parts,
         num_bytes=num_bytes,
         read=read,
         weights=pending or _weights(checked.recipe),
-        stages=tuple(plan_stages(checked.recipe, _parts(checked)[0].num_videos)),
+        stages=tuple(plan_stages(checked.recipe, parts[0].num_videos)),
         memory=memory,
         available=_available(use_gpu, on.workers) if private else None,
         plan=plan,
