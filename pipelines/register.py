@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from kinebert.orchestration.printing import say
+from kinebert.orchestration.tracking.legal_names import check_model_names
 from kinebert.pipelines.options import NOT_RECORDED, run
 from kinebert.preprocessing.plain_text import json_text
 
@@ -42,7 +43,8 @@ class RegisterConfig:
 
 def main(config: RegisterConfig) -> int:
     """Export, register, say how to load it, and return the exit status."""
-    from kinebert.orchestration.tracking.registration import register  # slow imports
+    check_model_names(config.name, config.alias)
+    from kinebert.orchestration.tracking.registration import register  # slow imports, after the quick refusals
 
     made = register(
         config.checkpoint,

@@ -8,12 +8,16 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.datasets.manifest import is_plain
+from kinebert.preprocessing.errors import ConfigError, UserError
 
 LONGEST_NAME = 250
 """Characters that MLflow takes in a name."""
 _REFUSED = re.compile(r"[^/\w.\- :]")
 _DIGEST = 8
+_ALIAS = re.compile(r"[\w-]{1,255}")
+_VERSION = re.compile(r"v\d+|latest", re.IGNORECASE)
+"""Words that MLflow keeps for itself."""
 
 
 def legal_name(name: str) -> str:
@@ -54,3 +58,17 @@ def check_apart(names: Iterable[str], what: str) -> None:
                 f"the {what} {other!r} and {name!r} would both be {plain!r} in MLflow, which takes letters, digits, "
                 "_ - . : and spaces in names. Rename one."
             )
+
+
+def check_model_names(name: str, alias: str | None) -> None:
+    """Refuse names that MLflow would refuse after the work.
+
+    Raises:
+        ConfigError: If the name of the model or the alias is none.
+    """
+    if not name.strip() or set(name) & set("/:'\"") or not is_plain(name):
+        raise ConfigError(f"--name {name!r}: a model's name is not empty and has no / : or quotes.")
+    if alias is not None and (not _ALIAS.fullmatch(alias) or _VERSION.fullmatch(alias)):
+        raise ConfigError(
+            f"--alias {alias!r}: an alias is letters, digits, - and _, at most 255, and neither latest nor a version."
+        )

@@ -1,27 +1,22 @@
 """Checkpoints become a registered model: in the MLflow run of their training, or in one that is made for them."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from kinebert.orchestration.tracking import logged_models
+from kinebert.orchestration.tracking.legal_names import check_model_names
 from kinebert.orchestration.tracking.lifecycle import running
 from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.orchestration.tracking.run_tags import code_version
 from kinebert.orchestration.tracking.store import choose_store
 from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.orchestration.tracking.video_model import FusedStreams
-from kinebert.preprocessing.datasets.manifest import is_plain
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.storage import name_of, resolve_uri
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.evaluation.fusion import Method
 from kinebert.training.evaluation.predict import Stream, calibration_of, check_streams
-
-_ALIAS = re.compile(r"[\w-]{1,255}")
-_VERSION = re.compile(r"v\d+|latest", re.IGNORECASE)
-"""Words that MLflow keeps for itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,20 +33,6 @@ class Registered:
     """Whether MLflow has all that the run says."""
     notes: tuple[str, ...] = ()
     """Of a fusion how its scores are probabilities."""
-
-
-def check_names(name: str, alias: str | None) -> None:
-    """Refuse names that MLflow would refuse after the work.
-
-    Raises:
-        ConfigError: If the name of the model or the alias is none.
-    """
-    if not name.strip() or set(name) & set("/:'\"") or not is_plain(name):
-        raise ConfigError(f"--name {name!r}: a model's name is not empty and has no / : or quotes.")
-    if alias is not None and (not _ALIAS.fullmatch(alias) or _VERSION.fullmatch(alias)):
-        raise ConfigError(
-            f"--alias {alias!r}: an alias is letters, digits, - and _, at most 255, and neither latest nor a version."
-        )
 
 
 def register(
@@ -80,7 +61,7 @@ def register(
         UserError: If one is no checkpoint, they know different classes, or MLflow refuses.
         ConfigError: If a name is none, no run is known, or there are not as many weights as checkpoints.
     """
-    check_names(name, alias)
+    check_model_names(name, alias)
     uris = [resolve_uri(one) for one in ([checkpoint] if isinstance(checkpoint, str) else checkpoint)]
     if not uris:
         raise ConfigError("give the checkpoint of a training, such as runs/rgb/best.pt.")
