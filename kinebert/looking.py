@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from kinebert.arguments import Location, of_recipe, plain, several, training_recipe
 from kinebert.orchestration.audience import NOBODY, Terminal
 from kinebert.orchestration.jobs.requests import TrainingRequest
-from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.recipe_names import recipe_names
 from kinebert.preprocessing.sets.verify import Verdict, verify_set
 from kinebert.preprocessing.storage import explained, resolve_uri, write_bytes
@@ -79,8 +78,7 @@ def show(shards: Location, video_id: str, beside: Location | None = None, images
     """
     from kinebert.preprocessing.sets.video_sheet import draw_video
 
-    sheet = draw_video(fspath(shards), video_id, None if beside is None else fspath(beside), images)
-    return Picture(cv2.imencode(".png", sheet.picture[..., ::-1])[1].tobytes())
+    return Picture(draw_video(fspath(shards), video_id, None if beside is None else fspath(beside), images).png())
 
 
 def attend(
@@ -101,8 +99,7 @@ def attend(
 
     uri, where = None if shards is None else fspath(shards), resolve_uri(fspath(checkpoint))
     found = attend_videos(where, uri, several(videos) if videos else (), most=MOST_CLIPS, **plain(options))
-    bound = float(found.shards.recipe["bound"]) if modality_of(found.shards.modality).motion else None
-    return Attention(found.clips, Picture(to_png(draw_attention(found.clips, bound))))
+    return Attention(found.clips, Picture(to_png(draw_attention(found.clips, found.shards.flow_bound))))
 
 
 def verify(shards: Location, *, decode: bool = True, threads: int = 1) -> Verdict:

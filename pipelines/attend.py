@@ -12,7 +12,6 @@ import tyro
 from kinebert.orchestration.printing import say, say_json
 from kinebert.pipelines.options import run
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.storage import explained, resolve_uri, write_bytes
 
 
@@ -65,9 +64,8 @@ def main(config: AttendConfig) -> int:
         most=MOST_CLIPS,
     )
     clips, shards = found.clips, found.shards
-    bound = float(shards.recipe["bound"]) if modality_of(shards.modality).motion else None
     with explained(output, "write this picture"):
-        write_bytes(output, to_png(draw_attention(clips, bound)))
+        write_bytes(output, to_png(draw_attention(clips, shards.flow_bound)))
     if config.json:
         plain = {"checkpoint": checkpoint, "set": shards.uri, "picture": output, "clips": [c.plain() for c in clips]}
         say_json(plain)

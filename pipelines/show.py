@@ -32,15 +32,13 @@ class ShowConfig:
 
 def main(config: ShowConfig) -> int:
     """Draw the sheet and return the exit status."""
-    import cv2  # slow imports
-
-    from kinebert.preprocessing.sets.folder import describe_flow
+    from kinebert.preprocessing.sets.folder import describe_flow  # slow imports
     from kinebert.preprocessing.sets.video_sheet import draw_video
 
     sheet = draw_video(config.set, config.video_id, config.other, config.images)
     output = resolve_uri(config.output or f"{config.video_id.replace('/', '_')}.png")
     with explained(output, "write this picture"):
-        write_bytes(output, cv2.imencode(".png", sheet.picture[..., ::-1])[1].tobytes())
+        write_bytes(output, sheet.png())
     say(f"{' and '.join(sheet.uris)}: {config.video_id} drawn to {output}")
     if sheet.flow is not None and (line := describe_flow(sheet.flow.dataset.flow)) is not None:
         say(f"  {line}")

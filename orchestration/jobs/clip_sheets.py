@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from kinebert.orchestration.printing import warn
 from kinebert.orchestration.tracking.tracker import Tracker
-from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.sets.contact_sheet import clip_sheet
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.data.dataset import ClipDataset
@@ -61,8 +60,7 @@ class ClipSheets:
             clip_THWC, label, _ = clips[epoch - 1, position]
             assert isinstance(clip_THWC, np.ndarray), "crops are resized here"
             drawn.append((self._shards.classes[label], clip_THWC))
-        motion = modality_of(self._shards.modality).motion
-        return clip_sheet(drawn, float(self._shards.recipe["bound"]) if motion else None)
+        return clip_sheet(drawn, self._shards.flow_bound)
 
     def _stage_of(self, epoch: int) -> int:
         ends = np.cumsum([stage.epochs for stage in self._recipe.in_stages()])

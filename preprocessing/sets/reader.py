@@ -98,6 +98,11 @@ class ShardSet:
         return still_there(self.uri)
 
     @property
+    def flow_bound(self) -> float | None:
+        """The largest flow that is stored, in pixels per frame step either way; None of a set of pictures."""
+        return float(self.recipe["bound"]) if modality_of(self.modality).motion else None
+
+    @property
     def rejected(self) -> list[RejectedVideo]:
         """Videos that were left out, and why."""
         return self.dataset.rejected

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +25,10 @@ class VideoSheet:
     """The pictures that are drawn; None without."""
     flow: ShardSet | None
     """The flow that is drawn below them; None without."""
+
+    def png(self) -> bytes:
+        """Return the picture as a PNG file."""
+        return cv2.imencode(".png", self.picture[..., ::-1])[1].tobytes()
 
     @property
     def uris(self) -> list[str]:

@@ -42,6 +42,10 @@ class FakeShards:
     rejected: list[FakeRejected] = field(default_factory=list)
     recipe: dict[str, object] = field(default_factory=lambda: {"width": 32})
 
+    @property
+    def flow_bound(self) -> float | None:
+        return float(str(self.recipe["bound"])) if self.modality == "flow" else None
+
     def splits(self) -> list[str]:
         return sorted({split for video in self.videos for split in video.splits})
 
