@@ -31,7 +31,7 @@ from kinebert.orchestration.watched_metrics import Exporter
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.extraction.guard import sweep
+from kinebert.preprocessing.extraction.guard import sweep, sweep_after_stopping
 from kinebert.preprocessing.extraction.task import BuildShard, BuildShards
 from kinebert.preprocessing.folder_lock import EXTRACTION, held
 from kinebert.preprocessing.recipe import FlowRecipe
@@ -160,11 +160,17 @@ def _fill(
         for build, summaries in zip(builds, of_sets, strict=True):
             _check_shared(build.output, shards)
             _tell(build.output if len(builds) > 1 else "", summaries, audience)
+        _sweep(builds, sweep)
         return of_sets
-    finally:
-        for build in builds:
-            with suppress(OSError):  # a store that fails here has failed before, and said why
-                sweep(build.output)
+    except BaseException:
+        _sweep(builds, sweep_after_stopping)
+        raise
+
+
+def _sweep(builds: Sequence[BuildShard], how: Callable[[str], None]) -> None:
+    for build in builds:
+        with suppress(OSError):  # a store that fails here has failed before, and said why
+            how(build.output)
 
 
 def _reopen(output: str) -> None:

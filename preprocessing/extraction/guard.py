@@ -25,6 +25,8 @@ _GRACE_S = 30.0
 _SUSPENDED_S = 5.0
 """By which the watchdog may oversleep on a busy machine; if by more, its process did not run."""
 _VERDICT = "verdict"
+_LOOK_S, _QUIET_LOOKS, _STOPS_S = 0.25, 3, 15.0
+"""Between two looks for what stopped workers write; looks that find nothing until they are taken for dead; in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,18 @@ def sweep(output: str) -> None:
     """Remove what earlier jobs left in ``output``: half-written files and markers."""
     storage.sweep_partials(output)
     storage.delete_folder(storage.join(output, ATTEMPTS_FOLDER))
+
+
+def sweep_after_stopping(output: str) -> None:
+    """Remove what a job that failed leaves in ``output``: its workers, told to stop, may write for a moment yet."""
+    give_up, quiet = time.monotonic() + _STOPS_S, 0
+    while quiet < _QUIET_LOOKS and time.monotonic() < give_up:
+        left = storage.exists(storage.join(output, ATTEMPTS_FOLDER))
+        left |= any(name.endswith(storage.PARTIAL) for name in storage.list_files(output))
+        if left:
+            sweep(output)
+        quiet = 0 if left else quiet + 1
+        time.sleep(_LOOK_S)
 
 
 class TimeIsUp(Exception):  # noqa: N818 - not an error of the program

@@ -9,7 +9,7 @@ import pytest
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.extraction import guard
-from kinebert.preprocessing.extraction.guard import ATTEMPTS_FOLDER, Attempts, Limits, TimeIsUp, Watchdog, die_of, sweep
+from kinebert.preprocessing.extraction.guard import ATTEMPTS_FOLDER, Attempts, Limits, TimeIsUp, Watchdog, die_of, sweep, sweep_after_stopping
 
 
 @pytest.fixture(params=["disk", "store"])
@@ -63,6 +63,19 @@ def test_sweeping_forgets_all_jobs_and_keeps_shards(root: str) -> None:
     assert storage.list_files(root) == ["shard.parquet"]
     assert Attempts(root, "job").given_up("a") is None
     sweep(root)
+
+
+def test_what_a_stopped_worker_writes_late_goes_too(tmp_path: Path) -> None:
+    def write_late() -> None:
+        time.sleep(0.4)
+        Attempts(str(tmp_path), "job").condemn("a", "why")
+        (tmp_path / f".shard.parquet.0{storage.PARTIAL}").write_bytes(b"x")
+
+    worker = threading.Thread(target=write_late)
+    worker.start()
+    sweep_after_stopping(str(tmp_path))
+    worker.join()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_whoever_gives_images_is_left_alone() -> None:
