@@ -9,7 +9,16 @@ import pytest
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.extraction import guard
-from kinebert.preprocessing.extraction.guard import ATTEMPTS_FOLDER, Attempts, Limits, TimeIsUp, Watchdog, die_of, sweep, sweep_after_stopping
+from kinebert.preprocessing.extraction.guard import (
+    ATTEMPTS_FOLDER,
+    Attempts,
+    Limits,
+    TimeIsUp,
+    Watchdog,
+    die_of,
+    sweep,
+    sweep_after_stopping,
+)
 
 
 @pytest.fixture(params=["disk", "store"])
