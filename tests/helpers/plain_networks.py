@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kinebert.training.models import Recognizer
-from kinebert.training.models.backbones.i3d import SameConv3d, SamePool3d, Unit, same_padding
+from kinebert.training.models.backbones.clips.i3d import SameConv3d, SamePool3d, Unit, same_padding
 from kinebert.training.models.blocks import Residual
 from kinebert.training.models.heads.bert import Attention, Block, LayerNorm
 

@@ -11,7 +11,7 @@ from kinebert.training.models.heads.average import tgap
 from kinebert.training.models.registry import register_backbone, register_head
 
 HALVED = """
-from kinebert.training.models.backbones.resnet import resnet18
+from kinebert.training.models.backbones.frames.resnet import resnet18
 from kinebert.training.models.inputs import KINETICS
 from kinebert.training.models.registry import register_backbone
 
@@ -25,9 +25,10 @@ def halved(channels_in: int = 3, width: float = 1.0):
     ("package", "builders"), [(backbones, [entry.build for entry in BACKBONES.values()]), (heads, HEADS.values())]
 )
 def test_every_file_of_the_folder_registers_something(package: ModuleType, builders: list[object]) -> None:
-    files = {path.stem for path in Path(package.__path__[0]).glob("*.py")} - {"__init__"}
+    folder = Path(package.__path__[0])
+    files = {path.relative_to(folder).with_suffix("") for path in folder.rglob("*.py") if path.stem != "__init__"}
     assert files
-    assert {builder.__module__ for builder in builders} == {f"{package.__name__}.{name}" for name in files}
+    assert {builder.__module__ for builder in builders} == {".".join([package.__name__, *name.parts]) for name in files}
 
 
 def test_a_file_put_beside_them_is_all_that_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Backbones, one file per family. Every module here is found by itself, and registers what it has."""
+"""Backbones, one file per family, in rooms by what they see at once. Every module here is found by itself."""
 
 from kinebert.preprocessing.discovery import modules_of
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import BACKBONES, Recognizer, build_recognizer
-from kinebert.training.models.backbones.resnet import FrameResNet
+from kinebert.training.models.backbones.frames.resnet import FrameResNet
 from kinebert.training.models.blocks import BasicBlock, ResidualTrunk, ZeroPadding
 from kinebert.training.models.interfaces import Backbone
 from kinebert.training.models.sizes.measure import sizes_of

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import Recognizer, build_recognizer
-from kinebert.training.models.backbones.slowfast import PICKINGS, SlowFast, slowfast_50
+from kinebert.training.models.backbones.pathways.slowfast import PICKINGS, SlowFast, slowfast_50
 from kinebert.training.models.heads.bert import BertPool
 from kinebert.training.models.heads.bert_paths import BertEarly, BertLate
 from kinebert.training.models.pathways import at_steps, fuse

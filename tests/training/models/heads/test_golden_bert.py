@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kinebert.training.models.heads.bert import BertPool, bert
-from kinebert.training.models.weights.keys import artest08
+from kinebert.training.models.weights.keys.bert import artest08
 from tests.helpers import golden
 
 

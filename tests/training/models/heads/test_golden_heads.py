@@ -11,7 +11,7 @@ from kinebert.training.models import Recognizer, build_recognizer, load_publishe
 from kinebert.training.models.heads.non_local import NonLocalBlock
 from kinebert.training.models.sizes.measure import sizes_of
 from kinebert.training.models.sizes.unallocated import unallocated
-from kinebert.training.models.weights.keys import artest08
+from kinebert.training.models.weights.keys.bert import artest08
 from tests.helpers import golden
 
 PREFIX = "artest08_rgb_resneXt3D64f101_"

@@ -1,4 +1,4 @@
-"""Published weights, read under our parameter names. One file per source; every key is accounted for."""
+"""Published weights, read under our parameter names. One file per source, in rooms; every key is accounted for."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -122,8 +122,14 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 @cache
 def layouts() -> tuple[Layout, ...]:
-    """Return every layout of the modules in this folder, in the order of their names: each has its ``LAYOUTS``."""
-    found = [layout for module in modules_of(__name__) for layout in getattr(module, "LAYOUTS", ())]
+    """Return every layout of the modules in this folder's rooms, in the order of their names, whatever their room.
+
+    A module has its layouts in ``LAYOUTS``.
+    """
+    rooms = modules_of(__name__)
+    modules = [*rooms, *(module for room in rooms if hasattr(room, "__path__") for module in modules_of(room.__name__))]
+    modules.sort(key=lambda module: module.__name__.rpartition(".")[2])
+    found = [layout for module in modules for layout in getattr(module, "LAYOUTS", ())]
     names = [layout.name for layout in found]
     if len(set(names)) < len(names):
         raise ValueError(f"two layouts have one name: {sorted(name for name in names if names.count(name) > 1)}")

@@ -5,7 +5,7 @@ from typing import Any
 
 from kinebert.training.models.inputs import ACTIVITYNET, BYTE_FLOW
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
-from kinebert.training.models.weights.keys.kenshohara import TRUNK, groups, known_options, shortcut
+from kinebert.training.models.weights.keys.bert.kenshohara import TRUNK, groups, known_options, shortcut
 
 
 def _options(shapes: Mapping[str, Shape], present: Mapping[str, Any]) -> dict[str, Any] | None:

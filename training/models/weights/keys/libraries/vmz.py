@@ -8,7 +8,7 @@ from typing import Any
 
 from kinebert.training.models.inputs import FLOW, KINETICS
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
-from kinebert.training.models.weights.keys.kenshohara import known_options
+from kinebert.training.models.weights.keys.bert.kenshohara import known_options
 
 _NORM = {"s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var"}  # riv holds the variance all the same
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from kinebert.training.models.inputs import SLOWFAST
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
-from kinebert.training.models.weights.keys.kenshohara import known_options
+from kinebert.training.models.weights.keys.bert.kenshohara import known_options
 
 _PATHS = {"slow": 0, "fast": 1}
 _ALPHA = {7: 4, 5: 8}

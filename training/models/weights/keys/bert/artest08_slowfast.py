@@ -9,8 +9,8 @@ from typing import Any
 
 from kinebert.training.models.inputs import SLOWFAST
 from kinebert.training.models.weights.keys import Layout, Shape
-from kinebert.training.models.weights.keys.artest08 import LICENCE, PAPER, SOURCE, URL, bert_rules, files
-from kinebert.training.models.weights.keys.pyslowfast import shape_options, trunk_rules
+from kinebert.training.models.weights.keys.bert.artest08 import LICENCE, PAPER, SOURCE, URL, bert_rules, files
+from kinebert.training.models.weights.keys.libraries.pyslowfast import shape_options, trunk_rules
 
 _BLOCK = r"\.((?:conv[1-3]|bn[1-3]|downsample\.[01])\..+)"
 _HEADS = (

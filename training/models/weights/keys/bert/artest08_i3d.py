@@ -5,8 +5,8 @@ The trunk is ``features`` there, numbered with its pools; FRMB's block lies in i
 
 from kinebert.training.models.inputs import CENTERED, CENTERED_FLOW
 from kinebert.training.models.weights.keys import Layout
-from kinebert.training.models.weights.keys.artest08 import HEADS, LICENCE, PAPER, SOURCE, URL, files
-from kinebert.training.models.weights.keys.pytorch_i3d import MIXED, STEM, mixed_rules, unit_rules
+from kinebert.training.models.weights.keys.bert.artest08 import HEADS, LICENCE, PAPER, SOURCE, URL, files
+from kinebert.training.models.weights.keys.bert.pytorch_i3d import MIXED, STEM, mixed_rules, unit_rules
 
 _STEM_PLACES = (0, 2, 3)
 _MIXED_PLACES = (5, 6, 8, 9, 10, 11, 12, 14, 15)

@@ -8,7 +8,7 @@ from typing import Any
 
 from kinebert.training.models.inputs import ACTIVITYNET, BYTE_FLOW, FLOW, KINETICS
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
-from kinebert.training.models.weights.keys.kenshohara import known_options
+from kinebert.training.models.weights.keys.bert.kenshohara import known_options
 
 SOURCE = "artest08/LateTemporalModeling3DCNN"
 PAPER = "Late temporal modeling in 3D CNN architectures with BERT for action recognition, arXiv:2008.01232"

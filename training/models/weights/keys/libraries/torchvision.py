@@ -5,8 +5,8 @@ from typing import Any
 
 from kinebert.training.models.inputs import FLOW, IMAGENET, KINETICS
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
-from kinebert.training.models.weights.keys.ig65m import R2PLUS1D, one_middle
-from kinebert.training.models.weights.keys.kenshohara import TRUNK, known_options
+from kinebert.training.models.weights.keys.bert.ig65m import R2PLUS1D, one_middle
+from kinebert.training.models.weights.keys.bert.kenshohara import TRUNK, known_options
 
 _BLOCK = r"(layer[1-4]\.\d+)\."
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from kinebert.training.models.inputs import FLOW, KINETICS
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
-from kinebert.training.models.weights.keys.kenshohara import known_options
+from kinebert.training.models.weights.keys.bert.kenshohara import known_options
 
 R2PLUS1D = (
     (r"(stem\.[0134]\..+)", r"backbone.\1"),

@@ -1,0 +1,1 @@
+"""Weights of the networks that the BERT papers start from, and of their own."""

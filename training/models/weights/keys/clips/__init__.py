@@ -1,0 +1,1 @@
+"""Weights of networks of clips, from the repositories of single papers."""

@@ -1,0 +1,1 @@
+"""Weights of networks of frames, from the repositories of single papers."""

@@ -1,0 +1,1 @@
+"""Weights of libraries of video networks."""
