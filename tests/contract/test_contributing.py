@@ -76,7 +76,7 @@ def test_checkpointed_it_learns_the_same(examples: dict[str, ModuleType]) -> Non
 
 
 def test_published_weights_are_read(examples: dict[str, ModuleType]) -> None:
-    module = examples["training/models/weights/keys/somebody"]
+    module = examples["training/models/weights/keys/clips/somebody"]
     layouts.cache_clear()
     assert "somebody_c3d" in [layout.name for layout in layouts()], "it is found among the others"
     (file,) = module.LAYOUTS[0].files
