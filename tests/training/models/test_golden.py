@@ -29,7 +29,7 @@ def test_weights_and_input_add_up_to_what_the_file_says(name: str) -> None:
 
 def test_every_file_is_in_the_index() -> None:
     assert golden.names() == sorted(path.stem for path in golden.FOLDER.glob("*.npz"))
-    assert len(golden.names()) == 25
+    assert len(golden.names()) == 53
 
 
 def test_shapes_are_those_of_the_weights() -> None:
