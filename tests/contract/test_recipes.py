@@ -23,7 +23,7 @@ from kinebert.training.optim.groups import freeze
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.optim.registry import build_optimizer
 from kinebert.training.recipe.train import TrainRecipe
-from tests.helpers.networks import SIZE, Combination
+from tests.helpers.networks import smallest_clip
 from tests.helpers.paths import ROOT
 
 RECIPES = ROOT / "pipelines" / "recipes"
@@ -159,12 +159,12 @@ def test_rows_of_the_same_network_are_the_same_training() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_one_step_at_reduced_size(name: str) -> None:
     recipe = recipe_of(name)
-    length = Combination(recipe.model.backbone, recipe.model.head).clip_length
-    small = {"width": 0.125, "reduction_width": 128, "clip_length": length, "size": SIZE, "num_classes": 5}
+    length, size = smallest_clip(recipe.model.backbone)
+    small = {"width": 0.125, "reduction_width": 128, "clip_length": length, "size": size, "num_classes": 5}
     net = build_recognizer(**{**arguments(recipe), **small}).train()
     optimizer = build_optimizer(net.parameters(), recipe.optim)
     before = {key: value.clone() for key, value in net.named_parameters()}
-    batches = [(torch.randn(2, len(net.spec.mean), length, SIZE, SIZE), torch.tensor([0, i])) for i in (1, 2)]
+    batches = [(torch.randn(2, len(net.spec.mean), length, size, size), torch.tensor([0, i])) for i in (1, 2)]
     done = accumulate(net, batches, cross_entropy_sum, num_clips=4)
     assert done.loss.isfinite()
     update(net, optimizer, recipe.optim.max_grad_norm)

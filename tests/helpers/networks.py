@@ -1,6 +1,7 @@
 """Every network in small: which there are, how they are combined, and what they are fed."""
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,7 @@ from kinebert.training.models.registry import REDUCTIONS, takes_paths
 from kinebert.training.models.sizes.unallocated import unallocated
 
 NUM_CLASSES, SIZE = 5, 32
+_LENGTHS, _SIZES = (4, 8, 16, 32, 64), (SIZE, 64, 112, 224)
 MAP_HEADS = [head for head in sorted(HEADS) if not takes_paths(head)]
 PATH_HEADS = [head for head in sorted(HEADS) if takes_paths(head)]
 
@@ -35,9 +37,8 @@ class Combination:
 
     @property
     def clip_length(self) -> int:
-        """Frames that leave two time steps, so that there is an order to see."""
-        steps = _small(self.backbone).num_steps
-        return next(frames for frames in (4, 8, 16, 32, 64) if steps(frames) >= 2)
+        """Frames of the smallest clip that the network takes."""
+        return smallest_clip(self.backbone)[0]
 
     def build(self, **changes: Any) -> Recognizer:
         return build_recognizer(
@@ -48,7 +49,7 @@ class Combination:
                 "modality": self.modality,
                 "num_classes": NUM_CLASSES,
                 "clip_length": self.clip_length,
-                "size": SIZE,
+                "size": smallest_clip(self.backbone)[1],
                 "width": 0.125,
                 "reduction_width": 128,
                 "dropout": 0.5,
@@ -61,9 +62,30 @@ class Combination:
 
 
 @cache
-def _small(backbone: str) -> Backbone:
+def smallest_clip(backbone: str) -> tuple[int, int]:
+    """Frames and pixels of the smallest clip, with two time steps left, if may be, so that there is an order to see."""
     with unallocated():
-        return build_recognizer(backbone=backbone, head="tgap", num_classes=1, width=0.125).backbone
+        net = BACKBONES[backbone].build(channels_in=3, width=0.125)
+    taken = [(frames, size) for size in _SIZES for frames in _LENGTHS if admits(net, frames, size)]
+    return next((clip for clip in taken if net.num_steps(clip[0]) >= 2), taken[0])
+
+
+def admits(net: Backbone, frames: int, size: int) -> bool:
+    """Whether a network takes clips of three channels, of so many frames and pixels."""
+    try:
+        net.check_input(3, frames, size, size)
+    except ConfigError:
+        return False
+    return True
+
+
+def one_of_each_family() -> list[str]:
+    """Of every module the backbone with the fewest layers, as its name says: what is tried in the fast tests."""
+    families: dict[str, list[tuple[int, str]]] = {}
+    for name, entry in BACKBONES.items():
+        layers = int((re.findall(r"\d+", name) or ["0"])[-1])
+        families.setdefault(entry.build.__module__, []).append((layers, name))
+    return sorted(min(names)[1] for names in families.values())
 
 
 @cache
@@ -73,7 +95,7 @@ def reductions(backbone: str) -> list[str | None]:
     for reduction in REDUCTIONS:
         try:
             with unallocated():
-                build_recognizer(backbone=backbone, reduction=reduction, head="tgap", num_classes=1, width=0.125)
+                REDUCTIONS[reduction](BACKBONES[backbone].build(channels_in=3, width=0.125), 128)
             found.append(reduction)
         except ConfigError:
             continue
@@ -108,4 +130,5 @@ def one_of_each() -> Iterator[Combination]:
 
 
 def clips(net: Recognizer, count: int = 2, length: int | None = None) -> torch.Tensor:
-    return torch.randn(count, len(net.spec.mean), length or net.spec.num_frames, SIZE, SIZE)
+    size = net.spec.crop_size
+    return torch.randn(count, len(net.spec.mean), length or net.spec.num_frames, size, size)

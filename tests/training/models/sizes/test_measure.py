@@ -13,8 +13,9 @@ from kinebert.training.models import BACKBONES, HEADS
 from kinebert.training.models.registry import takes_paths
 from kinebert.training.models.sizes.measure import measure, sizes_of
 from kinebert.training.models.sizes.papers import TABLES, Row, markdown, printed
-from kinebert.training.models.sizes.unallocated import build_unallocated, shapes_only
+from kinebert.training.models.sizes.unallocated import build_unallocated, shapes_only, unallocated
 from tests.helpers import golden
+from tests.helpers.networks import admits, one_of_each_family, smallest_clip
 from tests.helpers.paths import ROOT
 
 PAGE = ROOT / "docs" / "sizes.md"
@@ -77,20 +78,29 @@ def test_a_network_is_left_as_it_was() -> None:
 
 
 def combinations() -> list[Any]:
-    """Every backbone and head; the deepest of a family are for the slow run, which repeat the blocks of the others."""
+    """Every backbone and head; but one of each family are for the slow run, which repeat the blocks of the others."""
     heads = {head: "slowfast_50" if takes_paths(head) else "resnext50" for head in HEADS}
     nets = [{"backbone": backbone, "head": "bert"} for backbone in BACKBONES]
     nets += [{"backbone": backbone, "head": head} for head, backbone in heads.items()]
     reducible = ("resnext50", "i3d", "slowfast_50", "resnet18")
     nets += [{"backbone": b, "head": "bert", "reduction": r} for b in reducible for r in ("frab", "frmb")]
+    fast = {*one_of_each_family(), *heads.values(), *reducible}
     return [
         pytest.param(
-            {**net, "num_classes": 5, "clip_length": 20, "size": 75},
+            {**net, **odd_clip(net["backbone"]), "num_classes": 5},
             id="-".join(net.values()),
-            marks=[pytest.mark.slow] if net["backbone"].endswith(("101", "152", "200")) else [],
+            marks=[] if net["backbone"] in fast else [pytest.mark.slow],
         )
         for net in nets
     ]
+
+
+def odd_clip(backbone: str) -> dict[str, int]:
+    """Frames and pixels that no stride divides, where the network takes such."""
+    with unallocated():
+        trunk = BACKBONES[backbone].build(channels_in=3, width=0.125)
+    frames, pixels = (20, 75) if admits(trunk, 20, 75) else smallest_clip(backbone)
+    return {"clip_length": frames, "size": pixels}
 
 
 @pytest.mark.parametrize("arguments", combinations())
@@ -98,7 +108,7 @@ def test_shapes_and_counts_are_those_that_torch_finds(arguments: dict[str, Any])
     """Without the shapes that we work out, and with torch's own counter."""
     sizes = sizes_of(**arguments)
     net = build_unallocated(**arguments).eval()
-    clip = torch.empty(1, 3, 20, 75, 75, device="meta")
+    clip = torch.empty(1, 3, *(arguments[side] for side in ("clip_length", "size", "size")), device="meta")
     plain = measure(net, clip)
     assert plain.parts == sizes.parts
     assert plain == sizes
