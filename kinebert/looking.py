@@ -118,7 +118,7 @@ def describe(
     *,
     changes: Mapping[str, Any] | None = None,
     num_classes: int = 51,
-    flow_stack: int = 1,
+    flow_stack: int | None = None,
 ) -> "Sizes":
     """Count the parameters and multiply-adds of a recipe's network and of its parts, for one clip.
 
@@ -126,7 +126,7 @@ def describe(
         recipe: As for :func:`kinebert.train`.
         changes: Values to take instead of the recipe's: ``{"model.head": "tgap"}``.
         num_classes: Scores that the network returns.
-        flow_stack: Flow fields in the channels of one image.
+        flow_stack: Flow fields in the channels of one image; None for the recipe's.
     """
     from kinebert.training.models.sizes.measure import sizes_of
 
@@ -134,7 +134,7 @@ def describe(
     return sizes_of(
         **of.model.arguments(),
         modality=of.data.modality or "rgb",
-        flow_stack=flow_stack,
+        flow_stack=of.data.flow_stack if flow_stack is None else flow_stack,
         num_classes=num_classes,
         clip_length=of.data.clip_length,
         size=of.data.crop_size,

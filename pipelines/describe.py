@@ -58,8 +58,8 @@ class DescribeConfig:
     """Values to take instead of the recipe's, such as model.head_options.num_layers=2."""
     modality: str | None = None
     """rgb, flow or pose: decides the channels of the input; by default the recipe's, else rgb."""
-    flow_stack: int = 1
-    """Flow fields in the channels of one image: 10 of them are 20 channels."""
+    flow_stack: int | None = None
+    """Flow fields in the channels of one image, by default the recipe's: 10 of them are 20 channels."""
     num_classes: int = 51
     """Scores that the network returns."""
     clips: int | None = None
@@ -97,7 +97,7 @@ def main(config: DescribeConfig) -> int:
     network = {
         **recipe.model.arguments(),
         "modality": config.modality or recipe.data.modality or "rgb",
-        "flow_stack": config.flow_stack,
+        "flow_stack": recipe.data.flow_stack if config.flow_stack is None else config.flow_stack,
         "num_classes": config.num_classes,
         "clip_length": recipe.data.clip_length,
         "size": recipe.data.crop_size,
@@ -133,13 +133,15 @@ def _recipe(config: DescribeConfig) -> "TrainRecipe":
 
 def _protocol(config: DescribeConfig, recipe: "TrainRecipe") -> dict[str, int]:
     from kinebert.training.clips.sampling import eval_clips
+    from kinebert.training.clips.stacking import places
 
     data, test, images = recipe.data, recipe.test, config.video_frames
     clips = config.clips or (test.clips if isinstance(test.clips, int) else 1)
     crops = test.crops if config.crops is None else config.crops
     if images is not None:
         which: Clips = "multi" if test.clips == "single" else test.clips
-        clips = len(eval_clips(data.sampling, which, images, data.clip_length, data.frame_interval, test.step))
+        begins = places(images, data.flow_stack if config.flow_stack is None else config.flow_stack)
+        clips = len(eval_clips(data.sampling, which, begins, data.clip_length, data.frame_interval, test.step))
     return {"clips": clips, "crops": crops, "views": clips * crops}
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kinebert.orchestration.printing import warn
 from kinebert.orchestration.tracking.tracker import Tracker
+from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.sets.contact_sheet import clip_sheet
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.data.dataset import ClipDataset
@@ -59,7 +60,8 @@ class ClipSheets:
         for position in range(min(NUM_CLIPS, len(clips))):
             clip_THWC, label, _ = clips[epoch - 1, position]
             assert isinstance(clip_THWC, np.ndarray), "crops are resized here"
-            drawn.append((self._shards.classes[label], clip_THWC))
+            shown = clip_THWC[..., : modality_of(self._shards.modality).channels]  # of a stack its first field
+            drawn.append((self._shards.classes[label], shown))
         return clip_sheet(drawn, self._shards.flow_bound)
 
     def _stage_of(self, epoch: int) -> int:

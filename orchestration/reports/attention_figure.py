@@ -58,7 +58,7 @@ def _images(clip: ClipAttention, bound: float | None) -> UInt8:
     chosen = clip.clip[[(2 * i + 1) * len(clip.clip) // (2 * count) for i in range(count)]]
     if bound is None:
         return in_colour(chosen)
-    fields = dequantize_flow(np.ascontiguousarray(chosen[..., :2]), bound)
+    fields = dequantize_flow(np.ascontiguousarray(chosen[..., :2]), bound)  # of a stack its first field
     largest = max(1.0, float(np.percentile(np.hypot(fields[..., 0], fields[..., 1]), 99)))
     return np.stack([flow_to_colour(field, largest) for field in fields])
 

@@ -1,6 +1,6 @@
 """Clips from shards: a data set whose items are pure functions of their keys.
 
-Axes: T frames or fields, H height, W width, C channels.
+Axes: T time steps (frames or stacks of fields), L fields of a stack, K stored images, H height, W width, C channels.
 """
 
 from collections import deque
@@ -18,8 +18,18 @@ from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.video.images import halved
 from kinebert.preprocessing.video.parts import Part
 from kinebert.training.clips.ordering import epoch_order, item_at, sample_rng, shard_order
-from kinebert.training.clips.sampling import eval_clips, train_clip
-from kinebert.training.data.transforms import Crop, UInt8, apply_crop, centre_crop, cut, eval_crops, random_crop
+from kinebert.training.clips.sampling import Indices, eval_clips, train_clip
+from kinebert.training.clips.stacking import places, stacks
+from kinebert.training.data.transforms import (
+    Crop,
+    UInt8,
+    apply_crop,
+    centre_crop,
+    cut,
+    eval_crops,
+    random_crop,
+    stacked,
+)
 from kinebert.training.data.windows import Window
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe
 from kinebert.training.shards import ReadsParts, Shards, Video, numbers_of, shards_of
@@ -27,7 +37,7 @@ from kinebert.training.shards import ReadsParts, Shards, Video, numbers_of, shar
 Key = tuple[int, int]
 _MOST_EXPECTED = 256
 """Clips that are remembered to have been fetched ahead."""
-_OWN = ("_order", "_last", "_expected", "_lengths")
+_OWN = ("_order", "_last", "_expected", "_places")
 """What each process makes for itself."""
 
 
@@ -37,6 +47,7 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
     The key of a training clip is ``(epoch, position)``: the item depends on it, the recipe and the seed alone. The key
     of a test view (``training=False``) is ``(video, view)``; the views of a video are the crops of its first clip, then
     those of its second, and so on. A clip is ``uint8`` ``(T, H, W, C)``, or a :class:`Window` where the device resizes.
+    Of stacked flow, C is x and y of the first field of a step's stack, x and y of the second, and so on.
 
     Args:
         shards: The pictures.
@@ -65,7 +76,7 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
 
     def _forget(self) -> None:
         self._order: tuple[int, NDArray[np.int64]] | None = None
-        self._last: tuple[Key, UInt8] | None = None
+        self._last: tuple[Key, UInt8, Indices] | None = None
         self._expected: deque[tuple[int, int]] = deque(maxlen=_MOST_EXPECTED)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -82,7 +93,7 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
         if not self._training:
             return self._view(*key)
         recipe = self._recipe
-        index, indices, rng = self._drawn(key)
+        index, places_T, rng = self._drawn(key)
         video = self._videos[index]
 
         def choose(height: int, width: int) -> Crop:
@@ -91,7 +102,7 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
             flip = recipe.flip and bool(rng.random() < 0.5)
             return centre_crop(height, width, recipe.crop_size, recipe.eval_scale, flip)
 
-        return self._crop_of(video, indices, choose, recipe.crop_size), video.label, index
+        return self._crop_of(video, places_T, choose, recipe.crop_size), video.label, index
 
     def expect(self, keys: Iterable[Key]) -> None:
         """Begin to fetch the clips of some keys that will be asked for soon, if they have to come over a network."""
@@ -102,30 +113,31 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
             index, number = key if self._training else (key[0], key[1] // self._protocol.crops)
             if (index, number) not in self._expected:  # all crops of a clip are of the same images
                 self._expected.append((index, number))
-                video, indices = self._drawn(key)[:2] if self._training else (index, self.clips_of(index)[number])
-                entry: Any = self._videos[video]
-                shards.expect(entry, indices.tolist())
+                row, places_T = self._drawn(key)[:2] if self._training else (index, self.clips_of(index)[number])
+                entry: Any = self._videos[row]
+                shards.expect(entry, self._images(entry, places_T)[0].tolist())
 
-    def _drawn(self, key: Key) -> tuple[int, NDArray[np.int64], np.random.Generator]:
-        """Return which video stands at a position of an epoch, which of its images, and what is drawn from next."""
+    def _drawn(self, key: Key) -> tuple[int, Indices, np.random.Generator]:
+        """Return which video stands at a position of an epoch, which of its places, and what is drawn from next."""
         recipe, rng = self._recipe, sample_rng(self._seed, *key)
         index = item_at(self._epoch_order(key[0]), key[1])
-        num_images = int(self._lengths[index])
-        return index, train_clip(recipe.sampling, num_images, recipe.clip_length, recipe.frame_interval, rng), rng
+        num_places = int(self._places[index])
+        return index, train_clip(recipe.sampling, num_places, recipe.clip_length, recipe.frame_interval, rng), rng
 
     @cached_property
-    def _lengths(self) -> NDArray[np.int64]:
-        return numbers_of(self._videos, "num_images")
+    def _places(self) -> NDArray[np.int64]:
+        """Images of each video that a time step may begin at: all of them, or those at which a whole stack does."""
+        return places(numbers_of(self._videos, "num_images"), self._recipe.flow_stack)
 
     def test_keys(self, videos: Iterable[int]) -> list[Key]:
         """Return the keys of all test views of some videos, video by video."""
         return [(int(v), view) for v in videos for view in range(len(self.clips_of(int(v))) * self._protocol.crops)]
 
     def clips_of(self, index: int) -> NDArray[np.int64]:
-        """Return the images of every clip that a video is tested on, ``(num_clips, clip_length)``."""
-        recipe, protocol, num_images = self._recipe, self._protocol, int(self._lengths[index])
+        """Return the images (of stacks the first) of every clip that a video is tested on: ``(num_clips, T)``."""
+        recipe, protocol, num_places = self._recipe, self._protocol, int(self._places[index])
         return eval_clips(
-            recipe.sampling, protocol.clips, num_images, recipe.clip_length, recipe.frame_interval, protocol.step
+            recipe.sampling, protocol.clips, num_places, recipe.clip_length, recipe.frame_interval, protocol.step
         )
 
     def _view(self, index: int, view: int) -> tuple[UInt8 | Window, int, int]:
@@ -136,32 +148,47 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
             clip = self._crop_of(video, self.clips_of(index)[number], lambda h, w: centre_crop(h, w, size, scale), size)
             return clip, video.label, index
         if self._last is None or self._last[0] != (index, number):  # the crops of a clip are asked for in a row
-            self._last = (index, number), self._read(video, self.clips_of(index)[number])
-        clip_THWC = self._last[1]
-        height, width = clip_THWC.shape[1:3]
+            images_K, order_TL = self._images(video, self.clips_of(index)[number])
+            self._last = (index, number), self._read(video, images_K), order_TL
+        _, clip_KHWC, order_TL = self._last
+        height, width = clip_KHWC.shape[1:3]
         chosen = eval_crops(height, width, size, scale, protocol.crops)[crop]
-        return self._fitted(cut(clip_THWC, chosen), size, chosen.flip), video.label, index
+        return self._fitted(cut(clip_KHWC, chosen), order_TL, size, chosen.flip), video.label, index
 
     def _crop_of(
-        self, video: Video, indices: NDArray[np.int64], choose: Callable[[int, int], Crop], size: int
+        self, video: Video, places_T: Indices, choose: Callable[[int, int], Crop], size: int
     ) -> UInt8 | Window:
         """Read one crop of a clip, which ``choose`` takes by height and width; the rest of it need not be decoded."""
+        images_K, order_TL = self._images(video, places_T)
         if isinstance(self._shards, ReadsParts):
             stored: Any = video
             zoom = 2 if self._recipe.half_size else 1
             crop = choose(-(-stored.height // zoom), -(-stored.width // zoom))
-            part_THWC = self._read(video, indices, Part(crop.top, crop.left, crop.height, crop.width))
+            part_KHWC = self._read(video, images_K, Part(crop.top, crop.left, crop.height, crop.width))
         else:
-            clip_THWC = self._read(video, indices)
-            crop = choose(*clip_THWC.shape[1:3])
-            part_THWC = cut(clip_THWC, crop)
-        return self._fitted(part_THWC, size, crop.flip)
+            clip_KHWC = self._read(video, images_K)
+            crop = choose(*clip_KHWC.shape[1:3])
+            part_KHWC = cut(clip_KHWC, crop)
+        return self._fitted(part_KHWC, order_TL, size, crop.flip)
 
-    def _fitted(self, part_THWC: UInt8, size: int, flip: bool) -> UInt8 | Window:
+    def _images(self, video: Video, places_T: Indices) -> tuple[Indices, Indices]:
+        """Return the stored images of a clip, and which of these each time step consists of, ``(T, L)``.
+
+        Neighbouring stacks share fields, which are read and resized once.
+        """
+        stack = self._recipe.flow_stack
+        if stack == 1:
+            return places_T, np.arange(len(places_T), dtype=np.int64)[:, None]
+        fields_TL = stacks(places_T, stack, video.num_images)
+        fields_K, order = np.unique(fields_TL, return_inverse=True)
+        return fields_K, order.reshape(fields_TL.shape)
+
+    def _fitted(self, part_KHWC: UInt8, order_TL: Indices, size: int, flip: bool) -> UInt8 | Window:
         if self._recipe.resize_on == "device":
-            return Window(part_THWC, size, flip)
-        height, width = part_THWC.shape[1:3]
-        return apply_crop(part_THWC, Crop(0, 0, height, width, flip), size, modality_of(self._shards.modality).motion)
+            return Window(stacked(part_KHWC, order_TL), size, flip)
+        height, width = part_KHWC.shape[1:3]
+        motion = modality_of(self._shards.modality).motion
+        return stacked(apply_crop(part_KHWC, Crop(0, 0, height, width, flip), size, motion), order_TL)
 
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
         if self._order is None or self._order[0] != epoch:
@@ -173,7 +200,7 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
             return epoch_order(len(self._videos), self._seed, epoch)
         return shard_order(shards_of(self._videos), self._seed, epoch)
 
-    def _read(self, video: Video, indices: NDArray[np.int64], part: Part | None = None) -> UInt8:
+    def _read(self, video: Video, indices: Indices, part: Part | None = None) -> UInt8:
         half = self._recipe.half_size
         try:
             if isinstance(self._shards, ReadsParts) and (half or part):

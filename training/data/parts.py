@@ -8,6 +8,7 @@ import numpy as np
 from kinebert.preprocessing.datasets.split_counts import Caution, PartCounts, cautions
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.clips.sampling import span
+from kinebert.training.clips.stacking import places
 from kinebert.training.recipe.train import DataRecipe
 from kinebert.training.shards import Shards, numbers_of
 
@@ -40,11 +41,19 @@ def check_videos(shards: Shards, recipe: DataRecipe, part: str) -> tuple[Sequenc
         names = ", ".join(shards.classes[label] for label in absent[:5]) + (", ..." if len(absent) > 5 else "")
         notes.append(f"{where}: {len(absent)} of {len(shards.classes)} classes have no video: {names}")
     length = span(recipe.clip_length, recipe.frame_interval) if recipe.sampling == "dense" else recipe.clip_length
-    short = int((numbers_of(videos, "num_images") < length).sum())
+    num_images, stack = numbers_of(videos, "num_images"), recipe.flow_stack
+    short = int((places(num_images, stack) < length).sum())
     if short:
         how = "continue from their beginning" if recipe.sampling == "dense" else "repeat images"
         notes.append(
-            f"{where}: {short} of {len(videos)} videos have fewer than the {length} images of a clip and {how}"
+            f"{where}: {short} of {len(videos)} videos have fewer than the {length + stack - 1} images of a clip "
+            f"and {how}"
+        )
+    shorter = int((num_images < stack).sum())
+    if shorter:
+        notes.append(
+            f"{where}: {shorter} of {len(videos)} videos have fewer than the {stack} fields of a stack and repeat "
+            "their last one"
         )
     left_out = sum(recipe.split in video.splits and video.splits[recipe.split] == part for video in shards.rejected)
     if left_out:

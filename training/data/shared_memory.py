@@ -56,7 +56,7 @@ def clip_bytes(shards: Shards, videos: Sequence[Any], data: DataRecipe, crop_siz
         with suppress(OSError, ValueError):  # of a damaged set, which is told where clips are read
             side = min(shards.read_clip(videos[0], [0]).shape[1:3])
             side = -(-side // 2) if data.half_size else side
-    return data.clip_length * modality_of(shards.modality).channels * side**2
+    return data.clip_length * data.flow_stack * modality_of(shards.modality).channels * side**2
 
 
 def usual_loaders(cores: int) -> int:

@@ -145,6 +145,15 @@ def apply_crop(clip_THWC: UInt8, crop: Crop, size: int, is_flow: bool) -> UInt8:
     return out_THWC
 
 
+def stacked(clip_KHWC: UInt8, order_TL: NDArray[np.int64]) -> UInt8:
+    """Put the images ``order_TL[t]`` side by side in the channels of time step t: ``(T, H, W, L x C)``."""
+    if order_TL.shape[1] == 1:
+        return clip_KHWC if len(clip_KHWC) == len(order_TL) else clip_KHWC[order_TL[:, 0]]
+    clip_TLHWC = clip_KHWC[order_TL]
+    t, _, height, width, _ = clip_TLHWC.shape
+    return np.ascontiguousarray(clip_TLHWC.transpose(0, 2, 3, 1, 4)).reshape(t, height, width, -1)
+
+
 def normalise(clips_NTHWC: Tensor, spec: InputSpec) -> Tensor:
     """Turn codes into what the weights expect: float32 ``(N, C, T, H, W)``, contiguous, on the same device.
 

@@ -3,7 +3,7 @@
 The loader's cores then have nothing to do with a clip but to decode it. The windows of a batch differ in size; they
 travel one behind the other in one piece of memory, with nothing between them.
 
-Axes: N clips, T frames or fields, H height, W width, C channels (RGB, or flow x and y).
+Axes: N clips, T frames or fields, H height, W width, C channels (RGB, or flow x and y, of each field of a stack).
 """
 
 from collections.abc import Iterator, Sequence
@@ -88,7 +88,7 @@ class Windows:
             if self.flips[i]:
                 x_CTHW = x_CTHW.flip(3)
                 if is_flow:
-                    x_CTHW[0].neg_().add_(255)
+                    x_CTHW[::2].neg_().add_(255)  # y lies between the x of a stack's fields
             out_NCTHW[i] = x_CTHW
         return out_NCTHW.permute(0, 2, 3, 4, 1)
 

@@ -62,7 +62,7 @@ class ClipAttention:
     probability: float
     """Softmax of that score."""
     indices: tuple[int, ...]
-    """Images of the video that make the clip."""
+    """Images of the video that make the clip; of stacked flow the first field of each stack."""
     clip: UInt8
     """``(T, H, W, C)``, as stored, cropped as the network sees it."""
     layers: tuple[Layer, ...]

@@ -249,7 +249,7 @@ def _frames_of(views: ViewScores, stream: Stream, num_images: int) -> list[tuple
     if data.sampling == "sections":
         first, length = np.zeros_like(first), num_images
     else:
-        length = span(data.clip_length, data.frame_interval)
+        length = span(data.clip_length, data.frame_interval) + data.flow_stack - 1
     return [(int(i) * step, min(int(i) + length, num_images) * step - 1) for i in first]
 
 

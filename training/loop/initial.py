@@ -57,6 +57,7 @@ def initial_recognizer(recipe: TrainRecipe, shards: Shards) -> tuple[Recognizer,
         clip_length=recipe.data.clip_length,
         size=recipe.data.crop_size,
         frame_interval=recipe.data.frame_interval,
+        flow_stack=recipe.data.flow_stack,
     )
     if not recipe.model.weights:
         return model, []

@@ -65,6 +65,7 @@ def _of_stage(recipe: TrainRecipe, modality: str, num_classes: int, device: torc
         clip_length=data.clip_length,
         size=data.crop_size,
         frame_interval=data.frame_interval,
+        flow_stack=data.flow_stack,
     ).train()
     freeze(net, recipe.optim.frozen)
     size = 8 if recipe.amp == "fp64" else 4

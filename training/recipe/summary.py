@@ -70,9 +70,11 @@ def _network(model: Mapping[str, Any]) -> str:
 
 def _data(values: Mapping[str, Any]) -> str:
     data, stages = values["data"], values.get("stages", [])
-    of = {key: data.get(key, getattr(DataRecipe, key)) for key in ("sampling", "clip_length", "crop_size")}
+    keys = ("sampling", "clip_length", "crop_size", "flow_stack")
+    of = {key: data.get(key, getattr(DataRecipe, key)) for key in keys}
     lengths = [str(stage["clip_length"]) for stage in stages] or [str(of["clip_length"])]
     where = " from all over a video" if of["sampling"] == "sections" else " in a row"
     interval = data.get("frame_interval", DataRecipe.frame_interval)
     where = f", every {interval}" if interval > 1 and of["sampling"] == "dense" else where
-    return f"{data['modality']}, {', '.join(lengths)} images{where}, {of['crop_size']} px"
+    images = "images" if of["flow_stack"] == 1 else f"stacks of {of['flow_stack']}"
+    return f"{data['modality']}, {', '.join(lengths)} {images}{where}, {of['crop_size']} px"

@@ -55,6 +55,10 @@ class DataRecipe:
     """Images in a clip (frames or flow fields)."""
     frame_interval: int = 1
     """Stored images from one image of a dense clip to the next."""
+    flow_stack: int = setting(1, later=True)
+    """Consecutive flow fields in the channels of each image of a clip, x and y of the first, x and y of the second: 10
+    in two-stream networks, 5 in TSM's. A clip then has clip_length stacks, frame_interval fields from one to the next,
+    all inside the video; one with fewer fields than a stack repeats its last."""
     crop_size: int = 112
     """Height and width of the network's input in pixels."""
     scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
@@ -84,8 +88,13 @@ class DataRecipe:
         if self.modality:
             modality_of(self.modality)
         at_least(0, "data.cache_gib", self.cache_gib)
-        for name in ("clip_length", "frame_interval", "crop_size"):
+        for name in ("clip_length", "frame_interval", "crop_size", "flow_stack"):
             at_least(1, f"data.{name}", getattr(self, name))
+        if self.flow_stack > 1 and self.modality and not modality_of(self.modality).motion:
+            raise ConfigError(
+                f"data.flow_stack is {self.flow_stack}, but only flow is stacked, and data.modality is "
+                f"{self.modality}. Leave it out."
+            )
         if not self.scales or not all(0 < scale <= 1 for scale in (*self.scales, self.eval_scale)):
             found = f"{list(self.scales)} and {self.eval_scale}"
             raise ConfigError(f"data.scales and data.eval_scale must lie above 0 and at most at 1, got {found}.")

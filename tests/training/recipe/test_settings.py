@@ -24,6 +24,7 @@ DECIDING: dict[str, tuple[Any, str]] = {
     "data.sampling": ("sections", "1c8dadd0953e"),
     "data.clip_length": (8, "cb1b7a766727"),
     "data.frame_interval": (2, "2624bc6c32ae"),
+    "data.flow_stack": (10, "39ea1bc0840f"),
     "data.crop_size": (64, "6523c3367384"),
     "data.scales": ([1.0, 0.5], "48b53e8ed0ca"),
     "data.multi_scale": (False, "518ec415cf84"),
