@@ -4,49 +4,15 @@ Source: "Non-local neural networks", CVPR 2018, arXiv:1711.07971 (embedded Gauss
 of "Late temporal modeling in 3D CNN architectures with BERT for action recognition", arXiv:2008.01232, has it: scores
 are divided by the square root of the *number of positions*, neither by that of the features nor by nothing.
 
-Axes: N batch, F features, T time steps left by the backbone, H height, W width; P = T x H x W positions, D inner
-features.
+Axes: N batch, F features, T time steps left by the backbone, H height, W width.
 """
 
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from kinebert.training.models.arguments import positive
 from kinebert.training.models.heads.average import Tgap
 from kinebert.training.models.heads.concatenation import Concat, ConcatFc
+from kinebert.training.models.non_local import NonLocal
 from kinebert.training.models.registry import register_head
-
-
-class NonLocalBlock(nn.Module):
-    """Every position looks at all others; what it sees is added to it. A fresh block changes nothing.
-
-    Args:
-        num_features: F.
-        inner_width: D.
-    """
-
-    def __init__(self, num_features: int, inner_width: int) -> None:
-        super().__init__()
-        positive(inner_width=inner_width)
-        self.query = nn.Conv3d(num_features, inner_width, 1)
-        self.key = nn.Conv3d(num_features, inner_width, 1)
-        self.value = nn.Conv3d(num_features, inner_width, 1)
-        self.output = nn.Conv3d(inner_width, num_features, 1)
-        self.norm = nn.BatchNorm3d(num_features)
-        nn.init.zeros_(self.norm.weight)  # so that a pretrained backbone starts from what it knows
-
-    def forward(self, x_NFTHW: Tensor) -> Tensor:
-        """Map ``(N, F, T, H, W)`` to ``(N, F, T, H, W)``."""
-        shape_THW = x_NFTHW.shape[2:]
-        query_N1PD, key_N1PD, value_N1PD = (
-            layer(x_NFTHW).flatten(2).transpose(1, 2).unsqueeze(1) for layer in (self.query, self.key, self.value)
-        )
-        mixed_N1PD = functional.scaled_dot_product_attention(
-            query_N1PD, key_N1PD, value_N1PD, scale=shape_THW.numel() ** -0.5
-        )
-        mixed_NDTHW = mixed_N1PD.squeeze(1).transpose(1, 2).reshape(x_NFTHW.shape[0], -1, *shape_THW)
-        out_NFTHW: Tensor = x_NFTHW + self.norm(self.output(mixed_NDTHW))
-        return out_NFTHW
 
 
 class NonLocalTgap(Tgap):
@@ -54,7 +20,7 @@ class NonLocalTgap(Tgap):
 
     def __init__(self, num_features: int, inner_width: int) -> None:
         super().__init__(num_features)
-        self.block = NonLocalBlock(num_features, inner_width)
+        self.block = NonLocal(num_features, inner_width, scale="positions")
 
     def forward(self, features_NFTHW: Tensor) -> Tensor:
         """Pool ``(N, F, T, H, W)`` to ``(N, F)``."""
@@ -66,7 +32,7 @@ class NonLocalConcat(Concat):
 
     def __init__(self, num_features: int, num_steps: int, inner_width: int) -> None:
         super().__init__(num_features, num_steps)
-        self.block = NonLocalBlock(num_features, inner_width)
+        self.block = NonLocal(num_features, inner_width, scale="positions")
 
     def forward(self, features_NFTHW: Tensor) -> Tensor:
         """Pool ``(N, F, T, H, W)`` to ``(N, F x T)``; raises as :class:`Concat` does."""
@@ -78,7 +44,7 @@ class NonLocalConcatFc(ConcatFc):
 
     def __init__(self, num_features: int, num_steps: int, inner_width: int, head_width: int, fc_dropout: float) -> None:
         super().__init__(num_features, num_steps, head_width, fc_dropout)
-        self.block = NonLocalBlock(num_features, inner_width)
+        self.block = NonLocal(num_features, inner_width, scale="positions")
 
     def forward(self, features_NFTHW: Tensor) -> Tensor:
         """Pool ``(N, F, T, H, W)`` to ``(N, head_width)``; raises as :class:`Concat` does."""

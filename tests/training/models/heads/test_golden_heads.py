@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kinebert.training.models import Recognizer, build_recognizer, load_published
-from kinebert.training.models.heads.non_local import NonLocalBlock
+from kinebert.training.models.non_local import NonLocal
 from kinebert.training.models.sizes.measure import sizes_of
 from kinebert.training.models.sizes.unallocated import unallocated
 from kinebert.training.models.weights.keys.bert import artest08
@@ -29,7 +29,7 @@ def test_the_non_local_block_is_the_published_one() -> None:
     name = "artest08_part_NLBlockND_512"
     names = {f"NLB.{key}": tensor for key, tensor in golden.state(name).items()}
     ours = {str(artest08.LAYOUTS[0].rename(key)).removeprefix("head.block."): names[key] for key in names}
-    block = NonLocalBlock(512, 512).eval()
+    block = NonLocal(512, 512, scale="positions").eval()
     block.load_state_dict(ours, strict=True)
     x_NFTHW = golden.given(name)
     with torch.inference_mode():

@@ -13,8 +13,9 @@ from kinebert.training.models.heads.average import none, tgap
 from kinebert.training.models.heads.concatenation import concat, concat_fc
 from kinebert.training.models.heads.conv_gru import conv_gru
 from kinebert.training.models.heads.lstm import lstm
-from kinebert.training.models.heads.non_local import NonLocalBlock, nonlocal_concat, nonlocal_concat_fc, nonlocal_tgap
+from kinebert.training.models.heads.non_local import nonlocal_concat, nonlocal_concat_fc, nonlocal_tgap
 from kinebert.training.models.interfaces import Head
+from kinebert.training.models.non_local import NonLocal
 from kinebert.training.models.registry import takes_paths
 from kinebert.training.models.sizes.unallocated import unallocated
 
@@ -153,7 +154,7 @@ def test_conv_gru_follows_its_equations() -> None:
 
 
 def test_non_local_block_follows_its_equations() -> None:
-    block = NonLocalBlock(8, 6).double().eval()
+    block = NonLocal(8, 6, scale="positions").double().eval()
     x_NFTHW = torch.randn(2, 8, 3, 2, 4, dtype=torch.float64)
     assert torch.equal(block(x_NFTHW), x_NFTHW), "a fresh block changes nothing"
 
