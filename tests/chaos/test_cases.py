@@ -175,7 +175,7 @@ IN_CHECKPOINTS = {
     "mm.pth": (1, "unexpected: 2\n  cls_head.fc_cls.weight\n"),
     "lfs.pth": (2, "lfs.pth: no weights: this is a pointer of Git LFS, which stands for 46,830,571 bytes"),
     "drive.pth": (2, r"drive.pth: no weights: this is a web page \('Google Drive - Virus scan warning'\)"),
-    "model.safetensors": (2, "model.safetensors: no weights: this is a safetensors file"),
+    "model.safetensors": (0, "layout: torchvision_2d\nloaded: 122\n"),
     "empty.pth": (2, "empty.pth: no weights: this is an empty file"),
     "cut.pth": (2, "cut.pth: no weights: this is cut short or damaged"),
 }

@@ -17,14 +17,17 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.training.models.inputs import Normalization, num_channels
 from kinebert.training.models.weights.caffe2 import read_blobs
 from kinebert.training.models.weights.foreign import as_text, foreign
+from kinebert.training.models.weights.safetensors import is_safetensors, read_safetensors
 from kinebert.training.torch_files import ExcessiveError, load_bytes
 
 WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "net", "network", "weights", "params", "module")
-"""Keys under which training programs keep the weights among other things; the first that is there counts."""
+"""Keys under which training programs keep the weights among other things; the first that holds some counts."""
 _INSIDE = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
 """Parts of keys that wrappers put in anywhere: torch.compile, sharding, recomputing, and Lightning's strategies."""
 _AROUND = {"module", "model", "network", "net", "backbone", "encoder", "ema", "ema_model", "model_ema"}
 """First parts of keys that are names of a whole network, also where other keys lie beside it."""
+_DEEPEST = 16
+"""Wrappers in one another that are looked into."""
 _COUNTER = "n_averaged"
 """What torch.optim.swa_utils.AveragedModel keeps beside the averages."""
 
@@ -43,13 +46,20 @@ _HARMLESS: list[Any] = [
 
 
 def read_content(uri: str) -> Any:
-    """Read a file of PyTorch, or a Caffe2 pickle of arrays; :func:`unwrap` finds the weights in what it returns.
+    """Read a file of PyTorch, a safetensors file, or a Caffe2 pickle of arrays.
+
+    :func:`unwrap` finds the weights in what it returns.
 
     Raises:
         UserError: If the file cannot be read, or holds more than tensors and plain values.
     """
     with storage.explained(uri, "read the weights"):
         data = storage.read_bytes(uri)
+    if is_safetensors(data):
+        try:
+            return read_safetensors(data)
+        except ValueError as error:
+            raise UserError(f"{uri}: no weights: this is a safetensors file, and {error}. Download it again.") from None
     if found := foreign(data):
         raise UserError(f"{uri}: no weights: this is {found}.")
     if not _is_torch(data):
@@ -79,7 +89,7 @@ def unwrap(content: Any, where: str) -> dict[str, Tensor]:
         tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor | np.ndarray)}
         if tensors and len(tensors) == len(content):
             return {key: torch.as_tensor(value) for key, value in tensors.items()}
-        inside = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        inside = next((content[key] for key in WRAPPERS if _wraps(content.get(key))), None)
         if inside is None:
             holding = [key for key, value in content.items() if _holds_tensors(value)]
             if len(holding) > 1:
@@ -98,15 +108,29 @@ def unwrap(content: Any, where: str) -> dict[str, Tensor]:
 
 def aside(content: Any) -> list[str]:
     """Return the keys beside a usual one, such as ``state_dict``, under which a file holds weights as well."""
-    if not isinstance(content, Mapping) or not any(isinstance(content.get(key), Mapping) for key in WRAPPERS):
+    if not isinstance(content, Mapping):
         return []
-    taken = next(key for key in WRAPPERS if isinstance(content.get(key), Mapping))
+    taken = next((key for key in WRAPPERS if _wraps(content.get(key))), None)
+    if taken is None:
+        return []
     return [str(key) for key, value in content.items() if key != taken and _holds_tensors(value)]
 
 
 def told_aside(content: Any) -> list[str]:
     """Return a sentence about each of the keys that :func:`aside` finds."""
     return [f"the file also holds weights under {key!r}, which are left aside" for key in aside(content)]
+
+
+def _wraps(value: Any) -> bool:
+    """Whether there are tensors in a mapping, however deep in wrappers: settings may lie under the same names."""
+    for _ in range(_DEEPEST):
+        if not isinstance(value, Mapping):
+            return False
+        if any(isinstance(one, Tensor | np.ndarray) for one in value.values()):
+            return True
+        held = [one for one in value.values() if _holds_tensors(one)]
+        value = held[0] if held else next((value[key] for key in WRAPPERS if isinstance(value.get(key), Mapping)), None)
+    return False
 
 
 def _holds_tensors(value: Any) -> bool:

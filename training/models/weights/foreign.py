@@ -6,6 +6,7 @@ import re
 import zipfile
 
 from kinebert.preprocessing.plain_text import visible
+from kinebert.training.models.weights.safetensors import is_safetensors
 
 _ARCHIVES = {
     b"\x1f\x8b": "gzip",
@@ -34,7 +35,10 @@ _SHOWN = 80
 
 
 def foreign(data: bytes) -> str:
-    """Say what ``data`` is if it is surely no file of PyTorch's or Caffe2's, and what to do; else return nothing."""
+    """Say what ``data`` is if it is surely no file of PyTorch's or Caffe2's, and what to do; else return nothing.
+
+    A safetensors file is named as well: it holds weights, and no checkpoint.
+    """
     if not data:
         return f"an empty file. {_AGAIN}"
     if not data.strip(b"\0"):
@@ -84,12 +88,8 @@ def _binary(data: bytes) -> str:
     for magic, name in _OTHERS.items():
         if data.startswith(magic):
             return f"{name}. {_EXPORT}"
-    length = int.from_bytes(data[:8], "little")
-    if data[8:9] == b"{" and 2 <= length < 2**30 and (b'"dtype"' in data[:4096] or b"__metadata__" in data[:4096]):
-        if len(data) < 8 + length:
-            return f"a safetensors file that is cut short. {_AGAIN}"
-        convert = "torch.save(safetensors.torch.load_file(FILE), 'weights.pth')"
-        return f"a safetensors file. Convert it with Python: import torch, safetensors.torch; {convert}"
+    if is_safetensors(data):
+        return "a safetensors file, which holds weights alone. Give it as weights to start from"
     if data[-8:] == _TENSORFLOW_INDEX:
         return f"a checkpoint of TensorFlow. {_EXPORT}"
     if b"saved_model" in data[:4096] or (b"tensorflow" in data[:4096] and data[:1] in b"\x08\x0a"):

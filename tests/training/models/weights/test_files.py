@@ -80,6 +80,13 @@ WRAPPED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "averaged": lambda state: {"n_averaged": torch.tensor(3), **_under("module.")(state)},
     "ema": _under("ema.module."),
     "nested containers": lambda state: {"model": {"state_dict": _under("module.")(state)}, "epoch": 3},
+    "everything at once": lambda state: {
+        "state_dict": {"model_state": {"model": _under("module.net._orig_mod.model.")(state)}, "epoch": 3}
+    },
+    "the same the other way round": lambda state: {
+        "model": {"model_state": {"state_dict": _under("net.module.")(state)}}
+    },
+    "settings under a usual name": lambda state: {"model": {"name": "r18", "model": {"depth": 18}}, "net": state},
     "a container of another name": lambda state: {"generator": state, "optimizer": {"state": {}}},
     "an epoch beside": lambda state: {**state, "epoch": 3},
     "itself": lambda state: state,
