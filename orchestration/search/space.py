@@ -281,7 +281,8 @@ def trial_seed(seed: int, number: int) -> int:
 
 _INHERITED = ("optim.", "data.flip", "data.multi_scale", "data.scales", "model.dropout", "label_smoothing")
 _BUILT = tuple(
-    f"optim.{name}" for name in ("name", "groups", "frozen", "decay_norms", "schedule", "monitor", "warmup_epochs")
+    f"optim.{name}"
+    for name in ("name", "groups", "layers", "frozen", "decay_norms", "schedule", "monitor", "warmup", "cosine_from")
 )
 
 

@@ -12,7 +12,7 @@ from kinebert.training.loop.initial import initial_recognizer
 from kinebert.training.loop.stages import Stage, carry_weights, plan_stages
 from kinebert.training.models import Recognizer
 from kinebert.training.models.sizes.unallocated import unallocated
-from kinebert.training.optim.groups import freeze
+from kinebert.training.optim.groups import freeze, parameter_groups
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.run_folder import RECIPE_FILE, STATE_FILE
 from kinebert.training.shards import Shards
@@ -44,6 +44,7 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool =
         with unallocated():  # shapes only: the real weights are made where they are trained
             model, about_weights = initial_recognizer(stage, shards)
             freeze(model, stage.optim.frozen)
+            parameter_groups(model, stage.optim)
             if networks:
                 carry_weights(dict(networks[-1].state_dict()), model)
         notes += about_weights

@@ -1,6 +1,7 @@
 """The learning rate over time."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from kinebert.training.recipe.optim import OptimRecipe
@@ -14,38 +15,58 @@ class Schedule:
 
     Args:
         recipe: Shape and numbers.
-        steps_per_epoch: Updates of the weights in an epoch.
+        steps_per_epoch: Updates of the weights in an epoch; or in each of the epochs, where they have not equally many.
         epochs: Passes in total; only cosine looks at it.
         lr: The rate to begin with; None for the recipe's.
     """
 
-    def __init__(self, recipe: OptimRecipe, steps_per_epoch: int, epochs: int, lr: float | None = None) -> None:
-        self._recipe, self._warmup = recipe, recipe.warmup_epochs * steps_per_epoch
+    def __init__(
+        self, recipe: OptimRecipe, steps_per_epoch: int | Sequence[int], epochs: int, lr: float | None = None
+    ) -> None:
+        self._recipe, self._steps = recipe, steps_per_epoch
+        self._warmup = recipe.warmup_steps or self._after(recipe.warmup_epochs)
         self._lr = recipe.lr if lr is None else lr
-        self._per_epoch, self._total = steps_per_epoch, max(1, steps_per_epoch * epochs)
+        self._total = max(1, int(self._after(epochs)))
         self._scale, self._bad_epochs = 1.0, 0
         self._best = math.inf if recipe.monitor == "loss" else -math.inf
 
     def lr(self, step: int) -> float:
         """Return the learning rate of ``step``, counted through all epochs from 0."""
-        rate = self._lr * self._scale
-        if step + 1 < self._warmup:
-            rate *= (step + 1) / self._warmup
+        if step >= self._warmup:
+            return self._planned(step)
+        begin = self._lr * self._recipe.warmup_from
+        if not begin:
+            return self._planned(step, min(1.0, (step + 1) / self._warmup))
+        return begin + (self._planned(self._warmup) - begin) * (step / self._warmup)
+
+    def _planned(self, step: float, share: float = 1.0) -> float:
+        """Return so large a share of the rate that a step has without a warm-up."""
+        rate = self._lr * self._scale * share
         if self._recipe.schedule == "cosine":
             rate *= 0.5 * (1 + math.cos(self._angle(step)))
-        epoch = step // self._per_epoch
-        return rate * self._recipe.factor ** sum(epoch >= milestone for milestone in self._recipe.milestones)
+        passed = sum(step >= self._after(milestone) for milestone in self._recipe.milestones)
+        return rate * self._recipe.factor**passed
 
-    def _angle(self, step: int) -> float:
+    def _after(self, epochs: float) -> float:
+        """Return how many steps so many epochs have."""
+        if isinstance(self._steps, int):
+            return epochs * self._steps
+        whole = min(int(epochs), len(self._steps))
+        rest = epochs - whole
+        return sum(self._steps[:whole]) + (rest * self._steps[min(whole, len(self._steps) - 1)] if rest else 0)
+
+    def _angle(self, step: float) -> float:
         """How far the cosine is, 0 to pi. What is left of a curve that got another end is stretched up to that."""
-        angle, begin = 0.0, 0
+        angle, begin = 0.0, self._warmup if self._recipe.cosine_from == "warmup" else 0.0
         for after, planned in self._recipe.stretched:
-            bend = after * self._per_epoch
+            bend, end = self._after(after), self._after(planned)
             if step <= bend:
-                return angle + (math.pi - angle) * (step - begin) / (planned * self._per_epoch - begin)
-            angle += (math.pi - angle) * (bend - begin) / (planned * self._per_epoch - begin)
+                return angle + (math.pi - angle) * (step - begin) / (end - begin)
+            angle += (math.pi - angle) * (bend - begin) / (end - begin)
             begin = bend
-        return angle + (math.pi - angle) * (min(step, self._total) - begin) / (self._total - begin)
+        if step <= begin:
+            return angle
+        return angle + (math.pi - angle) * (min(step, self._total) - begin) / max(1, self._total - begin)
 
     def end_epoch(self, val_loss: float, val_top1: float = 0.0) -> None:
         """Take note of an epoch's validation; plateau may lower the rate from now on."""

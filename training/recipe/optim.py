@@ -53,6 +53,19 @@ class GroupsRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerRecipe(GroupRecipe):
+    """How some parameters learn, whatever part they are in."""
+
+    match: str
+    """Names of parameters, * for any letters: backbone.layer4.*, or *.flow_layer.*; those of modules will not do."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.match:
+            raise ConfigError("optim.layers: match is empty. Give names of parameters, such as backbone.layer4.*")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimRecipe:
     """How weights follow gradients. Published: adamw at 1e-5 with BERT; sgd at 1e-2 with dampening 0.9 without it."""
 
@@ -68,8 +81,12 @@ class OptimRecipe:
     """Decay weights of normalisation layers and all biases as well, as published; false exempts them."""
     groups: GroupsRecipe = setting(GroupsRecipe(), later=True)
     """Parts of the recognizer (backbone, reduction, head, classifier) that learn in another way."""
+    layers: tuple[LayerRecipe, ...] = setting((), later=True)
+    """Parameters that learn in another way than their part: tables of match, lr_scale and weight_decay, which take the
+    place of the part's own; of several that match a parameter, the last one."""
     frozen: tuple[str, ...] = setting((), later=True)
-    """Modules that are not trained, such as backbone.layer1; their batch norm's statistics stay as well."""
+    """Modules that are not trained, such as backbone.layer1 or (* is any letters) backbone.layer[12]; their batch
+    norm's statistics stay as well."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay of the two running averages of adamw, adam and swats; the first is swats' momentum after its switch."""
     switch_tolerance: float = setting(1e-9, later=True)
@@ -92,6 +109,13 @@ class OptimRecipe:
     """What plateau and multistep multiply the learning rate by."""
     warmup_epochs: float = 0.0
     """Epochs over which the learning rate rises linearly from 0, before any schedule."""
+    warmup_steps: int = setting(0, later=True)
+    """Updates of the weights over which it does so, in place of warmup_epochs."""
+    warmup_from: float = setting(0.0, later=True)
+    """Part of lr that the warm-up begins with: the rate then rises in a straight line from there to what the schedule
+    says at the warm-up's end. 0: what the schedule says of each update, times the updates so far by all of them."""
+    cosine_from: Literal["start", "warmup"] = setting("start", later=True)
+    """Where the half period of cosine begins: with the first update, or with the first one after the warm-up."""
     stretched: tuple[tuple[int, int], ...] = setting((), later=True)
     """Where a cosine got another end on its way, as pairs: [6, 24] followed the curve of 24 epochs for 6 of them, and
     the rest of it ends with the next pair's epochs, or the recipe's. `kinebert train --stretch-schedule` writes it."""
@@ -103,7 +127,7 @@ class OptimRecipe:
         for name in ("lr", "switch_tolerance"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"optim.{name} must be positive, got {getattr(self, name)}.")
-        for name in ("weight_decay", "warmup_epochs", "patience", "max_grad_norm", "lr_batch"):
+        for name in ("weight_decay", "warmup_epochs", "warmup_steps", "patience", "max_grad_norm", "lr_batch"):
             at_least(0, f"optim.{name}", getattr(self, name))
         for name in ("momentum", "dampening", "betas"):
             value = getattr(self, name)
@@ -126,8 +150,27 @@ class OptimRecipe:
                 "optim.stretched must be pairs of epochs that rise from 1, each before the end of the curve that was "
                 f"followed until then, got {[list(pair) for pair in self.stretched]}."
             )
+        self._check_warmup()
         if not _rising((0, *self.milestones)):
             raise ConfigError(f"optim.milestones must be epochs from 1 that rise, got {list(self.milestones)}.")
+
+    def _check_warmup(self) -> None:
+        if self.warmup_epochs and self.warmup_steps:
+            raise ConfigError(
+                f"optim.warmup_epochs is {self.warmup_epochs} and optim.warmup_steps {self.warmup_steps}: both say how "
+                "long the warm-up is. Leave one of them out."
+            )
+        if not 0 <= self.warmup_from < 1:
+            raise ConfigError(f"optim.warmup_from must be at least 0 and below 1, got {self.warmup_from}.")
+        has_warmup = self.warmup_epochs or self.warmup_steps
+        if self.warmup_from and not has_warmup:
+            raise ConfigError("optim.warmup_from is of a warm-up. Give optim.warmup_epochs or optim.warmup_steps too.")
+        if self.cosine_from == "warmup" and (self.schedule != "cosine" or self.stretched or not has_warmup):
+            raise ConfigError(
+                "optim.cosine_from = \"warmup\" is of the schedule 'cosine' after a warm-up, and cannot be stretched: "
+                f"optim.schedule is {self.schedule!r}, the warm-up {self.warmup_steps or self.warmup_epochs} and "
+                f"optim.stretched {[list(pair) for pair in self.stretched]}."
+            )
 
     def scaled_lr(self, batch_size: int) -> float:
         """Return the learning rate for updates of ``batch_size`` clips."""

@@ -13,6 +13,7 @@ from kinebert.training.clips.sampling import Sampling
 from kinebert.training.recipe.optim import (
     GroupRecipe,
     GroupsRecipe,
+    LayerRecipe,
     MixRecipe,
     OptimRecipe,
     StageRecipe,
@@ -26,6 +27,7 @@ __all__ = [
     "DataRecipe",
     "GroupRecipe",
     "GroupsRecipe",
+    "LayerRecipe",
     "MixRecipe",
     "ModelRecipe",
     "OptimRecipe",

@@ -15,7 +15,7 @@ from kinebert.training.models import Recognizer, build_recognizer
 from kinebert.training.optim.groups import freeze, parameter_groups, set_lr
 from kinebert.training.optim.registry import build_optimizer
 from kinebert.training.optim.rules.swats import Swats
-from kinebert.training.recipe.optim import GroupRecipe, GroupsRecipe, OptimRecipe
+from kinebert.training.recipe.optim import GroupRecipe, GroupsRecipe, LayerRecipe, OptimRecipe
 
 F64 = NDArray[np.float64]
 CURVES = np.array([1.0, 3.0, 10.0, 0.3])
@@ -169,3 +169,48 @@ def test_frozen_modules(model: Recognizer) -> None:
         freeze(network, ["backbone.layr1"])
     with pytest.raises(ConfigError, match="nothing to train"):
         freeze(network, ["backbone", "head", "classifier"])
+
+
+def test_layers_learn_at_their_own_rates_whatever_part_they_are_of(model: Recognizer) -> None:
+    layers = (
+        LayerRecipe(match="backbone.layer*", lr_scale=0.2),
+        LayerRecipe(match="backbone.layer4.*", lr_scale=0.01, weight_decay=0.0),
+        LayerRecipe(match="*.bias", lr_scale=2.0),
+    )
+    groups = GroupsRecipe(backbone=GroupRecipe(lr_scale=0.5))
+    found = parameter_groups(model, OptimRecipe(lr=1.0, groups=groups, layers=layers))
+    rates = {
+        name: (group["lr_scale"], group["weight_decay"])
+        for group, names in zip(found, names_in(model, found), strict=True)
+        for name in names
+    }
+    assert rates["backbone.layer1.0.conv1.weight"] == (0.2, 1e-3)
+    assert rates["backbone.layer4.0.conv1.weight"] == (0.01, 0.0)  # the last that matches
+    assert rates["classifier.weight"] == (1.0, 1e-3)
+    assert {rate for name, rate in rates.items() if name.endswith(".bias")} == {(2.0, 1e-3)}
+    assert {rate for name, rate in rates.items() if name.startswith("backbone.stem") and "bias" not in name} == {
+        (0.5, 1e-3)
+    }
+    optimizer = build_optimizer(found, OptimRecipe(name="sgd", lr=1.0))
+    set_lr(optimizer, 0.5)
+    assert sorted({group["lr"] for group in optimizer.param_groups}) == [0.005, 0.1, 0.25, 0.5, 1.0]
+
+
+def test_layers_that_are_not_there_or_do_not_learn_are_refused(model: Recognizer) -> None:
+    with pytest.raises(ConfigError, match=r"no parameter .* like 'backbone.layer5.*'. .* such as backbone.layer4"):
+        parameter_groups(model, OptimRecipe(layers=(LayerRecipe(match="backbone.layer5.*"),)))
+    network = copy.deepcopy(model)
+    freeze(network, ["backbone.layer4"])
+    with pytest.raises(ConfigError, match=r"no parameter that is trained has a name like 'backbone.layer4.\*'"):
+        parameter_groups(network, OptimRecipe(layers=(LayerRecipe(match="backbone.layer4.*"),)))
+
+
+def test_half_a_network_is_frozen_by_a_pattern(model: Recognizer) -> None:
+    network = copy.deepcopy(model)
+    frozen = freeze(network, ["backbone.stem", "backbone.layer[12]"])
+    assert frozen == [network.backbone.stem, network.backbone.layer1, network.backbone.layer2]
+    learn = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert not any(name.startswith(("backbone.stem", "backbone.layer1", "backbone.layer2")) for name in learn)
+    assert any(name.startswith("backbone.layer3") for name in learn)
+    with pytest.raises(ConfigError, match=r"has no module 'backbone.layer\[67\]'"):
+        freeze(network, ["backbone.layer[67]"])

@@ -113,3 +113,41 @@ def test_a_loss_that_is_no_number_is_no_better_one() -> None:
 def test_a_rate_of_its_own_takes_the_place_of_the_recipe_s() -> None:
     rates = Schedule(OptimRecipe(lr=1.0, schedule="constant"), 5, 4, lr=0.25)
     assert {rates.lr(step) for step in range(20)} == {0.25}
+
+
+def test_a_warm_up_of_updates_is_one_of_epochs() -> None:
+    by_steps, by_epochs = (
+        Schedule(OptimRecipe(lr=1.0, schedule="cosine", **warmup), 4, 6)  # type: ignore[arg-type]
+        for warmup in ({"warmup_steps": 6}, {"warmup_epochs": 1.5})
+    )
+    assert [by_steps.lr(step) for step in range(24)] == [by_epochs.lr(step) for step in range(24)]
+
+
+def test_a_warm_up_from_a_rate_and_a_half_period_after_it_by_hand() -> None:
+    """From 0.01 to 1.6 in a straight line, then half a period for the rest (Chen et al., section 5.2.1)."""
+    recipe = OptimRecipe(lr=1.6, schedule="cosine", warmup_steps=4, warmup_from=0.00625, cosine_from="warmup")
+    ours = Schedule(recipe, steps_per_epoch=4, epochs=3)
+    half = 0.8 * (1 + math.cos(math.pi / 8))
+    expected = [0.01, 0.4075, 0.805, 1.2025, 1.6, half]
+    assert [ours.lr(step) for step in range(6)] == pytest.approx(expected)
+    assert [ours.lr(8), ours.lr(12)] == pytest.approx([0.8, 0.0], abs=1e-12)
+
+
+def test_a_warm_up_from_a_rate_ends_on_the_curve_by_hand() -> None:
+    """As PySlowFast has it: the line ends where the cosine, which began with the first update, is by then."""
+    ours = Schedule(OptimRecipe(lr=1.0, schedule="cosine", warmup_epochs=1, warmup_from=0.1), 4, 4)
+    end = 0.5 * (1 + math.cos(math.pi / 4))
+    line = [0.1 + (end - 0.1) * step / 4 for step in range(4)]
+    assert [ours.lr(step) for step in range(5)] == pytest.approx([*line, end])
+
+
+def test_epochs_of_unequal_lengths_by_hand() -> None:
+    recipe = OptimRecipe(lr=1.0, schedule="multistep", milestones=(1, 2), factor=0.5, warmup_epochs=1.5)
+    ours = Schedule(recipe, [2, 4, 3], epochs=3)
+    shares = [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]  # of four steps of warm-up: 2 and half of 4
+    drops = [1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25]
+    assert [ours.lr(step) for step in range(9)] == pytest.approx([a * b for a, b in zip(shares, drops, strict=True)])
+    cosine = Schedule(OptimRecipe(lr=1.0, schedule="cosine"), [2, 4, 3], epochs=3)
+    assert cosine.lr(9) == pytest.approx(0, abs=1e-12)
+    even = Schedule(recipe, 3, epochs=3)
+    assert [Schedule(recipe, [3, 3, 3], 3).lr(step) for step in range(10)] == [even.lr(step) for step in range(10)]

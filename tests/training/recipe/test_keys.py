@@ -40,8 +40,8 @@ def test_every_value_of_a_whole_recipe_is_a_key_with_words_and_its_default() -> 
     recipe = TrainRecipe(data=DataRecipe(shards="s"))
     values = flatten(to_plain(recipe))
     found = {key.name: key for key in recipe_keys()}
-    inside = ("tune.", "stages.")
-    expected = {name: value for name, value in values.items() if name not in ("tune", "stages")}
+    inside = ("tune.", "stages.", "optim.layers.")
+    expected = {name: value for name, value in values.items() if name not in ("tune", "stages", "optim.layers")}
     assert {name for name in found if not name.startswith(inside)} - {
         "model.head_options",
         "model.backbone_options",
@@ -53,6 +53,7 @@ def test_every_value_of_a_whole_recipe_is_a_key_with_words_and_its_default() -> 
             assert (list(default) if isinstance(default, tuple) else default) == value, name
     assert [name for name, key in found.items() if key.required] == [
         "data.shards",
+        "optim.layers.match",
         "tune.space",
         "stages.clip_length",
         "stages.epochs",

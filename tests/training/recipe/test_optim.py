@@ -7,7 +7,7 @@ import pytest
 from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.recipe.train import DataRecipe, GroupRecipe, GroupsRecipe, OptimRecipe, TrainRecipe
+from kinebert.training.recipe.train import DataRecipe, GroupRecipe, GroupsRecipe, LayerRecipe, OptimRecipe, TrainRecipe
 
 RECIPE = TrainRecipe(data=DataRecipe(shards="/set"))
 
@@ -21,6 +21,12 @@ RECIPE = TrainRecipe(data=DataRecipe(shards="/set"))
         (lambda: OptimRecipe(schedule="multistep", milestones=(4, 4)), r"epochs from 1 that rise, got \[4, 4\]"),
         (lambda: GroupRecipe(lr_scale=0.0), r"lr_scale must be positive, got 0.0. .* optim.frozen"),
         (lambda: GroupRecipe(weight_decay=-1.0), "weight_decay must be at least 0, got -1.0"),
+        (lambda: LayerRecipe(match=""), "match is empty"),
+        (lambda: OptimRecipe(warmup_steps=-1), "optim.warmup_steps must be at least 0, got -1"),
+        (lambda: OptimRecipe(warmup_steps=5, warmup_epochs=1.0), "both say how long the warm-up is"),
+        (lambda: OptimRecipe(warmup_from=0.1), "warmup_from is of a warm-up"),
+        (lambda: OptimRecipe(warmup_steps=5, warmup_from=1.0), "must be at least 0 and below 1, got 1.0"),
+        (lambda: OptimRecipe(cosine_from="warmup"), "of the schedule .cosine. after a warm-up"),
     ],
 )
 def test_values_out_of_range(make: object, words: str) -> None:

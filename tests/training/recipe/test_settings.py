@@ -64,6 +64,8 @@ DECIDING: dict[str, tuple[Any, str]] = {
     "optim.patience": (9, "7d11422192d1"),
     "optim.factor": (0.5, "f261daf457cd"),
     "optim.warmup_epochs": (1.0, "18518626dc0b"),
+    "optim.warmup_steps": (5, "0a9499ba4dbc"),
+    "optim.layers": ([{"match": "head.*", "lr_scale": 0.1}], "155ecfac0f37"),
     "batch_size": (64, "907a7018d871"),
     "micro_batch": (4, "bcc624aed6f7"),
     "stages": ([{"clip_length": 4, "epochs": 1}], "1bf3d2bc9afe"),
@@ -88,6 +90,8 @@ DECIDING_WITH: dict[str, tuple[Any, dict[str, Any], str]] = {
     ),
     "model.weights_digest": ("ab", {"model.weights": "/w.pth"}, "e6799dc2b5d1"),
     "optim.milestones": ([3], {"optim.schedule": "multistep"}, "ac242e62a352"),
+    "optim.warmup_from": (0.5, {"optim.warmup_epochs": 1.0}, "41753df2c7a2"),
+    "optim.cosine_from": ("warmup", {"optim.warmup_steps": 5, "optim.schedule": "cosine"}, "1b5f2845def7"),
     "optim.stretched": ([[1, 4]], {"optim.schedule": "cosine"}, "0efe26aefdb4"),
 }
 """Fields that decide with another field that allows them: value, the other fields, digest."""
