@@ -162,6 +162,8 @@ def normalise(clips_NTHWC: Tensor, spec: InputSpec) -> Tensor:
         spec: Value range, mean and std per channel.
     """
     factor, offset = _scaling(spec.mean, spec.std, spec.value_range, clips_NTHWC.device)
+    if spec.channel_order == "bgr":
+        clips_NTHWC = clips_NTHWC.flip(4)
     x_NCTHW = clips_NTHWC.permute(0, 4, 1, 2, 3).to(torch.float32, memory_format=torch.contiguous_format)
     return x_NCTHW.mul_(factor.view(-1, 1, 1, 1)).sub_(offset.view(-1, 1, 1, 1))
 

@@ -1,27 +1,38 @@
 """What the input of a network must look like: data beside the model, never read from its name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.modalities import modality_of
 from kinebert.training.models.arguments import positive
 
+ChannelOrder = Literal["rgb", "bgr"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization:
-    """How stored bytes become a network's input: 0..255 is mapped onto ``value_range``, then ``(x - mean) / std``."""
+    """How stored bytes become a network's input: 0..255 is mapped onto ``value_range``, then ``(x - mean) / std``.
+
+    ``mean`` and ``std`` are of the channels in the order in which the network takes them: ``bgr`` as Caffe's do.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     value_range: tuple[float, float] = (0.0, 1.0)
+    channel_order: ChannelOrder = "rgb"
 
     def stacked(self, count: int) -> "Normalization":
         """Return that of ``count`` images stacked in the channels: every channel of the first, then of the second."""
-        return Normalization(mean=self.mean * count, std=self.std * count, value_range=self.value_range)
+        return replace(self, mean=self.mean * count, std=self.std * count)
 
 
 IMAGENET = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """RGB as torchvision's networks for pictures expect it."""
+CAFFE = Normalization(mean=(104.0, 117.0, 128.0), std=(1.0, 1.0, 1.0), value_range=(0.0, 255.0), channel_order="bgr")
+"""Pictures as BN-Inception of Caffe expects them: blue first."""
+CAFFE_FLOW = Normalization(mean=(128.0, 128.0), std=(1.0, 1.0), value_range=(0.0, 255.0))
+"""Flow as BN-Inception of Caffe expects it: around the code of no motion."""
 KINETICS = Normalization(mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989))
 """RGB as torchvision's networks for videos expect it."""
 FLOW = Normalization(mean=(0.5, 0.5), std=(0.226, 0.226))
@@ -64,6 +75,9 @@ class InputSpec:
     """Width and height of the frame that crops are taken from, pixels; None for frames as they are stored."""
     flow_stack: int = 1
     """Flow fields in the channels of one image of a clip: x and y of the first, x and y of the second, and so on."""
+    channel_order: ChannelOrder = "rgb"
+    """Order in which the network takes the three channels of colour pictures, which are stored as RGB; ``mean`` and
+    ``std`` are in the same order."""
 
     def __post_init__(self) -> None:
         channels = num_channels(self.modality, self.flow_stack)
@@ -72,6 +86,10 @@ class InputSpec:
                 f"{self.modality} has {channels} channels, got {len(self.mean)} means and {len(self.std)} deviations."
             )
         positive(num_frames=self.num_frames, crop_size=self.crop_size, frame_interval=self.frame_interval)
+        if self.channel_order != "rgb" and (self.channel_order != "bgr" or channels != 3):
+            raise ConfigError(
+                f"channel_order is rgb, or bgr of three channels; got {self.channel_order} for {channels} channels."
+            )
         if min(self.std) <= 0:
             raise ConfigError(f"std must be positive, got {self.std}.")
         if self.size is not None and min(self.size) < 1:

@@ -207,6 +207,7 @@ def _input_spec(config: Mapping[str, Any]) -> InputSpec:
         mean=normalization.mean,
         std=normalization.std,
         value_range=normalization.value_range,
+        channel_order=normalization.channel_order,
         flow_stack=stack,
     )
 

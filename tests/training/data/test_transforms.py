@@ -18,6 +18,7 @@ from kinebert.training.data.transforms import (
     to_device_batch,
 )
 from kinebert.training.models import InputSpec
+from kinebert.training.models.inputs import CAFFE
 from tests.helpers.operators import CountedOperators
 
 SCALES = (1.0, 0.875, 0.75, 0.66)
@@ -148,6 +149,21 @@ def test_normalisation_by_hand(value_range: tuple[float, float], expected: float
     assert x.is_contiguous()
     torch.testing.assert_close(x[0, 0], torch.full((1, 2, 2), expected))
     torch.testing.assert_close(x[0, 1], torch.full((1, 2, 2), value_range[0] / 0.5))
+
+
+def test_blue_comes_first_where_a_network_takes_it_so() -> None:
+    """Caffe's networks: red 200, green 100 and blue 0 become -104, -17 and 72."""
+    spec = InputSpec(
+        modality="rgb",
+        num_frames=1,
+        crop_size=2,
+        mean=CAFFE.mean,
+        std=CAFFE.std,
+        value_range=CAFFE.value_range,
+        channel_order=CAFFE.channel_order,
+    )
+    clips = torch.tensor([200, 100, 0], dtype=torch.uint8).expand(1, 1, 2, 2, 3)
+    assert normalise(clips, spec)[0, :, 0, 0, 0].tolist() == [-104, -17, 72]
 
 
 def test_mirroring_flow_negates_what_the_network_reads() -> None:

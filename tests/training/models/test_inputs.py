@@ -25,6 +25,8 @@ SPEC = InputSpec(modality="flow", num_frames=8, crop_size=32, mean=FLOW.mean, st
         ({"frame_interval": 0}, r"frame_interval must be positive, got 0"),
         ({"size": (171, 0)}, r"size must be a width and a height in pixels, got \(171, 0\)"),
         ({"modality": "flwo"}, r"'flwo'"),
+        ({"channel_order": "bgr"}, r"channel_order is rgb, or bgr of three channels; got bgr for 2 channels"),
+        ({"channel_order": "grb"}, r"got grb for 2 channels"),
     ],
 )
 def test_a_wrong_input_is_named(changes: dict[str, Any], message: str) -> None:

@@ -148,7 +148,12 @@ def own_normalization(content: Any, modality: str) -> Normalization | None:
         return None
     channels = num_channels(modality)
     mean, std, value_range = (tuple(spec[name]) for name in ("mean", "std", "value_range"))
-    return Normalization(mean=mean[:channels], std=std[:channels], value_range=(value_range[0], value_range[1]))
+    return Normalization(
+        mean=mean[:channels],
+        std=std[:channels],
+        value_range=(value_range[0], value_range[1]),
+        channel_order=spec.get("channel_order", "rgb"),
+    )
 
 
 def strip_prefixes(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:

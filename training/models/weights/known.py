@@ -35,14 +35,17 @@ def input_spec(layout: Layout, file: PublishedFile) -> InputSpec:
     """Return what the weights in a file expect of their input."""
     known = layout.normalization or BACKBONES[file.backbone].normalization
     normalization = known.get(file.modality) or normalization_of(file.backbone, file.modality)
+    stacked = normalization.stacked(file.flow_stack)
     return InputSpec(
         modality=file.modality,
         num_frames=file.num_frames,
         frame_interval=file.frame_interval,
         crop_size=file.crop_size,
-        mean=normalization.mean,
-        std=normalization.std,
-        value_range=normalization.value_range,
+        mean=stacked.mean,
+        std=stacked.std,
+        value_range=stacked.value_range,
+        flow_stack=file.flow_stack,
+        channel_order=stacked.channel_order,
     )
 
 
@@ -133,12 +136,15 @@ def rows(layout: Layout) -> Iterator[tuple[str, ...]]:
         chosen = f" ({', '.join(f'{name} {value}' for name, value in options.items())})" if options else ""
         network = " + ".join(part for part in (file.backbone, file.reduction, file.head) if part)
         spec = input_spec(layout, file)
-        numbers = [" ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std)]
-        shape = f"{spec.num_frames} images, every {spec.frame_interval}," if spec.frame_interval > 1 else ""
-        shape = shape or f"{spec.num_frames} images,"
+        channels = len(spec.mean) // spec.flow_stack  # those of all fields of a stack are the same
+        numbers = [" ".join(f"{value:g}" for value in values[:channels]) for values in (spec.mean, spec.std)]
+        images = "images" if spec.flow_stack == 1 else f"stacks of {spec.flow_stack}"
+        shape = f"{spec.num_frames} {images}, every {spec.frame_interval}," if spec.frame_interval > 1 else ""
+        shape = shape or f"{spec.num_frames} {images},"
         scale = f"{spec.value_range[0]:g} to {spec.value_range[1]:g}, mean {numbers[0]}, deviation {numbers[1]}"
         classes = "none" if file.num_classes is None else str(file.num_classes)
-        yield file.name, network + chosen, file.data, classes, f"{spec.modality}, {shape} {spec.crop_size} px, {scale}"
+        kind = spec.modality if spec.channel_order == "rgb" else f"{spec.modality} in the order {spec.channel_order}"
+        yield file.name, network + chosen, file.data, classes, f"{kind}, {shape} {spec.crop_size} px, {scale}"
 
 
 def plain(layout: Layout) -> dict[str, Any]:

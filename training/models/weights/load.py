@@ -213,7 +213,9 @@ def _notes(model: Recognizer, new: InputSpec, options: Mapping[str, Any]) -> lis
     if new != model.spec:
         mean, std = (" ".join(f"{value:g}" for value in values) for values in (new.mean, new.std))
         low, high = new.value_range
-        notes.append(f"the input becomes what the weights expect: {low:g} to {high:g}, mean {mean}, deviation {std}")
+        order = f", in the order {new.channel_order}" if new.channel_order != model.spec.channel_order else ""
+        expected = f"{low:g} to {high:g}, mean {mean}, deviation {std}{order}"
+        notes.append(f"the input becomes what the weights expect: {expected}")
     return notes
 
 
@@ -221,7 +223,13 @@ def _spec(spec: InputSpec, normalization: Normalization | None) -> InputSpec:
     if normalization is None:
         return spec
     stacked = normalization.stacked(spec.flow_stack)
-    return replace(spec, mean=stacked.mean, std=stacked.std, value_range=stacked.value_range)
+    return replace(
+        spec,
+        mean=stacked.mean,
+        std=stacked.std,
+        value_range=stacked.value_range,
+        channel_order=stacked.channel_order,
+    )
 
 
 def _apply(model: Recognizer, plan: _Plan) -> None:

@@ -30,6 +30,8 @@ class PublishedFile:
     """Modality that it was trained on: ``rgb`` or ``flow``."""
     frame_interval: int = 1
     """Frames of the video from one image of a clip to the next."""
+    flow_stack: int = 1
+    """Flow fields in the channels of each image of a clip."""
     data: str = "Kinetics-400"
     """Data set that it was trained on."""
     backbone_options: Mapping[str, Any] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class PublishedFile:
             "clip_length": self.num_frames,
             "size": self.crop_size,
             "frame_interval": self.frame_interval,
+            "flow_stack": self.flow_stack,
         }
 
 
