@@ -1,0 +1,81 @@
+"""The part of a recipe that says which clips are read, and what is done to them."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.modalities import modality_of
+from kinebert.training.clips.sampling import Sampling
+from kinebert.training.recipe.optim import at_least
+from kinebert.training.recipe.settings import CHANGEABLE, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecipe:
+    """Which clips are read, and what is done to them on the way."""
+
+    shards: str = field(metadata=CHANGEABLE)
+    """Path or URI of a finished shard set of frames or flow."""
+    modality: str = setting("", changeable=True)
+    """What the shards must hold, such as rgb, flow or pose; empty takes what they hold."""
+    split: str = "split1"
+    """Name of a split in the manifest."""
+    train_part: str = "train"
+    """Part of the split that is learnt from."""
+    val_part: str = "val"
+    """Part that is measured after every epoch and chooses the best weights; say "test" if there is no other."""
+    sampling: Sampling = "dense"
+    """dense: consecutive images of a part of the video; sections: one image of each of as many equal sections."""
+    clip_length: int = 16
+    """Images in a clip (frames or flow fields)."""
+    frame_interval: int = 1
+    """Stored images from one image of a dense clip to the next."""
+    flow_stack: int = setting(1, later=True)
+    """Consecutive flow fields in the channels of each image of a clip, x and y of the first, x and y of the second: 10
+    in two-stream networks, 5 in TSM's. A clip then has clip_length stacks, frame_interval fields from one to the next,
+    all inside the video; one with fewer fields than a stack repeats its last."""
+    crop_size: int = 112
+    """Height and width of the network's input in pixels."""
+    scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
+    """Sides of training crops, as parts of the picture's shorter side; a crop pairs two neighbours of the list."""
+    multi_scale: bool = True
+    """Draw one of 13 positions and a pair of scales in training; false: the centre crop, as in validation."""
+    eval_scale: float = 0.875
+    """Side of the centre crop in validation and test, as a part of the shorter side (224 of 256 in the papers)."""
+    flip: bool = True
+    """Mirror half of the training clips; turn it off where classes differ by left and right."""
+    half_size: bool = setting(False, later=True)
+    """Look at pictures of half their stored height and width, as published networks of 112 pixels do at 340x256: JPEGs
+    are decoded so, in little more than half the time."""
+    resize_on: Literal["loader", "device"] = setting("loader", later=True)
+    """Where crops are resized and mirrored. loader: by the processes that read them, to whole grey levels, as earlier
+    versions did; device: where the network is, which spares CPUs (at most a grey level of difference)."""
+
+    order: Literal["random", "shards"] = setting("random", later=True)
+    """random: videos of an epoch in any order. shards: shards in any order, the videos of many neighbours mixed, which
+    reads a set from its beginning to its end once per epoch: for object stores and shards that are kept on disks."""
+    cache_gib: float = setting(0.0, later=True, changeable=True)
+    """GiB of shards that each node keeps on a disk of its own, where the set comes over a network; 0 keeps none."""
+    cache_folder: str = setting("", later=True, changeable=True)
+    """Folder of every node where they are kept; empty: in the user's cache."""
+
+    def __post_init__(self) -> None:
+        if self.modality:
+            modality_of(self.modality)
+        at_least(0, "data.cache_gib", self.cache_gib)
+        for name in ("clip_length", "frame_interval", "crop_size", "flow_stack"):
+            at_least(1, f"data.{name}", getattr(self, name))
+        if self.flow_stack > 1 and self.modality and not modality_of(self.modality).motion:
+            raise ConfigError(
+                f"data.flow_stack is {self.flow_stack}, but only flow is stacked, and data.modality is "
+                f"{self.modality}. Leave it out."
+            )
+        if not self.scales or not all(0 < scale <= 1 for scale in (*self.scales, self.eval_scale)):
+            found = f"{list(self.scales)} and {self.eval_scale}"
+            raise ConfigError(f"data.scales and data.eval_scale must lie above 0 and at most at 1, got {found}.")
+        if list(self.scales) != sorted(self.scales, reverse=True):
+            raise ConfigError(f"data.scales must go from large to small, got {self.scales}.")
+        if self.train_part == self.val_part:
+            raise ConfigError(
+                f"data.train_part and data.val_part are both {self.val_part!r}: what was learnt from measures nothing."
+            )
