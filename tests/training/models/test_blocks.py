@@ -17,8 +17,8 @@ def test_a_depthwise_convolution_and_its_gradients_are_torchs(stride: tuple[int,
     wanted = functional.conv3d(x_NCTHW, layer.weight, None, stride, 1, 1, 16)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)  # sums of 27 products near 1
     inputs = (x_NCTHW, layer.weight)
-    gradients = zip(torch.autograd.grad(found.sin().sum(), inputs), torch.autograd.grad(wanted.sin().sum(), inputs))
-    for ours, theirs in gradients:
+    ours_and_theirs = (torch.autograd.grad(output.sin().sum(), inputs) for output in (found, wanted))
+    for ours, theirs in zip(*ours_and_theirs, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)  # of the weights: sums over 720 places
 
 

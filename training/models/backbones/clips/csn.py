@@ -1,14 +1,13 @@
 """CSN: a 3D residual network whose convolutions over frames work on each channel by itself.
 
-Source: "Video classification with channel-separated convolutional networks", ICCV 2019, arXiv:1904.02811. A bottleneck's
-(3, 3, 3) convolution becomes a depth-wise one (interaction-reduced, ``ir``), or one of size 1 and a depth-wise one
-(interaction-preserved, ``ip``). As published, a batch norm stands between these two and no ReLU, every batch norm adds
-1e-3 to a variance, and a pool behind the stem halves H and W.
+Source: "Video classification with channel-separated convolutional networks", ICCV 2019, arXiv:1904.02811. The
+convolution over 3x3x3 of a bottleneck becomes a depth-wise one (interaction-reduced, ``ir``), or one of size 1 and a
+depth-wise one (interaction-preserved, ``ip``). As published, a batch norm and no ReLU stands between these two, every
+batch norm adds 1e-3 to a variance, and a pool behind the stem halves H and W.
 
 Axes: N batch, C channels, T frames, H height, W width, F features.
 """
 
-from collections.abc import Sequence
 from functools import partial
 
 from torch import nn
