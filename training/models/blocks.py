@@ -1,6 +1,7 @@
 """What every residual network here is made of: convolutions, shortcuts, blocks, and a trunk of four stages.
 
 Blocks work on images and on clips alike: kernels and strides of two numbers make 2D layers, of three 3D layers.
+What connects frames in a network of pictures is put into its blocks by :mod:`kinebert.training.models.temporal`.
 Sources: "Deep residual learning for image recognition", CVPR 2016, arXiv:1512.03385 (blocks, shortcuts A and B);
 "Late temporal modeling in 3D CNN architectures with BERT for action recognition", arXiv:2008.01232 (FRAB and FRMB).
 
@@ -49,6 +50,10 @@ def convolution(channels_in: int, channels_out: int, kernel: Size, stride: Size,
     return layer
 
 
+Convolve = Callable[[int, int, Size, Size, int], nn.Module]
+"""What makes a convolution: called as :func:`convolution`."""
+
+
 class ZeroPadding(nn.Module):
     """Shortcut A: every ``stride``-th value, and zeros for the channels that the input does not have."""
 
@@ -84,35 +89,62 @@ def _projected(channels_in: int, channels_out: int, stride: Size) -> nn.Module:
     return projection(channels_in, channels_out, stride, _NORMS[len(stride)])
 
 
+class Stage(nn.Sequential):
+    """Modules in a row that are all told the same of what they are given: the number of clips in a batch of frames."""
+
+    def forward(self, x: Tensor, *context: Any) -> Tensor:
+        """Pass ``x`` through every module, each called as ``module(x, *context)``."""
+        for module in self:
+            x = module(x, *context)
+        return x
+
+
 class Residual(nn.Module):
-    """A block around a shortcut. ``downsample`` is the shortcut where the input has not the block's shape."""
+    """A block around a shortcut. ``downsample`` is the shortcut where the input has not the block's shape.
+
+    ``before`` changes what the whole block is given, ``inside`` only what the convolutions are given and not the
+    shortcut, ``behind`` what the block returns; each is called with all that the block is called with.
+    """
 
     def __init__(self, downsample: nn.Module | None) -> None:
         super().__init__()
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
+        self.before: nn.Module | None = None
+        self.inside: nn.Module | None = None
+        self.behind: nn.Module | None = None
 
     def residual(self, x: Tensor) -> Tensor:
         """Map ``(N, C, ...)`` to ``(N, C', ... / stride)``, without the last ReLU."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(N, C, ...)`` to ``(N, C', ... / stride)``."""
-        out = self.residual(x)
+    def forward(self, x: Tensor, *context: Any) -> Tensor:
+        """Map ``(N, C, ...)`` to ``(N, C', ... / stride)``; ``context`` is for what connects frames."""
+        if self.before is not None:
+            x = self.before(x, *context)
+        out = self.residual(x if self.inside is None else self.inside(x, *context))
         out += x if self.downsample is None else self.downsample(x)
         result: Tensor = self.relu(out)
-        return result
+        return result if self.behind is None else self.behind(result, *context)
 
 
 class BasicBlock(Residual):
-    """Two convolutions of one ``kernel``."""
+    """Two convolutions of one ``kernel``, made by ``convolve``."""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: Size, stride: Size, kind: str = "B") -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: Size,
+        stride: Size,
+        kind: str = "B",
+        convolve: Convolve = convolution,
+    ) -> None:
         super().__init__(shortcut(kind, channels_in, channels_out, stride))
         norm = _NORMS[len(kernel)]
-        self.conv1 = convolution(channels_in, channels_out, kernel, stride)
+        self.conv1 = convolve(channels_in, channels_out, kernel, stride, 1)
         self.bn1 = norm(channels_out)
-        self.conv2 = convolution(channels_out, channels_out, kernel, (1,) * len(kernel))
+        self.conv2 = convolve(channels_out, channels_out, kernel, (1,) * len(kernel), 1)
         self.bn2 = norm(channels_out)
 
     def residual(self, x: Tensor) -> Tensor:
@@ -123,7 +155,7 @@ class BasicBlock(Residual):
 
 
 class Bottleneck(Residual):
-    """A convolution of ``kernel``, in ``groups``, on ``middle`` channels, between two of size 1."""
+    """A convolution of ``kernel`` in ``groups``, by ``convolve``, on ``middle`` channels, between two of size 1."""
 
     def __init__(
         self,
@@ -134,12 +166,13 @@ class Bottleneck(Residual):
         stride: Size,
         groups: int = 1,
         kind: str = "B",
+        convolve: Convolve = convolution,
     ) -> None:
         super().__init__(shortcut(kind, channels_in, channels_out, stride))
         norm, one = _NORMS[len(kernel)], (1,) * len(kernel)
         self.conv1 = convolution(channels_in, middle, one, one)
         self.bn1 = norm(middle)
-        self.conv2 = convolution(middle, middle, kernel, stride, groups)
+        self.conv2 = convolve(middle, middle, kernel, stride, groups)
         self.bn2 = norm(middle)
         self.conv3 = convolution(middle, channels_out, one, one)
         self.bn3 = norm(channels_out)
@@ -198,7 +231,7 @@ class ResidualTrunk(Backbone):
         for i, count in enumerate(blocks):
             first = make_block(i, widths[i], widths[i + 1], 1 if i == 0 else 2)
             rest = (make_block(i, widths[i + 1], widths[i + 1], 1) for _ in range(count - 1))
-            self.add_module(f"layer{i + 1}", nn.Sequential(first, *rest))
+            self.add_module(f"layer{i + 1}", Stage(first, *rest))
         self.mapper: nn.Module | None = None
         draw_convolutions(self)
 

@@ -6,6 +6,9 @@ operations: the count of the tool ptflops 0.5.2, which adds biases, two per elem
 out of an ``nn.ReLU`` and one per element into a pooling layer, and does not see matrix products and functional calls.
 Recurrent layers are in it: the tool skips them, but the papers' figure holds one.
 
+What a module does by other means than torch's convolutions it tells: ``multiply_adds(output)`` returns how many those
+of the published layer are, and they count as convolutions.
+
 Axes: N batch, A attention heads, S steps, D features of an attention head.
 """
 
@@ -146,6 +149,8 @@ def _hooked(net: nn.Module, parts: Mapping[str, nn.Module], counting: "_Counting
     """Tell ``counting`` in which part the network is, and of the layers that the papers' count sees."""
     seen = (module for module in net.modules() if type(module) in _SEEN)
     handles = [module.register_forward_hook(counting.layer) for module in seen]  # before a part that it is is left
+    told = (module for module in net.modules() if hasattr(module, "multiply_adds"))
+    handles += [module.register_forward_hook(counting.told) for module in told]
     for name, module in parts.items():
         handles.append(module.register_forward_pre_hook(counting.enter(name)))
         handles.append(module.register_forward_hook(counting.leave(name)))
@@ -191,6 +196,10 @@ class _Counting(LightMode):  # type: ignore[no-untyped-call]
         """Count a layer that the papers' count sees."""
         kind = _SEEN[type(module)]
         self._add({kind: (args[0] if kind == "pool" else output).numel()})
+
+    def told(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        """Count the convolutions that a module does by other means, of which it tells."""
+        self._add({"conv": module.multiply_adds(output)})  # type: ignore[operator]
 
     def idle_pool(self, module: nn.Module, args: tuple[Tensor, ...]) -> None:
         """Count a pooling of size 1 that the published network has before ``module``."""

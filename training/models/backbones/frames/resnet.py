@@ -1,7 +1,9 @@
-"""ResNet: the 2D residual network, run on each frame of a clip.
+"""ResNet: the 2D residual network, run on each frame of a clip, with or without a temporal module in its blocks.
 
 Sources: "Deep residual learning for image recognition", CVPR 2016, arXiv:1512.03385. Fusion of stages: "Exploring deep
 spatio-temporal fusion architectures towards late temporal modeling of human action recognition", METU 2020, table 3.5.
+Temporal modules and pooling: "Deep analysis of CNN-based spatio-temporal representations for action recognition", CVPR
+2021, arXiv:2010.11757.
 
 Axes: N batch, C channels, T frames, H height, W width, F features; B = N x T.
 """
@@ -13,20 +15,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.lookup import find
 from kinebert.training.models.arguments import positive, scaled
-from kinebert.training.models.blocks import BasicBlock, Bottleneck, ResidualTrunk, reducing, stem
+from kinebert.training.models.blocks import BasicBlock, Bottleneck, Residual, ResidualTrunk, reducing, stem
 from kinebert.training.models.inputs import FLOW, IMAGENET
 from kinebert.training.models.registry import register_backbone
+from kinebert.training.models.temporal.registry import Place, Temporal, takes_temporal
 
 FUSIONS = {"none": 1, "dual": 2, "triple": 3, "quadruple": 4}
 """How many of the last stages are joined to features."""
 
 
 class FrameResNet(ResidualTrunk):
-    """ResNet trunk without classifier, frame by frame: ``(N, C, T, H, W)`` to ``(N, F, T, H / 32, W / 32)``.
+    """ResNet trunk without classifier: ``(N, C, T, H, W)`` to ``(N, F, T, H / 32, W / 32)``, rounded up.
 
-    Frames do not see each other here; in training they share the statistics of the batch norms.
+    With temporal pooling T' is T / 8, rounded up. Frames see each other only through the temporal module and pooling;
+    in training they share the statistics of the batch norms.
 
     Args:
         blocks: Residual blocks of each of the four stages.
@@ -35,40 +40,61 @@ class FrameResNet(ResidualTrunk):
         width: Multiplier of every number of channels inside.
         fusion: Key of :data:`FUSIONS`. Earlier stages are averaged to the size of the last one, in front of which they
             lie in the channels. F is the sum of the stages' channels, 512 times ``expansion`` for the last one.
+        temporal: How it sees time.
+
+    Raises:
+        ConfigError: If stages are to be joined that have not as many time steps, or that are maps of clips.
     """
 
-    temporal_stride = 1
-
-    def __init__(self, blocks: Sequence[int], expansion: int, channels_in: int, width: float, fusion: str) -> None:
+    def __init__(
+        self, blocks: Sequence[int], expansion: int, channels_in: int, width: float, fusion: str, temporal: Temporal
+    ) -> None:
         positive(width=width)
         num_fused = find(FUSIONS, fusion, "fusion of stages")
+        if num_fused > 1 and (temporal.pooling or temporal.clips):
+            raise ConfigError(
+                f"fusion {fusion!r} joins stages of pictures with as many time steps each: take it without "
+                "temporal_pooling, conv3d and conv1d."
+            )
         planes = [scaled(channels, width) for channels in (64, 64, 128, 256, 512)]
         widths = [planes[0], *(expansion * channels for channels in planes[1:])]
+        pool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)) if temporal.clips else nn.MaxPool2d(3, 2, 1)
         super().__init__(
             channels_in,
-            stem(channels_in, planes[0], (7, 7), nn.MaxPool2d(3, 2, 1)),
+            stem(channels_in, planes[0], temporal.kernel(7), pool),
             blocks,
             widths,
-            partial(_block, expansion),
+            partial(_block, expansion, temporal),
         )
+        for i, (stage, before) in enumerate(zip(self.stages(), widths, strict=False), start=1):
+            for j, block in enumerate(stage.children()):
+                assert isinstance(block, Residual)
+                place = Place(name=f"layer{i}.{j}", stage=i, index=j, longest=max(blocks))
+                temporal.connect(block, before if j == 0 else widths[i], widths[i], place)
+        self.temporal = temporal
+        self.temporal_stride = 8 if temporal.pooling else 1
+        self.pool = temporal.pool()
         self.num_fused, self.num_features = num_fused, sum(widths[-num_fused:])
 
     def make_reduction(self, channels_in: int, channels_out: int) -> nn.Module:
-        """Return a bottleneck half as wide inside: the 2D form of the papers' for SlowFast."""
-        return reducing(channels_in, channels_out, axes=2)
+        """Return a bottleneck half as wide inside: the papers' for SlowFast, with what connects frames in it."""
+        block = reducing(channels_in, channels_out, axes=3 if self.temporal.clips else 2)
+        return self.temporal.connect(block, channels_in, channels_out, Place(name="mapper", stage=5, index=0))
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
-        """Map ``(N, C, T, H, W)`` to ``(N, F, T, H', W')``."""
-        n, _, t, _, _ = x_NCTHW.shape
-        x_BCHW: Tensor = self.run(self.stem, x_NCTHW.transpose(1, 2).flatten(0, 1))
+        """Map ``(N, C, T, H, W)`` to ``(N, F, T', H', W')``."""
+        n = x_NCTHW.shape[0]
+        x: Tensor = self.run(self.stem, self.temporal.enter(x_NCTHW))
         maps = []
-        for stage in self.stages():
-            x_BCHW = self.run(stage, x_BCHW)
-            maps.append(x_BCHW)
-        x_BFHW = _fuse(maps[-self.num_fused :])
+        for i, stage in enumerate(self.stages()):
+            if i and self.pool is not None:
+                x = self.pool(x, n)
+            x = self.run(stage, x, n)
+            maps.append(x)
+        x = _fuse(maps[-self.num_fused :])
         if self.mapper is not None:
-            x_BFHW = self.run(self.mapper, x_BFHW)
-        return x_BFHW.reshape(n, t, *x_BFHW.shape[1:]).transpose(1, 2)
+            x = self.run(self.mapper, x, n)
+        return self.temporal.leave(x, n)
 
 
 def _fuse(maps: list[Tensor]) -> Tensor:
@@ -81,38 +107,44 @@ def _fuse(maps: list[Tensor]) -> Tensor:
     return torch.cat([*pooled, maps[-1]], dim=1) if pooled else maps[-1]
 
 
-def _block(expansion: int, stage: int, channels_in: int, channels_out: int, step: int) -> nn.Module:
+def _block(expansion: int, temporal: Temporal, stage: int, channels_in: int, channels_out: int, step: int) -> nn.Module:
     del stage
+    kernel, stride, convolve = temporal.kernel(3), temporal.stride(step, pools=step > 1), temporal.convolve()
     if expansion == 1:
-        return BasicBlock(channels_in, channels_out, (3, 3), (step, step))
-    return Bottleneck(channels_in, channels_out // expansion, channels_out, (3, 3), (step, step))
+        return BasicBlock(channels_in, channels_out, kernel, stride, convolve=convolve)
+    return Bottleneck(channels_in, channels_out // expansion, channels_out, kernel, stride, convolve=convolve)
 
 
 @register_backbone(rgb=IMAGENET, flow=FLOW, pose=IMAGENET)
-def resnet18(channels_in: int = 3, width: float = 1.0, *, fusion: str = "none") -> FrameResNet:
+@takes_temporal
+def resnet18(channels_in: int = 3, width: float = 1.0, *, temporal: Temporal, fusion: str = "none") -> FrameResNet:
     """ResNet with 18 layers, run per frame."""
-    return FrameResNet((2, 2, 2, 2), 1, channels_in, width, fusion)
+    return FrameResNet((2, 2, 2, 2), 1, channels_in, width, fusion, temporal)
 
 
 @register_backbone(rgb=IMAGENET, flow=FLOW, pose=IMAGENET)
-def resnet34(channels_in: int = 3, width: float = 1.0, *, fusion: str = "none") -> FrameResNet:
+@takes_temporal
+def resnet34(channels_in: int = 3, width: float = 1.0, *, temporal: Temporal, fusion: str = "none") -> FrameResNet:
     """ResNet with 34 layers, run per frame."""
-    return FrameResNet((3, 4, 6, 3), 1, channels_in, width, fusion)
+    return FrameResNet((3, 4, 6, 3), 1, channels_in, width, fusion, temporal)
 
 
 @register_backbone(rgb=IMAGENET, flow=FLOW, pose=IMAGENET)
-def resnet50(channels_in: int = 3, width: float = 1.0, *, fusion: str = "none") -> FrameResNet:
+@takes_temporal
+def resnet50(channels_in: int = 3, width: float = 1.0, *, temporal: Temporal, fusion: str = "none") -> FrameResNet:
     """ResNet with 50 layers, run per frame; the step is in the 3x3 convolutions."""
-    return FrameResNet((3, 4, 6, 3), 4, channels_in, width, fusion)
+    return FrameResNet((3, 4, 6, 3), 4, channels_in, width, fusion, temporal)
 
 
 @register_backbone(rgb=IMAGENET, flow=FLOW, pose=IMAGENET)
-def resnet101(channels_in: int = 3, width: float = 1.0, *, fusion: str = "none") -> FrameResNet:
+@takes_temporal
+def resnet101(channels_in: int = 3, width: float = 1.0, *, temporal: Temporal, fusion: str = "none") -> FrameResNet:
     """ResNet with 101 layers, run per frame."""
-    return FrameResNet((3, 4, 23, 3), 4, channels_in, width, fusion)
+    return FrameResNet((3, 4, 23, 3), 4, channels_in, width, fusion, temporal)
 
 
 @register_backbone(rgb=IMAGENET, flow=FLOW, pose=IMAGENET)
-def resnet152(channels_in: int = 3, width: float = 1.0, *, fusion: str = "none") -> FrameResNet:
+@takes_temporal
+def resnet152(channels_in: int = 3, width: float = 1.0, *, temporal: Temporal, fusion: str = "none") -> FrameResNet:
     """ResNet with 152 layers, run per frame."""
-    return FrameResNet((3, 8, 36, 3), 4, channels_in, width, fusion)
+    return FrameResNet((3, 8, 36, 3), 4, channels_in, width, fusion, temporal)
