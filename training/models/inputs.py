@@ -43,6 +43,8 @@ BYTE_FLOW = Normalization(mean=(127.5, 127.5), std=(1.0, 1.0), value_range=(0.0,
 """Flow as 3D ResNet and ResNeXt up to 2018, MARS, and the BERT papers' ResNeXt expect it."""
 HARA = Normalization(mean=(0.4345, 0.4051, 0.3775), std=(0.2768, 0.2713, 0.2737))
 """RGB as the 3D ResNets published in 2020 expect it."""
+MFNET = Normalization(mean=(124 / 255, 117 / 255, 104 / 255), std=(1 / (0.0167 * 255),) * 3)
+"""RGB as MFNet's program and those that follow it (SRTG, MTNet) feed it: bytes less a mean, times 0.0167."""
 CENTERED = Normalization(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 """RGB as I3D expects it: from -1 to 1."""
 CENTERED_FLOW = Normalization(mean=(0.5, 0.5), std=(0.5, 0.5))

@@ -53,6 +53,7 @@ class Case:
 CASES = [
     Case("vmz_ir_csn_101", "vmz_csn", "csn_ir_101"),
     Case("mmaction2_ipcsn_r152", "mmaction2_ipcsn", "csn_ip_152"),
+    Case("mfnet3d_400", "mfnet", "mfnet"),
 ]
 SLOW = {"vmz_ir_csn_101", "mmaction2_ipcsn_r152"}
 ANSWERED = [pytest.param(case, marks=pytest.mark.slow if case.golden in SLOW else (), id=case.golden) for case in CASES]
@@ -109,6 +110,9 @@ SIZES = [
     ("csn_ip_152", 51, 32, 224, 32.301, 83.2940),
     ("csn_ip_152", 51, 32, 256, 32.301, 108.7921),
     ("csn_ip_152", 400, 32, 256, 33.017, 108.7928),
+    ("mfnet", 51, 16, 224, 7.728, 11.0452),
+    ("mfnet", 101, 16, 224, 7.766, 11.0452),
+    ("mfnet", 400, 16, 224, 7.996, 11.0454),
 ]
 
 
