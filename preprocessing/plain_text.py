@@ -24,7 +24,10 @@ _MARKUP = re.compile(
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", ":": "&#58;", ".": "&#46;"}
 """Signs that not every reader of Markdown lets a backslash escape."""
 _SECRET = re.compile(
-    r"(?<=://)[^\s/?#@:]*:[^\s/?#@]+(?=@)|([?&](?:secret_key|session_token|sas_token|password|token|sig)=)[^&\s]+"
+    r"(?<=s3://)[^\s/?#@:]+:[^\s?#@]+(?=@)"  # these keys often have slashes
+    r"|(?<=://)[^\s/?#@:]*:[^\s/?#@]+(?=@)"
+    r"|([?&](?:[\w-]*(?:secret|token|password|access_?key|credential|signature)[\w-]*|sig)=)[^&\s]+",
+    re.IGNORECASE,
 )
 _FORMULA = re.compile(r"(^|;)(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20].)")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?%?|[+-]?(inf|nan)", re.IGNORECASE)

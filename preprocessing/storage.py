@@ -4,7 +4,6 @@ A location is an absolute local path or a URI with a scheme, as :func:`resolve_u
 """
 
 import errno
-import functools
 import hashlib
 import os
 import stat
@@ -16,10 +15,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.fs as pafs
 
 from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.stores.addresses import check_no_keys, root_and_path, split_query
+from kinebert.preprocessing.stores.answers import StoreFile, answering, of_stores, told
+from kinebert.preprocessing.stores.limits import opened
+from kinebert.preprocessing.stores.uploads import upload
 
 PARTIAL = ".partial"
 """Ending of files that are still being written; whatever bears it is rubbish once its writer is gone."""
@@ -34,7 +36,7 @@ def resolve_uri(text: str | Path) -> str:
     """Turn what a user typed into an absolute local path or a URI.
 
     Raises:
-        ConfigError: If it is empty, or a relative path in a submitted job.
+        ConfigError: If it is empty, a URI that holds a key, or a relative path in a submitted job.
     """
     text = str(text)
     if not text:
@@ -44,6 +46,7 @@ def resolve_uri(text: str | Path) -> str:
     if text.startswith("file://"):
         return urllib.parse.unquote(urllib.parse.urlparse(text).path)
     if "://" in text:
+        check_no_keys(text)
         return text.rstrip("/")
     path = Path(text).expanduser()
     if not path.is_absolute() and in_submitted_job():
@@ -63,50 +66,34 @@ def join(uri: str, *parts: str) -> str:
     """Append ``parts`` to a location, in front of a URI's query."""
     if is_local(uri):
         return os.path.join(uri, *parts)
-    base, query = _split_query(uri)
+    base, query = split_query(uri)
     return "/".join([base.rstrip("/"), *parts]) + (f"?{query}" if query else "")
 
 
 def name_of(uri: str) -> str:
     """Last part of a location."""
-    return PurePosixPath(uri if is_local(uri) else _split_query(uri)[0]).name
+    return PurePosixPath(uri if is_local(uri) else split_query(uri)[0]).name
 
 
 def folder_of(uri: str) -> str:
     """Return the folder that a location lies in, with a URI's query."""
     if is_local(uri):
         return os.path.dirname(uri)
-    base, query = _split_query(uri)
+    base, query = split_query(uri)
     return base.rpartition("/")[0] + (f"?{query}" if query else "")
 
 
-@functools.lru_cache(maxsize=64)
-def _remote(root: str) -> pafs.FileSystem:
-    try:
-        return pafs.FileSystem.from_uri(root)[0]
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{root}: pyarrow cannot open this filesystem: {error}") from None
-
-
 def open_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
-    """Return the pyarrow filesystem of a location, and the location's path in it."""
+    """Return the pyarrow filesystem of a location, and the location's path in it.
+
+    Raises:
+        ConfigError: If a URI holds a key.
+        UserError: If there is no such filesystem.
+    """
     if is_local(uri):
         return pafs.LocalFileSystem(), uri
-    scheme, _, rest = uri.partition("://")  # by hand: names may hold what has a meaning in a URL
-    rest, query = _split_query(rest)
-    host, slash, path = rest.partition("/")
-    root = f"{scheme}://{host}/" + (f"?{query}" if query else "")
-    if scheme in ("s3", "gs", "gcs"):  # the bucket is a part of the path, what stands before an @ is not
-        return _remote(root), host.rpartition("@")[2] + slash + path
-    if scheme in ("abfs", "abfss"):
-        return _remote(root), host.partition("@")[0] + slash + path
-    return _remote(root), slash + path
-
-
-def _split_query(text: str) -> tuple[str, str]:
-    """Divide ``bucket/name?region=x`` into its parts; a question mark without an option after it belongs to a name."""
-    name, mark, query = text.rpartition("?")
-    return (name, query) if mark and "=" in query and "/" not in query.partition("=")[0] else (text, "")
+    root, path = root_and_path(uri)
+    return opened(root), path
 
 
 @contextmanager
@@ -127,22 +114,27 @@ def explained(uri: str, doing: str) -> Iterator[None]:
             errno.ENOTDIR: "a part of the path is a file, not a folder. Choose another place",
             errno.EISDIR: "this is a folder, a file was expected",
         }
+        if not is_local(uri) and not error.errno:
+            raise told(uri, error) from error
         reason = hints.get(error.errno or 0) or str(error)
         raise UserError(f"{uri}: cannot {doing}: {reason}.") from error
 
 
+@of_stores
 def exists(uri: str) -> bool:
     """Whether there is a file or folder at ``uri``."""
     fs, path = open_filesystem(uri)
     return bool(fs.get_file_info(path).type != pafs.FileType.NotFound)
 
 
+@of_stores
 def is_folder(uri: str) -> bool:
     """Whether there is a folder (or a prefix with files) at ``uri``."""
     fs, path = open_filesystem(uri)
     return bool(fs.get_file_info(path).type == pafs.FileType.Directory)
 
 
+@of_stores
 def file_size(uri: str) -> int:
     """Size of the file at ``uri`` in bytes. Raises FileNotFoundError if there is none."""
     fs, path = open_filesystem(uri)
@@ -188,6 +180,7 @@ def _check_regular(path: str | Path, found: os.stat_result) -> None:
         raise UserError(f"{path}: this is a {kind}, not a file. Give a file, or remove it if it lies in the way.")
 
 
+@of_stores
 def file_identity(uri: str) -> tuple[int, ...] | None:
     """Numbers that change when the file at ``uri`` is written to or replaced; its size first. None without a file."""
     if is_local(uri):
@@ -207,6 +200,7 @@ def modified_at(uri: str) -> float | None:
     return found[1] / 1e9 if found is not None and found[1] else None
 
 
+@of_stores
 def open_input(uri: str) -> Any:
     """Open a file for random reads. The caller closes it.
 
@@ -217,9 +211,10 @@ def open_input(uri: str) -> Any:
     if is_local(uri):
         check_regular(uri)
     fs, path = open_filesystem(uri)
-    return fs.open_input_file(path)
+    return fs.open_input_file(path) if is_local(uri) else StoreFile(uri, fs, path)
 
 
+@of_stores
 def read_bytes(uri: str) -> bytes:
     """Whole content of a file."""
     with open_input(uri) as file:
@@ -236,6 +231,7 @@ def file_digest(uri: str) -> str:
     return state.hexdigest()
 
 
+@of_stores
 def list_files(uri: str) -> list[str]:
     """Names of the files directly in a folder, sorted; empty if there is no such folder."""
     fs, path = open_filesystem(uri)
@@ -243,6 +239,7 @@ def list_files(uri: str) -> list[str]:
     return sorted(info.base_name for info in infos if info.type == pafs.FileType.File)
 
 
+@of_stores
 def list_folders(uri: str) -> list[str]:
     """Names of the folders directly in a folder, sorted; empty if there is no such folder."""
     fs, path = open_filesystem(uri)
@@ -250,12 +247,14 @@ def list_folders(uri: str) -> list[str]:
     return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
 
 
+@of_stores
 def make_folder(uri: str) -> None:
     """Make a folder and its parents; fine if it is there."""
     fs, path = open_filesystem(uri)
     fs.create_dir(path, recursive=True)
 
 
+@of_stores
 def delete_file(uri: str) -> None:
     """Remove a file; fine if it is gone."""
     fs, path = open_filesystem(uri)
@@ -268,6 +267,7 @@ def delete_file(uri: str) -> None:
             raise
 
 
+@of_stores
 def move_file(uri: str, to: str) -> None:
     """Give a file another name on the same filesystem, in place of what bears it."""
     if is_local(uri):
@@ -277,6 +277,7 @@ def move_file(uri: str, to: str) -> None:
     fs.move(path, open_filesystem(to)[1])
 
 
+@of_stores
 def delete_folder(uri: str) -> None:
     """Remove a folder with all that is in it; fine if it is gone."""
     fs, path = open_filesystem(uri)
@@ -306,14 +307,9 @@ def whole_file(uri: str) -> Iterator[Path]:
         local = Path(folder) / name_of(uri)
         yield local
         fs, path = open_filesystem(uri)
-        uploaded = f"{path.rpartition('/')[0]}/.{local.name}.{uuid.uuid4().hex}{PARTIAL}"
-        try:  # under another name first: an upload that breaks off may be closed as if it were whole
-            pafs.copy_files(str(local), uploaded, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=fs)
-            fs.move(uploaded, path)
-        except BaseException:
-            with suppress(OSError):
-                fs.delete_file(uploaded)
-            raise
+        under = f"{path.rpartition('/')[0]}/.{local.name}.{uuid.uuid4().hex}{PARTIAL}"
+        with answering(uri):
+            upload(local, fs, path, under)
 
 
 def write_bytes(uri: str, data: bytes, private: bool = False) -> None:

@@ -25,6 +25,7 @@ from kinebert.preprocessing.extraction.timing import NoTiming
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.plan import PlannedVideo
 from kinebert.preprocessing.sets.writer import VideoSummary
+from kinebert.preprocessing.stores.answers import StoreAwayError
 from kinebert.preprocessing.video.frame_choice import Cuts
 from kinebert.preprocessing.video.intervals import Interval
 from kinebert.preprocessing.video.still_frames import StillCounts
@@ -238,7 +239,8 @@ def _decode(frames: Frames, cuts: Cuts, segments: Sequence[Sequence[_Segment]]) 
             about = _about(made[0].video, cuts, i)
             _end(made, about, cuts.still(i), None if i in whole else frames.problem, None if i in whole else error)
     bug = next((segment.bug for made in segments for segment in made if segment.bug), None)
-    bug = bug or (None if isinstance(error, _OF_THE_VIDEO) else error)
+    of_the_video = isinstance(error, _OF_THE_VIDEO) and not isinstance(error, StoreAwayError)
+    bug = bug or (None if of_the_video else error)
     if bug is not None:
         raise bug
 

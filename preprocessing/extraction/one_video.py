@@ -27,6 +27,7 @@ from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
 from kinebert.preprocessing.schema import SEGMENT_LENGTH, segment_schema
 from kinebert.preprocessing.sets.plan import PlannedVideo
 from kinebert.preprocessing.sets.writer import VideoSummary
+from kinebert.preprocessing.stores.answers import StoreAwayError
 from kinebert.preprocessing.video.container import in_words
 from kinebert.preprocessing.video.h264 import SegmentEncoder
 from kinebert.preprocessing.video.images import encode_jpeg, quantize_flow
@@ -137,6 +138,7 @@ def extract_frames(
 
     Raises:
         VideoError: If the video has to be left out.
+        StoreAwayError: If the store that it lies in is out of reach.
     """
     frames = _Counted(given)
     if isinstance(recipe, FlowRecipe):
@@ -157,6 +159,8 @@ def extract_frames(
                 batch = []
     except TimeIsUp as error:
         raise VideoError(video_id, "time", str(error).removeprefix("time: ")) from None
+    except StoreAwayError:  # it would be said of every video
+        raise
     except OSError as error:  # of the storage that the video lies on; another time it may be read
         raise VideoError(video_id, "read", in_words(error)) from error
     except (cv2.error, MemoryError, ValueError) as error:  # pictures that are too large to resize or to encode

@@ -37,7 +37,7 @@ class Sources:
 
         Raises:
             OSError: If it cannot be opened or read.
-            UserError: If it is a pipe, a socket or a device.
+            UserError: If it is a pipe, a socket or a device, or the store that holds it does not answer.
         """
         near = storage.is_local(uri)
         files, most = (self._local, _OPEN_LOCAL) if near else (self._remote, _OPEN_REMOTE)
@@ -62,8 +62,7 @@ def _local(path: str) -> ReadAt:
 
 
 def _remote(uri: str, file_bytes: int) -> ReadAt:
-    fs, path = storage.open_filesystem(uri)
-    file = fs.open_input_file(path)  # which asks a store for its size, once
+    file = storage.open_input(uri)  # which asks a store for its size, once
 
     def read_at(start: int, num_bytes: int) -> pa.Buffer:
         return pa.py_buffer(file.read_at(max(0, min(num_bytes, file_bytes - start)), start))

@@ -19,6 +19,7 @@ from kinebert.preprocessing.sets.dataset_file import INDEX_FILE
 from kinebert.preprocessing.sets.index import Index, VideoEntry
 from kinebert.preprocessing.sets.shard_cache import ShardCache
 from kinebert.preprocessing.sets.writer import footer_of
+from kinebert.preprocessing.stores.answers import StorageError, StoreAwayError
 
 Segment = list[list[pa.Buffer]]
 """Encoded images of one segment, by column: frames, or flow x and y."""
@@ -89,6 +90,8 @@ class ShardFiles:
             self.expect(entry, numbers)  # several runs at once
             try:
                 return {number: row for run in _runs(numbers) for number, row in self._by_ranges(entry, *run)}
+            except StoreAwayError:
+                raise
             except (OtherLayoutError, OSError, pa.ArrowException, UserError):
                 if self.cache is not None and self.cache.drop(self._index.shard_named(entry.shard)):
                     return self.segments(entry, numbers)  # from where the set lies
@@ -135,6 +138,8 @@ class ShardFiles:
         file = self._file(entry.shard)
         try:
             table = file.read_row_group(entry.first_row_group + number, columns=columns)
+        except StorageError:
+            raise
         except (pa.ArrowException, OSError) as error:
             raise UserError(
                 f"{storage.join(self._uri, entry.shard)}: {entry.video_id}: segment {number} cannot be read: "
@@ -153,6 +158,8 @@ class ShardFiles:
                 storage.check_regular(uri)
             source = uri if storage.is_local(uri) else storage.open_input(uri)
             file = pq.ParquetFile(source, memory_map=False, page_checksum_verification=True)
+        except StorageError:
+            raise
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{uri}: not a readable shard: {error}. `kinebert verify` tells more.") from None
         self._check_shard(uri, file)

@@ -17,6 +17,7 @@ from kinebert.preprocessing.sets.dataset_file import CLAIM, DATASET_FILE, INDEX_
 from kinebert.preprocessing.sets.folder import content_digest
 from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry, plain_rows
 from kinebert.preprocessing.sets.writer import read_footer, row_group_bounds, summaries_in
+from kinebert.preprocessing.stores.answers import StoreAwayError
 from kinebert.preprocessing.video.h264 import decode_segment
 from kinebert.preprocessing.video.images import decode_images
 
@@ -59,6 +60,8 @@ def verify_set(
     def check(shard: ShardFacts) -> list[str]:
         try:
             return list(_shard(found, shard, videos[shard.name], decode))
+        except StoreAwayError:  # it says nothing of the shard
+            raise
         except (UserError, OSError, pa.ArrowException) as error:
             return [f"{shard.name}: {error}"]
 

@@ -18,6 +18,7 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.timing import TaskTiming
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.schema import FORMAT_VERSION, segment_schema
+from kinebert.preprocessing.stores.answers import StorageError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,6 +157,8 @@ def _read_metadata(uri: str) -> pq.FileMetaData:
     try:
         with storage.open_input(uri) as file:
             return pq.ParquetFile(file).metadata
+    except StorageError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{uri}: not a readable shard: {error}. Delete it and run the extraction again.") from None
 

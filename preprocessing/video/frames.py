@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from kinebert.preprocessing.extraction.guard import MAX_PIXELS
 from kinebert.preprocessing.extraction.timing import OFF, NoTiming
 from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.stores.answers import StoreAwayError
 from kinebert.preprocessing.video.container import check_size, in_words, open_video
 from kinebert.preprocessing.video.ending import Ending
 from kinebert.preprocessing.video.frame_choice import Choice, EveryNth, Run
@@ -46,6 +47,7 @@ class VideoFrames:
 
     Raises:
         OSError: While iterating, if the storage fails, which says nothing of the video.
+        StoreAwayError: If it is a store that is out of reach.
     """
 
     def __init__(
@@ -88,6 +90,8 @@ class VideoFrames:
                     if turn is None:  # asked for its side data, a frame stays in memory until garbage is collected
                         turn = display_turn(frame)
                     image_HW3 = turn.apply(cast(UInt8, to_bgr.reformat(frame, format="bgr24", threads=1).to_ndarray()))
+            except StoreAwayError:
+                raise
             except Exception as error:  # whatever a decoder says of a damaged file is data, not a bug
                 if getattr(error, "errno", None) in _STORAGE_TROUBLE:
                     raise OSError(error.errno, in_words(error)) from error  # type: ignore[attr-defined]

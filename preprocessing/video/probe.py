@@ -22,6 +22,8 @@ from kinebert.preprocessing.extraction.guard import MAX_PIXELS
 from kinebert.preprocessing.fingerprints import file_fingerprint
 from kinebert.preprocessing.machine import available_cores
 from kinebert.preprocessing.storage import file_size, is_local
+from kinebert.preprocessing.stores.answers import StoreAwayError
+from kinebert.preprocessing.stores.limits import SECONDS
 from kinebert.preprocessing.video.container import check_size, in_words, open_video
 
 _START = "from kinebert.preprocessing.video.probe import serve; serve()"
@@ -29,6 +31,8 @@ _START_S = 120
 """Longest that a worker process may take to import this module, in seconds."""
 _ATTEMPTS = 2
 """A process may also die of something else, such as the node's lack of memory; dying twice is the video's doing."""
+_PATIENCE_S, _AWAY = 3.0 * SECONDS, "away"
+"""For a video's size, beginning and end, should a store be slow each time; what a worker says if one is away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,9 @@ def probe_video(path: str, video_stream: int | None = None, max_pixels: int = MA
         path: Absolute local path or URI.
         video_stream: Which of several video streams, see :func:`.open_video`.
         max_pixels: Most pixels of its pictures.
+
+    Raises:
+        StoreAwayError: If the store that it lies in is out of reach.
     """
     try:
         if is_local(path) and os.path.isdir(path):
@@ -64,6 +71,8 @@ def probe_video(path: str, video_stream: int | None = None, max_pixels: int = MA
         size = file_size(path)
     except FileNotFoundError:
         return Facts(problem="missing file")
+    except StoreAwayError:
+        raise
     except Exception as error:
         return Facts(problem=in_words(error))
     if size == 0:
@@ -71,6 +80,8 @@ def probe_video(path: str, video_stream: int | None = None, max_pixels: int = MA
     try:
         facts = _decode_first(path, video_stream, max_pixels)
         return replace(facts, bytes=size, fingerprint=file_fingerprint(path) if is_local(path) else None)
+    except StoreAwayError:
+        raise
     except Exception as error:  # whatever a decoder says of a damaged file is data, not a bug
         return Facts(bytes=size, problem=in_words(error))
 
@@ -116,6 +127,9 @@ def probe_videos(
         on_progress: Called as ``(done, total)`` in this thread, at least every half second.
         function: ``module:name`` of the function that is given each path in a worker process.
         **options: What it is given besides, such as ``video_stream`` and ``max_pixels``.
+
+    Raises:
+        StoreAwayError: If the store that one lies in is out of reach.
     """
     total = len(paths)
     facts: list[Facts | None] = [None] * total
@@ -172,19 +186,22 @@ class _ProbeProcess:
         self.lock = threading.Lock()
 
     def probe(self, path: str) -> Facts:
-        """Probe one video; a hang or a death of the process is its problem."""
-        ended = ""
+        """Probe one video; a hang or a death of the process is its problem. A store has more time to answer."""
+        ended, patience_s = "", 0.0 if is_local(path) else _PATIENCE_S
         for _ in range(_ATTEMPTS):
             process = self._started()
             try:
-                answer = _ask(process, json.dumps(path), self.timeout_s)
+                answer = _ask(process, json.dumps(path), self.timeout_s + patience_s)
             except TimeoutError:
                 self.end()
                 return Facts(problem=f"the decoder did not answer within {self.timeout_s:g} s")
             except (EOFError, OSError):
                 ended = self.end(grace_s=5)
                 continue
-            return Facts(**json.loads(answer))
+            found = json.loads(answer)
+            if _AWAY in found:
+                raise StoreAwayError(found[_AWAY])
+            return Facts(**found)
         return Facts(problem=f"the decoder's process {ended}")
 
     def stop(self) -> None:
@@ -260,7 +277,13 @@ def serve() -> None:
     print("ready", file=answers, flush=True)
     os.dup2(silence, 2)  # decoders complain there; what matters is in the answer
     for line in sys.stdin:
-        signal.alarm(limit_s)  # ends a hanging decoder even if the program that asked is gone
-        facts = function(json.loads(line), **options)
+        path = json.loads(line)
+        signal.alarm(
+            limit_s if is_local(path) else limit_s + int(_PATIENCE_S)
+        )  # ends a hanging decoder even if the program that asked is gone
+        try:
+            answer = asdict(function(path, **options))
+        except StoreAwayError as error:
+            answer = {_AWAY: str(error)}
         signal.alarm(0)
-        print(json.dumps(asdict(facts)), file=answers, flush=True)
+        print(json.dumps(answer), file=answers, flush=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import Limits, sweep
@@ -46,13 +47,13 @@ def make_rows(folder: Path, lengths: Sequence[int], classes: int = 2) -> list[Ma
 
 def make_set(
     rows: Sequence[ManifestRow],
-    output: Path,
+    output: Path | str,
     recipe: FrameRecipe,
     videos_per_shard: int = 2,
     solver: FlowSolver | None = None,
 ) -> ShardSet:
     """Extract ``rows`` in this process."""
-    output.mkdir(parents=True, exist_ok=True)
+    storage.make_folder(str(output))
     shards = claim_output(str(output), recipe, plan_shards(rows, videos_per_shard))
     build = BuildShard(output=str(output), recipe=recipe, limits=Limits(), run_id="", solver=solver or FlowSolver())
     finish_set(str(output), recipe, rows, [build(shard) for shard in shards])

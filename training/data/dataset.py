@@ -207,6 +207,8 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
                 return self._shards.read_part(video, indices.tolist(), part, half)
             clip_THWC = self._shards.read_clip(video, indices.tolist())
             return halved(clip_THWC) if half else clip_THWC
+        except UserError:
+            raise
         except (OSError, ValueError) as error:  # pyarrow's errors are one or the other
             raise UserError(
                 f"{self._shards.uri}: video {video.video_id}: images {indices.min()} to {indices.max()} cannot be "
