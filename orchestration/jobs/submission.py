@@ -99,17 +99,26 @@ def _check_size(folder: Path) -> int:
     return total
 
 
+_KEYS = frozenset({"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "AZURE_STORAGE_KEY"})
+"""Variables by which object stores are opened."""
+
+
 def environment(given: Sequence[str]) -> dict[str, str]:
     """Return the variables that a job gets: those ``given``, as NAME=VALUE or as NAME for the value that it has here.
 
     Raises:
-        ConfigError: If a name is not set here.
+        ConfigError: If a name is not set here, or is that of a key of an object store.
     """
     found = {name: os.environ[name] for name in ("MLFLOW_TRACKING_URI",) if name in os.environ}
     for text in given:
         name, equals, value = text.partition("=")
         if not name or (not equals and name not in os.environ):
             raise ConfigError(f"--env {text}: {name or 'an empty name'} is not set here. Write NAME=VALUE.")
+        if name in _KEYS:
+            raise ConfigError(
+                f"--env {name}: Ray would show this key on its dashboard and in its logs. Give it to the nodes "
+                "instead, before Ray starts there: in their environment, or in a file (AWS_SHARED_CREDENTIALS_FILE)."
+            )
         found[name] = value if equals else os.environ[name]
     return found
 

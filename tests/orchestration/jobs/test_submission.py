@@ -75,6 +75,9 @@ def test_which_variables_go_along(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment([]) == {}
     with pytest.raises(ConfigError, match="--env NOT_SET: NOT_SET is not set here. Write NAME=VALUE"):
         environment(["NOT_SET"])
+    with pytest.raises(ConfigError, match="AWS_SECRET_ACCESS_KEY: Ray would show this key on its dashboard") as error:
+        environment(["AWS_SECRET_ACCESS_KEY=hidden"])
+    assert "hidden" not in str(error.value)
 
 
 class Server:
