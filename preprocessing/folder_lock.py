@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import random
+import signal
 import socket
 import threading
 import time
@@ -20,13 +21,15 @@ from dataclasses import asdict, dataclass, field, replace
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.machine import process_started
+from kinebert.preprocessing.machine import process_numbers_of, process_started
+from kinebert.preprocessing.stores.answers import StorageError
 
 RUNNING_FILE = ".running.json"
 EXTRACTION = "extract"
 _DISK_LOCK, _CLAIM = ".running.lock", ".claim-"
 _BEAT_S, _DEAD_AFTER_S = 20.0, 120.0
 _POLL_S = 0.05
+_TOO_SLOW = "the store is too slow to tell who works here. Try again when it is well."
 _NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
@@ -40,10 +43,13 @@ class _Mark:
     time: float = field(default_factory=time.time)
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     program: str = EXTRACTION
+    numbers: str = field(default_factory=process_numbers_of)
+    """Whose process numbers ``pid`` is one of; earlier versions did not say."""
 
     def alive(self, age_s: float) -> bool:
         """Whether that program, which gave a sign of life ``age_s`` ago, runs; of this machine, whether it is there."""
-        if self.host == socket.gethostname() and self.started is not None:
+        here = self.host == socket.gethostname() and self.numbers in ("", process_numbers_of())
+        if here and self.started is not None:
             if self.pid == os.getpid():
                 return self.token in _ours
             return process_started(self.pid) == self.started
@@ -59,11 +65,17 @@ _ours: set[str] = set()
 
 
 def _read(path: str) -> _Mark | None:
-    """The mark at ``path``, or None where there is none, or a damaged one."""
+    """The mark at ``path``, or None where there is none, or a damaged one.
+
+    Raises:
+        OSError: If it cannot be told: somebody may stand behind it.
+    """
     try:
         found = json.loads(storage.read_bytes(path))
-        return _Mark(**{"token": "", **found, "time": float(found["time"]), "pid": int(found["pid"])})
-    except (OSError, UserError, ValueError, TypeError, KeyError):
+        return _Mark(**{"token": "", "numbers": "", **found, "time": float(found["time"]), "pid": int(found["pid"])})
+    except StorageError:
+        raise
+    except (FileNotFoundError, UserError, ValueError, TypeError, KeyError):
         return None
 
 
@@ -104,6 +116,12 @@ def held(output: str, program: str) -> Iterator[None]:
         _ours.discard(mark.token)
 
 
+def holder(output: str) -> str:
+    """Return the token of who holds a folder, by which it is known from another of the same path; empty if nobody."""
+    mark = _read(storage.join(output, RUNNING_FILE))
+    return "" if mark is None else mark.token
+
+
 def _refusal(output: str, other: _Mark, age_s: float) -> str:
     if other.program == EXTRACTION:
         text = f"another job (process {other.pid} on {other.host}) is filling this folder. Wait for it, or stop it."
@@ -121,13 +139,20 @@ def _refusal(output: str, other: _Mark, age_s: float) -> str:
 def _beating(output: str, mark: _Mark) -> Iterator[None]:
     """Give signs of life during the block, and remove the mark afterwards.
 
-    A process that was suspended for long may find that another one holds the folder: that one's mark is left alone.
+    A process that was suspended for long, or out of the store's reach, may find that another one holds the folder: that
+    one's mark is left alone, and the main thread, if the block runs there, is interrupted.
+
+    Raises:
+        UserError: In place of that interrupt.
     """
     path = storage.join(output, RUNNING_FILE)
-    done = threading.Event()
+    done, here = threading.Event(), threading.current_thread()
+    lost: list[_Mark] = []
 
     def still_ours() -> bool:
         there = _read(path)
+        if there is not None and there.token != mark.token:
+            lost[:] = [there]
         return there is not None and there.token == mark.token
 
     def beat() -> None:
@@ -135,11 +160,22 @@ def _beating(output: str, mark: _Mark) -> Iterator[None]:
             with suppress(OSError, UserError), _alone(output):  # a store that fails for a moment is no reason to stop
                 if still_ours():
                     mark.write(path)
+            if lost and here is threading.main_thread() and not done.is_set():
+                assert here.ident is not None
+                return signal.pthread_kill(here.ident, signal.SIGINT)
+        return None
 
     thread = threading.Thread(target=beat, name="folder lock", daemon=True)
     thread.start()
     try:
         yield
+    except KeyboardInterrupt:
+        if not lost:
+            raise
+        raise UserError(
+            f"{output}: given up: a kinebert {lost[0].program} on {lost[0].host} works here now. This program had not "
+            f"given a sign of life for {_DEAD_AFTER_S:.0f} s: it was suspended, or the storage out of its reach."
+        ) from None
     finally:
         done.set()
         thread.join()
@@ -195,34 +231,45 @@ def _alone_on_store(output: str) -> Iterator[float]:
 
     Each lays down a claim, a file of its own, and goes in once a listing made after that shows no other living claim.
     Of two, the one that listed last has seen the other's: never are both in. Where several see each other, all but
-    the first by name take theirs back for a moment.
+    the first by name take theirs back, and come again when nobody claims.
     """
     mark = _Mark()
-    mine = _CLAIM + mark.token
-    path = storage.join(output, mine)
+    path = storage.join(output, f"{_CLAIM}{mark.token}")
     give_up = time.monotonic() + 2 * _DEAD_AFTER_S
     _ours.add(mark.token)
     try:
         while True:
+            claimed = time.monotonic()
             mark.write(path)  # anew each time: it is a sign of life too
             now = _written_at(path, time.time())
-            others = [name for name in storage.list_files(output) if name.startswith(_CLAIM) and name != mine]
-            living = [name for name in others if _claims(storage.join(output, name), now)]
-            if not living:
+            living = _claims(output, path, now)
+            if not living and time.monotonic() - claimed < _DEAD_AFTER_S / 2:
                 break
-            if time.monotonic() > give_up:
-                raise UserError(f"{output}: {', '.join(living)} keep others out. Remove them if nothing works here.")
-            if min(living) < mine:
+            first = not living or min(living) > storage.name_of(path)
+            if not first:
                 storage.delete_file(path)
-            time.sleep(_POLL_S * (0.5 + random.random()))
+            while living and time.monotonic() < min(give_up, claimed + _BEAT_S):
+                time.sleep(_POLL_S * (0.5 + random.random()))
+                living = _claims(output, path, now)
+            if time.monotonic() > give_up:
+                who = f"{', '.join(living)} keep others out. Remove them if nothing works here."
+                raise UserError(f"{output}: {who if living else _TOO_SLOW}")
         yield now
+        if time.monotonic() - claimed > _DEAD_AFTER_S:  # and others may have taken this one for dead
+            raise UserError(f"{output}: {_TOO_SLOW}")
     finally:
         _ours.discard(mark.token)
         with suppress(OSError):
             storage.delete_file(path)
 
 
-def _claims(path: str, now: float) -> bool:
+def _claims(output: str, mine: str, now: float) -> list[str]:
+    """Names of the claims of others that live; what killed ones left is removed."""
+    names = [name for name in storage.list_files(output) if name.startswith(_CLAIM) and name != storage.name_of(mine)]
+    return [name for name in names if _lives(storage.join(output, name), now)]
+
+
+def _lives(path: str, now: float) -> bool:
     """Whether a claim is that of a living process; what a killed one left is removed."""
     mark = _read(path)
     if mark is None:

@@ -274,12 +274,31 @@ def test_whoever_was_thought_dead_leaves_the_next_ones_mark_alone(root: str, mon
     monkeypatch.setattr(folder_lock, "_BEAT_S", 0.02)
     path = storage.join(root, RUNNING_FILE)
     other = json.dumps({"host": "elsewhere", "pid": 1, "started": "1", "time": time.time(), "token": "theirs"})
+
+    def thought_dead() -> None:
+        with held(root, "train"):
+            with folder_lock._alone(root):
+                storage.write_bytes(path, other.encode())
+            time.sleep(0.2)
+            assert storage.read_bytes(path).decode() == other
+
+    thread = threading.Thread(target=thought_dead)  # in the main one it would be interrupted, too
+    thread.start()
+    thread.join()
+    assert storage.read_bytes(path).decode() == other
+    with pytest.raises(UserError, match="given up: a kinebert extract on elsewhere works here now"):
+        hold_until_interrupted(root, other)
+    assert storage.read_bytes(path).decode() == other
+
+
+def hold_until_interrupted(root: str, other: str) -> None:
+    """Hold a folder whose mark another one replaces."""
+    storage.delete_file(storage.join(root, RUNNING_FILE))
     with held(root, "train"):
         with folder_lock._alone(root):
-            storage.write_bytes(path, other.encode())
-        time.sleep(0.2)
-        assert storage.read_bytes(path).decode() == other
-    assert storage.read_bytes(path).decode() == other
+            storage.write_bytes(storage.join(root, RUNNING_FILE), other.encode())
+        time.sleep(30)
+        raise AssertionError("nobody interrupted it")
 
 
 def test_a_stopped_process_still_holds(tmp_path: Path) -> None:
