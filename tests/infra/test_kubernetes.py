@@ -1,6 +1,7 @@
 """The cluster on Kubernetes: what its schemas take, who may speak to whom, and numbers that other files know too."""
 
 import itertools
+import json
 import re
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from kinebert.training.data.shared_memory import bytes_needed
-from tests.helpers.infra_files import CONSTRAINTS, INFRA, checked
+from tests.helpers.infra_files import CONSTRAINTS, INFRA, checked, documents
 from tests.helpers.kubernetes_files import FOLDER, OURS, let, of_files, overlays, pods, problems, rendered
 
 BASE, JOBS = of_files("base"), of_files("jobs")
@@ -28,7 +29,7 @@ def gigabytes(text: str) -> float:
 
 
 def test_schemas_take_what_stands_in_the_files() -> None:
-    assert {"RayCluster", "RayJob", "PodMonitor"} == set(OURS) <= {one["kind"] for one in BASE + JOBS}
+    assert {"RayCluster", "RayJob", "PodMonitor", "PrometheusRule"} == set(OURS) <= {one["kind"] for one in BASE + JOBS}
     assert [problem for one in BASE + JOBS for problem in problems(one)] == []
 
 
@@ -179,6 +180,38 @@ def test_metrics_are_read_where_they_are_given() -> None:
     assert monitor["spec"]["selector"]["matchLabels"] == {"ray.io/cluster": CLUSTER["metadata"]["name"]}
     for labels, spec in pods([CLUSTER]):
         assert endpoint["port"] in {port["name"] for port in spec["containers"][0]["ports"]}, labels
+
+
+def test_alerts_are_those_of_prometheus_file() -> None:
+    """Word for word, and of numbers that bear the labels which they ask for."""
+    (rule,) = (one for one in BASE if one["kind"] == "PrometheusRule")
+    assert [rule["spec"]] == documents(INFRA / "monitoring" / "alerts.yml"), "copy it anew: sed 's/^/  /'"
+    (monitor,) = (one for one in BASE if one["kind"] == "PodMonitor")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    given = {one["targetLabel"]: one.get("replacement") for one in endpoint["relabelings"]}
+    expressions = " ".join(alert["expr"] for group in rule["spec"]["groups"] for alert in group["rules"])
+    assert {*re.findall(r'job="(\w+)"', expressions)} == {given["job"]}
+    assert rule["metadata"]["labels"] == monitor["metadata"]["labels"]
+
+
+def test_schemas_say_where_they_are_from() -> None:
+    for kind, path in OURS.items():
+        said = json.loads(path.read_text())["$comment"]
+        assert re.search(r"(prometheus-operator/prometheus-operator|ray-project/kuberay) .*at [0-9a-f]{12}", said), kind
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"alert": "A", "for": "5m"}, "'expr' is a required property"),
+        ({"alert": "A", "expr": "up", "for": "5 minutes"}, "does not match"),
+        ({"alert": "A", "expr": "up", "severity": "high"}, "Additional properties are not allowed"),
+        ({"alert": "A", "expr": "up", "labels": {"severity": 1}}, "1 is not of type 'string'"),
+    ],
+)
+def test_the_schema_of_alerts_refuses_what_is_wrong(wrong: dict[str, Any], said: str) -> None:
+    (rule,) = (one for one in BASE if one["kind"] == "PrometheusRule")
+    assert any(said in one for one in problems({**rule, "spec": {"groups": [{"name": "k", "rules": [wrong]}]}}))
 
 
 def test_jobs_run_on_the_cluster_that_is_there() -> None:
