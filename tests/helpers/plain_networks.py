@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kinebert.training.models import Recognizer
-from kinebert.training.models.backbones.clips.i3d import SameConv3d, SamePool3d, Unit, same_padding
+from kinebert.training.models.backbones.clips.i3d import SameConv3d, SamePool3d, same_padding
 from kinebert.training.models.blocks import Residual
 from kinebert.training.models.heads.bert import Attention, Block, LayerNorm
+from kinebert.training.models.inception import Unit
 
 
 def plain(net: Recognizer) -> Recognizer:

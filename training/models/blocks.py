@@ -50,8 +50,18 @@ def convolution(channels_in: int, channels_out: int, kernel: Size, stride: Size,
     return layer
 
 
-Convolve = Callable[[int, int, Size, Size, int], nn.Module]
-"""What makes a convolution: called as :func:`convolution`."""
+OverTime = Callable[[int, int, int], nn.Module]
+"""What makes the second half of a factored convolution: called with the channels, and the kernel and step in time."""
+
+
+def factored(
+    channels_in: int, channels_out: int, kernel: Size, stride: Size, groups: int, over_time: OverTime | None
+) -> tuple[nn.Module, nn.Module | None]:
+    """Return a convolution, and what stands behind its norm: nothing, or what ``over_time`` makes to look at frames."""
+    if over_time is None:
+        return convolution(channels_in, channels_out, kernel, stride, groups), None
+    pictures = convolution(channels_in, channels_out, (1, *kernel[1:]), (1, *stride[1:]), groups)
+    return pictures, over_time(channels_out, kernel[0], stride[0])
 
 
 class ZeroPadding(nn.Module):
@@ -99,20 +109,51 @@ class Stage(nn.Sequential):
         return x
 
 
-class Residual(nn.Module):
-    """A block around a shortcut. ``downsample`` is the shortcut where the input has not the block's shape.
+class Connected(nn.Module):
+    """A block of a network of pictures, and what may connect frames around it.
 
-    ``before`` changes what the whole block is given, ``inside`` only what the convolutions are given and not the
-    shortcut, ``behind`` what the block returns; each is called with all that the block is called with.
+    ``before`` stands in front of the block, ``inside`` in front of its first convolution, apart from its shortcut
+    (behind a block that has none), ``behind`` behind it; each is called with all that the block is called with.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: nn.Module | None = None
+        self.inside: nn.Module | None = None
+        self.behind: nn.Module | None = None
+
+    def inside_channels(self, channels_in: int, channels_out: int) -> int:
+        """Return the channels of what ``inside`` is given, of a block that leaves ``channels_out``."""
+        del channels_in
+        return channels_out
+
+    def block(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, ...)`` to ``(N, C', ...)``, without what is around."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, *context: Any) -> Tensor:
+        """Map ``(N, C, ...)`` to ``(N, C', ...)``; ``context`` is for what connects frames."""
+        if self.before is not None:
+            x = self.before(x, *context)
+        x = self.block(x)
+        for module in (self.inside, self.behind):
+            if module is not None:
+                x = module(x, *context)
+        return x
+
+
+class Residual(Connected):
+    """A block around a shortcut. ``downsample`` is the shortcut where the input has not the block's shape."""
 
     def __init__(self, downsample: nn.Module | None) -> None:
         super().__init__()
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
-        self.before: nn.Module | None = None
-        self.inside: nn.Module | None = None
-        self.behind: nn.Module | None = None
+
+    def inside_channels(self, channels_in: int, channels_out: int) -> int:
+        """Return the channels of what ``inside`` is given."""
+        del channels_out
+        return channels_in
 
     def residual(self, x: Tensor) -> Tensor:
         """Map ``(N, C, ...)`` to ``(N, C', ... / stride)``, without the last ReLU."""
@@ -129,7 +170,7 @@ class Residual(nn.Module):
 
 
 class BasicBlock(Residual):
-    """Two convolutions of one ``kernel``, made by ``convolve``."""
+    """Two convolutions of one ``kernel``, factored if ``over_time`` is given."""
 
     def __init__(
         self,
@@ -138,24 +179,28 @@ class BasicBlock(Residual):
         kernel: Size,
         stride: Size,
         kind: str = "B",
-        convolve: Convolve = convolution,
+        over_time: OverTime | None = None,
     ) -> None:
         super().__init__(shortcut(kind, channels_in, channels_out, stride))
-        norm = _NORMS[len(kernel)]
-        self.conv1 = convolve(channels_in, channels_out, kernel, stride, 1)
+        norm, one = _NORMS[len(kernel)], (1,) * len(kernel)
+        self.conv1, self.time1 = factored(channels_in, channels_out, kernel, stride, 1, over_time)
         self.bn1 = norm(channels_out)
-        self.conv2 = convolve(channels_out, channels_out, kernel, (1,) * len(kernel), 1)
+        self.conv2, self.time2 = factored(channels_out, channels_out, kernel, one, 1, over_time)
         self.bn2 = norm(channels_out)
 
     def residual(self, x: Tensor) -> Tensor:
         """Map ``(N, C, ...)`` to ``(N, C', ... / stride)``, without the last ReLU."""
-        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.bn1(self.conv1(x))
+        x = self.relu(x if self.time1 is None else self.time1(x))
         out: Tensor = self.bn2(self.conv2(x))
-        return out
+        return out if self.time2 is None else self.time2(out)
 
 
 class Bottleneck(Residual):
-    """A convolution of ``kernel`` in ``groups``, by ``convolve``, on ``middle`` channels, between two of size 1."""
+    """A convolution of ``kernel``, in ``groups``, factored if ``over_time`` is given, between two of size 1.
+
+    The one in the middle is on ``middle`` channels.
+    """
 
     def __init__(
         self,
@@ -166,13 +211,13 @@ class Bottleneck(Residual):
         stride: Size,
         groups: int = 1,
         kind: str = "B",
-        convolve: Convolve = convolution,
+        over_time: OverTime | None = None,
     ) -> None:
         super().__init__(shortcut(kind, channels_in, channels_out, stride))
         norm, one = _NORMS[len(kernel)], (1,) * len(kernel)
         self.conv1 = convolution(channels_in, middle, one, one)
         self.bn1 = norm(middle)
-        self.conv2 = convolve(middle, middle, kernel, stride, groups)
+        self.conv2, self.time2 = factored(middle, middle, kernel, stride, groups, over_time)
         self.bn2 = norm(middle)
         self.conv3 = convolution(middle, channels_out, one, one)
         self.bn3 = norm(channels_out)
@@ -180,7 +225,8 @@ class Bottleneck(Residual):
     def residual(self, x: Tensor) -> Tensor:
         """Map ``(N, C, ...)`` to ``(N, C', ... / stride)``, without the last ReLU."""
         x = self.relu(self.bn1(self.conv1(x)))
-        x = self.relu(self.bn2(self.conv2(x)))
+        x = self.bn2(self.conv2(x))
+        x = self.relu(x if self.time2 is None else self.time2(x))
         out: Tensor = self.bn3(self.conv3(x))
         return out
 

@@ -10,11 +10,12 @@ A family of networks takes all of them so::
     def some_18(channels_in: int = 3, width: float = 1.0, *, temporal: Temporal) -> Some: ...
 
 Layers are made with ``temporal.kernel(3)`` and ``temporal.stride(2)``, of two numbers for pictures and of three for
-clips; convolutions of more than a pixel with ``temporal.convolve()``. ``temporal.connect(block, channels_in,
-channels_out, place)`` puts into a residual block what stands there, under names that the block alone does not have;
-``temporal.at("inside", channels, place)`` is for other kinds of blocks. ``temporal.pool()`` stands where the picture
-is halved for the third, fourth and fifth time. In the forward pass frames lie in the batch, ``(B, C, H, W)``, where
-layers are those of pictures: ``x = temporal.enter(x_NCTHW)``; what connects them, and every
+clips; blocks with convolutions of more than a pixel are given ``temporal.over_time()``, see
+:func:`kinebert.training.models.blocks.factored`. ``temporal.connect(block, channels_in, channels_out, place)`` puts
+around a :class:`kinebert.training.models.blocks.Connected` block what stands there. So every parameter that the network
+of pictures has keeps its name, whatever the module. ``temporal.pool()`` stands where the picture is halved for the
+third, fourth and fifth time. In the forward pass frames lie in the batch, ``(B, C, H, W)``, where layers are those of
+pictures: ``x = temporal.enter(x_NCTHW)``; what connects them, and every Connected block and
 :class:`kinebert.training.models.blocks.Stage`, is called as ``module(x, N)``, as B / N is T wherever it stands;
 ``temporal.leave(x, N)`` is the backbone's map. ``backbones/frames/resnet.py`` is the example.
 """

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.lookup import find, suggest
-from kinebert.training.models.blocks import Convolve, Residual, Size, Stage, convolution
+from kinebert.training.models.blocks import Connected, OverTime, Size, Stage
 from kinebert.training.models.interfaces import Backbone
 from kinebert.training.models.temporal.steps import TemporalPool, as_clips
 
@@ -45,9 +45,9 @@ class TemporalModule:
 
     clips: bool = False
     """Whether the network's layers become layers of clips, ``(N, C, T, H, W)``."""
-    factored: Callable[[Callable[[int], nn.Module], bool], Convolve] | None = None
-    """What makes a convolution of pictures and one over time of each that looks at frames, called with what makes the
-    norm between the two, and whether the second one has a bias; None where they stay one."""
+    over_time: Callable[[Callable[[int], nn.Module], bool], OverTime] | None = None
+    """What makes the second half of each convolution that looks at frames, behind the norm of its first half, which is
+    one of pictures; called with what makes norms, and whether it has a bias. None where they stay one."""
     before: Maker = nothing
     """What stands before a whole block, in front of its shortcut."""
     inside: Maker = nothing
@@ -91,7 +91,7 @@ class Temporal:
         self.modules, self.pooling = modules, pooling
         self.clips = any(module.clips for module in modules)
         self._names: list[str] = []
-        self._factored = next((module.factored for module in modules if module.factored), None)
+        self._over_time = next((module.over_time for module in modules if module.over_time), None)
 
     def kernel(self, size: int, frames: int | None = None) -> Size:
         """Return the kernel that one of ``size`` x ``size`` becomes; ``frames`` is its length, 3 (1 for size 1)."""
@@ -105,11 +105,11 @@ class Temporal:
     @property
     def factored(self) -> bool:
         """Whether each convolution of clips is one of pictures and one over time."""
-        return self._factored is not None
+        return self._over_time is not None
 
-    def convolve(self, *, norm: Callable[[int], nn.Module] = nn.BatchNorm3d, bias: bool = False) -> Convolve:
-        """Return what makes the convolutions that look at frames; ``norm`` and ``bias`` are of factored ones."""
-        return convolution if self._factored is None else self._factored(norm, bias)
+    def over_time(self, norm: Callable[[int], nn.Module] = nn.BatchNorm3d, bias: bool = False) -> OverTime | None:
+        """Return what makes the second half of factored convolutions, for blocks; None where they are not factored."""
+        return None if self._over_time is None else self._over_time(norm, bias)
 
     def pool(self) -> nn.Module | None:
         """Return what halves the frames that lie in a batch, called as ``pool(x, clips)``; None without pooling."""
@@ -122,12 +122,11 @@ class Temporal:
         there = [module for module in made if module is not None]
         return None if not there else there[0] if len(there) == 1 else Stage(*there)
 
-    def connect(self, block: Residual, channels_in: int, channels_out: int, place: Place) -> Residual:
-        """Put into a residual block what stands at its ``place``, and return it."""
+    def connect(self, block: Connected, channels_in: int, channels_out: int, place: Place) -> None:
+        """Put around a block, or into a residual one, what stands at its ``place``."""
         block.before = self.at("before", channels_in, place)
-        block.inside = self.at("inside", channels_in, place)
+        block.inside = self.at("inside", block.inside_channels(channels_in, channels_out), place)
         block.behind = self.at("behind", channels_out, place)
-        return block
 
     def check_names(self) -> None:
         """Raise a ConfigError if options speak of a block that the network has not."""

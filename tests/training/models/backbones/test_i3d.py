@@ -7,8 +7,9 @@ from torch.nn import functional
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import Recognizer, build_recognizer
-from kinebert.training.models.backbones.clips.i3d import Branches, I3d, SameConv3d, SamePool3d, reduced
+from kinebert.training.models.backbones.clips.i3d import I3d, SameConv3d, SamePool3d
 from kinebert.training.models.heads.average import tgap
+from kinebert.training.models.inception import Branches, reduced
 from kinebert.training.models.sizes.unallocated import unallocated
 from tests.helpers.published_paths import same
 

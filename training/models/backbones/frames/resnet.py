@@ -79,7 +79,8 @@ class FrameResNet(ResidualTrunk):
     def make_reduction(self, channels_in: int, channels_out: int) -> nn.Module:
         """Return a bottleneck half as wide inside: the papers' for SlowFast, with what connects frames in it."""
         block = reducing(channels_in, channels_out, axes=3 if self.temporal.clips else 2)
-        return self.temporal.connect(block, channels_in, channels_out, Place(name="mapper", stage=5, index=0))
+        self.temporal.connect(block, channels_in, channels_out, Place(name="mapper", stage=5, index=0))
+        return block
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         """Map ``(N, C, T, H, W)`` to ``(N, F, T', H', W')``."""
@@ -109,10 +110,10 @@ def _fuse(maps: list[Tensor]) -> Tensor:
 
 def _block(expansion: int, temporal: Temporal, stage: int, channels_in: int, channels_out: int, step: int) -> nn.Module:
     del stage
-    kernel, stride, convolve = temporal.kernel(3), temporal.stride(step, pools=step > 1), temporal.convolve()
+    kernel, stride, over_time = temporal.kernel(3), temporal.stride(step, pools=step > 1), temporal.over_time()
     if expansion == 1:
-        return BasicBlock(channels_in, channels_out, kernel, stride, convolve=convolve)
-    return Bottleneck(channels_in, channels_out // expansion, channels_out, kernel, stride, convolve=convolve)
+        return BasicBlock(channels_in, channels_out, kernel, stride, over_time=over_time)
+    return Bottleneck(channels_in, channels_out // expansion, channels_out, kernel, stride, over_time=over_time)
 
 
 @register_backbone(rgb=IMAGENET, flow=FLOW, pose=IMAGENET)
