@@ -153,7 +153,7 @@ class TrainingLog:
             lambda: (
                 f"epoch {event.epoch}/{event.num_epochs} step {event.step}/{event.steps_per_epoch}: "
                 f"{duration(event.eta_s)} left, loss {event.loss:.3f}, {event.clips_per_s:.1f} clips/s, "
-                f"{_gpu(event)}{event.data_wait:.0%} waiting for data"
+                f"{_gpu(event)}{event.data_wait:.0%} waiting for data{f', {event.shape}' * bool(event.shape)}"
             )
         )
 

@@ -8,6 +8,7 @@ from kinebert.preprocessing.config import to_plain, to_toml
 
 if TYPE_CHECKING:
     from kinebert.orchestration.jobs.dry_run import DryRun
+    from kinebert.training.loop.stages import Stage
 
 _GIB = 2**30
 
@@ -28,9 +29,23 @@ def told(found: "DryRun", set_by: Mapping[str, str]) -> Iterator[str | Table | P
     for stage in found.stages:
         of = f"stage {stage.number + 1}: " if stage.num_stages > 1 else ""
         recipe = stage.recipe
+        if stage.several_shapes:
+            yield from _shapes(stage)
+            continue
         yield f"{of or 'length: '}{recipe.epochs} epochs of {stage.num_steps} updates, {recipe.batch_size} clips each"
     yield Paragraph(text=f"run: {found.folder}, recorded in {found.store}", hanging=2)
     yield "nothing was trained and nothing was written"
+
+
+def _shapes(stage: "Stage") -> Iterator[str | Table]:
+    """Yield the cycles of multigrid."""
+    total = stage.calendar.before(stage.recipe.epochs)
+    yield f"length: {stage.recipe.epochs} epochs, {total} updates; clips x images x pixels of their batches, in turn:"
+    rows = [
+        [f"{first}-{last}", str(steps), ", ".join(map(str, cycle)), ", ".join(f"{grid.lr_scale:g}" for grid in cycle)]
+        for first, last, steps, cycle in stage.calendar.described()
+    ]
+    yield Table(header=["epochs", "updates", "batches", "times lr"], rows=rows, indent=2)
 
 
 def _who(found: "DryRun", name: str, set_by: Mapping[str, str]) -> str:

@@ -43,8 +43,11 @@ def reduced(plain: dict[str, Any], shards: str) -> dict[str, Any]:
     lengths = iter((2, 4, 6, 8))
     stages = [{"clip_length": next(lengths), "epochs": 1} for _ in plain.get("stages", [])]
     model = {"backbone": "resnet18", "reduction": "none", "width": 0.125}
+    if "multigrid" in plain:  # as few epochs as its cycles need
+        plain = merged(plain, {"multigrid": {"finetune_epochs": 0}})
     small = merged(plain, {**SMALL, "amp": "auto", "compile": False, "data": {**SMALL_DATA, "shards": shards}})
-    return merged(small, {"model": model, **({"stages": stages} if stages else {})})
+    epochs = {"epochs": 5} if "multigrid" in plain else {}
+    return merged(small, {"model": model, **epochs, **({"stages": stages} if stages else {})})
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,7 @@ def test_every_example_is_a_recipe_and_trains(i: int, shards: ShardSet, tmp_path
     from_mapping(TrainRecipe, given, "the page")
     small = from_mapping(TrainRecipe, reduced(given, shards.uri), "the page, reduced")
     summary = train(small, shards, WorkerContext(num_threads=1), str(tmp_path), lambda _: None)
-    assert len(summary.history) == max(1, len(small.stages))
+    assert len(summary.history) == small.epochs == max(1, len(small.stages), 5 * small.multigrid.on)
 
 
 def keys(cls: Any, prefix: str = "") -> Iterator[str]:

@@ -209,6 +209,8 @@ def _why_epochs(state: TrainState, recipe: dict[str, Any]) -> str:
     before, now = state.recipe.get("epochs"), recipe.get("epochs")
     if before is None or now is None or before == now:
         return ""
+    if recipe.get("multigrid", {}).get("long_cycle"):
+        return " epochs are shared out among the shapes of multigrid.long_cycle: with others, all would have moved."
     way = "add --stretch-schedule, and what is left of the curve ends at the new number"
     if state.epoch + (state.step > 0) >= min(before, now):
         way = "start there from these weights (model.weights = its last.pt), as nothing is left of the curve to stretch"

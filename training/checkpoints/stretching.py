@@ -38,12 +38,11 @@ def stretch(recipe: "TrainRecipe", state: "TrainState", output: str) -> "TrainRe
     Raises:
         ConfigError: If the schedule has no end to move, or no epoch of it is left.
     """
-    if recipe.optim.schedule != "cosine" or recipe.stages:
-        has = (
-            "the stages have schedules of their own"
-            if recipe.stages
-            else f"optim.schedule is {recipe.optim.schedule!r}"
-        )
+    has = f"optim.schedule is {recipe.optim.schedule!r}" if recipe.optim.schedule != "cosine" else ""
+    has = "the stages have schedules of their own" if recipe.stages else has
+    has = "multigrid shares out the epochs from the beginning" if recipe.multigrid.on else has
+    has = 'optim.cosine_from = "warmup" has no end to move' if recipe.optim.cosine_from == "warmup" else has
+    if has:
         raise ConfigError(f"--stretch-schedule moves the end of a cosine; {has}. Leave it out.")
     planned = state.recipe.get("epochs")
     stretched = [(after, until) for after, until in state.recipe["optim"].get("stretched", [])]

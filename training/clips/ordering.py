@@ -79,7 +79,9 @@ def item_at(order: Positions, position: int) -> int:
     return int(order[position % len(order)])
 
 
-def worker_positions(step: int, batch_size: int, micro_batch: int, rank: int, num_workers: int) -> Positions:
+def worker_positions(
+    step: int, batch_size: int, micro_batch: int, rank: int, num_workers: int, first: int | None = None
+) -> Positions:
     """Return the positions that one worker takes in one global batch.
 
     Micro-batches are dealt out in turn: micro-batch ``i`` of the global batch goes to worker ``i % num_workers``. So
@@ -91,13 +93,15 @@ def worker_positions(step: int, batch_size: int, micro_batch: int, rank: int, nu
         micro_batch: Clips that one worker feeds at once.
         rank: The worker, 0 to ``num_workers - 1``.
         num_workers: Workers that share the batch.
+        first: Position of the batch's first clip, where the batches before it have not its size.
 
     Returns:
         Positions of shape ``(batch_size / (micro_batch * num_workers), micro_batch)``, one row per micro-batch.
     """
     assert batch_size % (micro_batch * num_workers) == 0, "checked where the recipe is read"
     assert 0 <= rank < num_workers
-    batch = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64)
+    begin = step * batch_size if first is None else first
+    batch = np.arange(begin, begin + batch_size, dtype=np.int64)
     return batch.reshape(-1, micro_batch)[rank::num_workers]
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from kinebert.training.clips.ordering import num_steps, worker_positions
+from kinebert.training.clips.calendar import Calendar
+from kinebert.training.clips.ordering import Positions, num_steps, worker_positions
 from kinebert.training.data.dataset import ClipDataset, Key
 from kinebert.training.data.transforms import UInt8
 from kinebert.training.data.windows import Window, Windows
@@ -57,21 +58,39 @@ class TrainBatches:
         num_workers: Workers that share each global batch.
         epochs: Where training ends.
         start: Epoch and step to begin at.
+        calendar: Says of what sizes the batches of the epochs are, where they are not all of the same.
     """
 
     def __init__(
-        self, num_items: int, batch_size: int, micro_batch: int, rank: int, num_workers: int, epochs: int, start: Key
+        self,
+        num_items: int,
+        batch_size: int,
+        micro_batch: int,
+        rank: int,
+        num_workers: int,
+        epochs: int,
+        start: Key,
+        calendar: Calendar | None = None,
     ) -> None:
         self._num_steps = num_steps(num_items, batch_size)
-        self._deal = batch_size, micro_batch, rank, num_workers
-        self._epochs, self._start = epochs, start
+        self._sizes, self._worker = (batch_size, micro_batch), (rank, num_workers)
+        self._epochs, self._start, self._calendar = epochs, start, calendar
 
     def __iter__(self) -> Iterator[list[Key]]:
         first_epoch, first_step = self._start
         for epoch in range(first_epoch, self._epochs):
-            for step in range(first_step if epoch == first_epoch else 0, self._num_steps):
-                for positions in worker_positions(step, *self._deal):
+            for step in range(first_step if epoch == first_epoch else 0, self._steps(epoch)):
+                for positions in self._dealt(epoch, step):
                     yield [(epoch, int(position)) for position in positions]
+
+    def _steps(self, epoch: int) -> int:
+        return self._num_steps if self._calendar is None else self._calendar.num_steps(epoch)
+
+    def _dealt(self, epoch: int, step: int) -> Positions:
+        if self._calendar is None:
+            return worker_positions(step, *self._sizes, *self._worker)
+        grid, first = self._calendar.grid(epoch, step), self._calendar.position(epoch, step)
+        return worker_positions(step, grid.batch_size, grid.micro_batch, *self._worker, first)
 
 
 PartKey = tuple[int, int, int]

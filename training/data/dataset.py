@@ -5,6 +5,7 @@ Axes: T time steps (frames or stacks of fields), L fields of a stack, K stored i
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,7 @@ from kinebert.preprocessing.modalities import modality_of
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.video.images import halved
 from kinebert.preprocessing.video.parts import Part
+from kinebert.training.clips.calendar import Calendar
 from kinebert.training.clips.ordering import epoch_order, item_at, sample_rng, shard_order
 from kinebert.training.clips.sampling import Indices, eval_clips, train_clip
 from kinebert.training.clips.stacking import places, stacks
@@ -56,6 +58,7 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
         seed: Of order, clips and crops in training.
         training: Random clips and crops; else the fixed ones of ``protocol``.
         protocol: In test, which clips and crops; by default one view per video, the centre.
+        calendar: In training, says of what lengths and sizes clips are, where they are not all as the recipe says.
     """
 
     def __init__(
@@ -67,8 +70,9 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
         seed: int = 0,
         training: bool = False,
         protocol: ProtocolRecipe | None = None,
+        calendar: Calendar | None = None,
     ) -> None:
-        self._shards, self._videos, self._recipe = shards, videos, recipe
+        self._shards, self._videos, self._recipe, self._calendar = shards, videos, recipe, calendar
         self._seed, self._training, self._protocol = seed, training, protocol or ProtocolRecipe()
         if isinstance(shards, ShardSet):
             shards.keep_shards(recipe.cache_folder, int(recipe.cache_gib * 2**30))
@@ -92,7 +96,7 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
     def __getitem__(self, key: Key) -> tuple[UInt8 | Window, int, int]:
         if not self._training:
             return self._view(*key)
-        recipe = self._recipe
+        recipe = self._recipe_of(key)
         index, places_T, rng = self._drawn(key)
         video = self._videos[index]
 
@@ -103,6 +107,14 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
             return centre_crop(height, width, recipe.crop_size, recipe.eval_scale, flip)
 
         return self._crop_of(video, places_T, choose, recipe.crop_size), video.label, index
+
+    def _recipe_of(self, key: Key) -> DataRecipe:
+        """Return the recipe with the length, interval and size of the training clip of a key."""
+        if self._calendar is None:
+            return self._recipe
+        grid = self._calendar.grid_at(*key)
+        length, interval, size = grid.clip_length, grid.frame_interval, grid.crop_size
+        return replace(self._recipe, clip_length=length, frame_interval=interval, crop_size=size)
 
     def expect(self, keys: Iterable[Key]) -> None:
         """Begin to fetch the clips of some keys that will be asked for soon, if they have to come over a network."""
@@ -119,7 +131,7 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
 
     def _drawn(self, key: Key) -> tuple[int, Indices, np.random.Generator]:
         """Return which video stands at a position of an epoch, which of its places, and what is drawn from next."""
-        recipe, rng = self._recipe, sample_rng(self._seed, *key)
+        recipe, rng = self._recipe_of(key), sample_rng(self._seed, *key)
         index = item_at(self._epoch_order(key[0]), key[1])
         num_places = int(self._places[index])
         return index, train_clip(recipe.sampling, num_places, recipe.clip_length, recipe.frame_interval, rng), rng

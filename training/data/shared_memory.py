@@ -5,12 +5,14 @@ Containers have 64 MB of it unless they are given more, and a process that finds
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Literal
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.modalities import modality_of
+from kinebert.training.clips.calendar import Grid
 from kinebert.training.recipe.train import DataRecipe
 from kinebert.training.shards import Shards
 
@@ -65,6 +67,15 @@ def usual_loaders(cores: int) -> int:
     That is all cores but one, which the worker itself takes.
     """
     return max(0, min(MOST_LOADERS, cores - 1))
+
+
+def largest_batch_bytes(shards: Shards, videos: Sequence[Any], data: DataRecipe, grids: Iterable[Grid]) -> int:
+    """Return the bytes of the largest micro-batch of several shapes on its way from a loader process."""
+    return max(
+        grid.micro_batch
+        * clip_bytes(shards, videos, replace(data, clip_length=grid.clip_length, crop_size=grid.crop_size))
+        for grid in dict.fromkeys(grids)
+    )
 
 
 def bytes_needed(num_loaders: int, batch_bytes: int, processes: int = 1) -> int:

@@ -89,6 +89,8 @@ class StepDone:
     """Seconds to the end of the training."""
     steps_left: float = 0.0
     """To the end of the training; those of later stages in steps of this one that would take as long."""
+    shape: str = ""
+    """Clips, images of a clip and pixels of a side (``64x8x158``), where batches are of several shapes."""
     gpu_gib: float | None = None
     """Most GPU memory that this process has held, in GiB; None without a GPU."""
     system: Mapping[str, float] = field(default_factory=dict)
@@ -248,6 +250,7 @@ class Progress:
         lr: float,
         grad_norm: float,
         skipped: float,
+        shape: str = "",
         gpu_gib: float | None = None,
         system: Mapping[str, float] | None = None,
     ) -> None:
@@ -264,6 +267,7 @@ class Progress:
             lr: Learning rate.
             grad_norm: Norm of the gradients.
             skipped: Updates of this epoch that were left out.
+            shape: Of the batch.
             gpu_gib: GPU memory.
             system: How busy the machine is.
         """
@@ -277,7 +281,7 @@ class Progress:
                 epoch=epoch + 1,
                 step=step,
                 num_epochs=self._epochs,
-                steps_per_epoch=self._stage.num_steps,
+                steps_per_epoch=self._stage.steps_in(epoch),
                 global_step=self._stage.first_step + done,
                 loss=loss,
                 top1=top1,
@@ -288,6 +292,7 @@ class Progress:
                 clips_per_s=clips / max(seconds, 1e-9),
                 eta_s=left * self._step_s + (self._epochs - epoch) * self._validation_s,
                 steps_left=left,
+                shape=shape,
                 gpu_gib=gpu_gib,
                 system=system or {},
             )

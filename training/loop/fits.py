@@ -74,8 +74,8 @@ def check_reached(state: TrainState, stages: Sequence[Stage], uri: str) -> None:
         )
         raise unfit(uri, reason)
     stage, best = stages[state.stage], state.best
-    if state.step >= stage.num_steps:
-        raise unfit(uri, f"{state.step} steps of an epoch are done, which has {stage.num_steps}.")
+    if state.step >= stage.steps_in(done):
+        raise unfit(uri, f"{state.step} steps of an epoch are done, which has {stage.steps_in(done)}.")
     if len(state.sums) > NUM_SUMS or (state.step and len(state.sums) < NUM_SUMS - 1):
         raise unfit(uri, f"sums: expected {NUM_SUMS} numbers, got {len(state.sums)}.")
     if best is None and done > max(stage.first_epoch, state.taken_over):

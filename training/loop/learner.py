@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from kinebert.preprocessing.errors import UserError
+from kinebert.training.clips.calendar import Grid
 from kinebert.training.clips.ordering import batch_seed, mix_rng
 from kinebert.training.data.batches import Batch
 from kinebert.training.data.mixing import mix_batch
@@ -31,6 +32,7 @@ from kinebert.training.optim.ema import WeightAverage
 from kinebert.training.optim.groups import freeze, parameter_groups, set_lr
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.optim.registry import build_optimizer, facts_of, is_fused, load_optimizer
+from kinebert.training.recipe.multigrid import base_grid
 from kinebert.training.recipe.train import TrainRecipe
 
 _SMALLEST_SCALE = 1.0
@@ -116,7 +118,7 @@ class Learner:
         for module in self._frozen:
             module.eval()
 
-    def step(self, batches: Iterator[Batch], epoch: int, step: int, lr: float) -> StepOutcome:
+    def step(self, batches: Iterator[Batch], epoch: int, step: int, lr: float, grid: Grid | None = None) -> StepOutcome:
         """Take the next micro-batches and update the weights once.
 
         Args:
@@ -124,6 +126,7 @@ class Learner:
             epoch: From 0, for what is drawn.
             step: Update of the epoch, from 0, for what is drawn.
             lr: Learning rate.
+            grid: Shape of the global batch; None for the recipe's.
 
         Raises:
             UserError: If loss or gradient is not finite on any worker and the recipe says stop. Every worker raises it,
@@ -131,14 +134,16 @@ class Learner:
         """
         recipe, worker = self.recipe, self.worker
         set_lr(self.optimizer, lr)
-        indices = range(worker.rank, recipe.accumulation * worker.world_size, worker.world_size)
+        grid = grid or base_grid(recipe)
+        accumulation = grid.batch_size // (grid.micro_batch * worker.world_size)
+        indices = range(worker.rank, accumulation * worker.world_size, worker.world_size)
         fetch = _Fetch(self, batches, epoch, step, indices)
-        num_clips = recipe.accumulation * recipe.micro_batch
+        num_clips = accumulation * grid.micro_batch
         self.statistics.begin()
         try:
             done = accumulate(
                 self._ddp,
-                [fetch] * recipe.accumulation,
+                [fetch] * accumulation,
                 self._loss_sum,
                 num_clips=num_clips,
                 autocast_dtype=self.dtype,

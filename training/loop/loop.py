@@ -17,22 +17,20 @@ from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.training.checkpoints.state import TrainState, about, check_continues, recover_state
 from kinebert.training.checkpoints.writer import TrainFiles
-from kinebert.training.clips.ordering import share
-from kinebert.training.data.batches import Batch, BothParts, TrainBatches, TrainingBatches, in_batches
-from kinebert.training.data.dataset import ClipDataset
-from kinebert.training.data.loader import ClipLoader, limit_threads, num_loaders
+from kinebert.training.data.batches import Batch
+from kinebert.training.data.loader import limit_threads
 from kinebert.training.data.parts import check_videos
-from kinebert.training.data.shared_memory import clip_bytes, loaders_that_fit
 from kinebert.training.distributed.collective import from_first, is_active, world_sum
 from kinebert.training.distributed.worker import WorkerContext as WorkerContext
 from kinebert.training.evaluation.metrics import MetricSums
 from kinebert.training.evaluation.scorer import score_clips
 from kinebert.training.loop.events import Event, Note, Progress
+from kinebert.training.loop.feeding import batches_of, fitting_loaders
 from kinebert.training.loop.fits import check_fits, unfit
 from kinebert.training.loop.initial import initial_recognizer, pinned
 from kinebert.training.loop.learner import Learner
 from kinebert.training.loop.reached import Reached
-from kinebert.training.loop.stages import Stage, carry_weights, plan_stages
+from kinebert.training.loop.stages import Stage, carry_weights, check_shapes, plan_stages
 from kinebert.training.loop.system_metrics import MachineUse, unmeasured
 from kinebert.training.numerics import Inference, computing, doubtful
 from kinebert.training.optim.losses import cross_entropy_sum
@@ -137,12 +135,16 @@ class _Training:
         self.progress = Progress(emit, whole.epochs, stage, worker.world_size)
         torch.manual_seed(recipe.seed)
         model, about_weights = initial_recognizer(recipe, shards)
+        check_shapes(model, recipe)
         self.notes += about_weights
         self.learner = Learner(recipe, model, worker, Ids(self.train_videos))
         self.schedule = Schedule(
-            recipe.optim, stage.num_steps, recipe.epochs, recipe.optim.scaled_lr(recipe.batch_size)
+            recipe.optim,
+            stage.calendar.steps if stage.several_shapes else stage.num_steps,
+            recipe.epochs,
+            recipe.optim.scaled_lr(recipe.batch_size),
         )
-        self.num_loaders, fewer = self._fitting_loaders()
+        self.num_loaders, fewer = fitting_loaders(stage, shards, self.train_videos, worker)
         self.notes += [fewer] if fewer else []
         self.at = Reached(stage.first_epoch)
         self.machine = MachineUse(worker.device)
@@ -170,7 +172,14 @@ class _Training:
             )
         else:
             self.progress.next_stage()
-        batches, num_validations = self._batches()
+        batches, num_validations = batches_of(
+            self.stage,
+            self.shards,
+            (self.train_videos, self.val_videos),
+            self.worker,
+            self.num_loaders,
+            (self.at.epoch, self.at.step),
+        )
         while not self.ended and (pause_after is None or self.at.epoch < pause_after):
             began = time.monotonic()
             clips_before = self.at.num_clips
@@ -195,40 +204,13 @@ class _Training:
         patience = self.recipe.early_stop
         return patience > 0 and self.at.best is not None and self.at.epoch - self.at.best["epoch"] >= patience
 
-    def _fitting_loaders(self) -> tuple[int, str]:
-        """Return how many processes load clips for this one, and a sentence if memory allows fewer than wanted."""
-        recipe, worker = self.recipe, self.worker
-        wanted = num_loaders(recipe.loader_workers, worker.device, worker.cores)
-        if not wanted:
-            return 0, ""
-        largest = max(recipe.micro_batch, recipe.eval_batch) * clip_bytes(self.shards, self.train_videos, recipe.data)
-        return loaders_that_fit(recipe.loader_workers, wanted, largest, worker.node_processes)
-
-    def _batches(self) -> tuple[Iterator[Batch], int]:
-        """Return the batches of the rest of the stage, and how many after each epoch are those of the validation."""
-        recipe, worker = self.recipe, self.worker
-        training = ClipDataset(self.shards, self.train_videos, recipe.data, seed=recipe.seed, training=True)
-        validation = ClipDataset(self.shards, self.val_videos, recipe.data)
-        keys = TrainBatches(
-            len(self.train_videos),
-            recipe.batch_size,
-            recipe.micro_batch,
-            worker.rank,
-            worker.world_size,
-            self.stage.end_epoch,
-            (self.at.epoch, self.at.step),
-        )
-        views = validation.test_keys(share(len(self.val_videos), worker.rank, worker.world_size))
-        both = TrainingBatches(keys, in_batches(views, recipe.eval_batch))
-        loader = ClipLoader(BothParts(training, validation), both, self.num_loaders, worker.device)
-        return iter(loader), len(both.validation)
-
     def _train_epoch(self, batches: Iterator[Batch]) -> None:
         self.learner.start_epoch()
-        while self.at.step < self.stage.num_steps:
+        num_steps = self.stage.steps_in(self.at.epoch)
+        while self.at.step < num_steps:
             began = time.monotonic()
-            lr = self.schedule.lr(self.stage.step(self.at.epoch, self.at.step))
-            done = self.learner.step(batches, self.at.epoch, self.at.step, lr)
+            grid, lr = self.stage.grid(self.at.epoch, self.at.step), self._lr(self.at.epoch, self.at.step)
+            done = self.learner.step(batches, self.at.epoch, self.at.step, lr, grid)
             if done.left_out:
                 self.progress.left_out(self.at.epoch, self.at.step + 1, done.left_out)
             self.at.add(done)
@@ -243,11 +225,12 @@ class _Training:
                 lr=lr,
                 grad_norm=done.grad_norm,
                 skipped=float(self.at.num_left_out),
+                shape=str(grid) if self.stage.several_shapes else "",
                 gpu_gib=self.worker.gpu_gib(),
                 system=self.machine(),
             )
             due = time.monotonic() - self.saved_at >= self.recipe.save_every_s
-            if due and self.at.step < self.stage.num_steps:
+            if due and self.at.step < num_steps:
                 self._save()
         if self.at.num_clips == 0:
             raise UserError(
@@ -255,10 +238,14 @@ class _Training:
                 "lower optim.lr, or look at the data. The last saved state is untouched."
             )
 
+    def _lr(self, epoch: int, step: int) -> float:
+        """Return the learning rate of a step of an epoch: the schedule's, scaled with the step's batch."""
+        return self.schedule.lr(self.stage.step(epoch, step)) * self.stage.grid(epoch, step).lr_scale
+
     def _validate(self, batches: Iterator[Batch]) -> MetricSums:
         model = self.learner.judged.eval()
         sums = MetricSums(len(self.shards.classes))
-        pulse, end = self.worker.pulse, (self.at.epoch, self.stage.num_steps)
+        pulse, end = self.worker.pulse, (self.at.epoch, self.stage.steps_in(self.at.epoch))
         pulse("validating", *end)
         shape = self.recipe.eval_batch if self.recipe.compile else 0
         computing = partial(Inference.of(self.recipe).on, self.worker.device)
@@ -284,7 +271,7 @@ class _Training:
             val_top5=metrics.top[5],
             val_mean_class=metrics.mean_class,
             val_ece=metrics.ece,
-            lr=self.schedule.lr(self.stage.step(self.at.epoch + 1, 0) - 1),
+            lr=self._lr(self.at.epoch, self.stage.steps_in(self.at.epoch) - 1),
         )
         row.update(cast(EpochRow, self.learner.facts()))  # under names that only the optimizer knows
         row["skipped"] = self.at.num_left_out

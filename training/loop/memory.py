@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from kinebert.training.clips.calendar import Grid
 from kinebert.training.models import Recognizer
 from kinebert.training.models.sizes.unallocated import build_unallocated
 from kinebert.training.numerics import autocast_dtype
 from kinebert.training.optim.groups import freeze
 from kinebert.training.optim.registry import build_optimizer
+from kinebert.training.recipe.multigrid import phases_of
 from kinebert.training.recipe.optim import OptimRecipe
 from kinebert.training.recipe.train import TrainRecipe
 
@@ -53,10 +55,18 @@ def training_memory(recipe: TrainRecipe, modality: str, num_classes: int, device
     Raises:
         ConfigError: If the network cannot be built, or the device does not compute as ``amp`` says.
     """
-    return max((_of_stage(stage, modality, num_classes, device) for stage in recipe.in_stages()), key=lambda m: m.total)
+    shapes = [(stage, grid) for stage in recipe.in_stages() for grid in _largest(stage)]
+    return max((_of_shape(stage, grid, modality, num_classes, device) for stage, grid in shapes), key=lambda m: m.total)
 
 
-def _of_stage(recipe: TrainRecipe, modality: str, num_classes: int, device: torch.device) -> Memory:
+def _largest(recipe: TrainRecipe) -> list[Grid]:
+    """Return the shapes of a stage whose micro-batches have the most pixels."""
+    grids = dict.fromkeys(replace(grid, lr_scale=1.0) for _, cycle in phases_of(recipe) for grid in cycle)
+    most = max(grid.micro_pixels for grid in grids)
+    return [grid for grid in grids if grid.micro_pixels == most]
+
+
+def _of_shape(recipe: TrainRecipe, grid: Grid, modality: str, num_classes: int, device: torch.device) -> Memory:
     data = recipe.data
     net = build_unallocated(
         **recipe.model.arguments(),
@@ -70,7 +80,7 @@ def _of_stage(recipe: TrainRecipe, modality: str, num_classes: int, device: torc
     freeze(net, recipe.optim.frozen)
     size = 8 if recipe.amp == "fp64" else 4
     dtype = autocast_dtype(recipe.amp, device)
-    shape = (recipe.micro_batch, len(net.spec.mean), data.clip_length, data.crop_size, data.crop_size)
+    shape = (grid.micro_batch, len(net.spec.mean), grid.clip_length, grid.crop_size, grid.crop_size)
     weights = sum(value.numel() for value in net.state_dict().values())
     trained = sum(value.numel() for value in net.parameters() if value.requires_grad)
     return Memory(

@@ -9,7 +9,7 @@ from kinebert.training.checkpoints.state import TrainState, about, check_continu
 from kinebert.training.data.parts import check_videos
 from kinebert.training.loop.fits import check_fits, check_reached, unfit
 from kinebert.training.loop.initial import initial_recognizer
-from kinebert.training.loop.stages import Stage, carry_weights, plan_stages
+from kinebert.training.loop.stages import Stage, carry_weights, check_shapes, plan_stages
 from kinebert.training.models import Recognizer
 from kinebert.training.models.sizes.unallocated import unallocated
 from kinebert.training.optim.groups import freeze, parameter_groups
@@ -45,6 +45,7 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool =
             model, about_weights = initial_recognizer(stage, shards)
             freeze(model, stage.optim.frozen)
             parameter_groups(model, stage.optim)
+            check_shapes(model, stage)
             if networks:
                 carry_weights(dict(networks[-1].state_dict()), model)
         notes += about_weights

@@ -10,8 +10,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.training.clips.ordering import num_steps
+from kinebert.training.clips.calendar import Calendar, Grid
 from kinebert.training.models import Recognizer
+from kinebert.training.recipe.multigrid import calendar_of, phases_of
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.run_folder import stage_file
 
@@ -30,8 +31,8 @@ class Stage:
     """Epochs of the stages before."""
     end_epoch: int
     """Epochs of the stages up to this one."""
-    num_steps: int
-    """Updates of the weights in an epoch."""
+    calendar: Calendar
+    """Updates of the weights in each epoch, counted from this stage's first one, and what their batches are."""
     first_step: int
     """Updates of the stages before."""
     later_steps: float
@@ -42,9 +43,27 @@ class Stage:
         """Whether the training ends with it."""
         return self.number + 1 == self.num_stages
 
+    @property
+    def num_steps(self) -> int:
+        """Updates of the weights in an epoch; in the first one, where batches are of several shapes."""
+        return self.steps_in(self.first_epoch)
+
+    def steps_in(self, epoch: int) -> int:
+        """Return the updates of an epoch, which counts from the very start."""
+        return self.calendar.num_steps(epoch - self.first_epoch)
+
     def step(self, epoch: int, step: int) -> int:
         """Return how many updates of this stage come before ``step`` of ``epoch``, which count from the very start."""
-        return (epoch - self.first_epoch) * self.num_steps + step
+        return self.calendar.before(epoch - self.first_epoch) + step
+
+    def grid(self, epoch: int, step: int) -> Grid:
+        """Return the shape of the batch of ``step`` of ``epoch``, which count from the very start."""
+        return self.calendar.grid(epoch - self.first_epoch, step)
+
+    @property
+    def several_shapes(self) -> Calendar | None:
+        """The calendar where batches are of several shapes; such a training has this stage alone."""
+        return None if self.calendar.is_uniform else self.calendar
 
     def file(self, name: str) -> str:
         """Return what a file is called that every stage writes: the last stage's has the plain name."""
@@ -54,11 +73,12 @@ class Stage:
 def plan_stages(recipe: TrainRecipe, num_videos: int) -> list[Stage]:
     """Return the stages of a training on ``num_videos`` videos."""
     recipes = recipe.in_stages()
-    steps = [num_steps(num_videos, one.batch_size) for one in recipes]
-    costs = [one.epochs * num * one.batch_size * one.data.clip_length for one, num in zip(recipes, steps, strict=True)]
+    calendars = [calendar_of(one, num_videos) for one in recipes]
+    steps = [calendar.before(one.epochs) for one, calendar in zip(recipes, calendars, strict=True)]
+    costs = [num * one.batch_size * one.data.clip_length for one, num in zip(recipes, steps, strict=True)]
     stages = []
     first_epoch = first_step = 0
-    for i, (one, num) in enumerate(zip(recipes, steps, strict=True)):
+    for i, (one, calendar) in enumerate(zip(recipes, calendars, strict=True)):
         stages.append(
             Stage(
                 number=i,
@@ -66,13 +86,31 @@ def plan_stages(recipe: TrainRecipe, num_videos: int) -> list[Stage]:
                 recipe=one,
                 first_epoch=first_epoch,
                 end_epoch=first_epoch + one.epochs,
-                num_steps=num,
+                calendar=calendar,
                 first_step=first_step,
                 later_steps=sum(costs[i + 1 :]) / (one.batch_size * one.data.clip_length),
             )
         )
-        first_epoch, first_step = first_epoch + one.epochs, first_step + one.epochs * num
+        first_epoch, first_step = first_epoch + one.epochs, first_step + steps[i]
     return stages
+
+
+def check_shapes(model: Recognizer, recipe: TrainRecipe) -> None:
+    """Make sure that a network takes the clips of all shapes that its training has.
+
+    Raises:
+        ConfigError: If not.
+    """
+    for _, cycle in phases_of(recipe):
+        for grid in cycle:
+            shape = (1, len(model.spec.mean), grid.clip_length, grid.crop_size, grid.crop_size)
+            try:
+                model.check_input(torch.empty(shape, device="meta"))
+            except ConfigError as error:
+                raise ConfigError(
+                    f"multigrid has clips of {grid.clip_length} images of {grid.crop_size} pixels: {error} Take "
+                    "another backbone or head (tgap takes every length), or leave out the cycle that makes them."
+                ) from None
 
 
 def carry_weights(weights: dict[str, Tensor], model: Recognizer) -> dict[str, Tensor]:

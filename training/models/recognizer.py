@@ -73,7 +73,7 @@ class Recognizer(nn.Module):
             ConfigError: If the clips have another number of channels, or of frames than the head was built for, or
                 are nothing that the backbone admits.
         """
-        self._check(x_NCTHW)
+        self.check_input(x_NCTHW)
         features = self.backbone.paths(x_NCTHW) if self.head.takes_paths else self.backbone(x_NCTHW)
         logits: Tensor = self.classifier(self.dropout(self.head(features)))
         return logits.mean(dim=1) if self.head.per_step else logits
@@ -100,7 +100,8 @@ class Recognizer(nn.Module):
         self.backbone = fresh.backbone.to(parameter.dtype).train(self.backbone.training)
         self._config = fresh.config
 
-    def _check(self, x_NCTHW: Tensor) -> None:
+    def check_input(self, x_NCTHW: Tensor) -> None:
+        """Raise a ConfigError unless the network takes such clips; only their shape is looked at."""
         channels = len(self.spec.mean)
         if x_NCTHW.ndim != 5 or x_NCTHW.shape[1] != channels:
             raise ConfigError(

@@ -9,6 +9,7 @@ from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.clips.ordering import MAX_SEED
 from kinebert.training.recipe.data import DataRecipe
+from kinebert.training.recipe.multigrid import MultigridRecipe, phases_of
 from kinebert.training.recipe.optim import (
     GroupRecipe,
     GroupsRecipe,
@@ -29,6 +30,7 @@ __all__ = [
     "LayerRecipe",
     "MixRecipe",
     "ModelRecipe",
+    "MultigridRecipe",
     "OptimRecipe",
     "ProtocolRecipe",
     "StageRecipe",
@@ -115,6 +117,8 @@ class TrainRecipe:
     stages: tuple[StageRecipe, ...] = setting((), later=True)
     """Stages of progressive training, each starting from the last weights of the one before with a fresh optimizer and
     schedule. The last one is the result: data.clip_length is then its own, whatever is given there."""
+    multigrid: MultigridRecipe = setting(MultigridRecipe(), later=True)
+    """Batches that grow as their clips shrink."""
     label_smoothing: float = 0.0
     """Share of the target that is spread over all classes in the training loss, 0 to 1."""
     mixing: MixRecipe = setting(MixRecipe(), later=True)
@@ -193,7 +197,7 @@ class TrainRecipe:
                 f"{self.workers} worker{'s' * (self.workers > 1)}: it must be a multiple of {self.micro_batch} x "
                 f"{self.workers} = {self.micro_batch * self.workers}."
             )
-
+        phases_of(self)
         self.in_stages()
 
     def with_absolute_shards(self) -> "TrainRecipe":
@@ -255,6 +259,8 @@ class TrainRecipe:
             plain["workers"] = self.workers  # decides what batch normalisation sees
         if self.optim.schedule == "cosine":
             plain["epochs"] = self.epochs  # the whole curve depends on where it ends
+        if self.multigrid.long_cycle:
+            plain["epochs"] = self.epochs  # they are shared out among its shapes
         return plain
 
     def digest(self) -> str:

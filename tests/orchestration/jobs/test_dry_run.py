@@ -20,7 +20,7 @@ from kinebert.preprocessing.config import parse_toml
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.models import build_recognizer
-from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe
+from kinebert.training.recipe.train import DataRecipe, ModelRecipe, MultigridRecipe, TrainRecipe
 from tests.helpers.listening import Heard
 from tests.helpers.sets import make_rows, make_set
 
@@ -208,3 +208,22 @@ def test_a_cluster_is_asked_and_what_it_would_start_is_said(
         found
     )
     assert "how much there is is not known here" in lines(found)
+
+
+def test_the_cycles_of_multigrid_are_a_table(request_for: TrainingRequest) -> None:
+    given = request_for.recipe
+    recipe = replace(
+        given,
+        multigrid=MultigridRecipe(long_cycle=True, short_cycle=True),
+        batch_size=1,
+        micro_batch=1,
+        epochs=6,
+    )
+    text = lines(dry_run(replace(request_for, recipe=recipe)))
+    length, crop = given.data.clip_length, given.data.crop_size
+    assert "length: 6 epochs, " in text
+    first, last = (line for line in text.splitlines() if line.strip().startswith(("1-3", "6-6")))
+    assert f"16x{length // 4}x{crop // 2}, " in first
+    assert "8, 8, 8" in first
+    assert f"4x{length}x{crop // 2}, " in last
+    assert f"1x{length}x{crop} " in last

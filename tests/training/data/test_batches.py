@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from kinebert.training.clips.calendar import Calendar, Grid, multigrid_cycles
 from kinebert.training.data.batches import Feed, TrainBatches, collate, in_batches, in_whole_clips
 from kinebert.training.data.dataset import Key
 from tests.helpers.loaded_clips import tensors
@@ -36,6 +37,29 @@ def test_every_video_comes_once_in_an_epoch() -> None:
 def test_whoever_goes_on_takes_what_is_left(start: Key, left_out: int) -> None:
     assert keys_of(0, 1, start=start) == keys_of(0, 1)[left_out:]
     assert keys_of(1, 2, start=start) == keys_of(1, 2)[left_out // 2 :]
+
+
+@pytest.mark.parametrize("num_workers", [2, 4])
+@pytest.mark.parametrize("micro_grows", [False, True])
+def test_batches_of_several_shapes_are_shared_alike(num_workers: int, micro_grows: bool) -> None:
+    """Steps of 32, 16 and 8 clips: on any number of workers the same clips meet in the same micro-batches."""
+    base = Grid(batch_size=8, micro_batch=2, clip_length=4, frame_interval=1, crop_size=16)
+    (cycle,) = multigrid_cycles(base, short_cycle=True, long_cycle=False, scale_lr="long", micro_grows=micro_grows)
+    calendar = Calendar(100, [(0, cycle)], 3)
+
+    def dealt(rank: int, num: int, start: Key = (0, 0)) -> list[list[Key]]:
+        return list(TrainBatches(100, 8, 2, rank, num, 3, start, calendar))
+
+    alone = dealt(0, 1)
+    assert [len(keys) for keys in alone[:6]] == ([8, 8, 8, 8, 4, 4] if micro_grows else [2] * 6)
+    shares = [iter(dealt(rank, num_workers)) for rank in range(num_workers)]
+    assert [next(shares[i % num_workers]) for i in range(len(alone))] == alone
+    assert all(next(share, None) is None for share in shares)
+    for epoch in range(3):
+        found = [position for keys in alone for of, position in keys if of == epoch]
+        assert found == list(range(len(found))), "every clip once, and in order"
+    started = calendar.position(1, 2)
+    assert dealt(0, 1, (1, 2)) == [keys for keys in alone if keys[0] >= (1, started)]
 
 
 def test_it_can_be_gone_through_again() -> None:

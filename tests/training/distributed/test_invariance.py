@@ -18,6 +18,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "mixing": {"mixup": 0.4, "cutmix": 1.0},
         "label_smoothing": 0.1,
     },
+    "multigrid": {
+        "model": {"head": "tgap"},
+        "optim": {"schedule": "cosine"},
+        "epochs": 6,
+        "multigrid": {"short_cycle": True, "long_cycle": True, "micro_batch": "grows"},
+    },
     "compiled": {"compile": True, "model": {"checkpointing": True}},
 }
 
@@ -36,7 +42,11 @@ def compare(num: int, option: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["with options", *(pytest.param(name, marks=pytest.mark.slow) for name in ("as published", "compiled"))]
+    "option",
+    [
+        "with options",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("as published", "multigrid", "compiled")),
+    ],
 )
 def test_two_workers_are_one(option: str, tmp_path: Path) -> None:
     compare(2, option, tmp_path)

@@ -69,6 +69,8 @@ DECIDING: dict[str, tuple[Any, str]] = {
     "batch_size": (64, "907a7018d871"),
     "micro_batch": (4, "bcc624aed6f7"),
     "stages": ([{"clip_length": 4, "epochs": 1}], "1bf3d2bc9afe"),
+    "multigrid.long_cycle": (True, "893010a881b8"),
+    "multigrid.short_cycle": (True, "d572e0ed712e"),
     "label_smoothing": (0.1, "8eacf0770bf8"),
     "mixing.mixup": (0.2, "3e33be47a5e5"),
     "mixing.cutmix": (1.0, "daeb2f5daa3d"),
@@ -92,6 +94,10 @@ DECIDING_WITH: dict[str, tuple[Any, dict[str, Any], str]] = {
     "optim.milestones": ([3], {"optim.schedule": "multistep"}, "ac242e62a352"),
     "optim.warmup_from": (0.5, {"optim.warmup_epochs": 1.0}, "41753df2c7a2"),
     "optim.cosine_from": ("warmup", {"optim.warmup_steps": 5, "optim.schedule": "cosine"}, "1b5f2845def7"),
+    "multigrid.scale_lr": ("none", {"multigrid.long_cycle": True}, "e394ca51723b"),
+    "multigrid.cycles": (2, {"multigrid.long_cycle": True}, "f6825e850f4a"),
+    "multigrid.finetune_epochs": (5, {"multigrid.long_cycle": True}, "5e880054154b"),
+    "multigrid.micro_batch": ("grows", {"multigrid.long_cycle": True}, "96aa054bdeea"),
     "optim.stretched": ([[1, 4]], {"optim.schedule": "cosine"}, "0efe26aefdb4"),
 }
 """Fields that decide with another field that allows them: value, the other fields, digest."""
