@@ -28,6 +28,8 @@ MAX_BYTES = 100 * 2**20
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 _TOML_BYTES = 2**20
 _STOPPED = 143
+_TALKATIVE = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
+"""Ray's loggers that have a level of their own."""
 _RECONNECT_S = (1.0, 2.0, 5.0, 10.0, 20.0)
 
 
@@ -145,7 +147,8 @@ class Jobs:
             os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
         from ray.job_submission import JobSubmissionClient
 
-        logging.getLogger("ray").setLevel(logging.ERROR)  # we say what is to be said
+        for name in ("ray", *_TALKATIVE):
+            logging.getLogger(name).setLevel(logging.ERROR)  # we say what is to be said
         self.address = found
         try:
             self._client = JobSubmissionClient(found)
