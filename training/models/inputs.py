@@ -49,6 +49,8 @@ CENTERED = Normalization(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 """RGB as I3D expects it: from -1 to 1."""
 CENTERED_FLOW = Normalization(mean=(0.5, 0.5), std=(0.5, 0.5))
 """Flow as I3D expects it: 20 pixels become 1."""
+INVERTED = Normalization(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), value_range=(1.0, -1.0))
+"""RGB as Rep-Flow's weights expect it: from 1 for black to -1."""
 SLOWFAST = Normalization(mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225))
 """RGB as PySlowFast's networks expect it."""
 SLOWFAST_FLOW = Normalization(mean=(0.5, 0.5), std=(0.225, 0.225))

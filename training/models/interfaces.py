@@ -3,7 +3,8 @@
 Axes: N batch, C channels, T frames (after a backbone: time steps), H height, W width, F features.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,9 @@ class Backbone(nn.Module):
     """Whether :meth:`run` forgets what a stage computed in training, and computes it again for the gradients."""
     reduced: tuple[str, ...] = ()
     """Names of the submodules that a feature reduction made: published backbones have no weights for them."""
+    lr_scales: ClassVar[Mapping[str, float]] = {}
+    """Factors of the learning rate with which submodules are published to learn, by their names. Where a recipe names
+    a parameter in ``optim.layers``, that counts instead."""
     idle_pools: tuple[str, ...] = ()
     """Names of the submodules whose input the published network pools by 1 first, which the papers count as work."""
 

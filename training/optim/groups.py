@@ -30,7 +30,8 @@ def parameter_groups(model: Recognizer, recipe: OptimRecipe) -> list[dict[str, A
         decay = recipe.weight_decay if part.weight_decay is None else part.weight_decay
         if not recipe.decay_norms and parameter.ndim <= 1:  # norms and biases, and nothing else
             decay = 0.0
-        groups.setdefault((part.lr_scale, decay), []).append(parameter)
+        scale = part.lr_scale * (1.0 if name in layers else _own_scale(model, name))
+        groups.setdefault((scale, decay), []).append(parameter)
     return [
         {"params": params, "lr_scale": scale, "lr": recipe.lr * scale, "weight_decay": decay}
         for (scale, decay), params in groups.items()
@@ -80,6 +81,12 @@ def _layers(trained: Iterable[str], layers: Sequence[LayerRecipe]) -> dict[str, 
             )
         found |= dict.fromkeys(matching, layer)
     return found
+
+
+def _own_scale(model: Recognizer, name: str) -> float:
+    """Return the factor with which the backbone is published to learn a parameter."""
+    scales = model.backbone.lr_scales.items()
+    return next((scale for part, scale in scales if name.startswith(f"backbone.{part}.")), 1.0)
 
 
 def _part(model: Recognizer, name: str, groups: GroupsRecipe) -> GroupRecipe:

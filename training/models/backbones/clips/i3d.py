@@ -28,13 +28,19 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 class SameConv3d(nn.Conv3d):
     """A convolution without bias that pads what ``(T, H, W)`` of its input asks for."""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int | tuple[int, int, int],
+        stride: int | tuple[int, int, int] = 1,
+    ) -> None:
         super().__init__(channels_in, channels_out, kernel, stride, bias=False)
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         """Map ``(N, C, T, H, W)`` to ``(N, C', T / stride, H / stride, W / stride)``, rounded up."""
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        pads = [same_padding(size, kernel, stride) for size in x_NCTHW.shape[2:]]
+        sizes = zip(x_NCTHW.shape[2:], self.kernel_size, self.stride, strict=True)
+        pads = [same_padding(size, kernel, stride) for size, kernel, stride in sizes]
         inside = [min(pad) for pad in pads]  # what the convolution itself can pad, without a copy of its input
         outside = [after - before for before, after in reversed(pads)]
         if any(outside):
