@@ -112,9 +112,13 @@ def test_shapes_and_counts_are_those_that_torch_finds(arguments: dict[str, Any])
     plain = measure(net, clip)
     assert plain.parts == sizes.parts
     assert plain == sizes
+    told: list[int] = []  # by modules that do the work of convolutions with other operators, which torch cannot know
+    for module in net.modules():
+        if hasattr(module, "multiply_adds"):
+            module.register_forward_hook(lambda module, _, output: told.append(module.multiply_adds(output)))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net(clip)
-    assert counter.get_total_flops() == 2 * sizes.macs
+    assert counter.get_total_flops() == 2 * (sizes.macs - sum(told))
     assert sum(part.macs for part in sizes.parts) == sizes.macs
     assert sum(part.paper_flops for part in sizes.parts) == sizes.paper_flops
     assert sum(part.parameters for part in sizes.parts) == sizes.parameters
