@@ -22,7 +22,8 @@ from kinebert.training.models.interfaces import Backbone
 
 Size = tuple[int, ...]
 _CONVOLUTIONS: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
-_NORMS: dict[int, Any] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+NORMS: dict[int, Any] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+"""Batch norms by the number of axes that a kernel has."""
 
 
 class DepthwiseConv3d(nn.Conv3d):
@@ -41,27 +42,37 @@ class DepthwiseConv3d(nn.Conv3d):
         return super().forward(x_NCTHW)
 
 
-def convolution(channels_in: int, channels_out: int, kernel: Size, stride: Size, groups: int = 1) -> nn.Module:
-    """Return a convolution without bias, padded so that its output is the input's size over ``stride``, rounded up."""
+def convolution(
+    channels_in: int, channels_out: int, kernel: Size, stride: Size, groups: int = 1, *, bias: bool = False
+) -> nn.Module:
+    """Return a convolution that is padded so that its output is the input's size over ``stride``, rounded up."""
     padding = tuple(length // 2 for length in kernel)
     by_channel = len(kernel) == 3 and groups == channels_in == channels_out > 1
     make: Any = DepthwiseConv3d if by_channel else _CONVOLUTIONS[len(kernel)]
-    layer: nn.Module = make(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False)
+    layer: nn.Module = make(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=bias)
     return layer
 
 
-OverTime = Callable[[int, int, int], nn.Module]
-"""What makes the second half of a factored convolution: called with the channels, and the kernel and step in time."""
+OverTime = Callable[[int, int, int, int], nn.Module]
+"""What makes the second half of a factored convolution: called with the channels, the kernel and step in time, and the
+groups of channels that are filtered by themselves."""
 
 
 def factored(
-    channels_in: int, channels_out: int, kernel: Size, stride: Size, groups: int, over_time: OverTime | None
+    channels_in: int,
+    channels_out: int,
+    kernel: Size,
+    stride: Size,
+    groups: int,
+    over_time: OverTime | None,
+    *,
+    bias: bool = False,
 ) -> tuple[nn.Module, nn.Module | None]:
     """Return a convolution, and what stands behind its norm: nothing, or what ``over_time`` makes to look at frames."""
     if over_time is None:
-        return convolution(channels_in, channels_out, kernel, stride, groups), None
-    pictures = convolution(channels_in, channels_out, (1, *kernel[1:]), (1, *stride[1:]), groups)
-    return pictures, over_time(channels_out, kernel[0], stride[0])
+        return convolution(channels_in, channels_out, kernel, stride, groups, bias=bias), None
+    pictures = convolution(channels_in, channels_out, (1, *kernel[1:]), (1, *stride[1:]), groups, bias=bias)
+    return pictures, over_time(channels_out, kernel[0], stride[0], groups)
 
 
 class ZeroPadding(nn.Module):
@@ -96,7 +107,7 @@ def _padded(channels_in: int, channels_out: int, stride: Size) -> nn.Module:
 
 
 def _projected(channels_in: int, channels_out: int, stride: Size) -> nn.Module:
-    return projection(channels_in, channels_out, stride, _NORMS[len(stride)])
+    return projection(channels_in, channels_out, stride, NORMS[len(stride)])
 
 
 class Stage(nn.Sequential):
@@ -112,9 +123,12 @@ class Stage(nn.Sequential):
 class Connected(nn.Module):
     """A block of a network of pictures, and what may connect frames around it.
 
-    ``before`` stands in front of the block, ``inside`` in front of its first convolution, apart from its shortcut
-    (behind a block that has none), ``behind`` behind it; each is called with all that the block is called with.
+    ``before`` stands in front of the block, ``inside`` in front of its first convolution, apart from its shortcut,
+    ``behind`` behind it; each is called with all that the block is called with.
     """
+
+    inside_in_front = False
+    """Whether ``inside`` stands in front of a block that has no shortcut, as ``before`` does, or else behind it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,8 +138,7 @@ class Connected(nn.Module):
 
     def inside_channels(self, channels_in: int, channels_out: int) -> int:
         """Return the channels of what ``inside`` is given, of a block that leaves ``channels_out``."""
-        del channels_in
-        return channels_out
+        return channels_in if self.inside_in_front else channels_out
 
     def block(self, x: Tensor) -> Tensor:
         """Map ``(N, C, ...)`` to ``(N, C', ...)``, without what is around."""
@@ -133,27 +146,25 @@ class Connected(nn.Module):
 
     def forward(self, x: Tensor, *context: Any) -> Tensor:
         """Map ``(N, C, ...)`` to ``(N, C', ...)``; ``context`` is for what connects frames."""
-        if self.before is not None:
-            x = self.before(x, *context)
+        around = [self.before, self.inside, self.behind]
+        ahead = 2 if self.inside_in_front else 1
+        for module in around[:ahead]:
+            x = x if module is None else module(x, *context)
         x = self.block(x)
-        for module in (self.inside, self.behind):
-            if module is not None:
-                x = module(x, *context)
+        for module in around[ahead:]:
+            x = x if module is None else module(x, *context)
         return x
 
 
 class Residual(Connected):
     """A block around a shortcut. ``downsample`` is the shortcut where the input has not the block's shape."""
 
+    inside_in_front = True
+
     def __init__(self, downsample: nn.Module | None) -> None:
         super().__init__()
-        self.relu = nn.ReLU(inplace=True)
+        self.relu: nn.Module = nn.ReLU(inplace=True)
         self.downsample = downsample
-
-    def inside_channels(self, channels_in: int, channels_out: int) -> int:
-        """Return the channels of what ``inside`` is given."""
-        del channels_out
-        return channels_in
 
     def residual(self, x: Tensor) -> Tensor:
         """Map ``(N, C, ...)`` to ``(N, C', ... / stride)``, without the last ReLU."""
@@ -182,7 +193,7 @@ class BasicBlock(Residual):
         over_time: OverTime | None = None,
     ) -> None:
         super().__init__(shortcut(kind, channels_in, channels_out, stride))
-        norm, one = _NORMS[len(kernel)], (1,) * len(kernel)
+        norm, one = NORMS[len(kernel)], (1,) * len(kernel)
         self.conv1, self.time1 = factored(channels_in, channels_out, kernel, stride, 1, over_time)
         self.bn1 = norm(channels_out)
         self.conv2, self.time2 = factored(channels_out, channels_out, kernel, one, 1, over_time)
@@ -214,7 +225,7 @@ class Bottleneck(Residual):
         over_time: OverTime | None = None,
     ) -> None:
         super().__init__(shortcut(kind, channels_in, channels_out, stride))
-        norm, one = _NORMS[len(kernel)], (1,) * len(kernel)
+        norm, one = NORMS[len(kernel)], (1,) * len(kernel)
         self.conv1 = convolution(channels_in, middle, one, one)
         self.bn1 = norm(middle)
         self.conv2, self.time2 = factored(middle, middle, kernel, stride, groups, over_time)
@@ -247,7 +258,7 @@ def stem(channels_in: int, channels_out: int, kernel: Size, pool: nn.Module | No
     """Return the first layers: a convolution that halves H and W, and perhaps a ``pool``."""
     stride = (*(1,) * (len(kernel) - 2), 2, 2)
     first = convolution(channels_in, channels_out, kernel, stride)
-    layers = (first, _NORMS[len(kernel)](channels_out), nn.ReLU(inplace=True))
+    layers = (first, NORMS[len(kernel)](channels_out), nn.ReLU(inplace=True))
     return nn.Sequential(*layers) if pool is None else nn.Sequential(*layers, pool)
 
 

@@ -34,8 +34,8 @@ _PAPER = {"conv": 1, "linear": 1, "bias": 1, "batch_norm": 2, "relu": 1, "pool":
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _SEEN: dict[type[nn.Module], str] = {
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), "batch_norm"),
-    nn.ReLU: "relu",
-    **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), "pool"),
+    **dict.fromkeys((nn.ReLU, nn.ReLU6), "relu"),
+    **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), "pool"),
 }
 """Layers of the papers' count. Their tool looks a layer's class up, so that it does not see what is derived from it:
 neither I3D's padded pooling nor ours."""

@@ -10,7 +10,7 @@ from functools import partial
 
 from torch import nn
 
-from kinebert.training.models.blocks import OverTime
+from kinebert.training.models.blocks import OverTime, convolution
 from kinebert.training.models.temporal.registry import TemporalModule, register_temporal
 
 
@@ -24,8 +24,10 @@ def over_time(norm: Callable[[int], nn.Module], bias: bool) -> OverTime:
     return partial(_over_time, norm, bias)
 
 
-def _over_time(norm: Callable[[int], nn.Module], bias: bool, channels: int, length: int, step: int) -> nn.Module:
-    conv = nn.Conv3d(channels, channels, (length, 1, 1), (step, 1, 1), (length // 2, 0, 0), bias=bias)
+def _over_time(
+    norm: Callable[[int], nn.Module], bias: bool, channels: int, length: int, step: int, groups: int
+) -> nn.Module:
+    conv = convolution(channels, channels, (length, 1, 1), (step, 1, 1), groups, bias=bias)
     return nn.Sequential(nn.ReLU(inplace=True), conv, norm(channels))
 
 
