@@ -282,7 +282,7 @@ class ResidualTrunk(Backbone):
         make_block: Callable[[int, int, int, int], nn.Module],
     ) -> None:
         super().__init__()
-        self.channels_in = channels_in
+        self.channels_in, self.widths = channels_in, tuple(widths)
         self.num_features = self.last_features = widths[-1]  # F, and what the last stage gives to it
         self.stem = stem
         for i, count in enumerate(blocks):

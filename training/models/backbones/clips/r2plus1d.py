@@ -1,10 +1,12 @@
 """R(2+1)D: a 3D residual network whose convolutions are split into a spatial and a temporal one.
 
 Source: "A closer look at spatiotemporal convolutions for action recognition", CVPR 2018, arXiv:1711.11248.
-Three families are published: ``ig65m`` (VMZ, and "Large-scale weakly-supervised pre-training for video action
+Four families are published: ``ig65m`` (VMZ, and "Large-scale weakly-supervised pre-training for video action
 recognition", CVPR 2019, arXiv:1905.00561; 34 layers, eps 1e-3), ``torchvision`` (18 layers; its blocks take the middle
-width of their first convolution for both), and ``hara`` ("Would mega-scale datasets further enhance spatiotemporal 3D
-CNNs?", arXiv:2004.04968; 18, 34 and 50 layers, a stem over 7 frames with a pool, T / 16).
+width of their first convolution for both), ``hara`` ("Would mega-scale datasets further enhance spatiotemporal 3D
+CNNs?", arXiv:2004.04968; 18, 34 and 50 layers, a stem over 7 frames with a pool, T / 16), and ``srtg`` ("Learn to
+cycle: time-consistent feature discovery for action recognition", arXiv:2006.08247; a stem over 3 frames with a pool,
+T / 16, bottlenecks as wide outside as inside; published with recurrent cells, see ``backbones/recurrent/srtg.py``).
 
 Axes: N batch, C channels, T frames, H height, W width, F features.
 """
@@ -37,13 +39,16 @@ class Family:
     pool: bool
     """Whether a pool behind the stem halves T, H and W."""
     one_middle: bool
-    """Whether both convolutions of a block have the middle width that the first one's channels give."""
+    """Whether every factorised convolution of a block has the middle width that the block's own channels give."""
+    expansion: int = 4
+    """How many times as wide as inside a bottleneck is outside."""
 
 
 FAMILIES = {
     "ig65m": Family(eps=1e-3, stem_middle=45, stem_frames=3, pool=False, one_middle=False),
     "torchvision": Family(eps=1e-5, stem_middle=45, stem_frames=3, pool=False, one_middle=True),
     "hara": Family(eps=1e-5, stem_middle=110, stem_frames=7, pool=True, one_middle=False),
+    "srtg": Family(eps=1e-5, stem_middle=45, stem_frames=3, pool=True, one_middle=True, expansion=1),
 }
 
 
@@ -85,9 +90,11 @@ class BasicBlock(Residual):
 class Bottleneck(Residual):
     """A factorised convolution on ``planes`` channels, between two convolutions of size 1."""
 
-    def __init__(self, channels_in: int, planes: int, channels_out: int, step: int, norm: Norm) -> None:
+    def __init__(
+        self, channels_in: int, planes: int, channels_out: int, step: int, norm: Norm, one_middle: bool = False
+    ) -> None:
         super().__init__(_shortcut(channels_in, channels_out, step, norm))
-        one, middle = (1, 1, 1), middle_width(planes, planes)
+        one, middle = (1, 1, 1), middle_width(channels_in if one_middle else planes, planes)
         self.conv1 = nn.Sequential(convolution(channels_in, planes, one, one), norm(planes), nn.ReLU(inplace=True))
         self.conv2 = nn.Sequential(Conv2Plus1d(planes, middle, planes, step, norm), norm(planes), nn.ReLU(inplace=True))
         self.conv3 = nn.Sequential(convolution(planes, channels_out, one, one), norm(channels_out))
@@ -120,11 +127,12 @@ def _stem(channels_in: int, channels_out: int, width: float, family: Family, nor
 class R2Plus1d(ResidualTrunk):
     """R(2+1)D trunk without classifier: ``(N, C, T, H, W)`` to ``(N, F, T / 8, H / 16, W / 16)``, rounded up.
 
-    Family ``hara`` leaves half of each.
+    Families ``hara`` and ``srtg`` leave half of each.
 
     Args:
         blocks: Residual blocks of each of the four stages.
-        expansion: 1 for basic blocks, 4 for bottlenecks. F is 512 times it.
+        bottleneck: Whether they are bottlenecks, instead of basic blocks. F is 512, for bottlenecks times the family's
+            expansion.
         channels_in: C.
         width: Multiplier of every number of channels inside.
         family: Key of :data:`FAMILIES`.
@@ -134,17 +142,18 @@ class R2Plus1d(ResidualTrunk):
     """
 
     def __init__(
-        self, blocks: Sequence[int], expansion: int, channels_in: int, width: float, family: str, momentum: float
+        self, blocks: Sequence[int], bottleneck: bool, channels_in: int, width: float, family: str, momentum: float
     ) -> None:
         positive(width=width, momentum=momentum)
         kind = find(FAMILIES, family, "family of R(2+1)D")
         norm = partial(nn.BatchNorm3d, eps=kind.eps, momentum=momentum)
         planes = [scaled(channels, width) for channels in (64, 64, 128, 256, 512)]
+        expansion = kind.expansion if bottleneck else 1
 
         def block(_: int, before: int, after: int, step: int) -> nn.Module:
-            if expansion == 1:
+            if not bottleneck:
                 return BasicBlock(before, after, step, norm, kind.one_middle)
-            return Bottleneck(before, after // expansion, after, step, norm)
+            return Bottleneck(before, after // expansion, after, step, norm, kind.one_middle)
 
         super().__init__(
             channels_in,
@@ -164,16 +173,16 @@ class R2Plus1d(ResidualTrunk):
 @register_backbone(rgb=KINETICS, flow=FLOW, pose=KINETICS)
 def r2plus1d_18(channels_in: int = 3, width: float = 1.0, *, family: str = "ig65m", momentum: float = 0.1) -> R2Plus1d:
     """R(2+1)D with 18 layers."""
-    return R2Plus1d((2, 2, 2, 2), 1, channels_in, width, family, momentum)
+    return R2Plus1d((2, 2, 2, 2), False, channels_in, width, family, momentum)
 
 
 @register_backbone(rgb=KINETICS, flow=FLOW, pose=KINETICS)
 def r2plus1d_34(channels_in: int = 3, width: float = 1.0, *, family: str = "ig65m", momentum: float = 0.1) -> R2Plus1d:
     """R(2+1)D with 34 layers."""
-    return R2Plus1d((3, 4, 6, 3), 1, channels_in, width, family, momentum)
+    return R2Plus1d((3, 4, 6, 3), False, channels_in, width, family, momentum)
 
 
 @register_backbone(rgb=HARA, flow=FLOW, pose=HARA)
 def r2plus1d_50(channels_in: int = 3, width: float = 1.0, *, family: str = "hara", momentum: float = 0.1) -> R2Plus1d:
     """R(2+1)D with 50 layers."""
-    return R2Plus1d((3, 4, 6, 3), 4, channels_in, width, family, momentum)
+    return R2Plus1d((3, 4, 6, 3), True, channels_in, width, family, momentum)
