@@ -63,11 +63,11 @@ class Combination:
 
 @cache
 def smallest_clip(backbone: str) -> tuple[int, int]:
-    """Frames and pixels of the smallest clip, with two time steps left, if may be, so that there is an order to see."""
+    """Frames and pixels of the smallest clip, if may be with two time steps of each pathway left: an order to see."""
     with unallocated():
         net = BACKBONES[backbone].build(channels_in=3, width=0.125)
     taken = [(frames, size) for size in _SIZES for frames in _LENGTHS if admits(net, frames, size)]
-    return next((clip for clip in taken if net.num_steps(clip[0]) >= 2), taken[0])
+    return next((clip for clip in taken if min(net.path_steps(clip[0])) >= 2), taken[0])
 
 
 def admits(net: Backbone, frames: int, size: int) -> bool:

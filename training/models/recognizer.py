@@ -237,5 +237,10 @@ def _build_head(config: Mapping[str, Any], trunk: Backbone) -> Head:
 
 
 def _shape(net: Recognizer) -> object:
-    steps = None if net.head.num_steps is None else net.backbone.path_steps(net.spec.num_frames)
-    return net.backbone.path_features, steps, net.backbone.num_features
+    """What the head was built for."""
+    backbone, frames = net.backbone, net.spec.num_frames
+    paths = net.head.takes_paths
+    features = backbone.path_features if paths else backbone.num_features
+    if net.head.num_steps is None:
+        return features
+    return features, backbone.path_steps(frames) if paths else backbone.num_steps(frames)

@@ -27,8 +27,17 @@ def test_sides_of_one_pixel_stay() -> None:
 @pytest.mark.parametrize("frames", [3, 5, 16, 20, 48, 64])
 def test_steps_are_those_that_it_leaves(frames: int) -> None:
     net = BACKBONES["mtnet_xs"].build(width=0.125).eval()
+    x_NCTHW = torch.randn(1, 3, frames, 32, 32)
     with torch.inference_mode():
-        assert net(torch.randn(1, 3, frames, 32, 32)).shape[2] == net.num_steps(frames)
+        assert net(x_NCTHW).shape[2] == net.num_steps(frames)
+        long, short = net.paths(x_NCTHW)
+    assert (long.shape[2], short.shape[2]) == net.path_steps(frames)
+    assert (long.shape[1], short.shape[1]) == net.path_features == (8, 56)
+
+
+def test_heads_of_two_pathways_take_its_branches() -> None:
+    net = build_recognizer(backbone="mtnet_xs", head="bert_late", num_classes=2, width=0.25, clip_length=32, size=32)
+    assert net(torch.randn(2, 3, 32, 32, 32)).shape == (2, 2)
 
 
 @pytest.mark.parametrize(

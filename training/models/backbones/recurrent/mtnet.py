@@ -192,9 +192,21 @@ class MTNet(ResidualTrunk):
         )
         self.ratio = ratio
 
+    @property
+    def path_features(self) -> tuple[int, int]:
+        """F of the long branch and of the short one."""
+        short = int(self.num_features * self.ratio)
+        return self.num_features - short, short
+
     def num_steps(self, clip_length: int) -> int:
-        """Return the T' that is left of ``clip_length`` frames."""
-        return -(-(clip_length // 2) // 8)
+        """Return the T' that is left of ``clip_length`` frames: that of the short branch."""
+        return self.path_steps(clip_length)[1]
+
+    def path_steps(self, clip_length: int) -> tuple[int, int]:
+        """Return the T' of the long branch and of the short one."""
+        short = clip_length // 2
+        long = short // 2 if short > 2 else short
+        return -(-long // 8), -(-short // 8)
 
     def check_input(self, channels: int, frames: int, height: int, width: int) -> None:
         """Raise a ConfigError unless the clip has this network's channels and at least three frames."""
@@ -202,10 +214,15 @@ class MTNet(ResidualTrunk):
         if frames < 3:
             raise ConfigError(f"MTNet chooses frames by their neighbours: it takes at least 3, got {frames}.")
 
-    def forward(self, x_NCTHW: Tensor) -> Tensor:
-        """Map ``(N, C, T, H, W)`` to ``(N, F, T', H', W')``."""
+    def paths(self, x_NCTHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Map ``(N, C, T, H, W)`` to the long branch and the short one, each with its own T', H' and W'."""
         pair: Any = super().forward(x_NCTHW)
         short, long = pair
+        return long, short
+
+    def forward(self, x_NCTHW: Tensor) -> Tensor:
+        """Map ``(N, C, T, H, W)`` to ``(N, F, T', H', W')``: the short branch's features, then the long one's."""
+        long, short = self.paths(x_NCTHW)
         return torch.cat([short, spread(long, short.shape[2:])], dim=1)
 
     def make_reduction(self, channels_in: int, channels_out: int) -> nn.Module:
