@@ -35,8 +35,13 @@ class PeepholeLstm(nn.Module):
         bound = 1 / math.sqrt(hidden_size)
         for layer in range(num_layers):
             before = input_size if layer == 0 else hidden_size
-            shapes = {"weight_ih": (4 * hidden_size, before), "weight_hh": (4 * hidden_size, hidden_size)}
-            shapes |= dict.fromkeys(("bias_ih", "bias_hh"), (4 * hidden_size,)) | {"peepholes": (3, hidden_size)}
+            shapes: dict[str, tuple[int, ...]] = {
+                "weight_ih": (4 * hidden_size, before),
+                "weight_hh": (4 * hidden_size, hidden_size),
+                "bias_ih": (4 * hidden_size,),
+                "bias_hh": (4 * hidden_size,),
+                "peepholes": (3, hidden_size),
+            }
             for name, shape in shapes.items():
                 values = torch.empty(shape).uniform_(-bound, bound)
                 self.register_parameter(f"{name}_l{layer}", nn.Parameter(values))
@@ -100,7 +105,7 @@ class SqueezeAndRecursion(nn.Module):
         """Weight ``x`` by what the recurrent network makes of ``seen``, which has as many channels and time steps."""
         squeezed_NTC = frame_averages(seen_NCTHW).transpose(1, 2)
         weights_NTC = self.cells(squeezed_NTC.transpose(0, 1))[0].transpose(0, 1)
-        weighted_NCTHW = x_NCTHW * weights_NTC.transpose(1, 2)[..., None, None]
+        weighted_NCTHW: Tensor = x_NCTHW * weights_NTC.transpose(1, 2)[..., None, None]
         if not self.gated:
             return weighted_NCTHW
         open_N = cyclic_consistent(squeezed_NTC, weights_NTC) & cyclic_consistent(weights_NTC, squeezed_NTC)

@@ -23,5 +23,5 @@ def spread(x: Tensor, size: Sequence[int]) -> Tensor:
         shared = gcd(x.shape[dim], wanted)
         times, parts = wanted // shared, x.shape[dim] // shared
         x = x.repeat_interleave(times, dim) if times > 1 else x
-        x = x.unflatten(dim, (-1, parts)).mean(dim + 1) if parts > 1 else x
+        x = x.reshape(*x.shape[:dim], -1, parts, *x.shape[dim + 1 :]).mean(dim + 1) if parts > 1 else x
     return x

@@ -46,7 +46,7 @@ class MTConv(nn.Module):
         if not 0 < ratio <= 1:
             raise ConfigError(f"ratio must be above 0 and at most 1, got {ratio}.")
         local_in, local_out = int(channels_in * ratio), int(channels_out * ratio)
-        self.shares = (local_in, channels_in - local_in)
+        self.local = local_in
         long_in, long_out = channels_in - local_in, channels_out - local_out
         if min(local_in, local_out) < 1 or (ratio < 1 and min(long_in, long_out) < 1):
             raise ConfigError(
@@ -67,9 +67,8 @@ class MTConv(nn.Module):
         """Map ``(N, C, T, H, W)`` to ``(N, C', ... / stride)``, rounded up."""
         if not self.prolonged:
             return self._local(x)
-        local, prolonged = x.split(self.shares, dim=1)
-        local = self._local(local)
-        prolonged = self.norm_prolonged(self.conv_prolonged(halved(prolonged)))
+        local = self._local(x[:, : self.local])
+        prolonged = self.norm_prolonged(self.conv_prolonged(halved(x[:, self.local :])))
         lateral = self.norm_lateral(self.conv_lateral(halved(local)))
         prolonged = self.relu(prolonged + resized(lateral, prolonged.shape[2:]))
         return torch.cat([local, resized(prolonged, local.shape[2:])], dim=1)
