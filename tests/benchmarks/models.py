@@ -11,7 +11,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -161,20 +161,22 @@ def on_cpu(cases: list[Case], full: bool, repeats: int) -> list[dict[str, Any]]:
     return found
 
 
-def arguments() -> argparse.Namespace:
+def arguments(cases: Sequence[Case], description: str) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", default=[case.name for case in CASES], help="names of the table")
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=[case.name for case in cases], help="names of the table")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
     parser.add_argument("--repeats", type=int, default=7, help="rounds that count")
     parser.add_argument("--full", action="store_true", help="clips of the papers' sizes; ten times as long")
     parser.add_argument("--json", type=Path, help="write the numbers to this file as well")
     return parser.parse_args()
 
 
-def main() -> None:
+def main(known: Sequence[Case] = CASES, description: str = __doc__ or "") -> None:
     """Print the tables."""
-    chosen = arguments()
-    cases = [case for case in CASES if case.name in chosen.networks]
+    chosen = arguments(known, description)
+    torch.set_num_threads(chosen.threads)
+    cases = [case for case in known if case.name in chosen.networks]
     print(f"{processor()}; torch {torch.__version__}; programs running beside this one: {os.getloadavg()[0]:.1f}")
     found = on_cpu(cases, chosen.full, chosen.repeats)
     print("\nGPU: not measured here; `make gpu` does it on a CUDA device.")

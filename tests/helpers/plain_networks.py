@@ -15,9 +15,12 @@ from torch.nn import functional
 
 from kinebert.training.models import Recognizer
 from kinebert.training.models.backbones.clips.i3d import SameConv3d, SamePool3d, same_padding
-from kinebert.training.models.blocks import Residual
+from kinebert.training.models.backbones.frames.mobilenet import InvertedResidual
+from kinebert.training.models.blocks import DepthwiseConv3d, Residual
 from kinebert.training.models.heads.bert import Attention, Block, LayerNorm
 from kinebert.training.models.inception import Unit
+from kinebert.training.models.temporal.tam import Tam
+from kinebert.training.models.temporal.tsm import Shift
 
 
 def plain(net: Recognizer) -> Recognizer:
@@ -34,9 +37,53 @@ def _relu(self: nn.ReLU, x: Tensor) -> Tensor:
     return functional.relu(x)
 
 
-def _residual(self: Residual, x: Tensor) -> Tensor:
+def _relu6(self: nn.ReLU6, x: Tensor) -> Tensor:
+    return functional.relu6(x)
+
+
+def _silu(self: nn.SiLU, x: Tensor) -> Tensor:
+    return x * torch.sigmoid(x)
+
+
+def _residual(self: Residual, x: Tensor, *context: Any) -> Tensor:
+    if self.before is not None:
+        x = self.before(x, *context)
     shortcut = x if self.downsample is None else self.downsample(x)
-    return functional.relu(self.residual(x) + shortcut)
+    out = functional.relu(self.residual(x if self.inside is None else self.inside(x, *context)) + shortcut)
+    return out if self.behind is None else self.behind(out, *context)
+
+
+def _inverted_residual(self: InvertedResidual, x: Tensor, *context: Any) -> Tensor:
+    if self.before is not None:
+        x = self.before(x, *context)
+    out = self.residual(x if self.inside is None else self.inside(x, *context))
+    if self.has_shortcut:
+        out = out + x
+    return out if self.behind is None else self.behind(out, *context)
+
+
+def _shift(self: Shift, x_BCHW: Tensor, clips: int) -> Tensor:
+    x_NTCHW = x_BCHW.view(clips, -1, *x_BCHW.shape[1:])
+    earlier, later, _ = self.shares
+    out_NTCHW = torch.zeros_like(x_NTCHW)
+    out_NTCHW[:, :-1, :earlier] = x_NTCHW[:, 1:, :earlier]
+    out_NTCHW[:, 1:, earlier : earlier + later] = x_NTCHW[:, :-1, earlier : earlier + later]
+    out_NTCHW[:, :, earlier + later :] = x_NTCHW[:, :, earlier + later :]
+    return out_NTCHW.view(x_BCHW.shape)
+
+
+def _tam(self: Tam, x_BCHW: Tensor, clips: int) -> Tensor:
+    before, at, behind = (
+        functional.conv2d(x_BCHW, weight, groups=x_BCHW.shape[1]).view(clips, -1, *x_BCHW.shape[1:])
+        for weight in (self.previous, self.current, self.following)
+    )
+    nothing = torch.zeros_like(at[:, :1])
+    sum_NTCHW = torch.cat([nothing, before[:, :-1]], dim=1) + at + torch.cat([behind[:, 1:], nothing], dim=1)
+    return functional.relu(sum_NTCHW).view(x_BCHW.shape)
+
+
+def _depthwise(self: DepthwiseConv3d, x_NCTHW: Tensor) -> Tensor:
+    return nn.Conv3d.forward(self, x_NCTHW)
 
 
 def _unit(self: Unit, x_NCTHW: Tensor) -> Tensor:
@@ -88,7 +135,13 @@ def _block(self: Block, x_NSF: Tensor, visible_NS: Tensor | None) -> Tensor:
 
 READINGS: dict[type[nn.Module], Callable[..., Any]] = {
     nn.ReLU: _relu,
+    nn.ReLU6: _relu6,
+    nn.SiLU: _silu,
     Residual: _residual,
+    InvertedResidual: _inverted_residual,
+    Shift: _shift,
+    Tam: _tam,
+    DepthwiseConv3d: _depthwise,
     Unit: _unit,
     SameConv3d: _same_conv,
     SamePool3d: _same_pool,
