@@ -64,6 +64,11 @@ class Modality:
         """Channels of an image."""
         return sum(column.channels for column in self.columns)
 
+    @property
+    def is_photograph(self) -> bool:
+        """Whether an image is one colour picture as a camera sees it, whose colours may differ and mean the same."""
+        return self.from_video and [column.colour for column in self.columns] == [True]
+
 
 MODALITIES: dict[str, Modality] = {}
 """By name."""

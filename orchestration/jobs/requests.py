@@ -13,7 +13,7 @@ from kinebert.training.recipe.protocol import ProtocolRecipe
 if TYPE_CHECKING:
     from kinebert.training.recipe.train import TrainRecipe
 
-_WORDS: tuple[Literal["single", "multi", "eccv2020"], ...] = ("single", "multi", "eccv2020")
+_WORDS: tuple[Literal["single", "first", "multi", "eccv2020"], ...] = ("single", "first", "multi", "eccv2020")
 
 VAL_SHARE, TEST_SHARE = 0.1, 0.2
 """Shares of a random split that is asked for without them."""
@@ -122,8 +122,9 @@ class Views:
     """What to take instead of the ``[test]`` of the training's recipe."""
 
     views: str | None = None
-    """Clips of each video. single: the centre one; multi: all that fit without overlap; eccv2020: those of the BERT
-    paper's program; or a number of clips. By default what the training's recipe says in test.clips."""
+    """Clips of each video. single: the centre one; first: that from the first image on; multi: all that fit without
+    overlap; eccv2020: those of the BERT paper's program; or a number of clips. By default what the training's recipe
+    says in test.clips."""
     crops: Literal[1, 3, 10] | None = None
     """Crops of each clip: the centre; and both ends of the longer side; or the centre and corners with their mirror
     images. By default the recipe's test.crops."""

@@ -279,7 +279,10 @@ def trial_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
-_INHERITED = ("optim.", "data.flip", "data.multi_scale", "data.scales", "model.dropout", "label_smoothing")
+_INHERITED = (
+    *("optim.", "data.flip", "data.multi_scale", "data.scales", "data.augment.", "data.short_side", "data.area"),
+    *("data.aspect", "model.dropout", "label_smoothing"),
+)
 _BUILT = tuple(
     f"optim.{name}"
     for name in ("name", "groups", "layers", "frozen", "decay_norms", "schedule", "monitor", "warmup", "cosine_from")

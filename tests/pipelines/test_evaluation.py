@@ -179,7 +179,7 @@ def test_three_streams_are_fused_with_every_subset(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--views", "two"], "views must be single, multi, eccv2020 or a number of clips, got 'two'"),
+        (["--views", "two"], "views must be single, first, multi, eccv2020 or a number of clips, got 'two'"),
         (["--views", "0"], "test.clips must be at least 1, got 0"),
         (["--step", "2", "--views", "5"], "test.step is for test.clips = multi, which is 5"),
         (["--workers", "0"], "workers must be at least 1"),

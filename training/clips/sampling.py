@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
 Sampling = Literal["dense", "sections"]
-Clips = Literal["single", "multi", "eccv2020"] | int
-"""Which clips of a video are tested: the centre one; all that fit; those of the BERT paper's program; or so many."""
+Clips = Literal["single", "first", "multi", "eccv2020"] | int
+"""Which clips of a video are tested: the centre one; the first; all that fit; those of the BERT paper's program; or so
+many."""
 
 
 def train_clip(
@@ -49,6 +50,8 @@ def eval_clips(
         return multi_sections(num_images, clip_length, 1 if clips == "single" else num_images // clip_length)
     if clips in ("single", 1):
         return centre_clip(num_images, clip_length, frame_interval)[None]
+    if clips == "first":
+        return spread_clips(num_images, clip_length, frame_interval, 1)
     if isinstance(clips, int):
         return spread_clips(num_images, clip_length, frame_interval, clips)
     if clips == "eccv2020":

@@ -22,6 +22,7 @@ from kinebert.training.clips.calendar import Calendar
 from kinebert.training.clips.ordering import epoch_order, item_at, sample_rng, shard_order
 from kinebert.training.clips.sampling import Indices, eval_clips, train_clip
 from kinebert.training.clips.stacking import places, stacks
+from kinebert.training.data.augmentation import augmented
 from kinebert.training.data.transforms import (
     Crop,
     UInt8,
@@ -30,6 +31,8 @@ from kinebert.training.data.transforms import (
     cut,
     eval_crops,
     random_crop,
+    resized_crop,
+    short_side_crop,
     stacked,
 )
 from kinebert.training.data.windows import Window
@@ -101,12 +104,19 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
         video = self._videos[index]
 
         def choose(height: int, width: int) -> Crop:
+            if recipe.crop == "short_side":  # of the full size: small crops of multigrid are of pictures as small
+                return short_side_crop(height, width, self._recipe.crop_size, recipe.short_side, recipe.flip, rng)
+            if recipe.crop == "resized":
+                return resized_crop(height, width, recipe.area, recipe.aspect, recipe.flip, rng)
             if recipe.multi_scale:
                 return random_crop(height, width, recipe.crop_size, recipe.scales, recipe.flip, rng)
             flip = recipe.flip and bool(rng.random() < 0.5)
             return centre_crop(height, width, recipe.crop_size, recipe.eval_scale, flip)
 
-        return self._crop_of(video, places_T, choose, recipe.crop_size), video.label, index
+        clip = self._crop_of(video, places_T, choose, recipe.crop_size)
+        if recipe.augment.on and not isinstance(clip, Window):
+            clip = augmented(clip, recipe.augment, modality_of(self._shards.modality), rng)
+        return clip, video.label, index
 
     def _recipe_of(self, key: Key) -> DataRecipe:
         """Return the recipe with the length, interval and size of the training clip of a key."""

@@ -53,12 +53,13 @@ def clip_bytes(shards: Shards, videos: Sequence[Any], data: DataRecipe, crop_siz
         data: Length of a clip, and size and place of its crops.
         crop_size: Pixels of a crop's side; 0 for that of ``data``.
     """
-    side = crop_size or data.crop_size
+    pixels = (crop_size or data.crop_size) ** 2
     if data.resize_on == "device":  # crops travel as they are stored: the largest is a square over the shorter side
         with suppress(OSError, ValueError):  # of a damaged set, which is told where clips are read
-            side = min(shards.read_clip(videos[0], [0]).shape[1:3])
-            side = -(-side // 2) if data.half_size else side
-    return data.clip_length * data.flow_stack * modality_of(shards.modality).channels * side**2
+            zoom = 2 if data.half_size else 1
+            sides = sorted(-(-side // zoom) for side in shards.read_clip(videos[0], [0]).shape[1:3])
+            pixels = sides[0] * (sides[1] if data.crop == "resized" else sides[0])
+    return data.clip_length * data.flow_stack * modality_of(shards.modality).channels * pixels
 
 
 def usual_loaders(cores: int) -> int:

@@ -6,6 +6,7 @@ to move. Flow is resized like a picture; its values (pixels per frame step of th
 Axes: N batch, T frames or fields, H height, W width, C channels (RGB, or flow x and y).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -78,6 +79,60 @@ def random_crop(
     crop_height, crop_width = sizes[rng.integers(len(sizes))]
     top, left = crop_positions(height, width, crop_height, crop_width)[rng.integers(13)]
     return Crop(top, left, crop_height, crop_width, flip and bool(rng.random() < 0.5))
+
+
+def short_side_crop(
+    height: int, width: int, size: int, sides: tuple[int, int], flip: bool, rng: np.random.Generator
+) -> Crop:
+    """Draw a square that has ``size`` pixels once the picture's shorter side is resized to a drawn length.
+
+    It is cut out before anything is resized, to whole stored pixels.
+
+    Args:
+        height: Of the stored picture, in pixels.
+        width: Of the stored picture, in pixels.
+        size: Side of the crop, in pixels of the resized picture.
+        sides: Least and largest shorter side of that, in pixels.
+        flip: Whether it is mirrored, at even odds.
+        rng: Decides everything.
+    """
+    shorter = min(height, width)
+    side = max(1, round(shorter * size / int(rng.integers(sides[0], sides[1] + 1))))
+    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    return Crop(top, left, side, side, flip and bool(rng.random() < 0.5))
+
+
+def resized_crop(
+    height: int,
+    width: int,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+    flip: bool,
+    rng: np.random.Generator,
+) -> Crop:
+    """Draw a rectangle as torchvision's ``RandomResizedCrop`` does ("Going deeper with convolutions", arXiv:1409.4842).
+
+    What does not fit is drawn again, ten times at most; then it is the largest in the middle whose aspect is in range.
+
+    Args:
+        height: Of the stored picture, in pixels.
+        width: Of the stored picture, in pixels.
+        area: Least and largest part of it.
+        aspect: Least and largest width as a part of the height, on a logarithmic scale.
+        flip: Whether it is mirrored, at even odds.
+        rng: Decides everything.
+    """
+    for _ in range(10):
+        pixels = height * width * rng.uniform(*area)
+        ratio = math.exp(rng.uniform(math.log(aspect[0]), math.log(aspect[1])))
+        rows, columns = round(math.sqrt(pixels / ratio)), round(math.sqrt(pixels * ratio))
+        if 0 < rows <= height and 0 < columns <= width:
+            top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+            break
+    else:
+        rows, columns = min(height, round(width / aspect[0])), min(width, round(height * aspect[1]))
+        top, left = (height - rows) // 2, (width - columns) // 2
+    return Crop(top, left, rows, columns, flip and bool(rng.random() < 0.5))
 
 
 def centre_crop(height: int, width: int, size: int, scale: float, flip: bool = False) -> Crop:

@@ -6,6 +6,7 @@ from typing import Literal
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.modalities import modality_of
 from kinebert.training.clips.sampling import Sampling
+from kinebert.training.recipe.augment import AugmentRecipe, check_range
 from kinebert.training.recipe.optim import at_least
 from kinebert.training.recipe.settings import CHANGEABLE, setting
 
@@ -40,6 +41,18 @@ class DataRecipe:
     """Sides of training crops, as parts of the picture's shorter side; a crop pairs two neighbours of the list."""
     multi_scale: bool = True
     """Draw one of 13 positions and a pair of scales in training; false: the centre crop, as in validation."""
+    crop: Literal["multi_scale", "short_side", "resized"] = setting("multi_scale", later=True)
+    """Training crops. multi_scale: as scales and multi_scale say (TSN); short_side: a square of crop_size, anywhere, of
+    the picture resized to a shorter side that is drawn from short_side (SlowFast, X3D, MTConv); resized: a rectangle
+    of a drawn area and aspect, anywhere, resized to the square (Inception's random resized crop)."""
+    short_side: tuple[int, int] = setting((256, 320), later=True)
+    """Least and largest shorter side for crop = short_side, in pixels; whole numbers between are equally likely."""
+    area: tuple[float, float] = setting((0.08, 1.0), later=True)
+    """Least and largest part of the picture for crop = resized."""
+    aspect: tuple[float, float] = setting((3 / 4, 4 / 3), later=True)
+    """Least and largest width of such a crop, as a part of its height; drawn on a logarithmic scale."""
+    augment: AugmentRecipe = setting(AugmentRecipe(), later=True)
+    """What else is done to training crops."""
     eval_scale: float = 0.875
     """Side of the centre crop in validation and test, as a part of the shorter side (224 of 256 in the papers)."""
     flip: bool = True
@@ -75,7 +88,35 @@ class DataRecipe:
             raise ConfigError(f"data.scales and data.eval_scale must lie above 0 and at most at 1, got {found}.")
         if list(self.scales) != sorted(self.scales, reverse=True):
             raise ConfigError(f"data.scales must go from large to small, got {self.scales}.")
+        self._check_crop()
+        if self.augment.on and self.resize_on == "device":
+            raise ConfigError(
+                "data.augment is done by the processes that read crops, once they are resized; data.resize_on is "
+                '"device". Take "loader".'
+            )
+        if self.modality:
+            self.augment.check_modality(modality_of(self.modality))
         if self.train_part == self.val_part:
             raise ConfigError(
                 f"data.train_part and data.val_part are both {self.val_part!r}: what was learnt from measures nothing."
             )
+
+    def _check_crop(self) -> None:
+        if self.crop != "multi_scale" and not self.multi_scale:
+            raise ConfigError(
+                f"data.multi_scale = false takes the centre crop, data.crop is {self.crop!r}. Leave one of them out."
+            )
+        of = {"short_side": ("short_side",), "resized": ("area", "aspect"), "multi_scale": ()}
+        for kind, names in of.items():
+            for name in names:
+                default = type(self).__dataclass_fields__[name].default
+                if self.crop != kind and getattr(self, name) != default:
+                    raise ConfigError(f"data.{name} is of data.crop = {kind!r}, which is {self.crop!r}. Leave it out.")
+        low, high = self.short_side
+        if self.crop == "short_side" and not self.crop_size <= low <= high:
+            raise ConfigError(
+                f"data.short_side must be a least and a largest side, in this order, from data.crop_size = "
+                f"{self.crop_size} on, got {[low, high]}."
+            )
+        check_range("data.area", self.area, 1)
+        check_range("data.aspect", self.aspect)

@@ -12,9 +12,9 @@ class ProtocolRecipe:
     """How the trained recognizer is tested. It decides no weight: a run may be tested otherwise as well."""
 
     clips: Clips = "single"
-    """single: the centre clip; multi: all that fit without overlap; eccv2020: those of the BERT paper's program, one
-    fewer where a video is filled almost exactly; or so many (of sections: by offsets; dense: from the first image to
-    the last)."""
+    """single: the centre clip; first: that from the first image on; multi: all that fit without overlap; eccv2020:
+    those of the BERT paper's program, one fewer where a video is filled almost exactly; or so many (of sections: by
+    offsets; dense: from the first image to the last)."""
     crops: Literal[1, 3, 10] = 1
     """Crops of each clip: 1: the centre; 3: the centre and both ends of the longer side; 10: the centre, four corners
     and their mirror images, as in the BERT paper."""
@@ -51,6 +51,7 @@ class ProtocolRecipe:
         """Say in words which views a video is scored on, and how."""
         words = {
             "single": "the centre clip",
+            "first": "the first clip",
             "multi": f"a clip every {self.step} images" if self.step else "all clips without overlap",
             "eccv2020": "the clips of the BERT paper's program",
         }
@@ -60,8 +61,8 @@ class ProtocolRecipe:
 
     def check_sampling(self, sampling: Sampling) -> None:
         """Raise a ConfigError if there are no such clips under the sampling that a recognizer was trained with."""
-        if sampling == "sections" and (self.step or self.clips == "eccv2020"):
+        if sampling == "sections" and (self.step or self.clips in ("first", "eccv2020")):
             raise ConfigError(
-                "test.step and test.clips = eccv2020 are for dense clips, data.sampling is sections. Take test.clips = "
-                "multi, or a number."
+                "test.step and test.clips = eccv2020 and first are for dense clips, data.sampling is sections. Take "
+                "test.clips = multi, or a number."
             )

@@ -8,6 +8,7 @@ from kinebert.preprocessing.config import digest
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.clips.ordering import MAX_SEED
+from kinebert.training.recipe.augment import AugmentRecipe
 from kinebert.training.recipe.data import DataRecipe
 from kinebert.training.recipe.multigrid import MultigridRecipe, phases_of
 from kinebert.training.recipe.optim import (
@@ -24,6 +25,7 @@ from kinebert.training.recipe.settings import identity_of, setting
 from kinebert.training.recipe.tune import TuneRecipe
 
 __all__ = [
+    "AugmentRecipe",
     "DataRecipe",
     "GroupRecipe",
     "GroupsRecipe",

@@ -154,7 +154,7 @@ def test_every_clip_stays_in_its_video(mode: sampling.Sampling, num_images: int)
             assert clip.shape == (16,)
             assert clip.min() >= 0
             assert clip.max() < num_images
-        choices: tuple[sampling.Clips, ...] = ("single", "multi", "eccv2020", 1, 3, 10)
+        choices: tuple[sampling.Clips, ...] = ("single", "first", "multi", "eccv2020", 1, 3, 10)
         for choice in choices:
             clips = sampling.eval_clips(mode, choice, num_images, 16, interval)
             assert clips.shape[1:] == (16,)
@@ -163,6 +163,11 @@ def test_every_clip_stays_in_its_video(mode: sampling.Sampling, num_images: int)
             assert clips.max() < num_images
             if num_images >= 16 * interval and not isinstance(choice, int):
                 assert len(np.unique(clips)) == clips.size  # nothing is seen twice
+
+
+def test_the_first_clip_begins_with_the_first_image() -> None:
+    np.testing.assert_array_equal(sampling.eval_clips("dense", "first", 100, 4, 2), [[0, 2, 4, 6]])
+    np.testing.assert_array_equal(sampling.eval_clips("dense", "first", 3, 4, 1), [[0, 1, 2, 0]])
 
 
 def test_an_empty_video_is_refused() -> None:

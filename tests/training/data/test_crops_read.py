@@ -1,6 +1,7 @@
 """A crop is the same pixels however little of its pictures is decoded, from sets of every kind."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from kinebert.preprocessing.tvl1 import TvL1Params
 from kinebert.preprocessing.video.images import HALF_TOLERANCE, halved
 from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.recipe.protocol import ProtocolRecipe
-from kinebert.training.recipe.train import DataRecipe
+from kinebert.training.recipe.train import AugmentRecipe, DataRecipe
 from tests.helpers.sets import make_rows, make_set
 
 LENGTHS = (12, 40, 9)
@@ -58,6 +59,21 @@ def test_a_crop_has_the_pixels_of_whole_pictures(sets: dict[str, ShardSet], kind
     assert len(ours) == (9 if training else len(LENGTHS))
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("crop", ["short_side", "resized"])
+@pytest.mark.parametrize("kind", ["jpeg", "flow, restart markers"])
+def test_every_kind_of_crop_has_the_pixels_of_whole_pictures(sets: dict[str, ShardSet], kind: str, crop: Any) -> None:
+    """And what is done to them afterwards is drawn alike."""
+    shards = sets[kind]
+    sides = (128, 160) if crop == "short_side" else (256, 320)
+    erase = AugmentRecipe(erase=0.5)
+    data = DataRecipe(shards="-", clip_length=4, crop_size=112, crop=crop, short_side=sides, augment=erase)
+    sources: tuple[Any, Any] = (shards, Whole(shards))
+    videos: Any = shards.videos
+    ours, theirs = (ClipDataset(source, videos, data, seed=5, training=True) for source in sources)
+    for i in range(9):
+        np.testing.assert_array_equal(np.asarray(ours[(0, i)][0]), np.asarray(theirs[(0, i)][0]))
 
 
 @pytest.mark.parametrize("kind", SETS)

@@ -40,6 +40,8 @@ def test_bytes_are_those_of_the_batches_ahead() -> None:
     on_device = replace(DATA, resize_on="device")
     side = min(shards.read_clip(videos[0], [0]).shape[1:3])
     assert clip_bytes(shards, videos, on_device) == 4 * side * side * 3
+    height, width = shards.read_clip(videos[0], [0]).shape[1:3]
+    assert clip_bytes(shards, videos, replace(on_device, crop="resized")) == 4 * height * width * 3  # up to all of it
     i3d = 8 * 64 * 224 * 224 * 3  # a micro-batch of I3D: 77 MB
     assert bytes_needed(16, i3d, 8) == 8 * 33 * i3d
     assert 20e9 < bytes_needed(16, i3d, 8) < 21e9

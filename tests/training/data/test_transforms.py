@@ -1,5 +1,7 @@
 """Crops stay inside the picture, mirrored flow is negated, and floating point appears only at the end."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from kinebert.training.data.transforms import (
     eval_crops,
     normalise,
     random_crop,
+    resized_crop,
+    short_side_crop,
     to_device_batch,
 )
 from kinebert.training.models import InputSpec
@@ -54,6 +58,58 @@ def test_all_positions_and_sizes_are_drawn() -> None:
     assert {(c.height, c.width) for c in crops} == set(crop_sizes(128, 171, 112, SCALES))
     assert len({(c.top, c.left) for c in crops if (c.height, c.width) == (112, 112)}) == 13
     assert not any(random_crop(128, 171, 112, SCALES, False, rng).flip for _ in range(50))
+
+
+class Given:
+    """Draws that a test has chosen, one after the other, whatever is asked for; it keeps what was."""
+
+    def __init__(self, *values: float) -> None:
+        self.values, self.asked = list(values), list[tuple[float, ...]]()
+
+    def integers(self, *bounds: int) -> int:
+        self.asked.append(bounds)
+        return int(self.values.pop(0))
+
+    def uniform(self, *bounds: float) -> float:
+        self.asked.append(bounds)
+        return self.values.pop(0)
+
+    def random(self) -> float:
+        return self.values.pop(0)
+
+
+def test_a_crop_of_a_drawn_shorter_side_by_hand() -> None:
+    """224 of a shorter side of 320 are 0.7 of it: 179 of 256 stored pixels, at any of 78 x 162 places."""
+    draws: Any = Given(320, 77, 10, 0.4)
+    assert short_side_crop(256, 340, 224, (256, 320), True, draws) == Crop(77, 10, 179, 179, True)
+    assert draws.asked == [(256, 321), (78,), (162,)]
+    rng = np.random.default_rng(0)
+    crops = {short_side_crop(340, 256, 224, (256, 320), True, rng) for _ in range(4000)}
+    assert {crop.height for crop in crops} == set(range(179, 225))
+    assert {crop.flip for crop in crops} == {True, False}
+    assert {min(crop.top for crop in crops), min(crop.left for crop in crops)} == {0}
+    assert max(crop.top + crop.height for crop in crops) == 340
+    assert max(crop.left + crop.width for crop in crops) == 256
+    whole = short_side_crop(224, 300, 224, (224, 224), False, rng)
+    assert (whole.top, whole.height, whole.width) == (0, 224, 224)  # the side itself: nothing is resized
+
+
+def test_a_random_resized_crop_by_hand() -> None:
+    """A quarter of 200x100 pixels with an aspect of 4/3 is 61 high and 82 wide; what does not fit is drawn again."""
+    wide = np.log(4 / 3)
+    draws: Any = Given(1.0, wide, 0.25, wide, 39, 118, 0.7)
+    assert resized_crop(100, 200, (0.08, 1.0), (3 / 4, 4 / 3), True, draws) == Crop(39, 118, 61, 82, False)
+    assert draws.asked[0] == (0.08, 1.0)
+    assert draws.asked[1] == pytest.approx((-wide, wide))
+    assert draws.asked[-2:] == [(40,), (119,)]
+    nothing_fits: Any = Given(*[1.0, 0.0] * 10)
+    assert resized_crop(100, 200, (1.0, 1.0), (3 / 4, 4 / 3), False, nothing_fits) == Crop(0, 33, 100, 133)
+    for seed in range(200):
+        crop = resized_crop(128, 171, (0.08, 1.0), (3 / 4, 4 / 3), True, np.random.default_rng(seed))
+        assert 0 <= crop.top <= 128 - crop.height
+        assert 0 <= crop.left <= 171 - crop.width
+        assert 0.079 < crop.height * crop.width / (128 * 171) <= 1
+        assert 0.74 < crop.width / crop.height < 1.35
 
 
 def corners(crops: list[Crop]) -> list[tuple[int, int, bool]]:

@@ -47,6 +47,10 @@ def test_values_out_of_range() -> None:
         with pytest.raises(ConfigError, match=words):
             ProtocolRecipe(**values)  # type: ignore[arg-type]
     sections = DataRecipe(shards="/set", sampling="sections")
-    for protocol in (ProtocolRecipe(clips="eccv2020"), ProtocolRecipe(clips="multi", step=4)):
+    for protocol in (
+        ProtocolRecipe(clips="eccv2020"),
+        ProtocolRecipe(clips="first"),
+        ProtocolRecipe(clips="multi", step=4),
+    ):
         with pytest.raises(ConfigError, match="data.sampling is sections"):
             TrainRecipe(data=sections, test=protocol)

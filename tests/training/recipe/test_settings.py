@@ -31,6 +31,17 @@ DECIDING: dict[str, tuple[Any, str]] = {
     "data.eval_scale": (1.0, "16d5c47d9844"),
     "data.flip": (False, "fc4ae15bba14"),
     "data.order": ("shards", "f02429c31232"),
+    "data.crop": ("resized", "757a1699232b"),
+    "data.augment.brightness": (0.5, "55ed9918b5ff"),
+    "data.augment.contrast": (0.5, "6cb672e0a024"),
+    "data.augment.saturation": (0.5, "fbd1438e4ba3"),
+    "data.augment.hue": (0.5, "8c482c98feb0"),
+    "data.augment.randaugment": (2, "ee23141f3a7c"),
+    "data.augment.magnitude": (7, "7234eed2af35"),
+    "data.augment.erase": (0.5, "ef5551075572"),
+    "data.augment.erase_area": ([0.1, 0.2], "55aeaf9af6c8"),
+    "data.augment.erase_aspect": ([0.5, 2.0], "00a34c531d0d"),
+    "data.augment.erase_with": ("mean", "39e4c41f9db0"),
     "data.resize_on": ("device", "921004c59d01"),
     "data.half_size": (True, "aa9b787ea6b8"),
     "model.backbone": ("resnet18", "9b6ca45d9de2"),
@@ -84,6 +95,9 @@ DECIDING: dict[str, tuple[Any, str]] = {
 """Fields that decide what is trained: another value, and the digest with it."""
 DECIDING_WITH: dict[str, tuple[Any, dict[str, Any], str]] = {
     "data.train_part": ("test", {"data.val_part": "val"}, "68008c7190a9"),
+    "data.short_side": ([256, 340], {"data.crop": "short_side"}, "29a048e7832c"),
+    "data.area": ([0.5, 1.0], {"data.crop": "resized"}, "39d27e7852e9"),
+    "data.aspect": ([0.5, 2.0], {"data.crop": "resized"}, "e7907b9ab5ce"),
     "model.reduction_width": (256, {"model.reduction": "frmb"}, "27c4b9f67546"),
     "model.backbone_options": (
         {"reduced_paths": "both"},

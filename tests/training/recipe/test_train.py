@@ -40,6 +40,17 @@ def test_a_toml_file_with_overrides(tmp_path: Path) -> None:
         (lambda: DataRecipe(shards="/set", clip_length=0), "data.clip_length must be at least 1, got 0"),
         (lambda: DataRecipe(shards="/set", scales=(0.5, 1.0)), "from large to small"),
         (lambda: DataRecipe(shards="/set", eval_scale=1.5), "at most at 1"),
+        (lambda: DataRecipe(shards="/set", crop="resized", multi_scale=False), "data.crop is 'resized'. Leave one"),
+        (lambda: DataRecipe(shards="/set", short_side=(256, 256)), "data.short_side is of data.crop = 'short_side'"),
+        (
+            lambda: DataRecipe(shards="/set", crop="short_side", area=(0.5, 1.0)),
+            "data.area is of data.crop",
+        ),
+        (
+            lambda: DataRecipe(shards="/set", crop="short_side", crop_size=300),
+            r"crop_size = 300 on, got \[256, 320",
+        ),
+        (lambda: DataRecipe(shards="/set", crop="resized", area=(0.5, 1.5)), r"data.area must be .* at most 1, in"),
         (lambda: OptimRecipe(lr=-0.001), "optim.lr must be positive, got -0.001"),
         (lambda: OptimRecipe(lr=float("nan")), "optim.lr must be positive"),
         (lambda: OptimRecipe(dampening=1.0), "optim.dampening"),
