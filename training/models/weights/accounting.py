@@ -8,8 +8,8 @@ from itertools import groupby
 from torch import Tensor
 
 from kinebert.training.models.recognizer import Recognizer
-from kinebert.training.models.weights.adapting import Inflation, adapt
-from kinebert.training.models.weights.keys import Layout, Shape
+from kinebert.training.models.weights.adapting import adapt
+from kinebert.training.models.weights.keys import Inflation, Layout, Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,9 @@ class Rules:
     """Patterns of our names that may be missing, and of published keys without a place."""
     rescale: bool = True
     """Whether kernels over averaged channels grow by the ratio of the numbers of channels."""
-    inflation: Inflation = "divide"
-    """How kernels of pictures are spread over time: divided by their frames, or copied to each of them."""
+    inflation: Inflation | None = None
+    """How kernels of pictures are spread over time: divided by their frames, or copied to each of them; None as the
+    layout says."""
 
     def allows(self, name: str) -> bool:
         """Whether a pattern of ``allow`` matches ``name``."""
@@ -121,7 +122,7 @@ class Draft:
             shape,
             self.target.channels,
             inflated=self.layout.inflated,
-            inflation=self.rules.inflation,
+            inflation=self.rules.inflation or self.layout.inflation,
             rescale=self.rules.rescale,
         )
         self.misfits.discard(name)
@@ -140,6 +141,10 @@ class Draft:
         self._leave_fresh("head", may_differ=False)
         for part in self.target.reduced:
             self._leave_fresh(part, may_differ=True)
+        for name in self.target.shapes:
+            if name not in self.keys and name not in self.fresh and self.layout.lacks(name) and not _is_counter(name):
+                self.fresh.append(name)
+                self.reasons[name] = "such weights have none"
         for name, key in self.keys.items():
             if name not in self.target.shapes and key not in self.ignored:
                 self.unexpected.append(key)

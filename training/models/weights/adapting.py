@@ -3,13 +3,9 @@
 Axes: O filters, C channels, T, H, W kernel sizes.
 """
 
-from typing import Literal
-
 from torch import Tensor
 
-Inflation = Literal["divide", "copy"]
-"""How a kernel without time becomes one of T steps: ``divide`` by T (a clip of one repeated picture then gives what the
-picture gave, as in I3D's paper, arXiv:1705.07750), or ``copy`` as it is (T times as much)."""
+from kinebert.training.models.weights.keys import Inflation
 
 
 def adapt(

@@ -16,9 +16,8 @@ from kinebert.training.models.inputs import InputSpec, Normalization
 from kinebert.training.models.recognizer import Recognizer
 from kinebert.training.models.sizes.unallocated import build_unallocated
 from kinebert.training.models.weights.accounting import Draft, Report, Rules, Target
-from kinebert.training.models.weights.adapting import Inflation
 from kinebert.training.models.weights.files import own_normalization, read_content, strip_prefixes, told_aside, unwrap
-from kinebert.training.models.weights.keys import Layout, layouts
+from kinebert.training.models.weights.keys import Inflation, Layout, layouts
 from kinebert.training.models.weights.sources import local_weights
 
 State = TypeVar("State", bound=Mapping[str, Any])
@@ -42,7 +41,7 @@ def load_published(
     *,
     allow: Sequence[str] = (),
     rescale: bool = True,
-    inflation: Inflation = "divide",
+    inflation: Inflation | None = None,
     digest: str = "",
 ) -> Report:
     """Put published weights into ``model``, in place; all of them or, on an error, none.
@@ -61,7 +60,8 @@ def load_published(
         allow: Patterns (``head.*``) of our names that may be missing, and of published keys without a place.
         rescale: Whether kernels that are averaged over channels grow by the ratio of the numbers of channels, so that
             activations keep their size.
-        inflation: How kernels without time are spread over time.
+        inflation: How kernels without time are spread over time; None as the published programs do it, which is
+            ``divide`` but for networks of pictures under temporal modules.
         digest: SHA-256 of the file, which one from the web needs.
 
     Returns:

@@ -4,12 +4,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from kinebert.preprocessing.discovery import modules_of
 from kinebert.training.models.inputs import Normalization
 
 Shape = tuple[int, ...]
+Inflation = Literal["divide", "copy"]
+"""How a kernel without time becomes one of T steps: ``divide`` by T (a clip of one repeated picture then gives what the
+picture gave, as in I3D's paper, arXiv:1705.07750), or ``copy`` as it is (T times as much)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +91,10 @@ class Layout:
     the model becomes the published variant, empty if it is; None if these weights cannot be of this layout."""
     inflated: bool = False
     """Whether kernels may lack the time axis that ours have: they are then spread over it."""
+    inflation: Inflation = "divide"
+    """How such kernels are spread, unless somebody says otherwise: as the published programs do it."""
+    fresh: tuple[str, ...] = ()
+    """Regular expressions of our names that these weights cannot have: they stay fresh where the file lacks them."""
     shared: bool = False
     """Whether two published keys may name one tensor; the later one counts, as in the implementation that saved it."""
 
@@ -98,6 +105,10 @@ class Layout:
     def ignores(self, key: str) -> bool:
         """Whether the published ``key`` is known to have no use here."""
         return _matches(self.ignored, key)
+
+    def lacks(self, name: str) -> bool:
+        """Whether such weights never have what our network calls ``name``."""
+        return _matches(self.fresh, name)
 
     def covers(self, keys: Iterable[str]) -> bool:
         """Whether every one of the published ``keys`` has a rule or is known to be useless."""

@@ -1,12 +1,18 @@
-"""Keys of torchvision: 2D ResNets of ImageNet (also inflated for 3D networks), and the video networks of 18 layers."""
+"""Keys of torchvision: networks of ImageNet, and the video networks.
+
+Those of ImageNet go into every network of pictures under every temporal module, as the program of "Deep analysis of
+CNN-based spatio-temporal representations for action recognition", arXiv:2010.11757, loads them: kernels are copied
+along time, without being divided, and what the module adds stays fresh. In 3D ResNets they are divided.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
-from kinebert.training.models.inputs import FLOW, IMAGENET, KINETICS
+from kinebert.training.models.inputs import CENTERED, CENTERED_FLOW, FLOW, IMAGENET, KINETICS
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
 from kinebert.training.models.weights.keys.bert.ig65m import R2PLUS1D, one_middle
 from kinebert.training.models.weights.keys.bert.kenshohara import TRUNK, known_options
+from kinebert.training.models.weights.keys.frames.ibm import GOOGLENET
 
 _BLOCK = r"(layer[1-4]\.\d+)\."
 
@@ -19,13 +25,17 @@ _VIDEO = (
 )
 
 
+CONNECTING = (r"backbone\..+\.(before|inside|behind|time\d?)\..+",)
+"""Our names of what temporal modules put into a network of pictures, of which weights of pictures have none."""
+
+
 def _options_2d(shapes: Mapping[str, Shape], present: Mapping[str, Any]) -> dict[str, Any] | None:
-    del present
-    return {} if len(shapes.get("conv1.weight", ())) == 4 else None
+    first = shapes.get("conv1.weight", shapes.get("conv1.conv.weight", ()))
+    return {} if len(first) == 4 and "temporal" in present else None
 
 
 def _options_inflated(shapes: Mapping[str, Shape], present: Mapping[str, Any]) -> dict[str, Any] | None:
-    if len(shapes.get("conv1.weight", ())) != 4:
+    if len(shapes.get("conv1.weight", ())) != 4 or "temporal" in present:
         return None
     filters, channels = shapes["layer1.0.conv2.weight"][:2]
     return known_options({"shortcut": "B", "cardinality": filters // channels}, present)
@@ -73,6 +83,9 @@ LAYOUTS = (
         rules=TRUNK,
         normalization={"rgb": IMAGENET, "flow": FLOW, "pose": IMAGENET},
         options=_options_2d,
+        inflated=True,
+        inflation="copy",
+        fresh=CONNECTING,
         files=(
             _image("resnet18-f37072fd.pth", "resnet18"),
             _image("resnet34-b627a593.pth", "resnet34"),
@@ -83,6 +96,21 @@ LAYOUTS = (
             _image("resnet152-394f9c45.pth", "resnet152"),
             _image("resnet152-f82ba261.pth", "resnet152"),
         ),
+    ),
+    Layout(
+        name="torchvision_googlenet",
+        source="torchvision, ImageNet",
+        paper="Going deeper with convolutions, arXiv:1409.4842",
+        licence=_LICENCE,
+        url="https://docs.pytorch.org/vision/stable/models/googlenet.html",
+        rules=GOOGLENET,
+        ignored=(r"aux[12]\..+",),
+        normalization={"rgb": CENTERED, "flow": CENTERED_FLOW, "pose": CENTERED},
+        options=_options_2d,
+        inflated=True,
+        inflation="copy",
+        fresh=CONNECTING,
+        files=(_image("googlenet-1378be20.pth", "inceptionv1"),),
     ),
     Layout(
         name="torchvision_inflated",
