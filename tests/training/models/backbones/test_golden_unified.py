@@ -1,4 +1,4 @@
-"""Networks of pictures under temporal modules, against the published programs: every key, every size, the answers.
+"""Networks of pictures under temporal modules, and torchvision's of clips: every key, every size, and the answers.
 
 Measured on this machine: every network's error is between 5e-7 and 4e-6.
 """
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kinebert.training.models import Recognizer, build_recognizer, load_published
-from kinebert.training.models.inputs import CENTERED, IMAGENET, Normalization
+from kinebert.training.models.inputs import CENTERED, IMAGENET, KINETICS, Normalization
 from kinebert.training.models.sizes.measure import sizes_of
 from kinebert.training.models.sizes.unallocated import unallocated
 from tests.helpers import golden
@@ -51,6 +51,14 @@ CASES = [
     Case("ibm_i3d_resnet18_f8", "resnet18", "conv3d", normalization=IMAGENET),
     Case("ibm_i3d_inceptionv1_ts_f32", "inceptionv1", "conv3d", pooling=True, fresh="conv1d"),
     Case("ibm_s3d_inceptionv1_f32", "inceptionv1", "conv1d", fresh="conv3d"),
+    Case("torchvision_s3d", "s3d", layout="torchvision_s3d", normalization=KINETICS, head_options={"window": 2}),
+    Case(
+        "torchvision_mc3_18",
+        "resnet3d_18",
+        layout="torchvision_video",
+        options={"family": "torchvision_mc3"},
+        normalization=KINETICS,
+    ),
     Case("ibm_tam_resnet50_ts_f16", "resnet50", "tam", pooling=True, normalization=IMAGENET),
 ]
 

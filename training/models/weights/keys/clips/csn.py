@@ -4,8 +4,11 @@ mmaction2 wraps the depth-wise convolution in a list, behind the convolution of 
 the list depends on the kind of block, so each kind has its layout.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from kinebert.training.models.inputs import FLOW, IMAGENET, KINETICS
-from kinebert.training.models.weights.keys import Layout, PublishedFile
+from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
 
 PAPER = "Video classification with channel-separated convolutional networks, arXiv:1904.02811"
 _BLOCK = r"(layer[1-4]\.\d+)\."
@@ -50,6 +53,11 @@ def _mmaction2(kind: str, middle: tuple[tuple[str, str], ...], files: tuple[Publ
     )
 
 
+def _options(shapes: Mapping[str, Shape], present: Mapping[str, Any]) -> dict[str, Any] | None:
+    del shapes
+    return None if "family" in present else {}  # 3D ResNets come in families: torchvision names theirs alike
+
+
 LAYOUTS = (
     Layout(
         name="vmz_csn",
@@ -66,6 +74,7 @@ LAYOUTS = (
             (r"fc\.(weight|bias)", r"classifier.\1"),
         ),
         normalization={"rgb": KINETICS, "flow": FLOW, "pose": KINETICS},
+        options=_options,
         files=(
             _file("irCSN_152_ft_kinetics_from_ig65m_f126851907.pth", f"{_IG}, then {_KINETICS}"),
             _file("irCSN_152_ft_kinetics_from_Sports1M_f101599884.pth", f"{_SPORTS}, then {_KINETICS}"),

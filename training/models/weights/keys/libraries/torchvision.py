@@ -8,6 +8,7 @@ along time, without being divided, and what the module adds stays fresh. In 3D R
 from collections.abc import Mapping
 from typing import Any
 
+from kinebert.training.models.inception import MIXED
 from kinebert.training.models.inputs import CENTERED, CENTERED_FLOW, FLOW, IMAGENET, KINETICS
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
 from kinebert.training.models.weights.keys.bert.ig65m import R2PLUS1D, one_middle
@@ -39,6 +40,36 @@ def _options_inflated(shapes: Mapping[str, Shape], present: Mapping[str, Any]) -
         return None
     filters, channels = shapes["layer1.0.conv2.weight"][:2]
     return known_options({"shortcut": "B", "cardinality": filters // channels}, present)
+
+
+def _s3d() -> tuple[tuple[str, str], ...]:
+    """Return the rules of S3D: whole convolutions are two entries, factored ones two of two."""
+    places = dict(zip((0, 2, 3, 5, 6, 8, 9, 10, 11, 12, 14, 15), ("conv1", "conv2", "conv3", *MIXED), strict=True))
+    branches = {
+        "branch0": "point",
+        r"branch1\.0": "first_reduce",
+        r"branch1\.1": "first",
+        r"branch2\.0": "second_reduce",
+        r"branch2\.1": "second",
+        r"branch3\.1": "pooled",
+    }
+    units = {rf"features\.{i}": ours for i, ours in places.items()}
+    units |= {
+        rf"features\.{i}\.{branch}": f"{ours}.{part}" for i, ours in places.items() for branch, part in branches.items()
+    }
+    rules = [
+        rule
+        for theirs, ours in units.items()
+        for rule in (
+            (rf"{theirs}\.0\.0\.weight", f"backbone.{ours}.conv.weight"),
+            (rf"{theirs}\.0\.1\.(.+)", rf"backbone.{ours}.norm.\1"),
+            (rf"{theirs}\.1\.0\.weight", f"backbone.{ours}.time.1.weight"),
+            (rf"{theirs}\.1\.1\.(.+)", rf"backbone.{ours}.time.2.\1"),
+            (rf"{theirs}\.0\.weight", f"backbone.{ours}.conv.weight"),
+            (rf"{theirs}\.1\.(\w+)", rf"backbone.{ours}.norm.\1"),
+        )
+    ]
+    return (*rules, (r"classifier\.1\.(weight|bias)", r"classifier.\1"))
 
 
 def _options_video(shapes: Mapping[str, Shape], present: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,6 +167,26 @@ LAYOUTS = (
         files=(
             _video("r3d_18-b3b3357e.pth", "resnet3d_18", "torchvision"),
             _video("mc3_18-a90a0ba3.pth", "resnet3d_18", "torchvision_mc3"),
+        ),
+    ),
+    Layout(
+        name="torchvision_s3d",
+        source="torchvision, s3d",
+        paper="Rethinking spatiotemporal feature learning, arXiv:1712.04851",
+        licence=_LICENCE,
+        url="https://docs.pytorch.org/vision/stable/models/video_s3d.html",
+        rules=_s3d(),
+        normalization={"rgb": KINETICS, "flow": FLOW, "pose": KINETICS},
+        files=(
+            PublishedFile(
+                name="s3d-d76dad2f.pth",
+                backbone="s3d",
+                num_classes=400,
+                num_frames=128,
+                crop_size=224,
+                frame_interval=2,  # as the others
+                head_options={"window": 2},  # its pool before the classifier
+            ),
         ),
     ),
     Layout(
