@@ -196,6 +196,11 @@ class Jobs:
                     attempts = iter(_RECONNECT_S)  # only the log was cut, as by a proxy that closes what is quiet
             except Exception as error:  # likewise
                 reason = _line(error)
+                if f"Job {job} does not exist" in reason:
+                    raise UserError(
+                        f"{self.address}: knows {job} no more: the cluster was started anew, the job ended with the "
+                        "old one. The same command submits it again; it goes on where it was."
+                    ) from None
             pause_s = None if ended is not None and whole else next(attempts, None)
             if pause_s is None and ended is not None:
                 return _exit_status(ended)

@@ -85,7 +85,8 @@ class Server:
 
     def __init__(self, pieces: list[str], breaks: list[int], code: int | None, status: str = "SUCCEEDED") -> None:
         self.pieces, self.breaks, self.code, self.status = pieces, breaks, code, status
-        self.gone, self.ends_at = False, 99
+        self.gone: Exception | None = None
+        self.ends_at = 99
 
     async def tail_job_logs(self, _: str) -> AsyncIterator[str]:
         stop = self.breaks.pop(0) if self.breaks else len(self.pieces)
@@ -96,7 +97,7 @@ class Server:
 
     def get_job_info(self, _: str) -> Any:
         if self.gone:
-            raise ConnectionError("refused")
+            raise self.gone
         running = len(self.breaks) > self.ends_at
         status = SimpleNamespace(is_terminal=lambda: not running, value=self.status)
         return SimpleNamespace(status=status, driver_exit_code=self.code, message="stopped by somebody")
@@ -128,9 +129,16 @@ def test_a_log_that_breaks_off_is_taken_up_again(
     assert capsys.readouterr().out == "one\ntwo\n"
     assert jobs_of(Server(["one\n", "two\n"], [1, 1, 1], 7)).follow("job") == 7  # its log is lost, its status is not
     gone = Server(["one\n", "two\n"], [1, 1, 1], 0)
-    gone.gone = True
+    gone.gone = ConnectionError("refused")
     with pytest.raises(UserError, match=r"lost the connection to job: refused.*The job goes on; the same command"):
         jobs_of(gone).follow("job")
+
+
+def test_a_cluster_that_was_started_anew_knows_no_job() -> None:
+    server = Server(["one\n", "two\n"], [1], 0)
+    server.gone = RuntimeError("Request failed with status code 404: Job job does not exist.")
+    with pytest.raises(UserError, match=r"knows job no more: the cluster was started anew.*The same command submits"):
+        jobs_of(server).follow("job")
 
 
 @pytest.mark.parametrize(
