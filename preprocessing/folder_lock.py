@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.machine import process_numbers_of, process_started
-from kinebert.preprocessing.stores.answers import StorageError
+from kinebert.preprocessing.stores.answers import StorageError, StoreAwayError
 
 RUNNING_FILE = ".running.json"
 EXTRACTION = "extract"
@@ -167,6 +167,7 @@ def _beating(output: str, mark: _Mark) -> Iterator[None]:
 
     thread = threading.Thread(target=beat, name="folder lock", daemon=True)
     thread.start()
+    away = False
     try:
         yield
     except KeyboardInterrupt:
@@ -176,12 +177,16 @@ def _beating(output: str, mark: _Mark) -> Iterator[None]:
             f"{output}: given up: a kinebert {lost[0].program} on {lost[0].host} works here now. This program had not "
             f"given a sign of life for {_DEAD_AFTER_S:.0f} s: it was suspended, or the storage out of its reach."
         ) from None
+    except StoreAwayError:
+        away = not storage.is_local(output)  # it would not answer now either, and whose mark it is has ended
+        raise
     finally:
         done.set()
-        thread.join()
-        with suppress(OSError, UserError), _alone(output):
-            if still_ours():
-                storage.delete_file(path)
+        if not away:
+            thread.join()
+            with suppress(OSError, UserError), _alone(output):
+                if still_ours():
+                    storage.delete_file(path)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ from kinebert.preprocessing.sets.digests import changed_shards, keep_facts
 from kinebert.preprocessing.sets.folder import claim_output, finish_set, is_finished
 from kinebert.preprocessing.sets.plan import PlannedShard, plan_shards
 from kinebert.preprocessing.sets.writer import ShardSummary
+from kinebert.preprocessing.stores.answers import StoreAwayError
 
 _POLL_S = 0.5
 
@@ -162,8 +163,10 @@ def _fill(
             _tell(build.output if len(builds) > 1 else "", summaries, audience)
         _sweep(builds, sweep)
         return of_sets
-    except BaseException:
-        _sweep(builds, sweep_after_stopping)
+    except BaseException as error:
+        # a store that is away would take a minute for each question; the next job sweeps
+        left = [build for build in builds if storage.is_local(build.output) or not isinstance(error, StoreAwayError)]
+        _sweep(left, sweep_after_stopping)
         raise
 
 

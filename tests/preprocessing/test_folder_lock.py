@@ -20,6 +20,7 @@ import pytest
 from kinebert.preprocessing import folder_lock, storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.folder_lock import EXTRACTION, RUNNING_FILE, held
+from kinebert.preprocessing.stores.answers import StoreAwayError
 from tests.helpers.paths import ROOT
 
 HOLD = """
@@ -141,6 +142,22 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_an_error_inside_frees_the_folder_and_passes(root: str) -> None:
     with pytest.raises(KeyError, match="bug"), held(root, "train"):
         raise KeyError("bug")
+    with held(root, "train"):
+        pass
+
+
+def test_a_store_that_is_away_is_asked_for_nothing_more(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question would take a minute. The mark that stays stops nobody."""
+    asked = list[str]()
+
+    def lose_the_store() -> None:
+        monkeypatch.setattr(storage, "delete_file", asked.append)
+        raise StoreAwayError("away")
+
+    with pytest.raises(StoreAwayError), held(root, "train"):
+        lose_the_store()
+    monkeypatch.undo()
+    assert (asked == []) == (not storage.is_local(root))
     with held(root, "train"):
         pass
 
