@@ -29,9 +29,9 @@ from tests.helpers.networks import Combination, clips
 
 HEADINGS = ("Adding a backbone", "Adding a head", "Adding a layout of published weights", "Adding an analysis")
 COMBINATIONS = [
-    Combination("c3d", "bert"),
-    Combination("c3d", "bert", "flow", "frab"),
-    Combination("c3d", "largest", "pose", "frmb"),
+    Combination("slow_fusion", "bert"),
+    Combination("slow_fusion", "bert", "flow", "frab"),
+    Combination("slow_fusion", "largest", "pose", "frmb"),
 ]
 
 
@@ -52,20 +52,21 @@ def net(examples: dict[str, ModuleType], request: pytest.FixtureRequest) -> Reco
 
 
 def test_full_size_it_is_the_papers_trunk(examples: dict[str, ModuleType]) -> None:
-    sizes = sizes_of(backbone="c3d", head="tgap", num_classes=487, clip_length=16)
-    trunk = sizes.parameters - (512 + 1) * 487
-    channels = (3, 64, 128, 256, 256, 512, 512, 512, 512)
-    assert trunk == sum(27 * a * b + b for a, b in pairwise(channels))
+    sizes = sizes_of(backbone="slow_fusion", head="tgap", num_classes=487, clip_length=10, size=170)
+    trunk = sizes.parameters - (256 + 1) * 487
+    channels, weights = (3, 96, 256, 384, 384, 256), (4 * 121, 2 * 25, 2 * 9, 9, 9)
+    assert trunk == sum(count * a * b + b for count, (a, b) in zip(weights, pairwise(channels), strict=True))
 
 
 def test_an_option_is_an_argument_of_the_function(examples: dict[str, ModuleType]) -> None:
-    net = Combination("c3d", "tgap").build(backbone_options={"norm": True})
+    net = Combination("slow_fusion", "tgap").build(backbone_options={"norm": True})
     assert any(name.endswith("running_mean") for name in net.state_dict())
 
 
 def test_checkpointed_it_learns_the_same(examples: dict[str, ModuleType]) -> None:
     nets = [
-        Combination("c3d", "tgap").build(checkpointing=checkpointing, dropout=0.0) for checkpointing in (False, True)
+        Combination("slow_fusion", "tgap").build(checkpointing=checkpointing, dropout=0.0)
+        for checkpointing in (False, True)
     ]
     nets[1].load_state_dict(nets[0].state_dict())
     x_NCTHW = clips(nets[0])
@@ -78,7 +79,7 @@ def test_checkpointed_it_learns_the_same(examples: dict[str, ModuleType]) -> Non
 def test_published_weights_are_read(examples: dict[str, ModuleType]) -> None:
     module = examples["training/models/weights/keys/clips/somebody"]
     layouts.cache_clear()
-    assert "somebody_c3d" in [layout.name for layout in layouts()], "it is found among the others"
+    assert "somebody_slow_fusion" in [layout.name for layout in layouts()], "it is found among the others"
     (file,) = module.LAYOUTS[0].files
     net = build_recognizer(**{**file.arguments(), "width": 0.125})
     names = {f"backbone.stages.{ours}.0": f"conv{theirs}" for theirs, ours in module.NAMES.items()}
@@ -88,10 +89,10 @@ def test_published_weights_are_read(examples: dict[str, ModuleType]) -> None:
         part, _, kind = name.rpartition(".")
         state[f"module.{names[part]}.{kind}"] = torch.randn_like(tensor)
     report = load_published(net, {"state_dict": {**state, "module.step": torch.zeros(())}})
-    assert report.layout == "somebody_c3d"
+    assert report.layout == "somebody_slow_fusion"
     assert report.ignored == ["step"]
-    assert len(report.loaded) == len(state) == 18
-    assert torch.equal(net.backbone.get_parameter("stages.4.2.0.bias"), state["module.conv5b.bias"])
+    assert len(report.loaded) == len(state) == 12
+    assert torch.equal(net.backbone.get_parameter("stages.4.0.0.bias"), state["module.conv5.bias"])
 
 
 def scores_of(labels: list[int], scale: str = "probabilities") -> VideoScores:

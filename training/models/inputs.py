@@ -49,6 +49,10 @@ CENTERED = Normalization(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 """RGB as I3D expects it: from -1 to 1."""
 CENTERED_FLOW = Normalization(mean=(0.5, 0.5), std=(0.5, 0.5))
 """Flow as I3D expects it: 20 pixels become 1."""
+C3D = Normalization(mean=(104.0, 117.0, 128.0), std=(1.0, 1.0, 1.0), value_range=(0.0, 255.0))
+"""RGB as mmaction2's C3D expects it: the numbers are those of blue, green and red in Caffe."""
+RAW = Normalization(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), value_range=(0.0, 255.0))
+"""RGB as it is stored, which C3D's converted weights are given."""
 INVERTED = Normalization(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), value_range=(1.0, -1.0))
 """RGB as Rep-Flow's weights expect it: from 1 for black to -1."""
 SLOWFAST = Normalization(mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225))

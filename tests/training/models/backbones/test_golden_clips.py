@@ -59,6 +59,7 @@ CASES = [
     Case("vmz_ir_csn_101", "vmz_csn", "csn_ir_101"),
     Case("mmaction2_ipcsn_r152", "mmaction2_ipcsn", "csn_ip_152"),
     Case("mfnet3d_400", "mfnet", "mfnet"),
+    Case("mmaction2_c3d", "mmaction2_c3d", "c3d"),
     Case("blvnet_tam_50_f8x2", "blvnet_tam", "blvnet_tam_50", {"alpha": 2}, {"alpha": 4}, head="none"),
     # The tolerance is for least and largest values, and thresholds.
     Case("repflow50_51", "repflow", "repflow_50", head="none", tolerance=1e-2),
@@ -134,6 +135,7 @@ SIZES = [
     ("blvnet_tam_101", 51, 16, 224, 39.925, 32.1472),
     ("repflow_50", 51, 32, 224, 29.091, 45.1615),
     ("repflow_50", 400, 32, 224, 29.806, 45.1658),
+    ("c3d", 51, 16, 112, 78.205, 38.5472),
     ("mfnet", 51, 16, 224, 7.728, 11.0452),
     ("mfnet", 101, 16, 224, 7.766, 11.0452),
     ("mfnet", 400, 16, 224, 7.996, 11.0454),
@@ -165,4 +167,4 @@ def test_every_operation_is_counted_as_published(case: Case) -> None:
     )
     assert sizes.parameters == published["params"]
     assert sizes.macs == published["macs"]["total"]
-    assert sizes.operations["batch_norm"] == published["macs"]["bn"]
+    assert sizes.operations.get("batch_norm", 0) == published["macs"]["bn"]
