@@ -16,7 +16,8 @@ from torch.nn import functional
 from kinebert.training.models import Recognizer
 from kinebert.training.models.backbones.clips.i3d import SameConv3d, SamePool3d, same_padding
 from kinebert.training.models.backbones.frames.mobilenet import InvertedResidual
-from kinebert.training.models.blocks import DepthwiseConv3d, Residual
+from kinebert.training.models.blocks import Residual
+from kinebert.training.models.depthwise import DepthwiseConv3d
 from kinebert.training.models.heads.bert import Attention, Block, LayerNorm
 from kinebert.training.models.inception import Unit
 from kinebert.training.models.temporal.tam import Tam

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from kinebert.preprocessing.lookup import find
 from kinebert.training.models.arguments import positive
+from kinebert.training.models.blocks import Bottleneck, draw_convolutions
 
 
 def _softmax(query_NPD: Tensor, key_NQD: Tensor, value_NQD: Tensor, scale: float) -> Tensor:
@@ -105,3 +106,34 @@ class NonLocal(nn.Module):
         mixed_NDTHW = mixed_NPD.transpose(1, 2).reshape(x_NFTHW.shape[0], -1, *x_NFTHW.shape[2:])
         out_NFTHW: Tensor = x_NFTHW + self.norm(self.output(mixed_NDTHW))
         return out_NFTHW
+
+
+FIVE = ((1, (1, 3)), (2, (1, 3, 5)))
+"""Blocks, from 0, of the second and third stage behind which the published five stand in a network of 50 layers."""
+
+
+def add_non_local(stages: Mapping[str, nn.Module], blocks: str, make: Callable[[int, int], NonLocal]) -> list[str]:
+    """Put non-local blocks behind residual blocks, in place.
+
+    Args:
+        stages: The network's stages by name, each a sequence of residual blocks.
+        blocks: Names such as ``layer2.1 layer3.5``; ``five`` for :data:`FIVE`, empty for none.
+        make: Called with F and D, half of F.
+
+    Returns:
+        The names of the stages that have one now, in order.
+
+    Raises:
+        ConfigError: If there is no block of such a name.
+    """
+    known = {f"{name}.{i}": block for name, stage in stages.items() for i, block in enumerate(stage.children())}
+    names = list(stages)
+    five = [f"{names[stage]}.{i}" for stage, places in FIVE for i in places]
+    wanted = five if blocks == "five" else blocks.split()
+    for name in wanted:
+        block = find(known, name, "block for a non-local one")
+        assert isinstance(block, Bottleneck)
+        channels: int = block.conv3.weight.shape[0]  # type: ignore[assignment, index]
+        block.behind = make(channels, max(1, channels // 2))
+        draw_convolutions(block.behind)
+    return [name for name in names if any(one.startswith(f"{name}.") for one in wanted)]

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from kinebert.training.models.blocks import DepthwiseConv3d, convolution
+from kinebert.training.models.blocks import convolution
+from kinebert.training.models.depthwise import DepthwiseConv3d
 
 
 @pytest.mark.parametrize("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2)])

@@ -138,6 +138,9 @@ class Draft:
     def settle(self) -> None:
         """Decide which parts stay fresh, and what is left over."""
         self._leave_fresh("classifier", may_differ=True)
+        for part in self.layout.replaceable:
+            self._leave_fresh(part, may_differ=True)
+            self._leave_aside(part)
         self._leave_fresh("head", may_differ=False)
         for part in self.target.reduced:
             self._leave_fresh(part, may_differ=True)
@@ -167,6 +170,13 @@ class Draft:
             self.misfits.discard(name)
             self.reasons[name] = why
         self.fresh += [name for name in names if not _is_counter(name)]
+
+    def _leave_aside(self, part: str) -> None:
+        if any(name.startswith(f"{part}.") for name in self.target.shapes):
+            return
+        for name in [name for name in self.keys if name.startswith(f"{part}.")]:
+            self.ignored.append(self.keys.pop(name))
+            self.reasons[self.ignored[-1]] = f"this network has no {part}"
 
     def missing(self) -> list[str]:
         """Names in the network that the file should fill and does not."""

@@ -190,7 +190,8 @@ def _plan(
     draft.claim(state)
     draft.settle()
     spec = _spec(model.spec, own or layout.normalization.get(model.spec.modality))
-    report = draft.report(_notes(model, spec, options))
+    notes = [*_notes(model, spec, options), *[layout.caution] * bool(layout.caution)]
+    report = draft.report(notes)
     return _Plan(options, spec, draft.tensors, report, draft.refused())
 
 

@@ -7,6 +7,7 @@ Axes: N batch, C channels, T frames, H height, W width, F features.
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,17 @@ from torch import Tensor, nn
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.lookup import find
 from kinebert.training.models.arguments import positive, scaled
-from kinebert.training.models.blocks import Bottleneck, convolution, draw_convolutions, reducing, stem
+from kinebert.training.models.blocks import (
+    Bottleneck,
+    PathBottleneck,
+    convolution,
+    draw_convolutions,
+    reducing,
+    stem,
+)
 from kinebert.training.models.inputs import SLOWFAST, SLOWFAST_FLOW
 from kinebert.training.models.interfaces import Backbone
+from kinebert.training.models.non_local import NonLocal, add_non_local
 from kinebert.training.models.pathways import fuse
 from kinebert.training.models.registry import register_backbone
 
@@ -43,24 +52,16 @@ PICKINGS: Mapping[str, Callable[[Tensor, int], Tensor]] = {"auto": _stride, "str
 """How the slow pathway takes its frames from those of the fast one. Published weights decide where it is ``auto``."""
 
 
-class PathBottleneck(Bottleneck):
-    """A bottleneck of ``(1, 3, 3)`` whose first convolution looks ``time`` frames far."""
-
-    def __init__(self, channels_in: int, middle: int, channels_out: int, step: int, time: int) -> None:
-        super().__init__(channels_in, middle, channels_out, (1, 3, 3), (1, step, step))
-        self.conv1 = convolution(channels_in, middle, (time, 1, 1), (1, 1, 1))
-
-
 def _reducing(channels_in: int, channels_out: int) -> Bottleneck:
     block = reducing(channels_in, channels_out)
     draw_convolutions(block, "fan_in")  # as published
     return block
 
 
-def fusion(channels_in: int, channels_out: int, kernel: int, alpha: int) -> nn.Sequential:
-    """Return a lateral connection: it brings the fast pathway's steps to the slow one's."""
+def fusion(channels_in: int, channels_out: int, kernel: int, alpha: int, norm: bool = True) -> nn.Sequential:
+    """Return a lateral connection, with a batch norm and a ReLU or bare: it brings the fast steps to the slow ones."""
     conv = convolution(channels_in, channels_out, (kernel, 1, 1), (alpha, 1, 1))
-    return nn.Sequential(conv, nn.BatchNorm3d(channels_out), nn.ReLU(inplace=True))
+    return nn.Sequential(conv, nn.BatchNorm3d(channels_out), nn.ReLU(inplace=True)) if norm else nn.Sequential(conv)
 
 
 class Pathway(nn.ModuleDict):
@@ -72,10 +73,17 @@ class Pathway(nn.ModuleDict):
         lateral: Channels that a lateral connection adds per channel of this pathway.
         blocks: Bottlenecks of each residual stage.
         times: Extent in time of the stem's convolution and of each residual stage's bottlenecks.
+        longest: Bottlenecks of a stage that have this extent at most; those behind them have 1.
     """
 
     def __init__(
-        self, channels_in: int, channels: int, lateral: Fraction, blocks: Sequence[int], times: Sequence[int]
+        self,
+        channels_in: int,
+        channels: int,
+        lateral: Fraction,
+        blocks: Sequence[int],
+        times: Sequence[int],
+        longest: int,
     ) -> None:
         pool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
         stages = [stem(channels_in, channels, (times[0], 7, 7), pool)]
@@ -83,7 +91,7 @@ class Pathway(nn.ModuleDict):
         for count, time in zip(blocks, times[1:], strict=True):
             seen, wide = int(width * (1 + lateral)), 4 * middle
             first = PathBottleneck(seen, middle, wide, 1 if middle == channels else 2, time)
-            rest = (PathBottleneck(wide, middle, wide, 1, time) for _ in range(count - 1))
+            rest = (PathBottleneck(wide, middle, wide, 1, time if i < longest else 1) for i in range(1, count))
             stages.append(nn.Sequential(first, *rest))
             width, middle = wide, 2 * middle
         super().__init__(dict(zip(STAGES, stages, strict=True)))
@@ -97,11 +105,10 @@ class SlowFast(Backbone):
         blocks: Bottlenecks of each of the four stages.
         channels_in: C.
         width: Multiplier of every number of channels inside. The slow pathway leaves 2048 times it.
-        alpha, beta, fusion_ratio, fusion_kernel, picking, fast_frames, reduced_paths: Options, as :func:`slowfast_50`
-            explains them.
+        alpha, beta, fusion_ratio, fusion_kernel, picking, fast_frames, reduced_paths, lateral_norm: Options, as
+            :func:`slowfast_50` explains them; so are nonlocal_blocks and weighing.
+        slow_temporal_blocks, fast_temporal_blocks: Options of :func:`slowfast_101`.
     """
-
-    idle_pools = ("slow.res3", "fast.res3")
 
     def __init__(
         self,
@@ -116,10 +123,16 @@ class SlowFast(Backbone):
         picking: str,
         fast_frames: int,
         reduced_paths: str,
+        lateral_norm: bool,
+        nonlocal_blocks: str,
+        weighing: str,
+        slow_temporal_blocks: int = 6,
+        fast_temporal_blocks: int = 6,
     ) -> None:
         super().__init__()
         positive(channels_in=channels_in, width=width, alpha=alpha, beta=beta, fast_frames=fast_frames)
         positive(fusion_ratio=fusion_ratio, fusion_kernel=fusion_kernel)
+        positive(slow_temporal_blocks=slow_temporal_blocks, fast_temporal_blocks=fast_temporal_blocks)
         if fusion_kernel % 2 == 0:
             raise ConfigError(f"fusion_kernel must be odd, got {fusion_kernel}.")
         find(PICKINGS, picking, "picking")
@@ -129,15 +142,19 @@ class SlowFast(Backbone):
         if slow % beta:
             raise ConfigError(f"beta must divide the {slow} channels of the slow stem, got {beta}.")
         fast = slow // beta
-        self.slow = Pathway(channels_in, slow, Fraction(fusion_ratio, beta), blocks, SLOW_TIMES)
-        self.fast = Pathway(channels_in, fast, Fraction(0), blocks, FAST_TIMES)
+        self.slow = Pathway(channels_in, slow, Fraction(fusion_ratio, beta), blocks, SLOW_TIMES, slow_temporal_blocks)
+        self.fast = Pathway(channels_in, fast, Fraction(0), blocks, FAST_TIMES, fast_temporal_blocks)
         self.lateral = nn.ModuleList(
-            fusion(channels, fusion_ratio * channels, fusion_kernel, alpha)
+            fusion(channels, fusion_ratio * channels, fusion_kernel, alpha, lateral_norm)
             for channels in (fast, 4 * fast, 8 * fast, 16 * fast)
         )
+        self.idle_pools = ("slow.res3", "fast.res3") if lateral_norm else ()  # mmaction2, which has no norm, has none
         self.mapper = nn.ModuleDict()
         self.num_features = sum(self.path_features)
         draw_convolutions(self)
+        stages = {name: self.slow[name] for name in STAGES[1:]}
+        make = partial(NonLocal, weighing=weighing, pool="before")
+        self.looking = add_non_local(stages, nonlocal_blocks, make)
 
     @property
     def path_features(self) -> tuple[int, ...]:
@@ -161,6 +178,11 @@ class SlowFast(Backbone):
         if min(frames, height, width) < 1:
             raise ConfigError(
                 f"SlowFast takes clips of any length and size above 0, got {frames} frames of {width}x{height}."
+            )
+        if self.looking and -(-min(height, width) // 2 ** int(self.looking[-1][-1])) < 2:
+            raise ConfigError(
+                f"a clip of {width}x{height} pixels is too small: non-local blocks halve what is left in "
+                f"{self.looking[-1]}."
             )
         fast = self.path_steps(frames)[1]
         if self.picking == "linspace" and fast % self.alpha:
@@ -226,8 +248,11 @@ def slowfast_50(
     picking: str = "auto",
     fast_frames: int = 32,
     reduced_paths: str = "both",
+    lateral_norm: bool = True,
+    nonlocal_blocks: str = "",
+    weighing: str = "dot_product",
 ) -> SlowFast:
-    """SlowFast with 50 layers, 8x8 by default; ``alpha=8, fusion_kernel=5`` makes it 4x16.
+    """SlowFast with 50 layers, 8x8 by default; ``alpha=8, fusion_kernel=5`` makes it 4x16, ``fast_frames=64`` 16x8.
 
     Args:
         channels_in: C.
@@ -242,6 +267,10 @@ def slowfast_50(
         fast_frames: Frames of a clip that the fast pathway takes, at a whole step: all of 32, every second of 64.
         reduced_paths: What a feature reduction changes: ``both`` pathways, or the ``slow`` one alone, as published for
             late fusion.
+        lateral_norm: Whether a batch norm and a ReLU end a lateral connection; mmaction2's has neither.
+        nonlocal_blocks: Blocks of the slow pathway behind which a non-local one stands, from 0: ``res3.1 res4.5``;
+            ``five`` for the published five of 50 layers (``res4.6 res4.13 res4.20`` of 101), empty for none.
+        weighing: What a non-local block makes of its scores: ``softmax``, ``gaussian`` or ``dot_product``.
     """
     return SlowFast(
         (3, 4, 6, 3),
@@ -254,4 +283,54 @@ def slowfast_50(
         picking=picking,
         fast_frames=fast_frames,
         reduced_paths=reduced_paths,
+        lateral_norm=lateral_norm,
+        nonlocal_blocks=nonlocal_blocks,
+        weighing=weighing,
+    )
+
+
+@register_backbone(rgb=SLOWFAST, flow=SLOWFAST_FLOW, pose=SLOWFAST)
+def slowfast_101(
+    channels_in: int = 3,
+    width: float = 1.0,
+    *,
+    alpha: int = 4,
+    beta: int = 8,
+    fusion_ratio: int = 2,
+    fusion_kernel: int = 5,
+    picking: str = "auto",
+    fast_frames: int = 32,
+    reduced_paths: str = "both",
+    lateral_norm: bool = True,
+    nonlocal_blocks: str = "",
+    weighing: str = "dot_product",
+    slow_temporal_blocks: int = 23,
+    fast_temporal_blocks: int = 23,
+) -> SlowFast:
+    """SlowFast with 101 layers, 8x8 by default; ``fast_frames=64`` makes it 16x8.
+
+    Args:
+        channels_in: C.
+        width: Multiplier of every number of channels inside.
+        alpha, beta, fusion_ratio, fusion_kernel, picking, fast_frames: As of :func:`slowfast_50`.
+        reduced_paths, lateral_norm, nonlocal_blocks, weighing: As of :func:`slowfast_50`.
+        slow_temporal_blocks, fast_temporal_blocks: How many of the longest stage's 23 bottlenecks look over time in
+            each pathway: all in PySlowFast's R101_101_101, the first 6 in R101_50_50.
+    """
+    return SlowFast(
+        (3, 4, 23, 3),
+        channels_in,
+        width,
+        alpha=alpha,
+        beta=beta,
+        fusion_ratio=fusion_ratio,
+        fusion_kernel=fusion_kernel,
+        picking=picking,
+        fast_frames=fast_frames,
+        reduced_paths=reduced_paths,
+        lateral_norm=lateral_norm,
+        nonlocal_blocks=nonlocal_blocks,
+        weighing=weighing,
+        slow_temporal_blocks=slow_temporal_blocks,
+        fast_temporal_blocks=fast_temporal_blocks,
     )

@@ -95,6 +95,11 @@ class Layout:
     """How such kernels are spread, unless somebody says otherwise: as the published programs do it."""
     fresh: tuple[str, ...] = ()
     """Regular expressions of our names that these weights cannot have: they stay fresh where the file lacks them."""
+    replaceable: tuple[str, ...] = ()
+    """Parts of the published network (prefixes of our names) that ours may lack, or have in other shapes, as another
+    head or a feature reduction wants: what the file has for them is then left aside, and ours stay fresh."""
+    caution: str = ""
+    """What a report says of what these files do not tell."""
     shared: bool = False
     """Whether two published keys may name one tensor; the later one counts, as in the implementation that saved it."""
 
