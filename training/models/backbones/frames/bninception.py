@@ -8,6 +8,7 @@ shift module for efficient video understanding", ICCV 2019, arXiv:1811.08383.
 Axes: N batch, C channels, T frames, H height, W width, F features; B = N x T.
 """
 
+from collections import OrderedDict
 from typing import NamedTuple
 
 import torch
@@ -80,8 +81,8 @@ class Unit(nn.Sequential):
     def __init__(self, channels_in: int, channels_out: int, size: int, temporal: Temporal, stride: Size) -> None:
         kernel, over_time = temporal.kernel(size), temporal.over_time() if size > 1 else None
         conv, time = factored(channels_in, channels_out, kernel, stride, 1, over_time, bias=True)
-        behind = (NORMS[len(kernel)](channels_out), time, nn.ReLU(inplace=True))
-        super().__init__(conv, *(layer for layer in behind if layer is not None))
+        layers = {"conv": conv, "norm": NORMS[len(kernel)](channels_out), "time": time, "relu": nn.ReLU(inplace=True)}
+        super().__init__(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
 
 
 class Mixed(Connected):
@@ -188,7 +189,8 @@ class BnInception(Backbone):
         self.time_pool = temporal.pool()
         narrow, channels = scaled(64, width), scaled(192, width)
         two = temporal.stride(2)
-        self.stem = nn.Sequential(Unit(channels_in, narrow, 7, temporal, two), pool(two))
+        first = Unit(channels_in, narrow, 7, temporal, two)
+        self.stem = nn.Sequential(OrderedDict(unit=first, pool=pool(two)))
         self.second = Second(narrow, channels, temporal)
         temporal.connect(self.second, narrow, channels, Place(name="second", stage=1, index=0))
         self.mixed = nn.ModuleDict()

@@ -7,6 +7,7 @@ arXiv:1811.08383.
 Axes: N batch, C channels, T frames, H height, W width, F features; B = N x T.
 """
 
+from collections import OrderedDict
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -61,8 +62,8 @@ def unit(
 ) -> nn.Sequential:
     """Return a convolution, factored if ``over_time`` is given, with a batch norm and a ReLU that ends at 6."""
     conv, time = factored(channels_in, channels_out, kernel, stride, groups, over_time)
-    behind = (NORMS[len(kernel)](channels_out), time, nn.ReLU6(inplace=True))
-    return nn.Sequential(conv, *(layer for layer in behind if layer is not None))
+    layers = {"conv": conv, "norm": NORMS[len(kernel)](channels_out), "time": time, "relu": nn.ReLU6(inplace=True)}
+    return nn.Sequential(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
 
 
 class InvertedResidual(Residual):
@@ -93,7 +94,8 @@ class InvertedResidual(Residual):
         inside, one = channels_in * expansion, (1,) * len(kernel)
         self.expand = unit(channels_in, inside, one, one) if expansion > 1 else nn.Identity()
         self.filter = unit(inside, inside, kernel, stride, inside, over_time)
-        self.project = nn.Sequential(convolution(inside, channels_out, one, one), NORMS[len(kernel)](channels_out))
+        project = convolution(inside, channels_out, one, one)
+        self.project = nn.Sequential(OrderedDict(conv=project, norm=NORMS[len(kernel)](channels_out)))
 
     def residual(self, x: Tensor) -> Tensor:
         """Map ``(N, C, ...)`` to ``(N, C', ... / stride)``."""

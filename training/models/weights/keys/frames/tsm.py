@@ -55,25 +55,26 @@ def mobile_blocks() -> Iterator[tuple[int, str]]:
 
 def _mobilenet() -> Iterator[tuple[str, str]]:
     features = r"(?:base_model\.)?features\."
-    yield rf"{features}0\.([01]\..+)", r"backbone.stem.\1"
-    yield rf"{features}18\.([01]\..+)", r"backbone.last.\1"
+    for place, part in enumerate(("conv", "norm")):
+        yield rf"{features}0\.{place}\.(.+)", rf"backbone.stem.{part}.\1"
+        yield rf"{features}18\.{place}\.(.+)", rf"backbone.last.{part}.\1"
     for number, ours in mobile_blocks():
-        first = {0: "filter.0", 1: "filter.1", 3: "project.0", 4: "project.1"}  # without more channels inside
-        usual = {0: "expand.0", 1: "expand.1", 3: "filter.0", 4: "filter.1", 6: "project.0", 7: "project.1"}
-        for place, part in (first if number == 1 else usual).items():
-            yield rf"{features}{number}\.conv\.{place}\.(?:net\.)?(.+)", rf"{ours}.{part}.\1"
+        units = ("expand", "filter", "project")[number == 1 :]  # the first has no more channels inside
+        for i, unit in enumerate(units):
+            for j, part in enumerate(("conv", "norm")):
+                yield rf"{features}{number}\.conv\.{3 * i + j}\.(?:net\.)?(.+)", rf"{ours}.{unit}.{part}.\1"
     yield _CLASSIFIER
 
 
 def _bninception() -> Iterator[tuple[str, str]]:
-    parts = {"conv1_7x7_s2": "stem.0", "conv2_3x3_reduce": "second.reduce", "conv2_3x3": "second.filter"}
+    parts = {"conv1_7x7_s2": "stem.unit", "conv2_3x3_reduce": "second.reduce", "conv2_3x3": "second.filter"}
     for name, ours in parts.items():
-        yield rf"(?:base_model\.)?{name}\.(weight|bias)", rf"backbone.{ours}.0.\1"
-        yield rf"(?:base_model\.)?{name}_bn\.(.+)", rf"backbone.{ours}.1.\1"
+        yield rf"(?:base_model\.)?{name}\.(weight|bias)", rf"backbone.{ours}.conv.\1"
+        yield rf"(?:base_model\.)?{name}_bn\.(.+)", rf"backbone.{ours}.norm.\1"
     for name, ours in BRANCHES.items():
         block = rf"(?:base_model\.)?inception_(\d[a-e])_{name}"
-        yield rf"{block}\.(weight|bias)", rf"backbone.mixed.\1.{ours}.0.\2"
-        yield rf"{block}_bn\.(.+)", rf"backbone.mixed.\1.{ours}.1.\2"
+        yield rf"{block}\.(weight|bias)", rf"backbone.mixed.\1.{ours}.conv.\2"
+        yield rf"{block}_bn\.(.+)", rf"backbone.mixed.\1.{ours}.norm.\2"
     yield _CLASSIFIER
 
 
