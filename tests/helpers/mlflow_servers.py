@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.helpers.requirements import imported, missing
 
 
-def _binaries() -> Path:
+def postgres_programs() -> Path:
     """Folder of PostgreSQL's programs; skips the test where there is none."""
     found = [shutil.which("initdb") or "", *sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), reverse=True)]
     folders = [Path(os.path.realpath(path)).parent for path in found if path]
@@ -37,7 +37,7 @@ def free_port() -> int:
 @contextmanager
 def postgres() -> Iterator[str]:
     """Start a server, and give the URI of an empty database in it."""
-    programs, port = _binaries(), free_port()
+    programs, port = postgres_programs(), free_port()
     # PostgreSQL refuses to run as root; its package brings a user of this name
     user = "postgres" if getpass.getuser() == "root" else None
     folder = Path(tempfile.mkdtemp(prefix="kinebert-pg-"))
