@@ -157,9 +157,13 @@ def _beating(output: str, mark: _Mark) -> Iterator[None]:
 
     def beat() -> None:
         while not done.wait(_BEAT_S):
-            with suppress(OSError, UserError), _alone(output):  # a store that fails for a moment is no reason to stop
-                if still_ours():
-                    mark.write(path)
+            try:
+                with suppress(OSError, UserError), _alone(output):  # one that fails for a moment is no reason to stop
+                    if still_ours():
+                        mark.write(path)
+            except Exception:
+                if not done.is_set():  # else the program ends, and closes its stores, without waiting for this one
+                    raise
             if lost and here is threading.main_thread() and not done.is_set():
                 assert here.ident is not None
                 return signal.pthread_kill(here.ident, signal.SIGINT)

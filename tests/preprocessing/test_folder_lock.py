@@ -162,6 +162,33 @@ def test_a_store_that_is_away_is_asked_for_nothing_more(root: str, monkeypatch: 
         pass
 
 
+def test_nothing_is_said_of_a_sign_of_life_that_the_end_of_a_program_cuts_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_lock, "_BEAT_S", 0.01)
+    said, asked, over = list[threading.ExceptHookArgs](), threading.Event(), threading.Event()
+    monkeypatch.setattr(threading, "excepthook", said.append)
+
+    def hang(*_: object) -> None:
+        asked.set()
+        over.wait(30)
+        raise ValueError("the stores are closed")
+
+    def lose_the_store() -> None:
+        monkeypatch.setattr(storage, "write_bytes", hang)
+        assert asked.wait(30)
+        raise StoreAwayError("away")
+
+    storage.make_folder(f"mock:///{tmp_path.name}")
+    with pytest.raises(StoreAwayError), held(f"mock:///{tmp_path.name}", "train"):
+        lose_the_store()
+    (beat,) = [thread for thread in threading.enumerate() if thread.name == "folder lock"]
+    over.set()
+    beat.join(30)
+    assert not beat.is_alive()
+    assert said == []
+
+
 def _ask(folder: str, barrier: Barrier, decided: Barrier, inside: "multiprocessing.Queue[tuple[int, bool]]") -> None:
     for pair in range(PAIRS):
         place = f"{folder}/{pair}"
