@@ -59,6 +59,7 @@ CASES = [
     Case("vmz_ir_csn_101", "vmz_csn", "csn_ir_101"),
     Case("mmaction2_ipcsn_r152", "mmaction2_ipcsn", "csn_ip_152"),
     Case("mfnet3d_400", "mfnet", "mfnet"),
+    Case("mmaction2_r2plus1d_r34", "mmaction2_r2plus1d", "r2plus1d_34", {"family": "mmaction2"}, {"family": "vmz"}),
     Case("mmaction2_c3d", "mmaction2_c3d", "c3d"),
     Case("blvnet_tam_50_f8x2", "blvnet_tam", "blvnet_tam_50", {"alpha": 2}, {"alpha": 4}, head="none"),
     # The tolerance is for least and largest values, and thresholds.
@@ -136,6 +137,7 @@ SIZES = [
     ("repflow_50", 51, 32, 224, 29.091, 45.1615),
     ("repflow_50", 400, 32, 224, 29.806, 45.1658),
     ("c3d", 51, 16, 112, 78.205, 38.5472),
+    ("r2plus1d_152", 51, 32, 112, 117.512, 64.6556),
     ("mfnet", 51, 16, 224, 7.728, 11.0452),
     ("mfnet", 101, 16, 224, 7.766, 11.0452),
     ("mfnet", 400, 16, 224, 7.996, 11.0454),
@@ -150,6 +152,39 @@ def test_sizes_are_those_of_the_published_networks(
     sizes = sizes_of(backbone=backbone, head=head, num_classes=classes, clip_length=frames, size=size)
     assert f"{sizes.parameters / 1e6:.3f}" == f"{parameters:.3f}"
     assert f"{sizes.macs / 1e9:.4f}" == f"{macs:.4f}"
+
+
+# Networks without a golden answer, and the entries of their published state dicts.
+ENTRIES = [
+    ("csn_ir_50", 320),
+    ("csn_ir_152", 932),
+    ("csn_ip_101", 824),
+    ("csn_ip_152", 1232),
+    ("blvnet_tam_101", 791),
+    ("r2plus1d_152", 1238),
+]
+
+
+@pytest.mark.parametrize(("backbone", "entries"), ENTRIES)
+def test_other_depths_have_as_many_entries_as_published(backbone: str, entries: int) -> None:
+    with unallocated():
+        net = build_recognizer(backbone=backbone, head="tgap", num_classes=51, clip_length=16)
+    counters = sum(key.endswith("num_batches_tracked") for key in net.state_dict())
+    assert counters > 0
+    assert len(net.state_dict()) == entries
+
+
+def test_r2plus1d_152_is_read_under_vmzs_names() -> None:
+    with unallocated():
+        net = build_recognizer(
+            backbone="r2plus1d_152", head="tgap", num_classes=51, clip_length=32, backbone_options={"family": "ig65m"}
+        )
+    state = net.state_dict()  # our names of it are VMZ's, as those of the shallower ones are
+    published = {key.removeprefix("backbone.").replace("classifier.", "fc."): value for key, value in state.items()}
+    report = load_published(net, published)
+    assert report.layout == "vmz_r2plus1d_152"
+    assert sorted(report.loaded) == sorted(state)
+    assert net.config["backbone_options"]["family"] == "vmz"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.golden)
