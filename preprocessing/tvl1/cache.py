@@ -16,6 +16,8 @@ import numba
 from kinebert.preprocessing.private_folder import user_cache
 
 _config: Any = numba.config  # its values are made when numba is imported
+_COPIES = "runtime_resources"
+"""Folder of a session of Ray that the code of jobs is unpacked in."""
 
 
 @contextmanager
@@ -23,7 +25,7 @@ def own_cache(package: Path) -> Iterator[None]:
     """Name the folder for all functions with ``cache=True`` that are defined inside the block.
 
     It lies in ``NUMBA_CACHE_DIR``, beside the sources, in the user's cache or, where none of them can be written, in a
-    temporary folder.
+    temporary folder. Not beside those of a job of Ray, a copy that goes with the cluster: the next would compile anew.
 
     Args:
         package: Folder of the sources; those of the folder above count as well.
@@ -48,7 +50,8 @@ def _digest(package: Path) -> str:
 
 def _writable(package: Path, given: str) -> Path:
     places = [Path(given)] if given else []
-    places.append(package / "__pycache__")
+    if _COPIES not in package.parts:
+        places.append(package / "__pycache__")
     for place in places:
         if _can_write(place):
             return place

@@ -78,3 +78,13 @@ def test_a_place_is_found_in_a_read_only_installation_of_a_user_without_a_home(
     other = cache._writable(package, "")
     assert other.parent == temporary
     assert other != own
+
+
+def test_code_of_a_job_is_compiled_once_for_all_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder goes with the cluster, and another job's of the same code is another."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    package = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_1" / "tvl1"
+    package.mkdir(parents=True)
+    assert cache._writable(package, "") == tmp_path / "home" / ".cache" / "kinebert"
+    assert not (package / "__pycache__").exists()
