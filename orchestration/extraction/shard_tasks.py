@@ -26,6 +26,7 @@ from kinebert.orchestration.extraction.board import Board
 from kinebert.orchestration.extraction.flow_forecast import say_who_solves
 from kinebert.orchestration.extraction.placement import Placement, Tasks, place
 from kinebert.orchestration.progress import VideoProgress
+from kinebert.orchestration.shared_folders import Shared
 from kinebert.orchestration.silent_workers import Watch, give_signs, watched
 from kinebert.orchestration.watched_metrics import Exporter
 from kinebert.preprocessing import storage
@@ -156,7 +157,8 @@ def _fill(
             with Exporter(builds[0].output) as export, watched(audience.warn) as watch:
                 progress = VideoProgress(rows, kept, audience.line(), export, has_flow)
                 pool = _pool(placement, len(shards), tasks)
-                made = _run(shards, BuildShards(tuple(settled)), pool, progress, watch)
+                shared = Shared.seen_here([build.output for build in builds], videos=shards)
+                made = _run(shards, BuildShards(tuple(settled)), shared, pool, progress, watch)
         of_sets = [[summaries[i] for summaries in made] for i in range(len(builds))]
         for build, summaries in zip(builds, of_sets, strict=True):
             _check_shared(build.output, shards)
@@ -251,20 +253,26 @@ def _check_shared(output: str, shards: Sequence[PlannedShard]) -> None:
 class _Builder:
     """What a task runs, and what an actor is made of."""
 
-    def __init__(self, build: BuildShards, board: Any, roll: Any) -> None:
-        self._build, self._board, self._roll = build, board, roll
+    def __init__(self, build: BuildShards, shared: Shared, board: Any, roll: Any) -> None:
+        self._build, self._shared, self._board, self._roll = build, shared, board, roll
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         give_signs(self._roll)
         shard = pickle.loads(row["shard"])
         try:
+            self._shared.check()
             return {"outcome": pickle.dumps(self._build(shard, report=lambda video: self._board.add.remote(video)))}
         except UserError as error:  # Ray would wrap it beyond recognition
             return {"outcome": pickle.dumps(error)}
 
 
 def _run(
-    shards: Sequence[PlannedShard], build: BuildShards, pool: Mapping[str, Any], progress: VideoProgress, watch: Watch
+    shards: Sequence[PlannedShard],
+    build: BuildShards,
+    shared: Shared,
+    pool: Mapping[str, Any],
+    progress: VideoProgress,
+    watch: Watch,
 ) -> list[tuple[ShardSummary, ...]]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
@@ -282,14 +290,12 @@ def _run(
             asked.append(board.news.remote())
 
     def task(row: Mapping[str, Any]) -> dict[str, Any]:
-        return _Builder(build, board, roll)(row)
+        return _Builder(build, shared, board, roll)(row)
 
     items = [{"shard": pickle.dumps(shard)} for shard in shards]
     rows: Any = ray.data.from_items(items, override_num_blocks=len(items))
-    if "compute" in pool:
-        dataset = rows.map(_Builder, fn_constructor_args=(build, board, roll), **pool)
-    else:
-        dataset = rows.map(task, **pool)
+    made_of = {"fn_constructor_args": (build, shared, board, roll)}
+    dataset = rows.map(_Builder, **made_of, **pool) if "compute" in pool else rows.map(task, **pool)
     summaries = []
     progress.shards_left(len(shards))
     try:

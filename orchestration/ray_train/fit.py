@@ -33,8 +33,10 @@ from kinebert.orchestration.ray_train.workers import (
     plan_when_there_is_room,
     remember_room,
 )
+from kinebert.orchestration.shared_folders import Shared
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.sets.dataset_file import DATASET_FILE
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.distributed.collective import from_first
@@ -150,6 +152,7 @@ def _fit_once(plan: WorkerPlan, output: str, listener: "Listener", pause_after: 
             "pause_after": pause_after,
             "use_gpu": use_gpu,
             "new": listener.furthest < 0,
+            "shared": Shared.seen_here([output], [storage.join(recipe.data.shards, DATASET_FILE)]),
         },
         # longer than the watchdog waits, which can say who hangs and not only that somebody does
         torch_config=ProcessGroupConfig(
@@ -243,6 +246,7 @@ def _worker(config: dict[str, Any]) -> FitResult | None:
     me = ray.get_runtime_context().current_actor
     ear.lives.remote(rank, me)
     try:
+        config["shared"].check()
         if rank == 0:
             remember_room(storage.join(config["output"], SCRATCH_FOLDER))
         worker = WorkerContext(

@@ -24,6 +24,7 @@ from kinebert.orchestration import cluster as _cluster
 from kinebert.orchestration.audience import NOBODY
 from kinebert.orchestration.extraction.shard_tasks import _run
 from kinebert.orchestration.progress import VideoProgress
+from kinebert.orchestration.shared_folders import Shared
 from kinebert.orchestration.silent_workers import watched
 from kinebert.preprocessing.datasets.manifest import ManifestRow, read_manifest, write_manifest
 from kinebert.preprocessing.recipe import FrameRecipe
@@ -129,7 +130,7 @@ def job(shards: Sequence[PlannedShard], rows: Sequence[ManifestRow], sleep_s: fl
     kept = {row.video_id for row in rows} - {video.video_id for shard in shards for video in shard.videos}
     build: Any = Sleeps(sleep_s)
     with watched(NOBODY.warn) as watch:
-        made = _run(shards, build, {"num_cpus": 1}, VideoProgress(rows, kept, NOBODY.line()), watch)
+        made = _run(shards, build, Shared(), {"num_cpus": 1}, VideoProgress(rows, kept, NOBODY.line()), watch)
     assert {summary.name for (summary,) in made} == {shard.name for shard in shards}
 
 
