@@ -70,7 +70,29 @@ class Block(Residual):
         return out
 
 
-class X3d(ResidualTrunk):
+def first_layers(channels_in: int, channels_out: int) -> nn.Sequential:
+    """Return the stem: a convolution of pictures, which halves H and W, and a depth-wise one over five frames."""
+    first = convolution(channels_in, channels_out, (1, 3, 3), (1, 2, 2))
+    over_time = convolution(channels_out, channels_out, (5, 1, 1), (1, 1, 1), groups=channels_out)
+    return nn.Sequential(first, over_time, nn.BatchNorm3d(channels_out), nn.ReLU(inplace=True))
+
+
+class ExpandedTrunk(ResidualTrunk):
+    """A trunk with one more convolution behind its four stages, ``last``, which leaves more features."""
+
+    last: nn.Module
+
+    def stages(self) -> list[nn.Module]:
+        """Return the four stages and the last convolution."""
+        return [*super().stages(), self.last]
+
+    def reduce_replace(self, width: int) -> None:
+        """Replace the last convolution by a block that leaves ``width`` features: FRMB. Its weights are lost."""
+        self.last = self._reduction(self.last_features, width)
+        self.num_features, self.reduced = width, ("last",)
+
+
+class X3d(ExpandedTrunk):
     """X3D trunk without classifier: ``(N, C, T, H, W)`` to ``(N, F, T, H / 32, W / 32)``, rounded up.
 
     Args:
@@ -93,23 +115,11 @@ class X3d(ResidualTrunk):
             place = next(places)
             return Block(before, after, 2 if place == 0 else 1, squeeze=place % 2 == 0)
 
-        first = convolution(channels_in, widths[0], (1, 3, 3), (1, 2, 2))
-        over_time = convolution(widths[0], widths[0], (5, 1, 1), (1, 1, 1), groups=widths[0])
-        stem = nn.Sequential(first, over_time, nn.BatchNorm3d(widths[0]), nn.ReLU(inplace=True))
-        super().__init__(channels_in, stem, blocks, widths, block)
+        super().__init__(channels_in, first_layers(channels_in, widths[0]), blocks, widths, block)
         self.num_features = scaled(int(BOTTLENECK * published[-1]), width)
         conv = convolution(widths[-1], self.num_features, (1, 1, 1), (1, 1, 1))
-        self.last: nn.Module = nn.Sequential(conv, nn.BatchNorm3d(self.num_features), nn.ReLU(inplace=True))
+        self.last = nn.Sequential(conv, nn.BatchNorm3d(self.num_features), nn.ReLU(inplace=True))
         draw_convolutions(self.last)
-
-    def stages(self) -> list[nn.Module]:
-        """Return the four stages and the last convolution."""
-        return [*super().stages(), self.last]
-
-    def reduce_replace(self, width: int) -> None:
-        """Replace the last convolution by a block that leaves ``width`` features: FRMB. Its weights are lost."""
-        self.last = self._reduction(self.last_features, width)
-        self.num_features, self.reduced = width, ("last",)
 
     def make_reduction(self, channels_in: int, channels_out: int) -> nn.Module:
         """Return a block like those of the trunk."""
