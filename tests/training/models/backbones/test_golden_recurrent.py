@@ -1,5 +1,6 @@
 """SRTG and MTNet against the published programs: every key, every size, the answers, and what lies between."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -203,3 +204,48 @@ def test_sizes_of_the_others_are_the_published_ones(
         backbone_options=options,
     )
     assert (f"{found.parameters / 1e6:.3f}", f"{found.macs / 1e9:.4f}") == (millions, gmacs)
+
+
+@pytest.mark.parametrize(
+    ("layout", "backbone", "options", "count"),
+    [  # entries of the published state dicts of 51 classes
+        ("srtg_r3d", "srtg_r3d_34", {}, 346),
+        ("srtg_plain_r3d", "resnet3d_50", {"family": "srtg"}, 314),
+        pytest.param("srtg_r3d", "srtg_r3d_101", {}, 884, marks=pytest.mark.slow),
+        pytest.param("srtg_r2plus1d", "srtg_r2plus1d_50", {}, 544, marks=pytest.mark.slow),
+        pytest.param("srtg_r2plus1d", "srtg_r2plus1d_101", {}, 1088, marks=pytest.mark.slow),
+        pytest.param("mtnet", "mtnet_xs", {}, 588, marks=pytest.mark.slow),
+        pytest.param("mtnet", "mtnet_m", {}, 1132, marks=pytest.mark.slow),
+        pytest.param("mtnet", "mtnet_l", {}, 2288, marks=pytest.mark.slow),
+    ],
+)
+def test_published_names_of_the_others_are_read(
+    layout: str, backbone: str, options: dict[str, Any], count: int
+) -> None:
+    with unallocated():
+        net = build_recognizer(backbone=backbone, head="tgap", num_classes=51, backbone_options=options)
+    state = {
+        published_name(key, layout, basic=backbone.endswith("_34")): tensor for key, tensor in net.state_dict().items()
+    }
+    assert len(state) == count
+    report = load_published(net, state)
+    assert report.layout == layout
+    assert len(report.loaded) == count
+    assert not [*report.missing, *report.unexpected, *report.ignored]
+
+
+def published_name(key: str, layout: str, basic: bool) -> str:
+    """Return the name that the published programs give to a parameter of ours, in basic blocks or in others."""
+    replaced = {"backbone.": "", "classifier.": "fc.", ".block.": "."}
+    if layout == "mtnet":
+        replaced |= {"lateral.": "conv_short2long.", "recursion_": "sr_", ".cells.": ".op."}
+    else:
+        replaced |= {".recursion.cells.": ".sar.lstm."}
+    for ours, theirs in replaced.items():
+        key = key.replace(ours, theirs)
+    if layout not in ("srtg_r3d", "srtg_plain_r3d"):
+        return key
+    key = re.sub(r"\.bn(\d)\.", r".conv\1.1.", key)
+    inside = "[123]" if basic else "2"  # convolutions over frames lie in a wrapper of their own
+    key = re.sub(rf"\.conv({inside})\.weight", r".conv\1.0.0.weight", key)
+    return re.sub(r"\.conv([13])\.weight", r".conv\1.0.weight", key)
