@@ -3,6 +3,7 @@
 The names are derived from those of torchvision's ResNets as the published program derives them.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -179,3 +180,64 @@ def test_weights_of_blue_first_say_so() -> None:
     assert report.layout == "tsm_bninception"
     assert sorted(report.loaded) == sorted(model.state_dict())
     assert model.spec.channel_order == "bgr"
+
+
+def torchvision_mobilenet() -> Shapes:
+    """MobileNetV2 under torchvision's names, from the golden file's."""
+    found: Shapes = {}
+    for key, shape in golden.shapes("tsm_mobilenetv2_8f").items():
+        key = key.removeprefix("base_model.").replace(".net.", ".").replace("new_fc", "classifier.1")
+        match = re.fullmatch(r"features\.(\d+)\.conv\.(\d)\.(.+)", key)
+        if match:
+            unit, part = divmod(int(match[2]), 3)
+            units = 1 if match[1] == "1" else 2
+            place = f"{unit}.{part}" if unit < units else f"{units + part}"
+            key = f"features.{match[1]}.conv.{place}.{match[3]}"
+        found[key] = shape
+    return found
+
+
+def torchvision_vgg() -> Shapes:
+    """VGG under torchvision's names, on colours."""
+    shapes = golden.shapes("twostream_flow_vgg16") | {"features.0.weight": (64, 3, 3, 3)}
+    shapes |= {"fc_action.weight": (51, 4096), "fc_action.bias": (51,)}
+    return {key.replace("fc_action", "classifier.6"): shape for key, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("temporal", ["none", "tsm", "tam", "conv3d", "conv1d", "nonlocal"])
+@pytest.mark.parametrize("backbone", ["vgg16", "mobilenetv2", "bninception"])
+def test_weights_of_pictures_go_under_every_temporal_module(backbone: str, temporal: str) -> None:
+    published: dict[str, tuple[str, Shapes, str]] = {
+        "vgg16": ("torchvision_vgg", torchvision_vgg(), "stages.1.convs.0.conv.weight"),
+        "mobilenetv2": ("torchvision_mobilenetv2", torchvision_mobilenet(), "stages.1.0.filter.conv.weight"),
+        "bninception": ("tsm_bninception", golden.shapes("tsm_bninception_tsn_8f"), "mixed.3a.first.conv.weight"),
+    }
+    layout, shapes, kernel = published[backbone]
+    model = net(backbone, backbone_options={"temporal": temporal})
+    report = load_published(model, {key: torch.empty(shape, device="meta") for key, shape in shapes.items()})
+    assert report.layout == layout
+    assert not [*report.missing, *report.unexpected, *report.ignored]
+    connecting = {name for name in report.reinitialized if not name.startswith("classifier.")}
+    assert bool(connecting) == (temporal in ("tam", "conv1d", "nonlocal"))
+    assert all(re.search(r"\.(inside|behind|time)\.", name) for name in connecting)
+    assert (f"backbone.{kernel}" in report.adapted) == (temporal == "conv3d"), "copied along time"
+    assert model.config["backbone_options"]["temporal"] == temporal
+
+
+def test_a_network_with_kernels_copied_along_time_sees_a_still_clip_as_the_picture_thrice() -> None:
+    """Of the first convolution, far from the clip's ends: three frames of one picture add up."""
+    shapes = torchvision_mobilenet()
+    state = {key: golden.seeded(key, shape) for key, shape in shapes.items()}
+    arguments: dict[str, Any] = {"backbone": "mobilenetv2", "head": "tgap", "num_classes": 51, "size": 32}
+    flat, inflated = (
+        build_recognizer(**arguments, clip_length=5, backbone_options={"temporal": temporal})
+        for temporal in ("none", "conv3d")
+    )
+    for one in (flat, inflated):
+        load_published(one, state)
+    picture = torch.randn(1, 3, 1, 32, 32)
+    x_NCTHW = picture.expand(-1, -1, 5, -1, -1)
+    with torch.inference_mode():
+        once = flat.backbone.get_submodule("stem.conv")(picture[:, :, 0])
+        thrice = inflated.backbone.get_submodule("stem.conv")(x_NCTHW)[:, :, 2]
+    torch.testing.assert_close(thrice, 3 * once, rtol=1e-4, atol=1e-5)

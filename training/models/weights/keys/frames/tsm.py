@@ -13,6 +13,7 @@ from kinebert.training.models.inputs import CAFFE, CAFFE_FLOW, FLOW, IMAGENET
 from kinebert.training.models.temporal.tsm import DEEP
 from kinebert.training.models.weights.keys import Layout, PublishedFile, Shape
 from kinebert.training.models.weights.keys.bert.kenshohara import known_options
+from kinebert.training.models.weights.keys.libraries.torchvision import CONNECTING
 
 _BLOCK = r"base_model\.(layer[1-4]\.\d+)\."
 _CLASSIFIER = (r"(?:new_fc|(?:base_model\.)?(?:fc|classifier))\.(weight|bias)", r"classifier.\1")
@@ -120,6 +121,8 @@ _URL = "https://github.com/mit-han-lab/temporal-shift-module#pretrained-models"
 _ABOUT: dict[str, Any] = {"licence": "MIT", "url": _URL}
 _DENSE = {"frame_interval": 8}  # 8 images spread over 64
 _PICTURES = {"data": "ImageNet-1k", "backbone_options": {}}
+_OF_PICTURES: dict[str, Any] = {"inflated": True, "inflation": "copy", "fresh": CONNECTING}
+"""Networks of pictures go under every temporal module, as torchvision's do."""
 
 LAYOUTS = (
     Layout(
@@ -160,6 +163,7 @@ LAYOUTS = (
         rules=tuple(_mobilenet()),
         normalization={"rgb": IMAGENET, "flow": FLOW, "pose": IMAGENET},
         options=_options_mobilenet,
+        **_OF_PICTURES,
         files=(
             _file(
                 "TSM_kinetics_RGB_mobilenetv2_shift8_blockres_avg_segment8_e100_dense.pth", "mobilenetv2", 8, **_DENSE
@@ -182,6 +186,7 @@ LAYOUTS = (
         paper=f"Batch normalization, arXiv:1502.03167; Temporal segment networks, arXiv:1608.00859; {_TSM}",
         rules=tuple(_bninception()),
         normalization={"rgb": CAFFE, "flow": CAFFE_FLOW, "pose": CAFFE},
+        **_OF_PICTURES,
         files=(
             _file("BNInception-9baff57459f5a1744.pth", "bninception", 1, 1000, **_PICTURES),
             _file("BNInceptionKinetics-47f0695e.pth", "bninception", 1, backbone_options={}),
