@@ -17,6 +17,7 @@ from kinebert.preprocessing.sets.contact_sheet import clip_sheet
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.loop.events import EpochDone, Event
+from kinebert.training.recipe.multigrid import calendar_of
 from kinebert.training.recipe.train import TrainRecipe
 
 NAME = "clips"
@@ -69,7 +70,9 @@ class ClipSheets:
         return min(int(np.searchsorted(ends, epoch)), len(ends) - 1)
 
     def _dataset(self, stage: int) -> ClipDataset:
+        recipe = self._recipe.in_stages()[stage]
         # without a cache, which is for the processes that read everything
-        data = replace(self._recipe.in_stages()[stage].data, resize_on="loader", cache_gib=0.0, cache_folder="")
+        data = replace(recipe.data, resize_on="loader", cache_gib=0.0, cache_folder="")
         videos = self._shards.select(data.split, data.train_part)
-        return ClipDataset(self._shards, videos, data, seed=self._recipe.seed, training=True)
+        calendar = calendar_of(recipe, len(videos)) if recipe.multigrid.on else None
+        return ClipDataset(self._shards, videos, data, seed=recipe.seed, training=True, calendar=calendar)

@@ -15,7 +15,7 @@ from kinebert.preprocessing.sets.contact_sheet import clip_sheet
 from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.loop.events import EpochDone, Event
 from kinebert.training.recipe.optim import StageRecipe
-from kinebert.training.recipe.train import DataRecipe, TrainRecipe
+from kinebert.training.recipe.train import DataRecipe, MultigridRecipe, TrainRecipe
 from kinebert.training.run_folder import EpochRow
 from tests.helpers.fake_shards import make_shards
 
@@ -44,6 +44,14 @@ def test_stages_have_clips_of_their_own_lengths() -> None:
     sheets = ClipSheets(None, SHARDS, recipe, lambda _: None)  # type: ignore[arg-type]
     widths = [sheets.sheet(epoch).shape[1] for epoch in (1, 2, 3)]
     assert widths[0] < widths[1] == widths[2]
+
+
+def test_clips_of_multigrid_are_of_the_lengths_of_their_epochs() -> None:
+    multigrid = MultigridRecipe(long_cycle=True, short_cycle=True)
+    recipe = replace(RECIPE, multigrid=multigrid, batch_size=1, micro_batch=1, epochs=6)
+    sheets = ClipSheets(None, SHARDS, recipe, lambda _: None)  # type: ignore[arg-type]
+    widths = [sheets.sheet(epoch).shape[1] for epoch in (1, 4, 6)]
+    assert widths == sorted(set(widths)), "one image of each clip, two, and four"
 
 
 def test_flow_is_drawn_by_its_colours() -> None:

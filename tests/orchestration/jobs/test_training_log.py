@@ -71,7 +71,9 @@ def test_speed_waiting_and_memory_are_shown_and_recorded(
     hear = TrainingLog(tracker, Terminal(), -1)
     for event in (STEP, replace(STEP, global_step=4, gpu_gib=12.34, system={CPU: 99.5}), EPOCH):
         hear(event)
-    first, second, epoch = capsys.readouterr().err.splitlines()
+    hear(replace(STEP, global_step=3, shape="64x8x158"))
+    first, second, epoch, shaped = capsys.readouterr().err.splitlines()
+    assert shaped == f"{first}, 64x8x158"
     assert first == "epoch 1/2 step 3/9: 1 min 15 s left, loss 0.500, 40.0 clips/s, 7% waiting for data"
     assert second.endswith("1 min 15 s left, loss 0.500, 40.0 clips/s, 12.3 GiB of GPU memory, 7% waiting for data")
     assert epoch.endswith("top-1 20.0% (best); 40.0 clips/s, 7% waiting for data, 12.3 GiB of GPU memory, 1 min 15 s")

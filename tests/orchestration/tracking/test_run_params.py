@@ -4,7 +4,15 @@ from dataclasses import replace
 
 from kinebert.orchestration.tracking.run_params import ALWAYS, usual, varied
 from kinebert.preprocessing.config import flatten, to_plain
-from kinebert.training.recipe.train import DataRecipe, ModelRecipe, TrainRecipe
+from kinebert.training.recipe.train import (
+    AugmentRecipe,
+    DataRecipe,
+    LayerRecipe,
+    ModelRecipe,
+    MultigridRecipe,
+    OptimRecipe,
+    TrainRecipe,
+)
 from kinebert.training.recipe.tune import TuneRecipe
 
 RECIPE = TrainRecipe(data=DataRecipe(shards="/data/set", split="mine"), eval_batch=3)
@@ -15,6 +23,20 @@ def test_some_are_told_of_every_run_and_others_where_they_are_not_usual() -> Non
     assert varied(RECIPE)["data.split"] == "mine"
     changed = replace(RECIPE, model=ModelRecipe(head="bert", head_options={"num_layers": 2}))
     assert varied(changed)["model.head_options.num_layers"] == 2
+
+
+def test_how_a_network_learns_and_what_it_sees_is_told() -> None:
+    layers = (LayerRecipe(match="backbone.flow_layer.*", lr_scale=0.01),)
+    changed = replace(
+        RECIPE,
+        optim=OptimRecipe(layers=layers, frozen=("backbone.layer[12]",), warmup_steps=8000),
+        data=replace(RECIPE.data, crop="short_side", augment=AugmentRecipe(erase=0.25)),
+        multigrid=MultigridRecipe(short_cycle=True),
+    )
+    told = varied(changed)
+    assert told["optim.layers"] == [{"lr_scale": 0.01, "weight_decay": None, "match": "backbone.flow_layer.*"}]
+    assert (told["optim.frozen"], told["optim.warmup_steps"]) == (["backbone.layer[12]"], 8000)
+    assert (told["data.crop"], told["data.augment.erase"], told["multigrid.short_cycle"]) == ("short_side", 0.25, True)
 
 
 def test_what_is_not_told_is_at_its_default() -> None:

@@ -30,6 +30,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "swats after its switch": {"optim": {"name": "swats", "switch_tolerance": 1.0}},
     "groups": {"optim": {"groups": {"backbone": {"lr_scale": 0.1}, "head": {"weight_decay": 0.0}}}},
     "frozen": {"optim": {"frozen": ["backbone.stem", "backbone.layer1"]}},
+    "halves, layers, crops and augmentation": {
+        "data": {"crop": "resized", "augment": {"randaugment": 2, "brightness": 0.4, "hue": 0.1, "erase": 0.5}},
+        "optim": {
+            "schedule": "cosine",
+            "frozen": ["backbone.layer[12]"],
+            "layers": [{"match": "backbone.*", "lr_scale": 0.2}, {"match": "backbone.layer4.*", "lr_scale": 0.01}],
+            "warmup_steps": 2,
+            "warmup_from": 0.1,
+            "cosine_from": "warmup",
+        },
+    },
     "multistep, warm-up": {"optim": {"schedule": "multistep", "milestones": [1], "warmup_epochs": 1.5}},
     "plateau of top-1": {"optim": {"monitor": "top1", "patience": 0}},
     "mixup and cutmix": {"mixing": {"mixup": 0.4, "cutmix": 1.0}},
