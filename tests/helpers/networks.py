@@ -18,6 +18,7 @@ from kinebert.training.models.registry import REDUCTIONS, takes_paths
 from kinebert.training.models.sizes.unallocated import unallocated
 
 NUM_CLASSES, SIZE = 5, 32
+_LETTERS = ("xs", "s", "m", "l", "xl")
 _LENGTHS, _SIZES = (4, 8, 16, 32, 64), (SIZE, 64, 112, 224)
 MAP_HEADS = [head for head in sorted(HEADS) if not takes_paths(head)]
 PATH_HEADS = [head for head in sorted(HEADS) if takes_paths(head)]
@@ -80,12 +81,14 @@ def admits(net: Backbone, frames: int, size: int) -> bool:
 
 
 def one_of_each_family() -> list[str]:
-    """Of every module the backbone with the fewest layers, as its name says: what is tried in the fast tests."""
-    families: dict[str, list[tuple[int, str]]] = {}
+    """Of every module the smallest backbone, as its name says: what is tried in the fast tests."""
+    families: dict[str, list[tuple[int, int, str]]] = {}
     for name, entry in BACKBONES.items():
         layers = int((re.findall(r"\d+", name) or ["0"])[-1])
-        families.setdefault(entry.build.__module__, []).append((layers, name))
-    return sorted(min(names)[1] for names in families.values())
+        letters = name.rpartition("_")[2]
+        rank = _LETTERS.index(letters) if letters in _LETTERS else 0
+        families.setdefault(entry.build.__module__, []).append((layers, rank, name))
+    return sorted(min(names)[2] for names in families.values())
 
 
 @cache
