@@ -30,6 +30,7 @@ WORDS = {
     "ray": "ray, and av for its tasks",
     "s3": "moto, which acts as an S3 store",
     "script": "the script that the golden answers were made with, in ../shared/golden",
+    "slurm": "Slurm's controller, daemon and clients",
     "system": "what Linux has: /proc, cores that a process is bound to, an arithmetic of the processor",
     "tensorboard": "tensorboard, of the extra of this name",
     "triton": "triton, which is for Linux",

@@ -12,7 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.helpers.job_clusters import HEAD, JOIN, RAY
@@ -65,8 +65,9 @@ class Node:
         give_up = time.monotonic() + 20
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         while time.monotonic() < give_up and self._process.poll() is None:
-            if found := children.read_text().split():
-                return int(found[0])
+            with suppress(OSError):  # it may end at this moment
+                if found := children.read_text().split():
+                    return int(found[0])
             time.sleep(0.05)
         return self._refused()
 
