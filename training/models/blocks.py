@@ -17,7 +17,7 @@ from torch.nn import functional
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.lookup import find
 from kinebert.training.models.arguments import positive
-from kinebert.training.models.depthwise import DepthwiseConv3d
+from kinebert.training.models.depthwise import DepthwiseConv3d, PointwiseConv3d
 from kinebert.training.models.interfaces import Backbone
 
 Size = tuple[int, ...]
@@ -32,7 +32,8 @@ def convolution(
     """Return a convolution that is padded so that its output is the input's size over ``stride``, rounded up."""
     padding = tuple(length // 2 for length in kernel)
     by_channel = len(kernel) == 3 and groups == channels_in == channels_out > 1
-    make: Any = DepthwiseConv3d if by_channel else _CONVOLUTIONS[len(kernel)]
+    by_pixel = len(kernel) == 3 and groups == max(kernel) == max(stride) == 1
+    make: Any = DepthwiseConv3d if by_channel else PointwiseConv3d if by_pixel else _CONVOLUTIONS[len(kernel)]
     layer: nn.Module = make(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=bias)
     return layer
 

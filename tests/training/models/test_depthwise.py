@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd import gradcheck
+from torch.nn import functional
 
 from kinebert.training.models.blocks import convolution
-from kinebert.training.models.depthwise import DepthwiseConv3d
+from kinebert.training.models.depthwise import DepthwiseConv3d, PointwiseConv3d
 
 CASES = [((3, 3, 3), (1, 1, 1)), ((3, 3, 3), (1, 2, 2)), ((5, 1, 1), (1, 1, 1)), ((3, 1, 1), (2, 1, 1))]
 
@@ -42,9 +43,23 @@ def test_results_are_those_of_torch(kernel: tuple[int, int, int], stride: tuple[
 
 
 def test_gradients_are_right_in_float64() -> None:
-    ours, _ = both((3, 3, 3), (1, 1, 1))
-    x_NCTHW = torch.randn(1, 6, 3, 4, 3, dtype=torch.float64, requires_grad=True)
-    assert gradcheck(lambda x: ours.train()(x), x_NCTHW)
+    torch.manual_seed(0)
+    ours = convolution(2, 2, (3, 3, 3), (1, 1, 1), groups=2).double().train()
+    x_NCTHW = torch.randn(1, 2, 2, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert gradcheck(ours, x_NCTHW)
+
+
+def test_pixels_by_themselves_are_torchs_in_every_layout() -> None:
+    torch.manual_seed(0)
+    ours = convolution(6, 5, (1, 1, 1), (1, 1, 1), bias=True)
+    assert isinstance(ours, PointwiseConv3d)
+    ours = ours.double()
+    x_NCTHW = torch.randn(2, 6, 3, 4, 5, dtype=torch.float64)
+    innermost = x_NCTHW.contiguous(memory_format=torch.channels_last_3d)
+    out = ours(innermost)
+    assert out.is_contiguous(memory_format=torch.channels_last_3d)
+    for found in (out, ours(x_NCTHW)):
+        assert torch.allclose(found, functional.conv3d(x_NCTHW, ours.weight, ours.bias), atol=1e-12)
 
 
 def test_half_precision_trains() -> None:
