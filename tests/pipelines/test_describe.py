@@ -73,6 +73,11 @@ def test_flow_may_be_stacked(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["input_shape"] == [1, 20, 1, 112, 112]
     assert describe.cli(["--flow-stack", "10"]) == 2
     assert "only flow is stacked, and this is rgb" in capsys.readouterr().err
+    recipe = ("--backbone", "resnet18", "--frames", "4", "--set", "data.flow_stack=10", 'data.modality="flow"')
+    found = described(capsys, *recipe, "--video-frames", "20")
+    assert found["input_shape"] == [1, 20, 4, 112, 112]
+    assert found["per_video"]["clips"] == 2, "20 fields have 11 places for a stack: two clips of 4 of them"
+    assert described(capsys, *recipe, "--flow-stack", "1")["input_shape"][1] == 2
 
 
 def test_modality_and_crops_are_the_recipes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tests.helpers.plain_networks import plain
 NETWORKS: dict[str, dict[str, Any]] = {
     **{case.name: dict(case.network) for case in CASES if case.network["backbone"] in BACKBONES},
     "MobileNet with a shift": {"backbone": "mobilenetv2", "backbone_options": {"temporal": "tsm"}, "head": "tgap"},
+    "a filter over three frames": {"backbone": "resnet18", "backbone_options": {"temporal": "tam"}, "head": "tgap"},
     "a shift that sees no future": {
         "backbone": "resnet18",
         "backbone_options": {"temporal": "tsm", "shift_online": True, "shift_place": "block"},
@@ -20,12 +21,15 @@ NETWORKS: dict[str, dict[str, Any]] = {
     },
 }
 
+FAST = {"X3D-M", "a filter over three frames", "a shift that sees no future"}
+"""Torch's own depth-wise convolutions of 64 bits take long."""
 
-@pytest.mark.parametrize("name", NETWORKS)
+
+@pytest.mark.parametrize("name", [pytest.param(one, marks=[pytest.mark.slow] * (one not in FAST)) for one in NETWORKS])
 def test_a_plain_reading_computes_the_same(name: str) -> None:
     frames, size = smallest_clip(NETWORKS[name]["backbone"])
     torch.manual_seed(0)
-    net = build_recognizer(**NETWORKS[name], num_classes=5, clip_length=frames, size=max(size, 64), width=0.25)
+    net = build_recognizer(**NETWORKS[name], num_classes=5, clip_length=frames, size=size, width=0.25)
     other = plain(net)
     x_NCTHW = torch.randn(2, 3, frames, net.spec.crop_size, net.spec.crop_size)
     ours, plainly = (one.double().eval()(x_NCTHW.double()) for one in (net, other))
