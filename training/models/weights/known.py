@@ -100,7 +100,7 @@ def _candidates(content: Any, found: list[tuple[Layout, dict[str, Shape]]]) -> I
     tried = []
     for layout, state in found:
         classes = [shape[0] for key, shape in state.items() if layout.rename(key) == "classifier.weight"]
-        for file in layout.files:
+        for file in (*layout.files, *layout.variants):
             present = replace(file, num_classes=classes[-1] if classes else file.num_classes)
             arguments = present.arguments()
             if arguments not in tried:

@@ -84,6 +84,8 @@ class Layout:
     """What the weights expect, by modality; empty for the backbone's default."""
     files: tuple[PublishedFile, ...] = ()
     """The files that are known by name."""
+    variants: tuple[PublishedFile, ...] = ()
+    """Networks with these names of which no file is offered: what a file of somebody's own may be of."""
     ignored: tuple[str, ...] = ()
     """Regular expressions of published keys that have no use in our network; the report names them."""
     options: Callable[[Mapping[str, Shape], Mapping[str, Any]], dict[str, Any] | None] | None = None

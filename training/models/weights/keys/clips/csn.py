@@ -75,6 +75,7 @@ LAYOUTS = (
         ),
         normalization={"rgb": KINETICS, "flow": FLOW, "pose": KINETICS},
         options=_options,
+        variants=tuple(_file(f"{kind}CSN", _KINETICS, depth=depth) for kind in ("ir", "ip") for depth in (50, 101)),
         files=(
             _file("irCSN_152_ft_kinetics_from_ig65m_f126851907.pth", f"{_IG}, then {_KINETICS}"),
             _file("irCSN_152_ft_kinetics_from_Sports1M_f101599884.pth", f"{_SPORTS}, then {_KINETICS}"),
