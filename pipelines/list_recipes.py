@@ -27,6 +27,8 @@ from kinebert.training.recipe.summary import Summary, summary
 
 _TRAIN = "kinebert train {} --set data.shards=SET"
 Action = Literal["list", "show", "copy"]
+TABLES_FROM_HERE = "<!-- From here on by `kinebert recipes --paper-tables docs/recipes.md`. -->\n"
+"""After this line of a page of recipes, everything is written by the program."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,9 @@ class RecipesConfig:
     """With copy, the file to write; by default NAME's last part and .toml, in this folder. None is overwritten."""
     keys: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="KEY")] = None
     """Explain these keys of a training's recipe instead, or all below a table: model.head, optim. Without KEY: all."""
+    paper_tables: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write the rows of the papers' tables, their accuracies and the recipes that train them, at the end of a Markdown
+    file that says where, and nothing else."""
     json: bool = False
     """Print JSON."""
 
@@ -54,6 +59,8 @@ def main(config: RecipesConfig) -> int:
     """List, show, copy or explain, and return the exit status."""
     if config.keys is not None:
         return _explain(config, [key for prefix in config.keys or ("",) for key in keys_below(prefix)])
+    if config.paper_tables is not None:
+        return _write_paper_tables(Path(config.paper_tables))
     if config.action == "list":
         return _list(config)
     if config.name is None:
@@ -73,6 +80,26 @@ def main(config: RecipesConfig) -> int:
     if summary(config.name).network:
         say(f"next: {_TRAIN.format(shlex.quote(str(path)))}")
     return 0
+
+
+def _write_paper_tables(page: Path) -> int:
+    with explained(str(page), "write these tables"):
+        prose, mark, _ = page.read_text(encoding="utf-8").partition(TABLES_FROM_HERE)
+        if not mark:
+            raise UserError(f"{page}: expected a line {TABLES_FROM_HERE.strip()}, after which the tables go.")
+        page.write_text(prose + mark + tables(), encoding="utf-8")
+    say(f"tables: {page}")
+    return 0
+
+
+def tables() -> str:
+    """Return every recipe of a training with what it costs, and the rows of the papers that they train."""
+    from kinebert.training.models.sizes.papers.page import recipes_tables  # imports torch
+
+    found = [one for one in map(summary, sorted(recipe_names(), key=_of_others)) if one.network]
+    lines = [f"| `{one.name}` | `{one.network}` | {one.data} | {one.cost} |" for one in found]
+    head = "\n## All recipes\n\n| recipe | network | clips | cost |\n|---|---|---|---|\n"
+    return head + "\n".join(lines) + "\n" + recipes_tables()
 
 
 def _list(config: RecipesConfig) -> int:

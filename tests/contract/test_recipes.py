@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from kinebert.pipelines import list_recipes
+from kinebert.pipelines.list_recipes import TABLES_FROM_HERE, tables
 from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import load_config, to_plain
 from kinebert.training.loop.memory import training_memory
@@ -61,18 +63,17 @@ def header(name: str) -> tuple[str, str, str]:
 
 
 def paper_rows() -> dict[tuple[str, str], Row]:
-    return {
-        (title[len("ECCVW table ")], row.name): row
-        for title, rows in TABLES.items()
-        if title.startswith("ECCVW")
-        for row in rows
-    }
+    """Rows of the BERT paper's own ablations, by table and name."""
+    tables = (table for table in TABLES if table.source.startswith("ECCVW table") and "table 7" not in table.source)
+    return {(table.source[len("ECCVW table ")], row.name): row for table in tables for row in table.rows}
 
 
-def documented() -> dict[str, str]:
-    """Parameters in millions of each recipe that the document lists."""
-    rows = (line.strip("| ").split(" | ") for line in DOC.read_text().splitlines() if line.startswith("| `"))
-    return {row[0].strip("`"): row[-1] for row in rows}
+TRAINED = [
+    pytest.param(row, id=f"{table.source}, {row.name}")
+    for table in TABLES
+    for row in table.rows
+    if row.recipe and len(row.networks) == 1
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,17 +86,24 @@ def test_it_is_complete_and_can_be_recorded(name: str) -> None:
 @pytest.mark.parametrize("name", PAPERS)
 def test_it_builds_the_papers_network(name: str) -> None:
     table, row_name, figure = header(name)
-    row = paper_rows().get((table, row_name))
-    if row is None:
-        assert (table, figure) == ("2", ""), "only table 2 prints no sizes"
-        return
-    assert figure == row.parameters
-    assert printed(num_parameters(name) + row.parameters_besides, 6, figure, row.cut) == figure
+    row = paper_rows()[table, row_name]
+    assert (figure, f"eccv2020/{Path(name).stem}", row.changes) == (row.parameters, row.recipe, ())
+    assert figure or table == "2", "only table 2 prints no sizes"
+    assert not figure or printed(num_parameters(name) + row.parameters_besides, 6, figure, row.cut) == figure
+
+
+@pytest.mark.parametrize("row", TRAINED)
+def test_a_row_of_a_paper_is_trained_by_the_recipe_that_it_names(row: Row) -> None:
+    recipe = load_config(TrainRecipe, RECIPES / f"{row.recipe}.toml", row.changes)
+    given = arguments(recipe)
     (network,) = row.networks
-    given = arguments(recipe_of(name))
-    assert {key: given[key] for key in network if key != "backbone_options"} == {
-        key: value for key, value in network.items() if key != "backbone_options"
+    apart = ("backbone_options", "num_classes", "size")
+    assert {key: given.get(key) for key in network if key not in apart} == {
+        key: value for key, value in network.items() if key not in apart
     }
+    assert network["size"] in (given["size"], recipe.test.crop_size), "papers count as they train, or as they test"
+    options = network.get("backbone_options", {})
+    assert {key: given["backbone_options"].get(key) for key in options} == options
 
 
 def test_every_row_of_the_paper_has_one() -> None:
@@ -194,7 +202,15 @@ def test_its_cost_is_what_it_says(name: str) -> None:
 
 
 def test_the_document_lists_them_all() -> None:
-    listed = documented()
-    assert sorted(listed) == NAMES
+    _, _, listed = DOC.read_text().partition(TABLES_FROM_HERE)
+    assert listed == tables(), "make it again: kinebert recipes --paper-tables docs/recipes.md"
     for name in NAMES:
-        assert listed[name] == f"{num_parameters(name) / 1e6:.3f}", name
+        assert f"\n| `{name.removesuffix('.toml')}` |" in listed, name
+
+
+def test_a_page_without_the_line_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Mine\n")
+    assert list_recipes.cli(["--paper-tables", str(page)]) == 2
+    assert "after which the tables go" in capsys.readouterr().err
+    assert page.read_text() == "# Mine\n"

@@ -16,7 +16,7 @@ from kinebert.preprocessing.modalities import MODALITIES
 from kinebert.training.models import BACKBONES, HEADS, InputSpec, Recognizer, build_recognizer
 from kinebert.training.models.operations import frame_selection
 from kinebert.training.models.registry import REDUCTIONS, backbone_options
-from kinebert.training.models.sizes.unallocated import unallocated
+from kinebert.training.models.sizes.unallocated import shapes_only, unallocated
 from tests.helpers.networks import (
     NUM_CLASSES,
     Combination,
@@ -199,7 +199,7 @@ def test_checkpointing_changes_memory_only(backbone: str) -> None:
 
 @pytest.mark.parametrize("backbone", EACH)
 def test_stacked_flow_has_two_channels_for_each_field(backbone: str) -> None:
-    with unallocated():
+    with unallocated(), shapes_only():
         net = Combination(backbone, "tgap", "flow").build(flow_stack=5)
         pixels = net.spec.crop_size
         assert net(torch.empty(2, 10, net.spec.num_frames, pixels, pixels)).shape == (2, NUM_CLASSES)
@@ -208,7 +208,7 @@ def test_stacked_flow_has_two_channels_for_each_field(backbone: str) -> None:
 
 @pytest.mark.parametrize("backbone", EACH)
 def test_full_width_takes_the_papers_input(backbone: str) -> None:
-    with unallocated():
+    with unallocated(), shapes_only():
         trunk = BACKBONES[backbone].build(channels_in=3)
         frames, pixels = next(clip for clip in itertools.product((64, 16, 8), (224, 112)) if admits(trunk, *clip))
         net = build_recognizer(backbone=backbone, head="bert", num_classes=51, clip_length=frames, size=pixels)
