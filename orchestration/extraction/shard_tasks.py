@@ -32,7 +32,7 @@ from kinebert.orchestration.watched_metrics import Exporter
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.extraction.guard import sweep, sweep_after_stopping
+from kinebert.preprocessing.extraction.guard import sweep, swept
 from kinebert.preprocessing.extraction.task import BuildShard, BuildShards
 from kinebert.preprocessing.folder_lock import EXTRACTION, held
 from kinebert.preprocessing.recipe import FlowRecipe
@@ -41,7 +41,6 @@ from kinebert.preprocessing.sets.digests import changed_shards, keep_facts
 from kinebert.preprocessing.sets.folder import claim_output, finish_set, is_finished
 from kinebert.preprocessing.sets.plan import PlannedShard, plan_shards
 from kinebert.preprocessing.sets.writer import ShardSummary
-from kinebert.preprocessing.stores.answers import StoreAwayError
 
 _POLL_S = 0.5
 
@@ -148,7 +147,7 @@ def _fill(
     there = set[str].intersection(*(set(storage.list_files(build.output)) for build in builds))
     kept = {video.video_id for shard in shards if shard.name in there for video in shard.videos}
     run_id = uuid.uuid4().hex
-    try:
+    with swept([build.output for build in builds]):
         with _cluster.cluster(math.ceil(tasks.workers * tasks.cpus_per_task) if tasks.workers else None):
             placement = _place(builds, tasks)
             say_who_solves(rows, shards, kept, builds, placement, tasks, audience)
@@ -163,19 +162,7 @@ def _fill(
         for build, summaries in zip(builds, of_sets, strict=True):
             _check_shared(build.output, shards)
             _tell(build.output if len(builds) > 1 else "", summaries, audience)
-        _sweep(builds, sweep)
         return of_sets
-    except BaseException as error:
-        # a store that is away would take a minute for each question; the next job sweeps
-        left = [build for build in builds if storage.is_local(build.output) or not isinstance(error, StoreAwayError)]
-        _sweep(left, sweep_after_stopping)
-        raise
-
-
-def _sweep(builds: Sequence[BuildShard], how: Callable[[str], None]) -> None:
-    for build in builds:
-        with suppress(OSError):  # a store that fails here has failed before, and said why
-            how(build.output)
 
 
 def _reopen(output: str) -> None:

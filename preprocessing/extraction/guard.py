@@ -9,12 +9,13 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.stores.answers import StoreAwayError
 
 MAX_ATTEMPTS = 3
 """Deaths of its worker after which a video is given up."""
@@ -111,6 +112,26 @@ def sweep_after_stopping(output: str) -> None:
             sweep(output)
         quiet = 0 if left else quiet + 1
         time.sleep(_LOOK_S)
+
+
+@contextmanager
+def swept(outputs: Sequence[str]) -> Iterator[None]:
+    """Remove what the block leaves in folders, however it ends. Nothing that fails here is raised.
+
+    A store that is away would take a minute for each question: the next job sweeps it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        _sweep_all((one for one in outputs if storage.is_local(one) or not isinstance(error, StoreAwayError)), True)
+        raise
+    _sweep_all(outputs, False)
+
+
+def _sweep_all(outputs: Iterable[str], stopping: bool) -> None:
+    for output in outputs:
+        with suppress(OSError):  # a store that fails here has failed before, and said why
+            sweep_after_stopping(output) if stopping else sweep(output)
 
 
 class TimeIsUp(Exception):  # noqa: N818 - not an error of the program

@@ -48,7 +48,7 @@ def test_the_papers_network_as_a_table(capsys: pytest.CaptureFixture[str]) -> No
     assert describe.cli([*PAPER, "--clips", "3", "--crops", "10"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("resnext101 + frmb + bert: rgb, 51 classes, clip 3 x 64 x 112 x 112\n")
-    assert "\nbackbone.layer4  Sequential  512 x 4 x 4 x 4     12,989,440   1.1737          1.1769\n" in printed
+    assert "\nbackbone.layer4  Stage       512 x 4 x 4 x 4     12,989,440   1.1737          1.1769\n" in printed
     assert "\nthe network                  51                  47,377,907  38.0709         38.3729\n" in printed
     assert "\nper clip: 38.07 GMac, 38.37 G as the papers count\n" in printed
     assert "3 clips x 10 crops = 30 views: 1,142.13 GMac, 1,151.19 G as the papers count\n" in printed
@@ -122,7 +122,7 @@ def test_the_papers_tables_are_written(capsys: pytest.CaptureFixture[str], tmp_p
     page = tmp_path / "sizes.md"
     assert describe.cli(["--paper-tables", str(page)]) == 0
     assert capsys.readouterr().out == f"table: {page}\n"
-    line = "| BERT, FRMB | `resnext101 + frmb + bert` | 47.38 | 47.378 | 38.37 | 38.373 | 38.071 |  |\n"
+    line = "| BERT, FRMB | `resnext101 + frmb + bert` | 47.38 | 47.378 | 38.37 | 38.373 | 38.071 | 77.49 |  |\n"
     assert line in page.read_text()
 
 

@@ -85,9 +85,9 @@ def _training(row: Row) -> str:
 
 
 def _spelt(network: Network) -> str:
-    parts = [network[key] for key in ("backbone", "reduction", "head") if network[key] is not None]
+    parts: list[str] = [network[key] for key in ("backbone", "reduction", "head") if network[key] is not None]
     options = ", ".join(f"{name} {_plain(value)}" for name, value in network.get("backbone_options", {}).items())
-    modality = network.get("modality", "rgb")
+    modality: str = network.get("modality", "rgb")
     return f"`{' + '.join(parts)}`" + f" ({options})" * bool(options) + f" {modality}" * (modality != "rgb")
 
 
