@@ -82,8 +82,8 @@ def main(config: DescribeConfig) -> int:
         from kinebert.preprocessing.storage import explained
         from kinebert.training.models.sizes.papers.page import sizes_page
 
-        with explained(config.paper_tables, "write this table"):
-            Path(config.paper_tables).write_text(sizes_page())
+        with explained(config.paper_tables, "write this table"), Path(config.paper_tables).open("w") as page:
+            page.write(sizes_page())
         say(f"table: {config.paper_tables}")
         return 0
     given = [number for number in (config.clips, config.crops, config.video_frames) if number is not None]

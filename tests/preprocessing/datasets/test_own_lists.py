@@ -203,7 +203,7 @@ def test_a_file_of_another_class_is_not_taken_for_a_missing_one(tmp_path: Path) 
 def test_reads_from_an_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A local folder plays the store; what is tested is that nothing goes around pyarrow."""
     store = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
-    monkeypatch.setattr("kinebert.preprocessing.storage._remote", lambda root: store)
+    monkeypatch.setattr("kinebert.preprocessing.storage.opened", lambda root: store)
     touch(tmp_path / "bucket" / "ucf", ["YoYo/v_YoYo_g01_c01.avi", "YoYo/deep/er/v_YoYo_g02_c01.avi", "YoYo/.x.avi"])
     ucf101_lists(tmp_path / "bucket" / "lists")
     listing = READERS["ucf101"](["s3://bucket/ucf", "s3://bucket/lists"])

@@ -12,9 +12,9 @@ from functools import partial
 from torch import nn
 
 from kinebert.training.models.arguments import positive, scaled
-from kinebert.training.models.backbones.recurrent.mtconv import MTBlock, MTConv
 from kinebert.training.models.blocks import ResidualTrunk, shortcut, stem
 from kinebert.training.models.inputs import FLOW, MFNET
+from kinebert.training.models.operations.mtconv import MTBlock, MTConv
 from kinebert.training.models.registry import register_backbone
 
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from kinebert.training.models.arguments import positive, scaled
 from kinebert.training.models.backbones.clips.x3d import BLOCKS, BOTTLENECK, CHANNELS, ExpandedTrunk, first_layers
-from kinebert.training.models.backbones.recurrent.mtconv import MTBlock, MTConv
 from kinebert.training.models.blocks import draw_convolutions, shortcut
 from kinebert.training.models.inputs import SLOWFAST, SLOWFAST_FLOW
 from kinebert.training.models.operations.frame_selection import select_frames
+from kinebert.training.models.operations.mtconv import MTBlock, MTConv
 from kinebert.training.models.registry import register_backbone
 
 WIDTH_FACTOR = 2.0

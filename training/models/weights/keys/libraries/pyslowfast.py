@@ -198,6 +198,10 @@ LAYOUTS = (
                 for training in ("", "_multigrid")
             ),
         ),
+        variants=(
+            _file("8x8_R101_101_101", backbone="slowfast_101"),
+            _file("8x8_R101_50_50", backbone="slowfast_101", slow_temporal_blocks=6, fast_temporal_blocks=6),
+        ),
     ),
     Layout(
         name="pyslowfast_caffe2",

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.models import BACKBONES, build_recognizer
-from kinebert.training.models.backbones.recurrent.mtconv import MTBlock, MTConv
 from kinebert.training.models.operations.frame_selection import select_frames
+from kinebert.training.models.operations.mtconv import MTBlock, MTConv
 
 KERNEL, ONE = (3, 3, 3), (1, 1, 1)
 NETWORKS = [pytest.param("mtnet_x3d_s", marks=pytest.mark.slow), "mtconv_resnet3d_50"]
