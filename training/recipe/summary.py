@@ -65,7 +65,9 @@ def _network(model: Mapping[str, Any]) -> str:
     backbone, reduction, head = (model.get(key, getattr(ModelRecipe, key)) for key in ("backbone", "reduction", "head"))
     width = model.get("width", ModelRecipe.width)
     narrow = f" of width {width:g}" if width != ModelRecipe.width else ""
-    return " + ".join([f"{backbone}{narrow}", *[reduction] * (reduction != "none"), head])
+    temporal = model.get("backbone_options", {}).get("temporal", "none")
+    seen = f" with {temporal}" if temporal != "none" else ""
+    return " + ".join([f"{backbone}{narrow}{seen}", *[reduction] * (reduction != "none"), head])
 
 
 def _data(values: Mapping[str, Any]) -> str:
