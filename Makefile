@@ -48,7 +48,10 @@ check: setup  ## lint, types, and who imports whom
 # Whole clusters are of make test-all
 check-infra: .venv/.infra  ## check infra/: images, compose and Kubernetes files, scripts, commands, versions
 	@KINEBERT_REQUIRE="$${KINEBERT_REQUIRE:+$$KINEBERT_REQUIRE,}infra" $(BIN)/python -m pytest -q -rs -m "not gpu" \
-		--ignore tests/infra/cluster tests/infra
+		$(addprefix --ignore tests/infra/,$(RUNNING)) tests/infra
+
+# these run the files themselves, for 10 to 20 minutes each: make test-all
+RUNNING := cluster test_two_nodes.py test_real_slurm.py
 
 .venv/.infra: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[infra]'
