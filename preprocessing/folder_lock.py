@@ -166,14 +166,15 @@ def _beating(output: str, mark: _Mark) -> Iterator[None]:
                     raise
             if lost and here is threading.main_thread() and not done.is_set():
                 assert here.ident is not None
-                return signal.pthread_kill(here.ident, signal.SIGINT)
+                return signal.pthread_kill(here.ident, interrupt)
         return None
 
     thread = threading.Thread(target=beat, name="folder lock", daemon=True)
-    thread.start()
     away = False
     try:
-        yield
+        with _interrupting() as interrupt:
+            thread.start()
+            yield
     except KeyboardInterrupt:
         if not lost:
             raise
@@ -191,6 +192,20 @@ def _beating(output: str, mark: _Mark) -> Iterator[None]:
             with suppress(OSError, UserError), _alone(output):
                 if still_ours():
                     storage.delete_file(path)
+
+
+@contextmanager
+def _interrupting() -> Iterator[signal.Signals]:
+    """Give the signal that interrupts the main thread: another one where SIGINT is ignored, as in the background."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not ignored or threading.current_thread() is not threading.main_thread():
+        yield signal.SIGINT
+        return
+    before = signal.signal(signal.SIGUSR2, signal.default_int_handler)
+    try:
+        yield signal.SIGUSR2
+    finally:
+        signal.signal(signal.SIGUSR2, before)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -314,7 +315,11 @@ def test_it_gives_signs_of_life(root: str, monkeypatch: pytest.MonkeyPatch) -> N
             time.sleep(0.01)
 
 
-def test_whoever_was_thought_dead_leaves_the_next_ones_mark_alone(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("interrupts", [signal.default_int_handler, signal.SIG_IGN])
+def test_whoever_was_thought_dead_leaves_the_next_ones_mark_alone(
+    root: str, monkeypatch: pytest.MonkeyPatch, interrupts: Any
+) -> None:
+    """Also in the background, where a shell has SIGINT ignored."""
     monkeypatch.setattr(folder_lock, "_BEAT_S", 0.02)
     path = storage.join(root, RUNNING_FILE)
     other = json.dumps({"host": "elsewhere", "pid": 1, "started": "1", "time": time.time(), "token": "theirs"})
@@ -330,8 +335,12 @@ def test_whoever_was_thought_dead_leaves_the_next_ones_mark_alone(root: str, mon
     thread.start()
     thread.join()
     assert storage.read_bytes(path).decode() == other
-    with pytest.raises(UserError, match="given up: a kinebert extract on elsewhere works here now"):
-        hold_until_interrupted(root, other)
+    before = signal.signal(signal.SIGINT, interrupts)
+    try:
+        with pytest.raises(UserError, match="given up: a kinebert extract on elsewhere works here now"):
+            hold_until_interrupted(root, other)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert storage.read_bytes(path).decode() == other
 
 
