@@ -37,6 +37,8 @@ TABLE_3_2 = Table(
         )
     ),
 )
+_CUT = ("non-local, concatenation", "LSTM, two layers of 512")
+"""Rows of table 3.3 whose parameters were cut to the printed digits."""
 TABLE_3_3 = Table(
     source="METU table 3.3",
     title=f"ResNet-18 per frame, {FRAMES}",
@@ -52,8 +54,8 @@ TABLE_3_3 = Table(
             accuracies=(top1, top3),
             recipe="metu2020/rgb",
             changes=changes,
-            cut=name in ("non-local, concatenation", "LSTM, two layers of 512"),
-            cause="cut, not rounded" if name in ("non-local, concatenation", "LSTM, two layers of 512") else "",
+            cut=name in _CUT,
+            cause="cut, not rounded" if name in _CUT else "",
         )
         for name, net, parameters, operations, top1, top3, changes in (
             (

@@ -6,8 +6,6 @@ from typing import Any
 
 from kinebert.training.models.sizes.papers.rows import Network, Row, Table, network
 
-ELSEWHERE = "from its own paper; no such network here"
-
 
 def _net(backbone: str, frames: int, size: int, **options: Any) -> Network:
     return network(backbone, "tgap", frames, size, num_classes=400, backbone_options=options)
