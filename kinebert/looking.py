@@ -67,18 +67,21 @@ class Attention:
         return self.picture.png
 
 
-def show(shards: Location, video_id: str, beside: Location | None = None, images: int = 12) -> Picture:
-    """Draw frames of a stored video, and its flow in the usual colour wheel.
+def show(
+    shards: Location, video_id: str, beside: Location | Sequence[Location] | None = None, images: int = 12
+) -> Picture:
+    """Draw frames of a stored video, its flow in the usual colour wheel, and its poses.
 
     Args:
-        shards: A set of frames or flow.
+        shards: A set of frames, flow or poses.
         video_id: Which video.
-        beside: A set of the other kind to draw with it; by default one is looked for in the same folder.
+        beside: A set of another kind to draw with it, or several; by default they are looked for in the same folder.
         images: Frames to draw, evenly spaced.
     """
     from kinebert.preprocessing.sets.video_sheet import draw_video
 
-    return Picture(draw_video(fspath(shards), video_id, None if beside is None else fspath(beside), images).png())
+    others = [fspath(where) for where in ([] if beside is None else several(beside))]
+    return Picture(draw_video(fspath(shards), video_id, others, images).png())
 
 
 def attend(

@@ -29,7 +29,7 @@ PROGRAMS = {
     "predict": ("predict", "say what happens in new videos, with one or more trained recognizers"),
     "weights": ("weights", "list the published weights that are known, or report on a file"),
     "verify": ("verify", "check that a shard set is whole"),
-    "show": ("show", "draw a contact sheet of one video's frames and flow"),
+    "show": ("show", "draw a contact sheet of one video's frames, flow and poses"),
     "export-frames": ("export_frames", "write a shard set as folders of pictures"),
     "submit": ("submit", "run any of these as a job of a Ray cluster"),
     "register": ("register", "register a checkpoint in MLflow, to be loaded by name"),

@@ -1,4 +1,4 @@
-"""Draw a contact sheet of one video: frames with their flow in the usual colour wheel.
+"""Draw a contact sheet of one video: frames with their flow in the usual colour wheel, and their poses.
 
 kinebert show sets/flow VIDEO_ID
 """
@@ -16,14 +16,14 @@ from kinebert.preprocessing.storage import explained, resolve_uri, write_bytes
 
 @dataclass(frozen=True, kw_only=True)
 class ShowConfig:
-    """Draw a contact sheet (PNG) of one stored video: its frames, and its flow in the usual colour wheel."""
+    """Draw a contact sheet (PNG) of one stored video: its frames, its flow in the usual colour wheel, and its poses."""
 
     set: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SET")]
-    """Folder (path or URI) of a set of frames or flow."""
+    """Folder (path or URI) of a set of frames, flow or poses."""
     video_id: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="VIDEO_ID")]
     """Which video; index.parquet lists them."""
-    other: Annotated[str | None, tyro.conf.arg(name="with", metavar="SET")] = None
-    """Set of the other kind to draw beside; by default one is looked for next to the first."""
+    others: Annotated[tuple[str, ...], tyro.conf.arg(name="with", metavar="SET...")] = ()
+    """Sets of other kinds to draw beside, one or several; by default they are looked for next to the first."""
     output: Annotated[str | None, tyro.conf.arg(metavar="PNG")] = None
     """Picture to write; by default VIDEO_ID.png in the present folder."""
     images: int = 12
@@ -35,7 +35,7 @@ def main(config: ShowConfig) -> int:
     from kinebert.preprocessing.sets.folder import describe_flow  # slow imports
     from kinebert.preprocessing.sets.video_sheet import draw_video
 
-    sheet = draw_video(config.set, config.video_id, config.other, config.images)
+    sheet = draw_video(config.set, config.video_id, config.others, config.images)
     output = resolve_uri(config.output or f"{config.video_id.replace('/', '_')}.png")
     with explained(output, "write this picture"):
         write_bytes(output, sheet.png())

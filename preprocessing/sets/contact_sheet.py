@@ -49,9 +49,14 @@ def flow_to_colour(flow_HW2: NDArray[np.float32], largest: float) -> UInt8:
 
 
 def contact_sheet(
-    video_id: str, frames: ShardSet | None, flow: ShardSet | None, num_images: int = 12, columns: int = 6
+    video_id: str,
+    frames: ShardSet | None,
+    flow: ShardSet | None,
+    num_images: int = 12,
+    columns: int = 6,
+    beside: Sequence[ShardSet] = (),
 ) -> UInt8:
-    """Draw evenly spaced frames of a video, each with the flow to its successor below it.
+    """Draw evenly spaced frames of a video, each with the flow to its successor below it, and what else there is.
 
     Args:
         video_id: A video of every set that is given.
@@ -59,6 +64,7 @@ def contact_sheet(
         flow: Set of flow made with the same frame_step, or None.
         num_images: Pictures of each kind.
         columns: Pictures in a row.
+        beside: Further sets of pictures, such as poses, drawn below these two in their order.
 
     Returns:
         RGB picture ``(H, W, 3)``.
@@ -66,19 +72,18 @@ def contact_sheet(
     Raises:
         UserError: If the video is not there.
     """
-    assert frames is not None or flow is not None, "nothing to draw"
-    length = min(found.entry(video_id).num_images for found in (frames, flow) if found is not None)
+    drawn = [found for found in (frames, flow, *beside) if found is not None]
+    assert drawn, "nothing to draw"
+    length = min(found.entry(video_id).num_images for found in drawn)
     indices = np.unique(np.linspace(0, length - 1, min(num_images, length)).round().astype(int))
-    strips: list[UInt8] = []
-    if frames is not None:
-        strips.append(in_colour(frames.read_clip(frames.entry(video_id), indices.tolist())))
-    caption = f"{video_id}: {length} images"
-    if flow is not None:
-        codes = flow.read_clip(flow.entry(video_id), indices.tolist())
-        fields = dequantize_flow(codes, float(flow.recipe["bound"]))
-        largest = max(1.0, float(np.percentile(np.hypot(fields[..., 0], fields[..., 1]), 99)))
-        strips.append(np.stack([flow_to_colour(field, largest) for field in fields]))
-        caption += f"; full colour = {largest:.1f} px per step"
+    caption, strips = f"{video_id}: {length} images", []
+    if len(drawn) > 1:
+        caption += f"; rows: {', '.join(found.modality for found in drawn)}"
+    for found in drawn:
+        images_THWC = found.read_clip(found.entry(video_id), indices.tolist())
+        strips.append(_drawable(images_THWC, found.flow_bound))
+        if found.flow_bound is not None:
+            caption += f"; full colour = {_largest(dequantize_flow(images_THWC, found.flow_bound)):.1f} px per step"
     return _arrange(strips, indices.tolist(), columns, caption, _wheel_picture(61) if flow is not None else None)
 
 
@@ -112,9 +117,14 @@ def clip_sheet(clips: Sequence[tuple[str, UInt8]], bound: float | None, columns:
 def _drawable(images_THWC: UInt8, bound: float | None) -> UInt8:
     if bound is None:
         return in_colour(images_THWC)
-    fields = dequantize_flow(images_THWC, bound)
-    largest = max(1.0, float(np.percentile(np.hypot(fields[..., 0], fields[..., 1]), 99)))
-    return np.stack([flow_to_colour(field, largest) for field in fields])
+    fields_THW2 = dequantize_flow(images_THWC, bound)
+    largest = _largest(fields_THW2)
+    return np.stack([flow_to_colour(field, largest) for field in fields_THW2])
+
+
+def _largest(fields_THW2: NDArray[np.float32]) -> float:
+    """Motion of full colour: nearly the largest of a clip, 1 px at least."""
+    return max(1.0, float(np.percentile(np.hypot(fields_THW2[..., 0], fields_THW2[..., 1]), 99)))
 
 
 def _wheel_picture(side: int) -> UInt8:

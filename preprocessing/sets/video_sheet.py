@@ -1,6 +1,7 @@
 """The contact sheet of a stored video: which sets it is drawn from."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.modalities import modality_of
+from kinebert.preprocessing.modalities import RGB, modality_of
 from kinebert.preprocessing.sets.contact_sheet import contact_sheet
 from kinebert.preprocessing.sets.dataset_file import DATASET_FILE
 from kinebert.preprocessing.sets.reader import ShardSet
@@ -17,14 +18,12 @@ from kinebert.preprocessing.storage import exists, is_local, join, resolve_uri
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VideoSheet:
-    """Frames of a video and their flow, as far as they are stored."""
+    """The pictures of a video, as far as they are stored: frames, their flow, their poses."""
 
     picture: NDArray[np.uint8]
     """RGB, ``(H, W, 3)``."""
-    frames: ShardSet | None
-    """The pictures that are drawn; None without."""
-    flow: ShardSet | None
-    """The flow that is drawn below them; None without."""
+    sets: tuple[ShardSet, ...]
+    """What is drawn, in the order of a sheet's rows: at most one set of each modality."""
 
     def png(self) -> bytes:
         """Return the picture as a PNG file."""
@@ -33,35 +32,43 @@ class VideoSheet:
     @property
     def uris(self) -> list[str]:
         """Where the sets are."""
-        return sorted(found.uri for found in (self.frames, self.flow) if found is not None)
+        return sorted(found.uri for found in self.sets)
+
+    @property
+    def flow(self) -> ShardSet | None:
+        """The set of flow that is drawn; None without."""
+        return next((found for found in self.sets if _is_flow(found)), None)
 
 
-def draw_video(uri: str, video_id: str, beside: str | None = None, num_images: int = 12) -> VideoSheet:
+def draw_video(uri: str, video_id: str, beside: str | Sequence[str] | None = None, num_images: int = 12) -> VideoSheet:
     """Draw a video of the set at ``uri``.
 
     Args:
-        uri: A set of frames or flow.
+        uri: A set of any modality.
         video_id: Which video.
-        beside: A set of the other kind; by default one is looked for in the same folder.
+        beside: Sets of other modalities; by default they are looked for in the same folder.
         num_images: Frames to draw, evenly spaced.
 
     Raises:
         UserError: If there is no such set or video.
-        ConfigError: If both sets are of one kind, or nothing would be drawn.
+        ConfigError: If two sets are of one modality, or nothing would be drawn.
     """
     if num_images < 1:
         raise ConfigError(f"images must be at least 1, got {num_images}.")
     first = ShardSet.open(resolve_uri(uri))
     first.entry(video_id)
-    second = ShardSet.open(resolve_uri(beside)) if beside else _neighbour(first, video_id)
-    kinds = {_is_flow(found): found for found in (second, first) if found is not None}
-    if second is not None and len(kinds) == 1:
-        what = (
-            first.modality if first.modality == second.modality else f"{first.modality} or {second.modality}, no flow"
-        )
-        raise ConfigError(f"{first.uri} and {second.uri} both hold {what}; --with takes the other kind.")
-    frames, flow = kinds.get(False), kinds.get(True)
-    return VideoSheet(picture=contact_sheet(video_id, frames, flow, num_images), frames=frames, flow=flow)
+    named = [beside] if isinstance(beside, str) else list(beside or ())
+    others = [ShardSet.open(resolve_uri(name)) for name in named] if named else _neighbours(first, video_id)
+    kinds: dict[str, ShardSet] = {}
+    for found in (first, *others):
+        twin = kinds.setdefault(found.modality, found)
+        if twin is not found:
+            raise ConfigError(f"{twin.uri} and {found.uri} both hold {found.modality}; --with takes the other kinds.")
+    rows = sorted(kinds.values(), key=_place)
+    frames, flow = kinds.get(RGB.name), next((found for found in rows if _is_flow(found)), None)
+    more = [found for found in rows if found not in (frames, flow)]
+    sheet = contact_sheet(video_id, frames, flow, num_images, beside=more)
+    return VideoSheet(picture=sheet, sets=tuple(rows))
 
 
 def _is_flow(found: ShardSet) -> bool:
@@ -69,20 +76,25 @@ def _is_flow(found: ShardSet) -> bool:
     return modality_of(found.modality).motion
 
 
-def _neighbour(first: ShardSet, video_id: str) -> ShardSet | None:
-    """A finished set of the other kind in the same folder that holds the same frames of the video."""
+def _place(found: ShardSet) -> int:
+    """Sort frames before flow, and flow before all else."""
+    return 0 if found.modality == RGB.name else 1 if _is_flow(found) else 2
+
+
+def _neighbours(first: ShardSet, video_id: str) -> list[ShardSet]:
+    """Finished sets of other modalities in the same folder that hold the same frames of the video, one of each."""
     if not is_local(first.uri):
-        return None
-    parent = os.path.dirname(first.uri)
+        return []
+    parent, num_frames = os.path.dirname(first.uri), first.entry(video_id).num_frames
+    kinds: dict[str, ShardSet] = {first.modality: first}
     for name in sorted(os.listdir(parent)):
         uri = join(parent, name)
         if uri == first.uri or not exists(join(uri, DATASET_FILE)):
             continue
         try:
             other = ShardSet.open(uri)
-            same = other.entry(video_id).num_frames == first.entry(video_id).num_frames
+            if other.entry(video_id).num_frames == num_frames:
+                kinds.setdefault(other.modality, other)
         except UserError:
             continue
-        if same and _is_flow(other) != _is_flow(first):
-            return other
-    return None
+    return [found for found in kinds.values() if found is not first]
