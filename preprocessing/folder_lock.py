@@ -269,10 +269,11 @@ def _alone_on_store(output: str) -> Iterator[float]:
             living = _claims(output, path, now)
             if not living and time.monotonic() - claimed < _DEAD_AFTER_S / 2:
                 break
-            first = not living or min(living) > storage.name_of(path)
-            if not first:
-                storage.delete_file(path)
+            stays = True
             while living and time.monotonic() < min(give_up, claimed + _BEAT_S):
+                if stays and min(living) < storage.name_of(path):  # or one that came later, and is first, waits for it
+                    storage.delete_file(path)
+                    stays = False
                 time.sleep(_POLL_S * (0.5 + random.random()))
                 living = _claims(output, path, now)
             if time.monotonic() > give_up:
