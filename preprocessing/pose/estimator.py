@@ -73,13 +73,18 @@ class PoseBackend:
     """What it is, for people, in half a sentence."""
     licence: str
     """Of its weights, and what that allows, said where they are asked for."""
+    obtain: str = ""
+    """How its files are got, a sentence said where they are missing."""
     files: tuple[WeightsFile, ...]
     params: type
     """A frozen dataclass of everything besides the weights that changes the people: a part of a recipe's digest."""
     start: "Callable[[Any, Mapping[str, str], Means], PoseEstimator]"
     """Given an instance of ``params``, local paths by role and the machine's means, makes it ready for use.
 
-    Raises a UserError if a file is not what it should be, or a package is missing; it says what to install."""
+    Raises a UserError if a file is not what it should be, or a package is missing; it says what to install. Estimators
+    of one process that were started alike work on videos side by side, one at a time."""
+    uses_gpu: bool = False
+    """Whether it can make use of a share of a GPU; its tasks are then given one where the cluster has GPUs."""
 
 
 BACKENDS: dict[str, PoseBackend] = {}
