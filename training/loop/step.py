@@ -6,7 +6,7 @@ Axes: N clips, C channels, T frames, H height, W width.
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from kinebert.training.optim.losses import LossSum
 
-DeviceBatch = tuple[Tensor, Tensor]
-"""Normalised clips ``(N, C, T, H, W)``; labels ``(N,)`` or shares of classes ``(N, K)``. On the network's device."""
+DeviceBatch = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]
+"""Normalised clips ``(N, C, T, H, W)``; labels ``(N,)`` or shares of classes ``(N, K)``; what a teacher gives for the
+clips, where there is one. On the network's device."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,18 @@ class Gradients:
     """Losses of the micro-batches: the sum over the clips of each, divided by the clips of the step."""
     num_right: Tensor
     """Clips of this process whose highest score is their label's, or that of their larger share."""
+    distances: list[Tensor] = field(default_factory=list)
+    """The part of the losses that a student's teacher is the measure of, as they are; empty without one."""
 
     @property
     def loss(self) -> Tensor:
         """Mean over the clips of this process."""
         return torch.stack(self.losses).sum()
+
+    @property
+    def distance(self) -> Tensor:
+        """The teacher's part of :attr:`loss`; 0 without one."""
+        return torch.stack(self.distances).sum() if self.distances else torch.zeros(())
 
 
 def accumulate(
@@ -50,7 +58,8 @@ def accumulate(
     gradients once, after the last batch.
 
     Args:
-        model: Maps clips to logits ``(N, num_classes)``; may be wrapped in ``DistributedDataParallel``.
+        model: Maps clips to logits ``(N, num_classes)``, or clips and what a teacher gives to logits and the sum of a
+            further loss (see :class:`.Student`); may be wrapped in ``DistributedDataParallel``.
         batches: Clips and labels already on the model's device, or functions that fetch them when they are needed
             (so that one micro-batch of floats is in memory, not all). Every process has as many clips.
         loss_sum: Sum, not mean, of the loss over the clips of one batch.
@@ -63,10 +72,11 @@ def accumulate(
     model.zero_grad(set_to_none=True)
     device = next(model.parameters()).device
     losses: list[Tensor] = []
+    distances: list[Tensor] = []
     num_right = torch.zeros((), dtype=torch.int64, device=device)
     seen = 0
     for i, batch in enumerate(batches):
-        clips_NCTHW, labels = batch() if callable(batch) else batch
+        clips_NCTHW, labels, *taught = batch() if callable(batch) else batch
         seen += len(labels)
         last = i == len(batches) - 1
         hold = model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
@@ -74,15 +84,18 @@ def accumulate(
             if seeds is not None:
                 torch.manual_seed(seeds[i])
             with torch.autocast(device.type, autocast_dtype, enabled=autocast_dtype is not None):
-                logits_NK = model(clips_NCTHW)
+                logits_NK, *further = model(clips_NCTHW, *taught) if taught else (model(clips_NCTHW),)
             logits_NK = logits_NK if logits_NK.dtype == torch.float64 else logits_NK.float()
             loss = loss_sum(logits_NK, labels) / num_clips
+            for distance in further:
+                distances.append(distance.detach() / num_clips)
+                loss = loss + distance / num_clips
             (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         labels_N = labels.argmax(1) if labels.is_floating_point() else labels
         num_right += (logits_NK.detach().argmax(1) == labels_N).sum()
     assert seen == num_clips, f"the batches hold {seen} clips, not {num_clips}"
-    return Gradients(losses, num_right)
+    return Gradients(losses, num_right, distances)
 
 
 def update(

@@ -73,9 +73,22 @@ class Recognizer(nn.Module):
             ConfigError: If the clips have another number of channels, or of frames than the head was built for, or
                 are nothing that the backbone admits.
         """
+        return self.scores(self.pooled(x_NCTHW))
+
+    def pooled(self, x_NCTHW: Tensor) -> Tensor:
+        """Return what the head makes of clips, before dropout: ``(N, F)``, or ``(N, T, F)`` if it keeps the time steps.
+
+        Raises:
+            ConfigError: As for a call.
+        """
         self.check_input(x_NCTHW)
         features = self.backbone.paths(x_NCTHW) if self.head.takes_paths else self.backbone(x_NCTHW)
-        logits: Tensor = self.classifier(self.dropout(self.head(features)))
+        pooled: Tensor = self.head(features)
+        return pooled
+
+    def scores(self, pooled: Tensor) -> Tensor:
+        """Return the logits ``(N, K)`` of what :meth:`pooled` returns."""
+        logits: Tensor = self.classifier(self.dropout(pooled))
         return logits.mean(dim=1) if self.head.per_step else logits
 
     def rebuild(self, backbone_options: Mapping[str, Any]) -> None:

@@ -147,8 +147,17 @@ class BertPool(Head):
 
     def forward(self, features_NFTHW: Tensor) -> Tensor:
         """Pool ``(N, F, T, H, W)`` to ``(N, F)``: the classification token's row, or the mean of the steps' rows."""
-        x_NSF = self.encode(features_NFTHW.mean(dim=(3, 4)).transpose(1, 2))
+        return self.read(self.encode(features_NFTHW.mean(dim=(3, 4)).transpose(1, 2)))
+
+    def read(self, x_NSF: Tensor) -> Tensor:
+        """Return the ``(N, F)`` that is classified of what :meth:`encode` returns."""
         return x_NSF[:, 0] if self.readout == "token" else x_NSF[:, 1:].mean(dim=1)
+
+    def draw_visible(self, tokens_NTF: Tensor) -> Tensor | None:
+        """Draw which time steps of each clip may be looked at, ``(N, T)``; None for all, as outside of training."""
+        if not self.training or self.keep_prob == 1:
+            return None
+        return torch.rand(tokens_NTF.shape[:2], device=tokens_NTF.device) < self.keep_prob
 
     def encode(self, tokens_NTF: Tensor, visible_NT: Tensor | None = None) -> Tensor:
         """Run the transformer.
@@ -164,8 +173,7 @@ class BertPool(Head):
             ConfigError: If T is not the number of steps that this head was built for.
         """
         x_NSF = self._embed(tokens_NTF)
-        if visible_NT is None and self.training and self.keep_prob < 1:
-            visible_NT = torch.rand(tokens_NTF.shape[:2], device=tokens_NTF.device) < self.keep_prob
+        visible_NT = self.draw_visible(tokens_NTF) if visible_NT is None else visible_NT
         visible_NS = None if visible_NT is None else functional.pad(visible_NT, (1, 0), value=True)
         for block in self.blocks:
             x_NSF = block(x_NSF, visible_NS)

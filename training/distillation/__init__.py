@@ -1,0 +1,1 @@
+"""Learning from a trained network as well as from labels."""
