@@ -14,11 +14,11 @@ from torch import Tensor
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.torch_files import ExcessiveError, load_bytes
 from kinebert.training.models.inputs import Normalization, num_channels
 from kinebert.training.models.weights.caffe2 import read_blobs
 from kinebert.training.models.weights.foreign import as_text, foreign
 from kinebert.training.models.weights.safetensors import is_safetensors, read_safetensors
-from kinebert.training.torch_files import ExcessiveError, load_bytes
 
 WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "net", "network", "weights", "params", "module")
 """Keys under which training programs keep the weights among other things; the first that holds some counts."""

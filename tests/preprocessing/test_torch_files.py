@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.torch_files import ExcessiveError, load_bytes
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.models.weights.files import read_content
-from kinebert.training.torch_files import ExcessiveError, load_bytes
 
 
 def written(content: Any) -> bytes:
