@@ -25,6 +25,7 @@ from kinebert.training.optim.groups import freeze
 from kinebert.training.optim.losses import cross_entropy_sum
 from kinebert.training.optim.registry import build_optimizer
 from kinebert.training.recipe.train import TrainRecipe
+from kinebert.training.run_folder import evaluation_name
 from tests.helpers.networks import smallest_clip
 from tests.helpers.paths import ROOT
 
@@ -69,10 +70,11 @@ def paper_rows() -> dict[tuple[str, str], Row]:
 
 
 TRAINED = [
-    pytest.param(row, id=f"{table.source}, {row.name}")
+    pytest.param(row, stream, id=f"{table.source}, {row.name}" + f", stream {stream + 1}" * (len(row.trainings) > 1))
     for table in TABLES
     for row in table.rows
-    if row.recipe and len(row.networks) == 1
+    for stream in range(len(row.trainings))
+    if len(row.networks) == len(row.trainings)
 ]
 
 
@@ -92,11 +94,12 @@ def test_it_builds_the_papers_network(name: str) -> None:
     assert not figure or printed(num_parameters(name) + row.parameters_besides, 6, figure, row.cut) == figure
 
 
-@pytest.mark.parametrize("row", TRAINED)
-def test_a_row_of_a_paper_is_trained_by_the_recipe_that_it_names(row: Row) -> None:
-    recipe = load_config(TrainRecipe, RECIPES / f"{row.recipe}.toml", row.changes)
+@pytest.mark.parametrize(("row", "stream"), TRAINED)
+def test_a_row_of_a_paper_is_trained_by_the_recipe_that_it_names(row: Row, stream: int) -> None:
+    name, changes = row.trainings[stream]
+    recipe = load_config(TrainRecipe, RECIPES / f"{name}.toml", changes)
     given = arguments(recipe)
-    (network,) = row.networks
+    network = row.networks[stream]
     apart = ("backbone_options", "num_classes", "size")
     assert {key: given.get(key) for key in network if key not in apart} == {
         key: value for key, value in network.items() if key not in apart
@@ -104,6 +107,20 @@ def test_a_row_of_a_paper_is_trained_by_the_recipe_that_it_names(row: Row) -> No
     assert network["size"] in (given["size"], recipe.test.crop_size), "papers count as they train, or as they test"
     options = network.get("backbone_options", {})
     assert {key: given["backbone_options"].get(key) for key in options} == options
+
+
+def test_sums_of_the_thesis_say_what_is_fused() -> None:
+    """The folders of the shell's braces are the streams', and their tables those that the recipes' tests end in."""
+    sums = [row for table in TABLES for row in table.rows if row.fused]
+    assert [len(row.trainings) for row in sums] == [2, 3, 2, 3, 2, 3]
+    for row in sums:
+        folders, table = re.fullmatch(r"runs/\{(.+)\}/(.+)/scores\.parquet", row.fused).groups()  # type: ignore[union-attr]
+        for folder, (name, changes) in zip(folders.split(","), row.trainings, strict=True):
+            recipe = load_config(TrainRecipe, RECIPES / f"{name}.toml", changes)
+            assert folder.startswith(recipe.model.backbone)
+            assert folder.endswith(f"_{recipe.data.modality}")
+            assert ("frmb" in folder) == (recipe.model.reduction == "frmb")
+            assert table == evaluation_name("split1", "test", recipe.test.name)
 
 
 def test_every_row_of_the_paper_has_one() -> None:

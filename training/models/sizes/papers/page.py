@@ -78,10 +78,10 @@ def _note(row: Row) -> str:
 
 
 def _training(row: Row) -> str:
-    if not row.recipe:
+    if not row.trainings:
         return row.cause or "no recipe"
-    recipes = " and ".join(f"`{recipe}`" for recipe in row.recipe.split(" and "))
-    return f"{recipes} {' '.join(f'`--set {change}`' for change in row.changes)}".rstrip()
+    streams = (" ".join([f"`{name}`", *(f"`--set {change}`" for change in some)]) for name, some in row.trainings)
+    return " and ".join(streams) + f"; `kinebert fuse {row.fused}`" * bool(row.fused)
 
 
 def _spelt(network: Network) -> str:

@@ -32,6 +32,10 @@ class Row:
     """The recipe that trains it, by its name; of several streams with ``and`` between."""
     changes: tuple[str, ...] = ()
     """What is changed in that recipe, as ``key=value`` of ``kinebert train --set``."""
+    stream_changes: tuple[tuple[str, ...], ...] = ()
+    """Of a row of several streams, what is changed in the recipe of each; nothing where it is empty."""
+    fused: str = ""
+    """Of a row of several streams, the score tables that `kinebert fuse` takes, as a shell reads them."""
     count: Count = "paper_flops"
     """Which of our counts the paper's operations are."""
     operations_per: int = 1
@@ -52,6 +56,15 @@ class Row:
     """Printed figures that the printed operations are the sum of."""
     parameters_sum: tuple[str, ...] = ()
     """Printed figures that the printed parameters are the sum of."""
+
+    @property
+    def trainings(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The recipe of each stream, and what is changed in it."""
+        if not self.recipe:
+            return ()
+        recipes = self.recipe.split(" and ")
+        changes = self.stream_changes or ((self.changes,) if len(recipes) == 1 else ((),) * len(recipes))
+        return tuple(zip(recipes, changes, strict=True))
 
     @cached_property
     def sizes(self) -> tuple[Sizes, ...]:
