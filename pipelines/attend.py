@@ -27,6 +27,8 @@ class AttendConfig:
     """best.pt of a training (path or URI)."""
     set: Annotated[str | None, tyro.conf.arg(metavar="SET")] = None
     """Shard set (path or URI); by default that of the training."""
+    beside: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SET...")] = ()
+    """With --set, of a network of several streams: the further sets."""
     video: Annotated[tuple[str, ...], tyro.conf.arg(metavar="VIDEO_ID...")] = ()
     """Which videos; index.parquet lists them."""
     videos: int | None = None
@@ -62,6 +64,7 @@ def main(config: AttendConfig) -> int:
         views=config.views,
         device=config.device,
         most=MOST_CLIPS,
+        beside=config.beside,
     )
     clips, shards = found.clips, found.shards
     with explained(output, "write this picture"):

@@ -51,9 +51,9 @@ def main(config: BenchDataConfig) -> int:
         raise ConfigError(f"--loader-workers must be 0 or more, got {min(config.loader_workers)}.")
     recipe = load_recipe(config.recipe, config.overrides)
     recipe = recipe.with_absolute_shards()
-    from kinebert.preprocessing.sets.reader import ShardSet  # OpenCV, after the quick refusals
+    from kinebert.training.aligned import open_shards  # OpenCV, after the quick refusals
 
-    shards = ShardSet.open(recipe.data.shards)
+    shards = open_shards(recipe.data.shards, recipe.data.beside)
     shards.select(recipe.data.split, recipe.data.train_part)
     from kinebert.training.data import loader_bench  # torch, after the quick refusals
 

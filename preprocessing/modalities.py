@@ -55,6 +55,8 @@ class Modality:
     def __post_init__(self) -> None:
         if self.motion and self.channels != 2:
             raise ConfigError(f"modality {self.name!r}: motion has 2 channels, x and y, not {self.channels}.")
+        if JOINED in self.name:
+            raise ConfigError(f"modality {self.name!r}: {JOINED} stands between the names of modalities, not in one.")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if (values is None) != (self.mean is None) or (values is not None and len(values) != self.channels):
                 raise ConfigError(f"modality {self.name!r}: {name} is {values}, for {self.channels} channels.")
@@ -72,6 +74,8 @@ class Modality:
 
 MODALITIES: dict[str, Modality] = {}
 """By name."""
+JOINED = "+"
+"""Stands between the modalities of clips whose channels come from several aligned sets."""
 
 
 def register_modality(modality: Modality) -> Modality:
@@ -93,6 +97,34 @@ def modality_of(name: str) -> Modality:
         ConfigError: If there is none; it suggests a near name, or says which there are.
     """
     return find(MODALITIES, name, "modality")
+
+
+def streams_of(name: str) -> dict[Modality, slice]:
+    """Return the modalities of a clip, each with its channels in an image: one, or those of aligned sets.
+
+    Args:
+        name: Of a modality, or several joined by :data:`JOINED`: ``rgb+flow`` has red, green, blue, x and y.
+
+    Raises:
+        ConfigError: If there is no such modality, or one stands there twice.
+    """
+    streams: dict[Modality, slice] = {}
+    first = 0
+    for part in name.split(JOINED):
+        modality = modality_of(part)
+        if modality in streams:
+            raise ConfigError(f"{name!r} has {part} twice: a clip has each modality once.")
+        streams[modality] = slice(first, first := first + modality.channels)
+    return streams
+
+
+def x_channels(name: str) -> list[int]:
+    """Return which channels of an image are the x of a motion, which mirroring negates; ``name`` as above.
+
+    Raises:
+        ConfigError: As :func:`streams_of`.
+    """
+    return [channels.start for modality, channels in streams_of(name).items() if modality.motion]
 
 
 RGB = register_modality(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kinebert.preprocessing.sets.index import Videos
 from kinebert.preprocessing.video.parts import Part
+from kinebert.training.aligned import AlignedVideos
 
 
 class Video(Protocol):
@@ -75,16 +76,31 @@ class ReadsParts(Protocol):
         """Return what lies in ``part`` (None: all) of pictures of one video, or of them at half their size."""
 
 
+@runtime_checkable
+class ReadsFar(Protocol):
+    """A shard set that may lie far away, see :class:`.ShardSet`."""
+
+    @property
+    def is_far(self) -> bool:
+        """Whether it does."""
+
+    def keep_shards(self, folder: str, max_bytes: int) -> None:
+        """Keep shards that come over a network on a disk of every node that reads them."""
+
+    def expect(self, entry: Any, indices: Sequence[int]) -> None:
+        """Begin to fetch images that will be read soon."""
+
+
 def numbers_of(videos: Sequence[Video], name: str) -> NDArray[Any]:
     """Return one number of every video, such as its ``label``, without making the videos where a set has columns."""
-    if isinstance(videos, Videos):
+    if isinstance(videos, Videos | AlignedVideos):
         return videos.numbers(name)
     return np.array([getattr(video, name) for video in videos], np.int64)
 
 
 def shards_of(videos: Sequence[Any]) -> NDArray[np.int64]:
     """Return in which shard each video lies: numbers that neighbours in a shard share."""
-    if isinstance(videos, Videos):
+    if isinstance(videos, Videos | AlignedVideos):
         return videos.numbers("shard").astype(np.int64)
     names = np.array([video.shard for video in videos])
     return np.unique(names, return_inverse=True)[1].astype(np.int64)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from kinebert.orchestration.printing import warn
 from kinebert.orchestration.tracking.tracker import Tracker
-from kinebert.preprocessing.modalities import modality_of
+from kinebert.preprocessing.modalities import streams_of
 from kinebert.preprocessing.sets.contact_sheet import clip_sheet
-from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.aligned import OpenedSet
 from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.loop.events import EpochDone, Event
 from kinebert.training.recipe.multigrid import calendar_of
@@ -38,7 +38,7 @@ class ClipSheets:
         hear: Is told every event first.
     """
 
-    def __init__(self, tracker: Tracker, shards: ShardSet, recipe: TrainRecipe, hear: Callable[[Event], None]) -> None:
+    def __init__(self, tracker: Tracker, shards: OpenedSet, recipe: TrainRecipe, hear: Callable[[Event], None]) -> None:
         self._tracker, self._shards, self._recipe, self._hear = tracker, shards, recipe, hear
         self._every = -(-recipe.epochs // MOST_SHEETS)
         self._failed = False
@@ -61,8 +61,8 @@ class ClipSheets:
         for position in range(min(NUM_CLIPS, len(clips))):
             clip_THWC, label, _ = clips[epoch - 1, position]
             assert isinstance(clip_THWC, np.ndarray), "crops are resized here"
-            shown = clip_THWC[..., : modality_of(self._shards.modality).channels]  # of a stack its first field
-            drawn.append((self._shards.classes[label], shown))
+            streams = streams_of(self._shards.modality).values()  # of a stack its first field
+            drawn += [(self._shards.classes[label], clip_THWC[..., own]) for own in streams]
         return clip_sheet(drawn, self._shards.flow_bound)
 
     def _stage_of(self, epoch: int) -> int:

@@ -19,6 +19,7 @@ from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.fetching.downloads import is_download, kept_before
 from kinebert.preprocessing.sets.digests import changed_shards
 from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.aligned import OpenedSet, sets_of
 from kinebert.training.data.parts import check_videos
 from kinebert.training.loop.memory import Memory, training_memory
 from kinebert.training.loop.stages import Stage, plan_stages
@@ -53,10 +54,12 @@ class DryRun:
     """Where it would be kept."""
     recipe: TrainRecipe
     """As it would run: locations are absolute, and the digest of the weights is filled in."""
-    shards: ShardSet
+    shards: OpenedSet
     """What it would read."""
     parts: tuple[Part, ...]
     """Those that it would learn from, and be measured on."""
+    num_shards: int
+    """Files of the set, or of all that lie beside each other."""
     num_bytes: int
     """Of all shards."""
     read: bool
@@ -110,6 +113,7 @@ def dry_run(request: TrainingRequest, audience: Audience = NOBODY) -> DryRun:
         recipe=_settled(checked.recipe, request) if pending else checked.recipe,
         shards=checked.shards,
         parts=parts,
+        num_shards=sum(len(one.dataset.shards) for one in sets_of(checked.shards)),
         num_bytes=num_bytes,
         read=read,
         weights=pending or _weights(checked.recipe),
@@ -159,12 +163,17 @@ def _parts(checked: Checked) -> tuple[Part, ...]:
     return tuple(found)
 
 
-def _check_bytes(shards: ShardSet) -> tuple[int, bool]:
+def _check_bytes(shards: OpenedSet) -> tuple[int, bool]:
     """Look at the shards' sizes, and at the digests of a set that is read in a while.
 
     Raises:
         UserError: If a shard is not there, or not what was written.
     """
+    found = [_check_set(one) for one in sets_of(shards)]
+    return sum(total for total, _ in found), all(read for _, read in found)
+
+
+def _check_set(shards: ShardSet) -> tuple[int, bool]:
     facts, total = shards.dataset.shards, sum(shard.bytes for shard in shards.dataset.shards)
     for shard in facts:
         uri = storage.join(shards.uri, shard.name)

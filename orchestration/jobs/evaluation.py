@@ -28,8 +28,8 @@ from kinebert.preprocessing.datasets.manifest import name_some
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.folder_lock import held
 from kinebert.preprocessing.machine import available_cores
-from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import check_writable, join, name_of, resolve_uri
+from kinebert.training.aligned import OpenedSet, open_shards, sets_of
 from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer
 from kinebert.training.data.parts import check_videos
 from kinebert.training.evaluation.evaluate import (
@@ -100,7 +100,7 @@ class _Trained:
     recipe: TrainRecipe
     data: DataRecipe
     protocol: ProtocolRecipe
-    shards: ShardSet
+    shards: OpenedSet
     part: str
 
     @property
@@ -143,7 +143,7 @@ def _open(uri: str, request: EvaluationRequest) -> _Trained:
     protocol = request.over(recipe.test)
     data = replace(recipe.data, split=request.split or recipe.data.split)
     protocol.check_sampling(data.sampling)
-    shards = ShardSet.open(resolve_uri(request.shards or data.shards))
+    shards = open_shards(*data.places(request.shards, request.beside))
     check_shards(uri, info, shards)
     shards.select(data.split, request.part)
     return _Trained(uri, recognizer, info.epoch, recipe, data, protocol, shards, request.part)
@@ -240,9 +240,11 @@ def _scoring(
 ) -> AbstractContextManager[ScoreBatches]:
     """Who scores batches: this process, or workers on the cluster."""
     if request.workers > 1:
+        first, *beside = sets_of(one.shards)
         job = ScoringJob(
             checkpoint=one.uri,
-            shards=one.shards.uri,
+            shards=first.uri,
+            beside=tuple(other.uri for other in beside),
             data=one.data,
             part=one.part,
             protocol=one.protocol,

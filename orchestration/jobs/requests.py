@@ -174,6 +174,8 @@ class EvaluationRequest(Views):
     """Name of the split; by default that of the training."""
     shards: str | None = None
     """Shard set (path or URI); by default that of the training."""
+    beside: tuple[str, ...] = ()
+    """With --shards, of a network of several streams: the further sets, as data.beside of its recipe has them."""
     output: str | None = None
     """Folder for the scores and the report, of one checkpoint; by default one beside the checkpoint, named after split,
     part and views."""
@@ -191,6 +193,8 @@ class EvaluationRequest(Views):
     """Further pages that get the numbers, as MLflow does: tensorboard, wandb (extras of the same names)."""
 
     def __post_init__(self) -> None:
+        if self.beside and not self.shards:
+            raise ConfigError("--beside is given without --shards. Give the first set as well.")
         if self.batch < 1:
             raise ConfigError(f"batch must be at least 1, got {self.batch}.")
         if not 0 <= self.save_every_s < math.inf:

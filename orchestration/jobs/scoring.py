@@ -26,7 +26,7 @@ from kinebert.orchestration.ray_train.scaling import may_grow_to
 from kinebert.orchestration.ray_train.workers import ROOM_WAIT_S, wanted_cpus
 from kinebert.orchestration.silent_workers import give_signs, watched
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.aligned import open_shards
 from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer
 from kinebert.training.data.dataset import Key
 from kinebert.training.evaluation.scorer import ScoreBatches, Scorer
@@ -61,6 +61,8 @@ class ScoringJob:
     """Cores that a worker and they may use."""
     node_workers: int = 1
     """Most workers that a node has."""
+    beside: tuple[str, ...] = ()
+    """Further sets, of a recognizer of several streams."""
 
 
 class _Worker:
@@ -98,7 +100,7 @@ class _Worker:
     def _open(self) -> Scorer:
         job = self._job
         recognizer, info = load_recognizer(job.checkpoint)
-        shards = ShardSet.open(job.shards)
+        shards = open_shards(job.shards, job.beside)
         check_shards(job.checkpoint, info, shards)
         return Scorer(
             recognizer,

@@ -34,7 +34,7 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.folder_lock import held
-from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.aligned import OpenedSet, open_shards
 from kinebert.training.checkpoints.state import load_state
 from kinebert.training.checkpoints.stretching import stretch
 from kinebert.training.data.parts import split_cautions
@@ -82,7 +82,7 @@ class Checked:
 
     request: TrainingRequest
     recipe: TrainRecipe
-    shards: ShardSet
+    shards: OpenedSet
     folder: str
 
 
@@ -117,7 +117,7 @@ def check(request: TrainingRequest, audience: Audience) -> Checked:
     folder = storage.resolve_uri(request.output)
     check_workers(recipe.workers, "workers")
     check_mirrors(request.mirror, folder)
-    shards = ShardSet.open(recipe.data.shards)
+    shards = open_shards(recipe.data.shards, recipe.data.beside)
     recipe = pinned(recipe, audience.say)
     if request.stretch_schedule:
         recipe = _stretched(recipe, folder, audience)

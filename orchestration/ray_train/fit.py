@@ -12,6 +12,7 @@ from typing import Any
 
 from kinebert.orchestration import cluster as _cluster  # first: it says what Ray reads at its import
 from kinebert.preprocessing.machine import available_cores
+from kinebert.training.aligned import open_shards
 from kinebert.training.numerics import Inference
 from kinebert.training.run_folder import SCRATCH_FOLDER
 
@@ -37,7 +38,6 @@ from kinebert.orchestration.shared_folders import Shared
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.sets.dataset_file import DATASET_FILE
-from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.distributed.collective import from_first
 from kinebert.training.distributed.watchdog import PulseWatchdog, Standstill, who_is_stuck
@@ -142,6 +142,7 @@ def _fit_once(plan: WorkerPlan, output: str, listener: "Listener", pause_after: 
     scratch = storage.join(output, SCRATCH_FOLDER)
     free_room(scratch)
     loop: Any = _worker
+    sets = (recipe.data.shards, *recipe.data.beside)
     trainer = TorchTrainer(
         loop,
         train_loop_config={
@@ -152,7 +153,7 @@ def _fit_once(plan: WorkerPlan, output: str, listener: "Listener", pause_after: 
             "pause_after": pause_after,
             "use_gpu": use_gpu,
             "new": listener.furthest < 0,
-            "shared": Shared.seen_here([output], [storage.join(recipe.data.shards, DATASET_FILE)]),
+            "shared": Shared.seen_here([output], [storage.join(uri, DATASET_FILE) for uri in sets]),
         },
         # longer than the watchdog waits, which can say who hangs and not only that somebody does
         torch_config=ProcessGroupConfig(
@@ -294,7 +295,7 @@ def train_and_score(
     Returns:
         What the training came to, and the epoch of its best checkpoint.
     """
-    shards = ShardSet.open(recipe.data.shards)
+    shards = open_shards(recipe.data.shards, recipe.data.beside)
     summary = train(recipe, shards, worker, output, emit, pause_after)
     from_first(lambda: None, worker.rank)  # its files are written when it comes here
     recognizer, info = load_recognizer(summary.checkpoint)

@@ -63,7 +63,7 @@ def _data(found: "DryRun") -> Iterator[str | Table | Paragraph]:
     state = "read, their digests are right" if found.read else "there, of the right sizes (kinebert verify reads them)"
     yield Paragraph(text=f"data: {shards.uri}: {shards.modality}, {len(shards.classes)} classes", hanging=2)
     yield f"  recipe {shards.digest}, content {shards.content}"
-    yield f"  {len(shards.dataset.shards)} shards of {found.num_bytes / 1e6:,.1f} MB are {state}"
+    yield f"  {found.num_shards} shards of {found.num_bytes / 1e6:,.1f} MB are {state}"
     rows = [[part.name, *map(str, (part.num_videos, part.num_classes, part.num_images))] for part in found.parts]
     yield Table(header=["part", "videos", "classes", "images"], rows=rows, indent=2)
 

@@ -8,7 +8,7 @@ from kinebert.orchestration.search.suggest import check_installed, known_beforeh
 from kinebert.orchestration.search.trials import Job
 from kinebert.preprocessing.config import digest, to_plain
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.aligned import OpenedSet, open_shards
 from kinebert.training.checkpoints.state import about as about_shards
 from kinebert.training.loop.preflight import check_training
 from kinebert.training.recipe.settings import identity_of
@@ -17,7 +17,7 @@ from kinebert.training.recipe.train import TrainRecipe
 _MOST_NETWORKS = 16
 
 
-def about(base: TrainRecipe, shards: ShardSet) -> dict[str, Any]:
+def about(base: TrainRecipe, shards: OpenedSet) -> dict[str, Any]:
     """Return what a search is as plain values: its recipe, its space, the digests of its data."""
     assert base.tune is not None, "a search was checked before"
     fixed = {*identity_of(base.tune), *(["trials"] if base.tune.scheduler == "pbt" else [])}  # populations do not grow
@@ -25,7 +25,7 @@ def about(base: TrainRecipe, shards: ShardSet) -> dict[str, Any]:
     return {"recipe": {**base.identity(), "epochs": base.epochs}, "tune": tune, "shards": about_shards(shards)}
 
 
-def check_trials(job: Job, space: Space, shards: ShardSet) -> list[str]:
+def check_trials(job: Job, space: Space, shards: OpenedSet) -> list[str]:
     """Look at every trial whose values are known, and build every network that is asked for, without its weights.
 
     Returns:
@@ -47,8 +47,9 @@ def check_trials(job: Job, space: Space, shards: ShardSet) -> list[str]:
             if kind in seen or len(seen) >= _MOST_NETWORKS:
                 continue
             seen.add(kind)
-            same = recipe.data.shards == job.base.data.shards
-            found = check_training(recipe, shards if same else ShardSet.open(recipe.data.shards), job.output)
+            data, base = recipe.data, job.base.data
+            same = (data.shards, data.beside) == (base.shards, base.beside)
+            found = check_training(recipe, shards if same else open_shards(data.shards, data.beside), job.output)
             notes |= dict.fromkeys(found)
         except UserError as error:
             reason = str(error).removeprefix(f"{job.where}: ")

@@ -31,7 +31,7 @@ from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.aligned import OpenedSet, open_shards
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.recipe.tune import TuneRecipe
 from kinebert.training.run_folder import BEST_FILE, STATE_FILE
@@ -84,7 +84,7 @@ class Recorder:
     """
 
     def __init__(
-        self, parent: Tracker, job: Job, shards: ShardSet, records: Sequence[Record], mirror: Sequence[str] = ()
+        self, parent: Tracker, job: Job, shards: OpenedSet, records: Sequence[Record], mirror: Sequence[str] = ()
     ) -> None:
         assert job.base.tune is not None, "a search was checked before"
         self._parent, self._job, self._shards, self._tune = parent, job, shards, job.base.tune
@@ -222,10 +222,11 @@ class Recorder:
         tags = {"mlflow.parentRunId": self._parent.address.run_id, "trial": str(record.number)}
         return tags | training_tags("tune", *self._trained(record), folder)
 
-    def _trained(self, record: Record) -> tuple[TrainRecipe, ShardSet]:
+    def _trained(self, record: Record) -> tuple[TrainRecipe, OpenedSet]:
         recipe = self._job.recipe(record.values, record.seed)
-        same = recipe.data.shards == self._job.base.data.shards
-        return recipe, self._shards if same else ShardSet.open(recipe.data.shards)
+        ours, theirs = recipe.data, self._job.base.data
+        same = (ours.shards, ours.beside) == (theirs.shards, theirs.beside)
+        return recipe, self._shards if same else open_shards(recipe.data.shards, recipe.data.beside)
 
     def _describe(self, record: Record, child: Tracker) -> None:
         """Say what the trial trains and on what, as a training of its own does; of one that has ended, what was."""

@@ -20,7 +20,7 @@ from kinebert.orchestration.search.records import load_record, trial_folder
 from kinebert.orchestration.search.space import recipe_with
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.aligned import open_shards
 from kinebert.training.checkpoints.state import load_state
 from kinebert.training.loop.events import EpochDone, Event, Started
 from kinebert.training.loop.loop import WorkerContext, train
@@ -114,7 +114,7 @@ def _train(job: Job, leg: Leg, recipe: TrainRecipe, folder: str, emit: Callable[
     worker = WorkerContext(device=device, num_threads=threads, cores=int(job.cpus_per_worker))
     try:
         with memory_explained(out_of_memory(recipe)):
-            train(recipe, ShardSet.open(recipe.data.shards), worker, folder, emit, leg.until)
+            train(recipe, open_shards(recipe.data.shards, recipe.data.beside), worker, folder, emit, leg.until)
     finally:
         if device.type == "cuda":
             torch.cuda.empty_cache()  # the process may be given another trial, and share the GPU with others

@@ -28,7 +28,7 @@ from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import flatten, to_plain
 from kinebert.preprocessing.folder_lock import held
-from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.aligned import OpenedSet, open_shards
 from kinebert.training.loop.initial import pinned
 from kinebert.training.recipe.tune import TuneRecipe
 
@@ -60,7 +60,7 @@ class _Checked:
     job: Job
     tune: TuneRecipe
     space: Space
-    shards: ShardSet
+    shards: OpenedSet
     description: dict[str, Any]
 
 
@@ -111,7 +111,7 @@ def _check(request: TuningRequest, audience: Audience) -> _Checked:
     check_mirrors(request.mirror, output)
     space = read_space(base.tune, base, request.source)
     check_workers(base.workers, "workers")
-    shards = ShardSet.open(base.data.shards)
+    shards = open_shards(base.data.shards, base.data.beside)
     base = pinned(base)
     job = Job(base=base, output=output, cpus_per_worker=1.0, where=request.source)
     for note in check_trials(job, space, shards):

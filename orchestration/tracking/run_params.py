@@ -13,7 +13,7 @@ ALWAYS = (
     *("batch_size", "epochs", "optim.lr", "seed"),
 )
 """Those that every run has."""
-_PLACES = ("data.shards", "data.cache_folder", "model.weights_digest")
+_PLACES = ("data.shards", "data.beside", "data.cache_folder", "model.weights_digest")
 """Those that no run has: where things lie is told by the set, and by tags."""
 
 

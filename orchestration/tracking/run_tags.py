@@ -11,7 +11,7 @@ from kinebert.commits import find_commit
 from kinebert.orchestration.reports.run_files import save_recipe
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.plain_text import markdown
-from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.aligned import OpenedSet
 from kinebert.training.run_folder import RECIPE_FILE
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _versions() -> str:
     return ", ".join(found)
 
 
-def training_tags(program: str, recipe: "TrainRecipe", shards: ShardSet, folder: str) -> dict[str, str]:
+def training_tags(program: str, recipe: "TrainRecipe", shards: OpenedSet, folder: str) -> dict[str, str]:
     """Return the tags by which trainings are told apart and compared: code, data, recipe, place."""
     return {
         **code_version(program),
@@ -58,7 +58,7 @@ def training_tags(program: str, recipe: "TrainRecipe", shards: ShardSet, folder:
 
 
 def describe_training(
-    tracker: "Tracker", folder: str, recipe: "TrainRecipe", shards: ShardSet, *, is_over: bool = False
+    tracker: "Tracker", folder: str, recipe: "TrainRecipe", shards: OpenedSet, *, is_over: bool = False
 ) -> None:
     """Say what is trained and on what: ``recipe.toml`` in the folder and with the run, and the parts of the set.
 

@@ -31,7 +31,7 @@ from kinebert.orchestration.tracking.store import (
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.manifest import name_some
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.aligned import OpenedSet, sets_of
 
 if TYPE_CHECKING:
     from kinebert.training.evaluation.evaluate import VideoScores
@@ -267,15 +267,16 @@ class Tracker:
 
         self._try(f"the tags {', '.join(values)}", send)
 
-    def dataset(self, shards: ShardSet, parts: Mapping[str, str]) -> None:
-        """Say which shard set is used for what. Says so if the store does not take it.
+    def dataset(self, shards: OpenedSet, parts: Mapping[str, str]) -> None:
+        """Say which shard set, or each of aligned ones, is used for what. Says so if the store does not take it.
 
         Args:
             shards: The set.
             parts: What for (``training``, ``validation``, ``evaluation``), and the split and part: ``split1/train``.
         """
         for context, split_part in parts.items():
-            self._input(dataset_input(shards, context, split_part))
+            for one in sets_of(shards):
+                self._input(dataset_input(one, context, split_part))
 
     def scored(self, scores: "VideoScores", uri: str) -> None:
         """Say which set a table has scores of, as :func:`.scored_input`. Says so if the store does not take it."""

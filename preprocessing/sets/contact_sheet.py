@@ -92,7 +92,8 @@ def clip_sheet(clips: Sequence[tuple[str, UInt8]], bound: float | None, columns:
 
     Args:
         clips: Caption and images ``(T, H, W, C)``; at least one, all of one size.
-        bound: Of flow, whose images are codes: pixels per step that the largest code stands for; None for pictures.
+        bound: Of flow, whose images are codes of two channels: pixels per step that the largest code stands for; None
+            without flow.
         columns: Most images of a row.
         side: Width of an image in pixels.
 
@@ -115,7 +116,7 @@ def clip_sheet(clips: Sequence[tuple[str, UInt8]], bound: float | None, columns:
 
 
 def _drawable(images_THWC: UInt8, bound: float | None) -> UInt8:
-    if bound is None:
+    if bound is None or images_THWC.shape[-1] != 2:
         return in_colour(images_THWC)
     fields_THW2 = dequantize_flow(images_THWC, bound)
     largest = _largest(fields_THW2)

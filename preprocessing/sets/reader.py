@@ -98,6 +98,11 @@ class ShardSet:
         return still_there(self.uri)
 
     @property
+    def index(self) -> Index:
+        """What its videos are made of: columns."""
+        return self._index
+
+    @property
     def flow_bound(self) -> float | None:
         """The largest flow that is stored, in pixels per frame step either way; None of a set of pictures."""
         return float(self.recipe["bound"]) if modality_of(self.modality).motion else None

@@ -6,6 +6,8 @@ Axes: T frames, H height, W width, C channels.
 """
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,6 +33,29 @@ def augmented(clip_THWC: UInt8, recipe: AugmentRecipe, modality: Modality, rng: 
     return np.ascontiguousarray(clip_THWC)
 
 
+def augmented_together(
+    clip_THWC: UInt8, recipe: AugmentRecipe, streams: Mapping[Modality, slice], rng: np.random.Generator
+) -> UInt8:
+    """Change a crop of several streams: colours of photographs alone, and the same rectangle of all.
+
+    Args:
+        clip_THWC: ``(T, H, W, C)``; it is written to.
+        recipe: What is done.
+        streams: Channels of each, see :func:`.streams_of`.
+        rng: Decides everything.
+    """
+    for modality, own in streams.items():
+        if modality.is_photograph:
+            clip_THWC[..., own] = augmented(
+                np.ascontiguousarray(clip_THWC[..., own]), replace(recipe, erase=0.0), modality, rng
+            )
+    if recipe.erase and rng.random() < recipe.erase:
+        place = _rectangle(clip_THWC.shape[1], clip_THWC.shape[2], recipe, rng)
+        for modality, own in streams.items():
+            clip_THWC[..., own] = _filled(clip_THWC[..., own], place, recipe, modality, rng)
+    return clip_THWC
+
+
 def jittered(clip_THWC: UInt8, recipe: AugmentRecipe, rng: np.random.Generator) -> UInt8:
     """Change brightness, contrast, saturation and hue in any order, each by an even draw, as torchvision does."""
     for i in rng.permutation(4).tolist():
@@ -49,19 +74,37 @@ def erased(clip_THWC: UInt8, recipe: AugmentRecipe, modality: Modality, rng: np.
     Its area is an even draw, its aspect one on a logarithmic scale. What does not fit is drawn again, ten times at
     most; then nothing is erased.
     """
-    height, width, channels = clip_THWC.shape[1:]
+    place = _rectangle(clip_THWC.shape[1], clip_THWC.shape[2], recipe, rng)
+    return _filled(clip_THWC, place, recipe, modality, rng)
+
+
+def _rectangle(height: int, width: int, recipe: AugmentRecipe, rng: np.random.Generator) -> tuple[slice, slice] | None:
+    """Draw which rows and columns are erased."""
     for _ in range(_TRIES):
         area = height * width * rng.uniform(*recipe.erase_area)
         aspect = math.exp(rng.uniform(math.log(recipe.erase_aspect[0]), math.log(recipe.erase_aspect[1])))
         rows, columns = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < rows < height and 0 < columns < width:
             top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
-            fill = _mean(modality, channels)
-            if recipe.erase_with == "random":
-                fill = rng.integers(0, 256, (rows, columns, channels), np.uint8)
-            clip_THWC = clip_THWC.copy()
-            clip_THWC[:, top : top + rows, left : left + columns] = fill
-            break
+            return slice(top, top + rows), slice(left, left + columns)
+    return None
+
+
+def _filled(
+    clip_THWC: UInt8,
+    place: tuple[slice, slice] | None,
+    recipe: AugmentRecipe,
+    modality: Modality,
+    rng: np.random.Generator,
+) -> UInt8:
+    if place is None:
+        return clip_THWC
+    clip_THWC = clip_THWC.copy()
+    inside_THWC = clip_THWC[:, place[0], place[1]]
+    if recipe.erase_with == "random":
+        inside_THWC[...] = rng.integers(0, 256, inside_THWC.shape[1:], np.uint8)
+    else:
+        inside_THWC[...] = _mean(modality, clip_THWC.shape[3])
     return clip_THWC
 
 

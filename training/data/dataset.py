@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.modalities import modality_of
-from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.preprocessing.modalities import streams_of
 from kinebert.preprocessing.video.images import halved
 from kinebert.preprocessing.video.parts import Part
 from kinebert.training.clips.calendar import Calendar
 from kinebert.training.clips.ordering import epoch_order, item_at, sample_rng, shard_order
 from kinebert.training.clips.sampling import Indices, eval_clips, train_clip
 from kinebert.training.clips.stacking import places, stacks
-from kinebert.training.data.augmentation import augmented
+from kinebert.training.data.augmentation import augmented, augmented_together
 from kinebert.training.data.transforms import (
     Crop,
     UInt8,
@@ -37,7 +36,7 @@ from kinebert.training.data.transforms import (
 )
 from kinebert.training.data.windows import Window
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe
-from kinebert.training.shards import ReadsParts, Shards, Video, numbers_of, shards_of
+from kinebert.training.shards import ReadsFar, ReadsParts, Shards, Video, numbers_of, shards_of
 
 Key = tuple[int, int]
 _MOST_EXPECTED = 256
@@ -77,7 +76,7 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
     ) -> None:
         self._shards, self._videos, self._recipe, self._calendar = shards, videos, recipe, calendar
         self._seed, self._training, self._protocol = seed, training, protocol or ProtocolRecipe()
-        if isinstance(shards, ShardSet):
+        if isinstance(shards, ReadsFar):
             shards.keep_shards(recipe.cache_folder, int(recipe.cache_gib * 2**30))
         self._forget()
 
@@ -115,7 +114,11 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
 
         clip = self._crop_of(video, places_T, choose, recipe.crop_size)
         if recipe.augment.on and not isinstance(clip, Window):
-            clip = augmented(clip, recipe.augment, modality_of(self._shards.modality), rng)
+            streams = streams_of(self._shards.modality)
+            if len(streams) > 1:
+                clip = augmented_together(clip, recipe.augment, streams, rng)
+            else:
+                clip = augmented(clip, recipe.augment, next(iter(streams)), rng)
         return clip, video.label, index
 
     def _recipe_of(self, key: Key) -> DataRecipe:
@@ -129,7 +132,7 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
     def expect(self, keys: Iterable[Key]) -> None:
         """Begin to fetch the clips of some keys that will be asked for soon, if they have to come over a network."""
         shards = self._shards
-        if not isinstance(shards, ShardSet) or not shards.is_far:
+        if not isinstance(shards, ReadsFar) or not shards.is_far:
             return
         for key in keys:
             index, number = key if self._training else (key[0], key[1] // self._protocol.crops)
@@ -209,8 +212,9 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
         if self._recipe.resize_on == "device":
             return Window(stacked(part_KHWC, order_TL), size, flip)
         height, width = part_KHWC.shape[1:3]
-        motion = modality_of(self._shards.modality).motion
-        return stacked(apply_crop(part_KHWC, Crop(0, 0, height, width, flip), size, motion), order_TL)
+        crop, streams = Crop(0, 0, height, width, flip), streams_of(self._shards.modality)
+        fitted = [apply_crop(part_KHWC[..., own], crop, size, stream.motion) for stream, own in streams.items()]
+        return stacked(fitted[0] if len(fitted) == 1 else np.concatenate(fitted, axis=-1), order_TL)
 
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
         if self._order is None or self._order[0] != epoch:

@@ -3,13 +3,16 @@
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.aligned import AlignedShards, OpenedSet, sets_of
 from kinebert.training.data.batches import Batch, TrainBatches, collate
 from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.data.loader import ClipLoader, limit_threads
@@ -59,7 +62,7 @@ class Delivery:
         return self.clips_per_s / max(1, self.loader_workers)
 
 
-def clip_cost(recipe: TrainRecipe, shards: ShardSet, seconds: float) -> ClipCost:
+def clip_cost(recipe: TrainRecipe, shards: OpenedSet, seconds: float) -> ClipCost:
     """Load training clips one after the other in this process, for about ``seconds``, and say what they cost."""
     limit_threads(None)
     timed = _TimedShards(shards)
@@ -90,7 +93,7 @@ def clip_cost(recipe: TrainRecipe, shards: ShardSet, seconds: float) -> ClipCost
     )
 
 
-def delivery(recipe: TrainRecipe, shards: ShardSet, loader_workers: int, seconds: float) -> Delivery:
+def delivery(recipe: TrainRecipe, shards: OpenedSet, loader_workers: int, seconds: float) -> Delivery:
     """Take training batches from a loader for about ``seconds``, its start and its first batches aside."""
     dataset = _dataset(recipe, shards)
     began = time.perf_counter()
@@ -123,12 +126,19 @@ def workers_needed(measured: Sequence[Delivery], clips_per_s: float) -> int:
 class _TimedShards:
     """A shard set that notes how long its reads take."""
 
-    def __init__(self, shards: ShardSet) -> None:
-        self._shards = ShardSet.__new__(ShardSet)
-        self._shards.__dict__.update(shards.__getstate__())
-        self._read_jpegs = self._shards.read_jpegs
-        self._shards.read_jpegs = self._timed_read  # type: ignore[method-assign]
+    def __init__(self, shards: OpenedSet) -> None:
+        sets = tuple(map(self._timed, sets_of(shards)))
+        self._shards: OpenedSet = sets[0]
+        if isinstance(shards, AlignedShards):
+            self._shards = copy(shards)
+            self._shards.sets = sets
         self.read_s = self.clip_s = 0.0
+
+    def _timed(self, shards: ShardSet) -> ShardSet:
+        timed = ShardSet.__new__(ShardSet)
+        timed.__dict__.update(shards.__getstate__())
+        timed.read_jpegs = partial(self._timed_read, timed.read_jpegs)  # type: ignore[method-assign]
+        return timed
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._shards, name)
@@ -147,9 +157,9 @@ class _TimedShards:
         self.clip_s += time.perf_counter() - began
         return clip
 
-    def _timed_read(self, entry: Any, indices: Sequence[int]) -> Any:
+    def _timed_read(self, read_jpegs: Callable[..., Any], entry: Any, indices: Sequence[int]) -> Any:
         began = time.perf_counter()
-        images = self._read_jpegs(entry, indices)
+        images = read_jpegs(entry, indices)
         for image in images:  # a mapped file is read when somebody looks at it: that is no time of the decoder
             for buffer in image:
                 buffer.to_pybytes()

@@ -7,7 +7,6 @@ import numpy as np
 
 from kinebert.preprocessing.datasets.split_counts import Caution, PartCounts, cautions
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.modalities import modality_of
 from kinebert.training.clips.sampling import span
 from kinebert.training.clips.stacking import places
 from kinebert.training.recipe.train import DataRecipe
@@ -23,7 +22,7 @@ def check_videos(shards: Shards, recipe: DataRecipe, part: str) -> tuple[Sequenc
     Raises:
         ConfigError: If the part is empty, videos have no class, or their pictures cannot be augmented so.
     """
-    recipe.augment.check_modality(modality_of(shards.modality))
+    recipe.augment.check_streams(shards.modality)
     videos = shards.select(recipe.split, part)
     where = f"{shards.uri}: {recipe.split}/{part}"
     if not videos:

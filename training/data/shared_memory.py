@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.modalities import modality_of
+from kinebert.preprocessing.modalities import streams_of
 from kinebert.training.clips.calendar import Grid
 from kinebert.training.recipe.train import DataRecipe
 from kinebert.training.shards import Shards
@@ -59,7 +59,8 @@ def clip_bytes(shards: Shards, videos: Sequence[Any], data: DataRecipe, crop_siz
             zoom = 2 if data.half_size else 1
             sides = sorted(-(-side // zoom) for side in shards.read_clip(videos[0], [0]).shape[1:3])
             pixels = sides[0] * (sides[1] if data.crop == "resized" else sides[0])
-    return data.clip_length * data.flow_stack * modality_of(shards.modality).channels * pixels
+    channels = sum(modality.channels for modality in streams_of(shards.modality))
+    return data.clip_length * data.flow_stack * channels * pixels
 
 
 def usual_loaders(cores: int) -> int:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kinebert.preprocessing.modalities import modality_of
+from kinebert.preprocessing.modalities import streams_of, x_channels
 from kinebert.training.data.windows import Windows
 from kinebert.training.models.inputs import InputSpec
 
@@ -216,6 +216,10 @@ def normalise(clips_NTHWC: Tensor, spec: InputSpec) -> Tensor:
         clips_NTHWC: Clips of codes 0 to 255, as ``uint8``; those of float32 may be overwritten.
         spec: Value range, mean and std per channel.
     """
+    if spec.streams:
+        sizes = [len(stream.mean) for stream in spec.streams]
+        parts = zip(torch.split(clips_NTHWC, sizes, dim=4), spec.streams, strict=True)
+        return torch.cat([normalise(part_NTHWC, stream) for part_NTHWC, stream in parts], dim=1)
     factor, offset = _scaling(spec.mean, spec.std, spec.value_range, clips_NTHWC.device)
     if spec.channel_order == "bgr":
         clips_NTHWC = clips_NTHWC.flip(4)
@@ -243,7 +247,9 @@ def to_device_batch(clips_NTHWC: Tensor | Windows, spec: InputSpec, device: torc
     Windows are resized and mirrored first.
     """
     if isinstance(clips_NTHWC, Windows):
-        return normalise(clips_NTHWC.resized(device, modality_of(spec.modality).motion), spec)
+        several = len(streams_of(spec.modality)) > 1  # which are never stacked
+        motion = x_channels(spec.modality)
+        return normalise(clips_NTHWC.resized(device, motion if several else bool(motion)), spec)
     return normalise(clips_NTHWC.to(device, non_blocking=True), spec)
 
 

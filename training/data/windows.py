@@ -69,17 +69,25 @@ class Windows:
         """Copy to memory that a GPU reads without waiting."""
         return replace(self, pixels=self.pixels.pin_memory())
 
-    def resized(self, device: torch.device, is_flow: bool) -> Tensor:
+    def resized(self, device: torch.device, is_flow: bool | Sequence[int]) -> Tensor:
         """Move the windows to ``device``, resize them bilinearly there and mirror those that are to be.
 
         Pictures are sampled at the same points as the loader's, without smoothing beforehand; codes are not rounded.
         They lie at most :data:`TOLERANCE` from the loader's; those of a window that has the right size already are
         the same. A mirrored x flow is negated (``255 - v``).
 
+        Args:
+            device: Where to.
+            is_flow: Whether the channels are x and y in turn; or which of the channels are x.
+
         Returns:
             Codes 0 to 255, float32 ``(N, T, H, W, C)`` whose memory is laid out as ``(N, C, T, H, W)``.
         """
         first, size = self.shapes[0], self.size
+        if isinstance(is_flow, bool):
+            negated: Sequence[int] = range(0, first[3] if is_flow else 0, 2)  # y lies between the x of a stack's fields
+        else:
+            negated = is_flow
         out_NCTHW = torch.empty((len(self), first[3], first[0], size, size), dtype=torch.float32, device=device)
         for i, window_THWC in enumerate(self._each(self.pixels.to(device, non_blocking=True))):
             x_CTHW = window_THWC.permute(3, 0, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
@@ -87,8 +95,8 @@ class Windows:
                 x_CTHW = F.interpolate(x_CTHW, (size, size), mode="bilinear", align_corners=False, antialias=False)
             if self.flips[i]:
                 x_CTHW = x_CTHW.flip(3)
-                if is_flow:
-                    x_CTHW[::2].neg_().add_(255)  # y lies between the x of a stack's fields
+                for channel in negated:
+                    x_CTHW[channel].neg_().add_(255)
             out_NCTHW[i] = x_CTHW
         return out_NCTHW.permute(0, 2, 3, 4, 1)
 

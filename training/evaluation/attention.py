@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.sets.reader import ShardSet
-from kinebert.preprocessing.storage import resolve_uri
+from kinebert.training.aligned import OpenedSet, open_shards
 from kinebert.training.checkpoints.recognizer import check_shards, load_recognizer
 from kinebert.training.data.dataset import ClipDataset
 from kinebert.training.data.transforms import UInt8, to_device_batch
@@ -158,7 +157,7 @@ class AttendedVideos:
     """Clips of a set with what a checkpoint's recognizer looked at."""
 
     recognizer: Recognizer
-    shards: ShardSet
+    shards: OpenedSet
     clips: list[ClipAttention]
 
 
@@ -172,6 +171,7 @@ def attend_videos(
     views: Literal["single", "multi"] = "single",
     device: str = "auto",
     most: int | None = None,
+    beside: Sequence[str] = (),
 ) -> AttendedVideos:
     """Look at clips of stored videos with a checkpoint, in the numbers of its recipe.
 
@@ -184,6 +184,7 @@ def attend_videos(
         views: As for :func:`attend`.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         most: Clips that the caller has room for.
+        beside: With ``uri``, of a recognizer of several streams: the further sets.
 
     Raises:
         UserError: If the checkpoint and the set do not fit, or there is no such video.
@@ -194,7 +195,7 @@ def attend_videos(
     check_attentive(recognizer)
     recipe = recipe_of(checkpoint, info)
     data = recipe.data
-    shards = ShardSet.open(resolve_uri(uri or data.shards))
+    shards = open_shards(*data.places(uri, beside))
     check_shards(checkpoint, info, shards)
     if video_ids:
         videos = [shards.entry(video_id) for video_id in video_ids]

@@ -1,10 +1,11 @@
 """What the input of a network must look like: data beside the model, never read from its name."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.modalities import modality_of
+from kinebert.preprocessing.modalities import streams_of
 from kinebert.training.models.arguments import positive
 
 ChannelOrder = Literal["rgb", "bgr"]
@@ -66,7 +67,7 @@ class InputSpec:
     """What a set of weights is trained on. The input pipeline is built from this, never from the model's name."""
 
     modality: str
-    """``rgb``, ``flow`` or ``pose``."""
+    """``rgb``, ``flow`` or ``pose``; of several streams in the channels of an image, joined: ``rgb+flow``."""
     num_frames: int
     """Images in a clip."""
     crop_size: int
@@ -86,6 +87,9 @@ class InputSpec:
     channel_order: ChannelOrder = "rgb"
     """Order in which the network takes the three channels of colour pictures, which are stored as RGB; ``mean`` and
     ``std`` are in the same order."""
+    streams: tuple["InputSpec", ...] = ()
+    """Of several streams (``rgb+flow``) that of each, in the order of their channels: what it says of values counts,
+    ``value_range`` and ``channel_order`` above do not."""
 
     def __post_init__(self) -> None:
         channels = num_channels(self.modality, self.flow_stack)
@@ -104,14 +108,41 @@ class InputSpec:
             raise ConfigError(f"size must be a width and a height in pixels, got {self.size}.")
 
 
+def joined_spec(modality: str, streams: Sequence[InputSpec]) -> InputSpec:
+    """Return what clips with the channels of several streams must look like.
+
+    Raises:
+        ConfigError: If the streams differ in anything but modality and values.
+    """
+    first = streams[0]
+    for other in streams[1:]:
+        for name in ("num_frames", "crop_size", "frame_interval", "size"):
+            if getattr(other, name) != getattr(first, name):
+                raise ConfigError(
+                    f"{first.modality} and {other.modality} see other clips: {name} is {getattr(first, name)} and "
+                    f"{getattr(other, name)}. Streams of one network see the same."
+                )
+    return InputSpec(
+        modality=modality,
+        num_frames=first.num_frames,
+        crop_size=first.crop_size,
+        frame_interval=first.frame_interval,
+        size=first.size,
+        mean=tuple(value for stream in streams for value in stream.mean),
+        std=tuple(value for stream in streams for value in stream.std),
+        streams=tuple(streams),
+    )
+
+
 def num_channels(modality: str, flow_stack: int = 1) -> int:
     """Return the channels of a clip of ``modality``.
 
     Raises:
         ConfigError: For an unknown modality, or for a stack of anything but flow.
     """
-    channels = modality_of(modality).channels
+    streams = list(streams_of(modality))
+    channels = sum(stream.channels for stream in streams)
     positive(flow_stack=flow_stack)
-    if flow_stack > 1 and not modality_of(modality).motion:
+    if flow_stack > 1 and [stream.motion for stream in streams] != [True]:
         raise ConfigError(f"flow_stack is {flow_stack}, but only flow is stacked, and this is {modality}.")
     return channels * flow_stack

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.modalities import Modality
+from kinebert.preprocessing.modalities import Modality, streams_of
 from kinebert.training.recipe.optim import at_least
 
 MOST_MAGNITUDE = 30
@@ -63,6 +63,22 @@ class AugmentRecipe:
                 f"Those of {modality.name} are measurements or drawings, which would then say something else. Leave "
                 "them out; data.augment.erase works on all."
             )
+
+    def check_streams(self, name: str) -> None:
+        """Raise a ConfigError if clips of one or several modalities (``rgb+flow``) cannot be changed so.
+
+        Of several, colours of the photographs are changed alone, and what RandAugment turns or moves would no longer
+        lie on the others.
+        """
+        streams = streams_of(name)
+        photographs = [modality for modality in streams if modality.is_photograph]
+        if len(streams) > 1 and self.randaugment:
+            raise ConfigError(
+                f"data.augment.randaugment turns and moves photographs, which then lie elsewhere than the others "
+                f"of {name}. Leave it out; brightness, contrast, saturation, hue and erase work on several streams."
+            )
+        for modality in photographs or streams:
+            self.check_modality(modality)
 
 
 def check_range(name: str, values: tuple[float, float], most: float = float("inf")) -> None:

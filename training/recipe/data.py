@@ -1,10 +1,12 @@
 """The part of a recipe that says which clips are read, and what is done to them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.modalities import modality_of
+from kinebert.preprocessing.modalities import streams_of
+from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.clips.sampling import Sampling
 from kinebert.training.recipe.augment import AugmentRecipe, check_range
 from kinebert.training.recipe.optim import at_least
@@ -17,8 +19,12 @@ class DataRecipe:
 
     shards: str = field(metadata=CHANGEABLE)
     """Path or URI of a finished shard set of frames or flow."""
+    beside: tuple[str, ...] = setting((), later=True, changeable=True)
+    """Further shard sets of the same videos, for a network of several streams: their pictures lie beside those of
+    shards in the channels of each image. Same frames, same sizes; frame i goes with the flow from i to the next."""
     modality: str = setting("", changeable=True)
-    """What the shards must hold, such as rgb, flow or pose; empty takes what they hold."""
+    """What the shards must hold, such as rgb, flow or pose; rgb+flow where flow lies beside frames, in the order of
+    shards and beside. Empty takes what they hold."""
     split: str = "split1"
     """Name of a split in the manifest."""
     train_part: str = "train"
@@ -73,12 +79,21 @@ class DataRecipe:
     """Folder of every node where they are kept; empty: in the user's cache."""
 
     def __post_init__(self) -> None:
-        if self.modality:
-            modality_of(self.modality)
+        streams = list(streams_of(self.modality)) if self.modality else []
+        if streams and len(streams) != 1 + len(self.beside) and (self.beside or self.shards):
+            raise ConfigError(
+                f"data.modality is {self.modality}, which takes {len(streams)} sets: data.shards, and "
+                f"{len(streams) - 1} in data.beside, which has {len(self.beside)}."
+            )
         at_least(0, "data.cache_gib", self.cache_gib)
         for name in ("clip_length", "frame_interval", "crop_size", "flow_stack"):
             at_least(1, f"data.{name}", getattr(self, name))
-        if self.flow_stack > 1 and self.modality and not modality_of(self.modality).motion:
+        if self.flow_stack > 1 and (len(streams) > 1 or self.beside):
+            raise ConfigError(
+                f"data.flow_stack is {self.flow_stack}, but flow that lies beside other pictures is not stacked. Leave "
+                "it out, or train flow alone and fuse."
+            )
+        if self.flow_stack > 1 and streams and not streams[0].motion:
             raise ConfigError(
                 f"data.flow_stack is {self.flow_stack}, but only flow is stacked, and data.modality is "
                 f"{self.modality}. Leave it out."
@@ -95,11 +110,17 @@ class DataRecipe:
                 '"device". Take "loader".'
             )
         if self.modality:
-            self.augment.check_modality(modality_of(self.modality))
+            self.augment.check_streams(self.modality)
         if self.train_part == self.val_part:
             raise ConfigError(
                 f"data.train_part and data.val_part are both {self.val_part!r}: what was learnt from measures nothing."
             )
+
+    def places(self, shards: str | None = None, beside: Sequence[str] = ()) -> tuple[str, tuple[str, ...]]:
+        """Return the absolute locations of the shard set and of those beside it: those given, else the recipe's."""
+        uris = (shards, *beside) if shards else (self.shards, *self.beside)
+        first, *others = map(resolve_uri, uris)
+        return first, tuple(others)
 
     def _check_crop(self) -> None:
         if self.crop != "multi_scale" and not self.multi_scale:

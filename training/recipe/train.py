@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from kinebert.preprocessing.config import digest
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.clips.ordering import MAX_SEED
 from kinebert.training.recipe.augment import AugmentRecipe
 from kinebert.training.recipe.data import DataRecipe
@@ -203,12 +202,13 @@ class TrainRecipe:
         self.in_stages()
 
     def with_absolute_shards(self) -> "TrainRecipe":
-        """Return the recipe with the location of its shard set absolute, for workers that start in another folder.
+        """Return the recipe with the locations of its shard sets absolute, for workers that start in another folder.
 
         Raises:
             ConfigError: If it is relative in a submitted job.
         """
-        return replace(self, data=replace(self.data, shards=resolve_uri(self.data.shards)))
+        shards, beside = self.data.places()
+        return replace(self, data=replace(self.data, shards=shards, beside=beside))
 
     def in_stages(self) -> "tuple[TrainRecipe, ...]":
         """Return a recipe for each stage; this one alone if there are none.

@@ -43,7 +43,7 @@ def test_what_is_not_told_is_at_its_default() -> None:
     known = {**usual(), **varied(RECIPE)}
     whole = flatten(to_plain(replace(RECIPE, tune=None)))
     places = whole.keys() - known.keys()
-    assert places == {"data.shards", "data.cache_folder", "model.weights_digest", "tune"}
+    assert places == {"data.shards", "data.beside", "data.cache_folder", "model.weights_digest", "tune"}
     assert known == {key: value for key, value in whole.items() if key not in places}
 
 

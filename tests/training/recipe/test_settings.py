@@ -117,6 +117,7 @@ DECIDING_WITH: dict[str, tuple[Any, dict[str, Any], str]] = {
 """Fields that decide with another field that allows them: value, the other fields, digest."""
 CHANGEABLE: dict[str, Any] = {
     "data.shards": "/elsewhere",
+    "data.beside": ("/beside",),
     "data.modality": "rgb",
     "data.cache_gib": 1.0,
     "data.cache_folder": "/cache",
