@@ -182,6 +182,18 @@ def _added_product(_: Tensor, left: Tensor, right: Tensor, **__: Any) -> Tensor:
     return _product(left, right)
 
 
+def _sort(x: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+    return _same(x), torch.empty(x.shape, dtype=torch.int64, device="meta")
+
+
+def _gathered(x: Tensor, _: int, index: Tensor, **__: Any) -> Tensor:
+    return _new(x, *index.shape)
+
+
+def _resized(x: Tensor, sizes: Sequence[int], *_: Any) -> Tensor:
+    return _new(x, *x.shape[:2], *sizes)
+
+
 _aten = torch.ops.aten
 _RULES: dict[Any, Callable[..., Any]] = {
     _aten.convolution: _convolution,
@@ -189,10 +201,14 @@ _RULES: dict[Any, Callable[..., Any]] = {
     _aten.max_pool3d_with_indices: _max_pool,
     _aten.native_batch_norm: _batch_norm,
     _aten.mean: _mean,
+    _aten.sum: _mean,
     _aten.std_mean: _std_mean,
     _aten.linalg_vector_norm: _norm,
     _aten.cat: _cat,
     _aten.stack: _stack,
+    _aten.gather: _gathered,
+    _aten.sort: _sort,
+    _aten.upsample_trilinear3d: _resized,
     **dict.fromkeys((_aten.mm, _aten.bmm), _product),
     **dict.fromkeys((_aten.addmm, _aten.baddbmm), _added_product),
     **dict.fromkeys((_aten._softmax, _aten._safe_softmax), _same),
