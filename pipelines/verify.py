@@ -35,7 +35,7 @@ class VerifyConfig:
 def main(config: VerifyConfig) -> int:
     """Check the set, print what is wrong with it, and return the exit status."""
     from kinebert.preprocessing.sets.dataset_file import read_dataset_file  # OpenCV, after the options
-    from kinebert.preprocessing.sets.folder import describe_flow, describe_still
+    from kinebert.preprocessing.sets.folder import describe_flow, describe_poses, describe_still
     from kinebert.preprocessing.sets.reader import ShardSet
     from kinebert.preprocessing.sets.verify import verify_set
 
@@ -55,7 +55,8 @@ def main(config: VerifyConfig) -> int:
     say(f"{uri}: {f'{len(verdict.problems)} problems' if verdict.problems else 'whole'}: {checked}")
     dataset = read_dataset_file(uri)
     if dataset is not None:
-        about = describe_flow(dataset.flow), describe_still(dataset.counts, dataset.recipe)
+        poses = describe_poses(dataset.poses, dataset.recipe)
+        about = describe_flow(dataset.flow), poses, describe_still(dataset.counts, dataset.recipe)
         say(*(f"  {line}" for line in about if line))
     if verdict.problems:
         return 1

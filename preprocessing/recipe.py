@@ -1,15 +1,19 @@
 """Recipes of extraction: everything that changes the pixels of a shard set, and so its digest."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import differences, digest, to_plain
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.lookup import find
 from kinebert.preprocessing.modalities import FLOW, POSE, RGB, modality_of
+from kinebert.preprocessing.pose.estimator import PoseBackend, backend_of
 from kinebert.preprocessing.schema import FORMAT_VERSION
 from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params
 from kinebert.preprocessing.tvl1.pyramid import MIN_SIDE
@@ -23,6 +27,7 @@ _IDLE = {
 """Keys that have no effect with each kind of resize."""
 _UNUSED = {"jpeg": {"codec", "crf"}, "h264": {"jpeg_quality"}}
 """Keys that are not recorded with each codec; older sets lack those of h264."""
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +96,26 @@ class FrameRecipe:
         for frame_HW3 in frames:
             yield (frame_HW3,)
 
+    @property
+    def decoded(self) -> "FrameRecipe":
+        """The recipe by which frames are decoded for it, another one if they are looked at before they are resized."""
+        return self
+
+    @property
+    def solving(self) -> Any:
+        """What a solver has to be made ready for; None where pictures need none."""
+        return None
+
+    @property
+    def has_joints(self) -> bool:
+        """Whether people's joints are stored beside the pictures."""
+        return False
+
+    @property
+    def from_video(self) -> bool:
+        """Whether its pictures can be made of any video, as `kinebert predict` does."""
+        return modality_of(self.modality).from_video
+
     def plain(self) -> dict[str, Any]:
         """Everything that the digest covers, as plain values: what does not touch a pixel here is left out."""
         idle = _IDLE[self.resize] | _UNUSED[self.codec] | {"restart_markers"}
@@ -122,12 +147,108 @@ def register_recipe(kind: Kind) -> Kind:
     return kind
 
 
+_OF_BACKENDS = {"backend", "params", "weights", "source", "look", "background", "threshold"}
+"""Keys that say nothing of videos that show drawn poses; older sets lack them."""
+DRAWING = (
+    "resize", "width", "height", "short_side", "interpolation", "codec", "jpeg_quality", "restart_markers", "crf",
+    "look", "background", "threshold",
+)  # fmt: skip
+"""Keys of a :class:`PoseRecipe` that may change when poses are drawn anew from stored joints."""
+
+
 @register_recipe
 @dataclass(frozen=True, kw_only=True)
 class PoseRecipe(FrameRecipe):
-    """How frames are taken from videos that show drawn poses: a stream of its own, which RGB networks refuse."""
+    """How pictures of poses are made, a stream of its own, which RGB networks refuse.
+
+    Without a backend the videos show poses that somebody else drew. With one, people are looked for in every frame as
+    it was decoded, before it is resized; their joints are stored, and a picture that is drawn of them and resized.
+    """
+
+    backend: str = ""
+    """Who finds the people, such as openpose; empty where the videos show drawn poses."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of the backend; those that are not given have its defaults."""
+    weights: Mapping[str, Any] = field(default_factory=dict)
+    """SHA-256 of the backend's files, by their roles."""
+    source: str = ""
+    """Digest of the recipe of the set of frames whose stored pictures are looked at; empty for videos."""
+    look: Literal["cpu", "gpu"] = "gpu"
+    """How people are drawn: gpu as OpenPose's CUDA build does by default, translucent; cpu as its other one does."""
+    background: Literal["black", "frame"] = "black"
+    """What they are drawn on: black, or the frame itself."""
+    threshold: float = 0.05
+    """A joint is drawn if its score is above this, and a limb if both of its joints are; 0 to 1."""
 
     modality = POSE.name
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.backend:
+            if self.params or self.weights or self.source:
+                raise ConfigError("params, weights and source say nothing without a backend. Name one, as openpose.")
+            return
+        if not 0 <= self.threshold <= 1:
+            raise ConfigError(f"threshold must lie between 0 and 1, got {self.threshold}.")
+        if self.square_pixels:
+            raise ConfigError("square_pixels is not for poses that are looked for here. Take resize = fixed.")
+        if self.source and (self.frame_step, self.drop_repeats, self.video_stream) != (1, False, None):
+            raise ConfigError(
+                "frame_step, drop_repeats and video_stream say nothing of stored frames (source). Leave them out."
+            )
+        backend = backend_of(self.backend)
+        params: object = from_mapping(backend.params, self.params, f"params of {self.backend}")
+        object.__setattr__(self, "params", to_plain(params))
+        object.__setattr__(self, "weights", _named_weights(backend, self.weights))
+        object.__setattr__(self, "threshold", float(self.threshold))
+
+    @property
+    def decoded(self) -> FrameRecipe:
+        """Frames of the video's own size, upright, where people are looked for in them."""
+        if not self.backend:
+            return self
+        return FrameRecipe(
+            resize="none",
+            frame_step=self.frame_step,
+            drop_repeats=self.drop_repeats,
+            video_stream=self.video_stream,
+            on_decode_error=self.on_decode_error,
+            min_frames=self.min_frames,
+        )
+
+    @property
+    def solving(self) -> "PoseRecipe | None":
+        """This recipe, where people are looked for."""
+        return self if self.backend else None
+
+    @property
+    def has_joints(self) -> bool:
+        """True with a backend."""
+        return bool(self.backend)
+
+    @property
+    def from_video(self) -> bool:
+        """True with a backend that looks at frames as they are decoded."""
+        return bool(self.backend) and not self.source
+
+    def plain(self) -> dict[str, Any]:
+        """Everything that the digest covers; nothing of backends where there is none."""
+        silent = _OF_BACKENDS if not self.backend else {"source"} if not self.source else set()
+        return {key: value for key, value in super().plain().items() if key not in silent}
+
+
+def _named_weights(backend: PoseBackend, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digests of a backend's files by role: those that are given, and those that can be no others."""
+    known = {file.role: file for file in backend.files}
+    named = {file.role: file.sha256 for file in backend.files if file.sha256 and not file.optional}
+    for role, sha256 in given.items():
+        fixed = find(known, role, f"file of weights of the pose backend {backend.name}").sha256
+        if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+            raise ConfigError(f"weights.{role}: expected a SHA-256 of 64 characters (0-9, a-f), got {sha256!r}.")
+        if fixed and sha256 != fixed:
+            raise ConfigError(f"weights.{role}: {backend.name} works with {fixed} alone, got {sha256}. Leave it out.")
+        named[role] = sha256
+    return dict(sorted(named.items()))
 
 
 @register_recipe
@@ -141,6 +262,11 @@ class FlowRecipe(FrameRecipe):
     """Parameters of the solver."""
 
     modality = FLOW.name
+
+    @property
+    def solving(self) -> TvL1Params:
+        """The parameters of its flow."""
+        return self.tvl1
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -104,8 +104,26 @@ INDEX_MORE = pa.schema([*INDEX_RANGES, *INDEX_STILL])
 """All columns that some indexes lack. What they say does not change the digest of a set's content."""
 
 
+JOINTS = pa.schema(
+    [
+        _field(
+            "joints",
+            pa.list_(pa.binary()),
+            "one item per image: float16, little-endian, persons x 25 joints (BODY_25) x (x, y, score), in pixels of "
+            "the picture that was looked at; 0, 0, 0 where not found",
+        ),
+        _field("seen_width", pa.int32(), "pixels of the picture that was looked at"),
+        _field("seen_height", pa.int32(), "pixels of the picture that was looked at"),
+    ]
+)
+"""Columns that a shard has as well where people were looked for in its frames."""
+
+
 @functools.lru_cache
-def segment_schema(modality: str) -> pa.Schema:
-    """Columns of a shard of that modality: where a segment belongs, and a list of JPEGs per kind of picture."""
+def segment_schema(modality: str, joints: bool = False) -> pa.Schema:
+    """Columns of a shard of that modality: where a segment belongs, and a list of JPEGs per kind of picture.
+
+    With ``joints``, those of :data:`JOINTS` as well.
+    """
     pictures = [_field(column.name, pa.list_(pa.binary()), column.about) for column in modality_of(modality).columns]
-    return pa.schema([*_SEGMENT, *pictures])
+    return pa.schema([*_SEGMENT, *pictures, *(JOINTS if joints else ())])

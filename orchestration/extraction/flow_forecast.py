@@ -55,7 +55,7 @@ def say_who_solves(
     tasks: Tasks,
     audience: Audience,
 ) -> None:
-    """Tell an audience who solves flow, how long that of all pairs will take, and what would make it less.
+    """Tell an audience who solves flow or finds people, how long flow of all pairs will take, and what is quicker.
 
     It is measured on a few pairs, unless no set stores flow or all of it takes less than a minute. What cannot be
     measured, such as videos at which a decoder hangs or crashes, is not said: the job finds out for itself.
@@ -69,10 +69,12 @@ def say_who_solves(
         tasks: What a task holds.
         audience: Who is told.
     """
-    build = next((build for build in builds if isinstance(build.recipe, FlowRecipe)), None)
-    if build is None or not isinstance(build.recipe, FlowRecipe):
+    build = next((build for build in builds if build.recipe.solving is not None), None)
+    if build is None:
         return
     audience.say(placement.about)
+    if not isinstance(build.recipe, FlowRecipe):  # progress tells how long it will take
+        return
     left = [row for row in rows if row.problem is None and row.video_id not in kept]
     pairs = _pairs(rows, left, build.recipe)
     slots = _slots(placement, tasks, sum(any(v.video_id not in kept for v in shard.videos) for shard in shards))

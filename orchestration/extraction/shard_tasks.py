@@ -202,12 +202,12 @@ def _is_as_written(output: str, shards: Sequence[ShardFacts], audience: Audience
 
 def _place(builds: Sequence[BuildShard], tasks: Tasks) -> Placement:
     """Decide where tasks run; refuse what Ray would wait for, without a word and for ever."""
-    flow = next((build for build in builds if isinstance(build.recipe, FlowRecipe)), None)
+    solving = next((build for build in builds if build.recipe.solving is not None), None)
     return place(
-        (flow or builds[0]).solver,
+        (solving or builds[0]).solver,
         _cluster.nodes(),
         cpus_per_task=tasks.cpus_per_task,
-        gpus_per_task=tasks.gpus_per_task if flow else 0.0,
+        gpus_per_task=tasks.gpus_per_task if solving else 0.0,
         workers=tasks.workers,
     )
 

@@ -7,20 +7,19 @@ import fcntl
 import functools
 import importlib
 import importlib.metadata
-import os
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.plain_text import visible
+from kinebert.preprocessing.extraction.solvers import out_of_memory
 from kinebert.preprocessing.private_folder import keep_compiled_kernels
 from kinebert.preprocessing.tvl1 import Backend, TvL1Params, choose_backend, tvl1_flow
 
@@ -29,18 +28,31 @@ _GPU_PAIRS = 256
 """As many as the solver takes at once: a GPU waits less often for the few that take long. 230 bytes a pixel are 5.1 GB
 of its memory, 41 GB for eight tasks; on the host 178 MB of flow."""
 _COMPILING_S = 180.0
-_GPU_LOST = 71
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowSolver:
     """Who solves TV-L1 in a task, with what of the machine. No part of a recipe: the flow does not depend on it."""
 
+    title: ClassVar[str] = "solver"
+    most_per_gpu: ClassVar[int] = 8
+    """A core decodes and encodes 200 (720p) to 1,000 (small clips) pairs per second; each task takes memory on it."""
+
     backend: Backend = "auto"
     num_threads: int = 1
     """Pairs that ``numba`` solves at the same time."""
     on_gpu: bool = False
     """The task holds a share of a GPU, and torch does not work without it."""
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether GPUs are asked for, or preferred."""
+        return self.backend in ("auto", "torch")
+
+    def placed(self, *, num_threads: int, on_gpu: bool) -> "FlowSolver":
+        """Decide who solves: were the CPUs to help GPUs with another solver, bytes would depend on who came first."""
+        backend: Backend = ("torch" if on_gpu else "numba") if self.backend == "auto" else self.backend
+        return FlowSolver(backend=backend, num_threads=num_threads, on_gpu=on_gpu and backend == "torch")
 
     def ready(self, params: TvL1Params) -> "FlowSolver":
         """Decide on the backend, import and compile it, and return the solver that is ready for use.
@@ -85,13 +97,10 @@ class FlowSolver:
         try:
             return tvl1_flow(grey_THW, params, self.backend, num_threads=self.num_threads)
         except RuntimeError as error:
-            if type(error).__name__ == "OutOfMemoryError" and len(grey_THW) > 2:
-                half = len(grey_THW) // 2
-                return np.concatenate([self.solve(grey_THW[: half + 1], params), self.solve(grey_THW[half:], params)])
-            if self.on_gpu and "CUDA error" in str(error):
-                print(visible(f"the GPU is lost: {error}"), file=sys.stderr, flush=True)
-                os._exit(_GPU_LOST)
-            raise
+            if not out_of_memory(error, self.on_gpu) or len(grey_THW) <= 2:
+                raise
+            half = len(grey_THW) // 2
+            return np.concatenate([self.solve(grey_THW[: half + 1], params), self.solve(grey_THW[half:], params)])
 
 
 @functools.lru_cache(maxsize=8)

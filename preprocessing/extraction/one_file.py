@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import VideoError
-from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import TimeIsUp
 from kinebert.preprocessing.extraction.one_video import Frames, Spool, extract_frames, extract_video
 from kinebert.preprocessing.extraction.prefetch import MOST_AHEAD, frames_ahead
+from kinebert.preprocessing.extraction.solvers import Solver
 from kinebert.preprocessing.extraction.timing import NoTiming
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.plan import PlannedVideo
@@ -47,7 +47,7 @@ def extract_file(
     recipes: Sequence[FrameRecipe],
     open_video: Callable[..., Frames],
     beat: Callable[[], None],
-    solver: FlowSolver,
+    solver: Solver,
     timing: NoTiming,
 ) -> dict[str, list[Outcome]]:
     """Extract all videos that are to be taken from one file; return what became of each, for every recipe, by its id.
@@ -57,7 +57,7 @@ def extract_file(
         recipes: What is stored, in a set each. They take the same frames of the file.
         open_video: Gives the frames; called like :class:`kinebert.preprocessing.video.frames.VideoFrames`.
         beat: Called for every image and every frame; may raise TimeIsUp.
-        solver: Who solves flow; ready for use.
+        solver: Who makes flow or poses; ready for use.
         timing: Learns how long the stages take.
 
     Raises:
@@ -68,7 +68,7 @@ def extract_file(
     if whole and not others:
         return {videos[0].video_id: [extract_video(videos[0], first, open_video, beat, solver, timing)]}
     store = None if whole else _Store()
-    beside = {"beside": others} if others else {}
+    beside = {"beside": [recipe.decoded for recipe in others]} if others else {}
     outcomes: dict[str, list[Outcome]] = {}
 
     def extract(recipe: FrameRecipe, video_id: str, feed: _Feed) -> tuple[VideoSummary, Spool]:
@@ -77,7 +77,7 @@ def extract_file(
     for some in passes(videos, MOST_OPEN):
         cuts = Cuts([video.interval for video in some], first.frame_step, beat, first.drop_repeats)
         segments = [[_Segment(video, partial(extract, recipe), store) for recipe in recipes] for video in some]
-        _decode(open_video(some[0].path, first, timing, choice=cuts, **beside), cuts, segments)
+        _decode(open_video(some[0].path, first.decoded, timing, choice=cuts, **beside), cuts, segments)
         for video, made in zip(some, segments, strict=True):
             found = [segment.outcome for segment in made if segment.outcome]
             assert len(found) == len(recipes), "what became of every video is known"

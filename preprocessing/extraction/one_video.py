@@ -1,4 +1,4 @@
-"""One video to segments: decoding, flow and encoding side by side, a few images in memory at a time.
+"""One video to segments, with a few images in memory at a time.
 
 Axes: T frames, H height, W width.
 """
@@ -7,9 +7,8 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import IO, Protocol, cast, runtime_checkable
+from collections.abc import Callable, Iterator
+from typing import IO, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -17,21 +16,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kinebert.preprocessing import storage
-from kinebert.preprocessing.errors import UserError, VideoError
-from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.errors import VideoError
 from kinebert.preprocessing.extraction.guard import TimeIsUp
-from kinebert.preprocessing.extraction.prefetch import frames_ahead, prefetch
+from kinebert.preprocessing.extraction.images import images_of, stored_size
+from kinebert.preprocessing.extraction.solvers import Solver
 from kinebert.preprocessing.extraction.timing import OFF, NoTiming
 from kinebert.preprocessing.modalities import modality_of
-from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.schema import SEGMENT_LENGTH, segment_schema
 from kinebert.preprocessing.sets.plan import PlannedVideo
 from kinebert.preprocessing.sets.writer import VideoSummary
 from kinebert.preprocessing.stores.answers import StoreAwayError
 from kinebert.preprocessing.video.container import in_words
-from kinebert.preprocessing.video.h264 import SegmentEncoder
-from kinebert.preprocessing.video.images import encode_jpeg, quantize_flow
-from kinebert.preprocessing.video.jpeg_parts import restart_interval
 from kinebert.preprocessing.video.still_frames import StillCounts
 
 UInt8 = NDArray[np.uint8]
@@ -64,10 +60,10 @@ OpenVideo = Callable[[str, FrameRecipe, NoTiming], Frames]
 class Spool:
     """Segments of one video on this node's disk, until it is known that the video is to stay."""
 
-    def __init__(self, modality: str) -> None:
+    def __init__(self, recipe: FrameRecipe) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="kinebert-")  # noqa: SIM115 - it outlives this function
         self._start: int | None = None
-        self._writer = pa.ipc.new_stream(self._file, segment_schema(modality))
+        self._writer = pa.ipc.new_stream(self._file, segment_schema(recipe.modality, recipe.has_joints))
         self.num_segments = 0
 
     def append(self, row: pa.RecordBatch) -> None:
@@ -100,23 +96,23 @@ def extract_video(
     recipe: FrameRecipe,
     open_video: OpenVideo,
     beat: Callable[[], None],
-    solver: FlowSolver,
+    solver: Solver,
     timing: NoTiming = OFF,
 ) -> tuple[VideoSummary, Spool]:
     """Decode ``video`` once and encode what ``recipe`` asks for.
 
     Args:
         video: Which file.
-        recipe: A :class:`FlowRecipe` stores flow between the frames, any other what its ``pictures`` yields.
+        recipe: What is stored, see :func:`.images_of`.
         open_video: Gives the frames; :class:`kinebert.preprocessing.video.frames.VideoFrames` outside tests.
         beat: Called for every image; may raise TimeIsUp.
-        solver: Who solves the flow; ready for use.
+        solver: Who makes what decoding does not give; ready for use.
         timing: Learns how long the stages take.
 
     Raises:
         VideoError: If the video has to be left out.
     """
-    return extract_frames(video.video_id, open_video(video.path, recipe, timing), recipe, beat, solver, timing)
+    return extract_frames(video.video_id, open_video(video.path, recipe.decoded, timing), recipe, beat, solver, timing)
 
 
 def extract_frames(
@@ -124,7 +120,7 @@ def extract_frames(
     given: Frames,
     recipe: FrameRecipe,
     beat: Callable[[], None],
-    solver: FlowSolver,
+    solver: Solver,
     timing: NoTiming = OFF,
     about: Callable[[], tuple[str, str]] = lambda: ("", ""),
 ) -> tuple[VideoSummary, Spool]:
@@ -140,12 +136,9 @@ def extract_frames(
         VideoError: If the video has to be left out.
         StoreAwayError: If the store that it lies in is out of reach.
     """
-    frames = _Counted(given)
-    if isinstance(recipe, FlowRecipe):
-        images = _Flow(video_id, recipe, solver, timing).images(frames)
-    else:
-        images = _encode(frames, recipe, timing)
-    spool = Spool(recipe.modality)
+    frames = _Counted(given, recipe)
+    images = images_of(video_id, frames, recipe, solver, timing)
+    spool = Spool(recipe)
     batch: list[tuple[bytes, ...]] = []
     num_images = 0
     try:
@@ -187,16 +180,17 @@ def extract_frames(
 
 
 class _Counted:
-    """Frames of a video, with their number and size."""
+    """Frames of a video, with their number and size, and the size in which they are stored."""
 
-    def __init__(self, frames: Frames) -> None:
-        self._frames = frames
-        self.count = self.width = self.height = 0
+    def __init__(self, frames: Frames, recipe: FrameRecipe) -> None:
+        self._frames, self._recipe = frames, recipe
+        self.count = self.width = self.height = self.seen_width = self.seen_height = 0
 
     def __iter__(self) -> Iterator[UInt8]:
         for frame_HW3 in self._frames:
             self.count += 1
-            self.height, self.width = frame_HW3.shape[:2]
+            self.seen_height, self.seen_width = frame_HW3.shape[:2]
+            self.width, self.height = stored_size(frame_HW3, self._recipe)
             yield frame_HW3
 
     @property
@@ -220,81 +214,12 @@ def _check(video_id: str, frames: _Counted, recipe: FrameRecipe, about: Callable
         raise VideoError(video_id, "decode", f"broke off after {frames.count} frames{said} (on_decode_error = reject)")
 
 
-def _encode(frames: Iterable[UInt8], recipe: FrameRecipe, timing: NoTiming) -> Iterator[tuple[bytes, ...]]:
-    images = recipe.pictures(prefetch(frames, frames_ahead))
-    if recipe.codec == "h264":
-        encoder = SegmentEncoder(recipe.crf)
-        for (picture,) in images:
-            with timing.stage("encode"):
-                packets = encoder.add(picture)
-            yield from ((packet,) for packet in packets)
-        with timing.stage("encode"):
-            packets = encoder.end()
-        yield from ((packet,) for packet in packets)
-        return
-    for pictures in images:
-        with timing.stage("encode"):
-            image = tuple(_jpeg(picture, recipe) for picture in pictures)
-        yield image
-
-
-def _jpeg(picture: UInt8, recipe: FrameRecipe) -> bytes:
-    interval = restart_interval(picture.shape[1], picture.ndim == 3) if recipe.restart_markers else 0
-    return encode_jpeg(picture, recipe.jpeg_quality, interval)
-
-
-@dataclass(frozen=True)
-class _Flow:
-    """Flow of one video, from its frames to 8-bit pictures. One thread decodes, one solves, one encodes."""
-
-    video_id: str
-    recipe: FlowRecipe
-    solver: FlowSolver
-    timing: NoTiming
-
-    def images(self, frames: Iterable[UInt8]) -> Iterator[tuple[bytes, ...]]:
-        """Yield the JPEGs of x and y of every field."""
-        grey = prefetch(self._grey(frames), frames_ahead)
-        for fields_T2HW in prefetch(self._solve(grey), _BATCHES_AHEAD):
-            for field_2HW in fields_T2HW:
-                with self.timing.stage("quantise"):
-                    codes_2HW = quantize_flow(field_2HW, self.recipe.bound)
-                with self.timing.stage("encode"):
-                    image = tuple(_jpeg(codes_HW, self.recipe) for codes_HW in codes_2HW)
-                yield image
-
-    def _grey(self, frames: Iterable[UInt8]) -> Iterator[UInt8]:
-        for frame_HW3 in frames:
-            with self.timing.stage("grey"):
-                grey_HW = cast(UInt8, cv2.cvtColor(frame_HW3, cv2.COLOR_BGR2GRAY))
-            yield grey_HW
-
-    def _solve(self, frames: Iterable[UInt8]) -> Iterator[Float32]:
-        """Yield flow ``(T, 2, H, W)`` of as many pairs at a time as the solver likes, and of the rest at the end."""
-        grey: list[UInt8] = []
-        for grey_HW in frames:
-            grey.append(grey_HW)
-            if len(grey) == self.solver.pairs_at_once(*grey_HW.shape) + 1:
-                yield self._solved(grey)
-                del grey[:-1]
-        if len(grey) > 1:
-            yield self._solved(grey)
-
-    def _solved(self, grey: list[UInt8]) -> Float32:
-        try:
-            with _SOLVING, self.timing.stage("solve"):
-                return self.solver.solve(np.stack(grey), self.recipe.tvl1)
-        except UserError:
-            raise
-        except Exception as error:  # a solver that refuses a video must not end the others
-            raise VideoError(self.video_id, "flow", in_words(error)) from error
-
-
 def _segment(
     video_id: str, images: list[tuple[bytes, ...]], segment: int, frames: _Counted, recipe: FrameRecipe
 ) -> pa.RecordBatch:
     columns = [list(column) for column in zip(*images, strict=True)]
     start = segment * SEGMENT_LENGTH
-    values = [video_id, segment, start, len(images), frames.width, frames.height, *columns]
-    schema = segment_schema(recipe.modality)
+    seen = [frames.seen_width, frames.seen_height] if recipe.has_joints else []
+    values = [video_id, segment, start, len(images), frames.width, frames.height, *columns, *seen]
+    schema = segment_schema(recipe.modality, recipe.has_joints)
     return pa.record_batch([pa.array([value], field.type) for value, field in zip(values, schema, strict=True)], schema)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Protocol
 
 import cv2
 
@@ -15,9 +16,10 @@ from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import Attempts, Limits, Watchdog, die_of
 from kinebert.preprocessing.extraction.one_file import Outcome, extract_file, rejected
 from kinebert.preprocessing.extraction.one_video import Frames, Spool
+from kinebert.preprocessing.extraction.solvers import Solver
 from kinebert.preprocessing.extraction.timing import OFF, NoTiming, Timing
 from kinebert.preprocessing.fingerprints import file_fingerprint
-from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.digests import keep_record, kept_record
 from kinebert.preprocessing.sets.plan import PlannedShard, PlannedVideo
 from kinebert.preprocessing.sets.writer import (
@@ -32,6 +34,13 @@ from kinebert.preprocessing.video.frames import VideoFrames
 _READINGS = 3
 """Times that a video is begun whose file changes while it is read."""
 Report = Callable[[VideoSummary], None]
+
+
+class Opens(Protocol):
+    """Gives frames that are stored already."""
+
+    def opener(self, video_id: str) -> Callable[..., Frames]:
+        """Return what gives the frames of one video, called like :class:`.VideoFrames`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +64,10 @@ class BuildShard:
     """Make shards again that left videos out."""
     open_video: Callable[..., Frames] = VideoFrames
     """Gives the frames of a video: an :data:`OpenVideo` that also takes ``max_pixels``."""
-    solver: FlowSolver = field(default_factory=FlowSolver)
-    """Who solves flow; recorded in the shard, and no part of its recipe."""
+    solver: Solver = field(default_factory=FlowSolver)
+    """Who makes flow or poses; recorded in the shard, and no part of its recipe."""
+    stored: Opens | None = None
+    """Opens videos of a set in place of files, such as :class:`.StoredVideos`."""
     timed: bool = False
     """Measure how long the stages take."""
 
@@ -84,12 +95,18 @@ class BuildShard:
         again = self.retry_rejected and any(video.rejected for video in summary.videos)
         return None if again else summary, False
 
+    def opener(self, video: PlannedVideo) -> Callable[..., Frames]:
+        """Return what gives the frames of a video, or of the file that segments are cut from."""
+        if self.stored is not None:
+            return self.stored.opener(video.video_id)
+        return partial(self.open_video, max_pixels=self.limits.max_pixels)
+
     @contextmanager
     def writing(
-        self, shard: PlannedShard, solver: FlowSolver, told: Callable[[ShardSummary], None]
+        self, shard: PlannedShard, solver: Solver, told: Callable[[ShardSummary], None]
     ) -> Iterator[ShardWriter]:
         """Write ``shard``, and tell ``told`` what it holds when it is about to appear."""
-        solved_by = solver.name() if isinstance(self.recipe, FlowRecipe) else None
+        solved_by = None if self.recipe.solving is None else solver.name()
 
         def written(summary: ShardSummary) -> None:
             made = replace(summary, sources=shard.sources_digest())
@@ -109,8 +126,8 @@ class BuildShards:
     """
 
     builds: tuple[BuildShard, ...]
-    """One for each set; their recipes take the same frames, and one of them may store flow. What is no matter of a set,
-    such as the limits, is that of the first."""
+    """One for each set; their recipes take the same frames, and one of them may need a solver. What is no matter of a
+    set, such as the limits, is that of the first."""
 
     def __call__(self, shard: PlannedShard, report: Report = lambda _: None) -> tuple[ShardSummary, ...]:
         """Build ``shard`` in each set, tell ``report`` of every video as it is done, and return a summary for each."""
@@ -154,19 +171,19 @@ class BuildShards:
                 writer.describe(videos)
         return [made[build.output] for build in builds]
 
-    def _ready(self, builds: Sequence[BuildShard], timing: NoTiming) -> FlowSolver:
-        """Make the solver ready, before any video's time runs, if a set stores flow."""
+    def _ready(self, builds: Sequence[BuildShard], timing: NoTiming) -> Solver:
+        """Make the solver ready, before any video's time runs, if a set needs one."""
         for build in builds:
-            if isinstance(build.recipe, FlowRecipe):
+            if build.recipe.solving is not None:
                 with timing.stage("prepare"):
-                    return build.solver.ready(build.recipe.tvl1)
+                    return build.solver.ready(build.recipe.solving)
         return builds[0].solver
 
     def _file(
         self,
         recipes: Sequence[FrameRecipe],
         attempts: Attempts,
-        solver: FlowSolver,
+        solver: Solver,
         timing: NoTiming,
         videos: Sequence[PlannedVideo],
     ) -> dict[str, list[Outcome]]:
@@ -178,7 +195,7 @@ class BuildShards:
         if usable:
             try:
                 with attempts.attempt(name), Watchdog(first.limits, die_of(attempts, name)) as watchdog:
-                    open_video = partial(first.open_video, max_pixels=first.limits.max_pixels)
+                    open_video = first.opener(usable[0])
                     extract = partial(extract_file, usable, recipes, open_video, watchdog.beat, solver, timing)
                     found = _undisturbed(usable[0], extract)
             except VideoError as error:

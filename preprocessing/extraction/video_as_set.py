@@ -10,10 +10,10 @@ from typing import Any
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import MAX_PIXELS
 from kinebert.preprocessing.extraction.one_video import extract_frames
-from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe
+from kinebert.preprocessing.extraction.solvers import Solver
+from kinebert.preprocessing.recipe import RECIPES, FrameRecipe
 from kinebert.preprocessing.schema import FORMAT_VERSION
 from kinebert.preprocessing.sets.dataset_file import Counts, DatasetFile, ShardFacts
 from kinebert.preprocessing.sets.index import Index, VideoEntry
@@ -53,7 +53,7 @@ def video_set(
     folder: str,
     recipe: FrameRecipe,
     classes: Sequence[str],
-    solver: FlowSolver,
+    solver: Solver,
     beat: Callable[[], None] = lambda: None,
     max_pixels: int = MAX_PIXELS,
     on_run: Callable[[Run], None] = lambda run: None,
@@ -65,7 +65,7 @@ def video_set(
         folder: A local folder, empty.
         recipe: What is stored.
         classes: Names of the classes that the set is said to have.
-        solver: Who solves flow.
+        solver: Who makes flow or poses.
         beat: Called for every image.
         max_pixels: Most pixels of one picture as coded.
         on_run: Told which frames of the file were taken, at the end.
@@ -75,15 +75,14 @@ def video_set(
     """
     uri = storage.join(folder, _SHARD)
     video = PlannedVideo(path, path, 0, None)
-    is_flow = isinstance(recipe, FlowRecipe)
-    if isinstance(recipe, FlowRecipe):
-        solver = solver.ready(recipe.tvl1)
-    frames = VideoFrames(path, recipe, max_pixels=max_pixels)
+    if recipe.solving is not None:
+        solver = solver.ready(recipe.solving)
+    frames = VideoFrames(path, recipe.decoded, max_pixels=max_pixels)
     summary, spool = extract_frames(path, frames, recipe, beat, solver)
     assert frames.run is not None, "it was iterated over"
     on_run(frames.run)
     digest = PlannedShard(_SHARD, (video,)).files_digest()
-    with open_shard(uri, recipe, digest, solver.name() if is_flow else None) as writer:
+    with open_shard(uri, recipe, digest, None if recipe.solving is None else solver.name()) as writer:
         for row in spool.rows():
             writer.append(row)
         num_row_groups = writer.num_row_groups

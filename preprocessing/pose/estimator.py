@@ -83,6 +83,10 @@ class PoseBackend:
 
     Raises a UserError if a file is not what it should be, or a package is missing; it says what to install. Estimators
     of one process that were started alike work on videos side by side, one at a time."""
+    check: Callable[[], None] = lambda: None
+    """Looks, without importing them, whether the packages that it needs are there, before anything is started.
+
+    Raises a UserError that says what to install."""
     uses_gpu: bool = False
     """Whether it can make use of a share of a GPU; its tasks are then given one where the cluster has GPUs."""
 
@@ -111,6 +115,12 @@ def backend_of(name: str) -> PoseBackend:
     """
     _discovered()
     return find(BACKENDS, name, "pose backend")
+
+
+def all_backends() -> list[PoseBackend]:
+    """Return every backend, by name."""
+    _discovered()
+    return [BACKENDS[name] for name in sorted(BACKENDS)]
 
 
 @functools.cache

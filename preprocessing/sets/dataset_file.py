@@ -95,6 +95,14 @@ class FlowFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PoseFacts:
+    """What is said of poses that were looked for, beyond their recipe."""
+
+    solvers: dict[str, Count]
+    """Frames by who looked at them: library and version."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetFile:
     """What ``dataset.json`` says of a finished set."""
 
@@ -117,6 +125,8 @@ class DatasetFile:
     """None for frames, and flow of versions that did not record it."""
     index: str | None = field(default=None)
     """Of the bytes of the index, beside ``content``, see :func:`.index_digest`; None in sets of earlier versions."""
+    poses: PoseFacts | None = field(default=None)
+    """None where no people were looked for."""
 
     def __post_init__(self) -> None:
         modality_of(self.modality)
@@ -127,7 +137,13 @@ class DatasetFile:
         values = dataclasses.asdict(self)
         values["shards"] = [_without(shard, "sources") for shard in values["shards"]]
         values["counts"] = _without(_without(values["counts"], "repeated"), "near_still")
-        return _without(_without(values, "flow"), "index")
+        return _without(_without(_without(values, "flow"), "index"), "poses")
+
+    @property
+    def solvers(self) -> dict[str, int]:
+        """How many flow fields or pictures of poses each solver (library and version) has made; empty for frames."""
+        facts = self.flow or self.poses
+        return dict(facts.solvers) if facts else {}
 
     def check_recipe(self, uri: str) -> None:
         """Raise a ConfigError unless the recipe has the digest that stands beside it, in the set at ``uri``."""

@@ -24,6 +24,7 @@ from kinebert.preprocessing.sets.dataset_file import (
     Counts,
     DatasetFile,
     FlowFacts,
+    PoseFacts,
     RejectedVideo,
     ShardFacts,
     index_digest,
@@ -144,6 +145,7 @@ def finish_set(
         rejected=rejected,
         flow=_flow(recipe, shards),
         index=index_digest(content, facts, hashlib.sha256(data).hexdigest()),
+        poses=_poses(recipe, shards),
     )
     text = f"{document_text(dataset.plain(), indent=2, sort_keys=True)}\n"
     with storage.explained(output, "finish the set"):
@@ -156,11 +158,20 @@ def _flow(recipe: FrameRecipe, shards: Sequence[ShardSummary]) -> FlowFacts | No
     """What is said of flow beyond its recipe: the preset that its parameters are, and who solved how many fields."""
     if not isinstance(recipe, FlowRecipe):
         return None
+    return FlowFacts(preset=preset_of(recipe.tvl1), solvers=_solvers(shards))
+
+
+def _poses(recipe: FrameRecipe, shards: Sequence[ShardSummary]) -> PoseFacts | None:
+    """What is said of poses beyond their recipe: who looked at how many frames."""
+    return PoseFacts(solvers=_solvers(shards)) if recipe.has_joints else None
+
+
+def _solvers(shards: Sequence[ShardSummary]) -> dict[str, int]:
     solvers: dict[str, int] = {}
     for shard in shards:
         name = shard.solver or "unknown"
         solvers[name] = solvers.get(name, 0) + sum(video.num_images for video in shard.videos)
-    return FlowFacts(preset=preset_of(recipe.tvl1), solvers=solvers)
+    return solvers
 
 
 def _total(numbers: pa.ChunkedArray) -> int | None:
@@ -187,6 +198,14 @@ def describe_flow(flow: FlowFacts | None) -> str | None:
         return None
     solvers = ", ".join(f"{name} ({count} fields)" for name, count in sorted(flow.solvers.items()))
     return f"TV-L1, {f'preset {flow.preset}' if flow.preset else 'own parameters'}, solved by {solvers}"
+
+
+def describe_poses(poses: PoseFacts | None, recipe: Mapping[str, Any]) -> str | None:
+    """One line for people on who looked for people in a set's frames; None if nobody did."""
+    if poses is None:
+        return None
+    solvers = ", ".join(f"{name} ({count} frames)" for name, count in sorted(poses.solvers.items()))
+    return f"poses found by {recipe.get('backend')}: {solvers}"
 
 
 def _index(entries: Sequence[_Entry], by_id: Mapping[str, ManifestRow], sha256s: Sequence[str]) -> tuple[pa.Table, str]:

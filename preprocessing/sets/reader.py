@@ -5,7 +5,7 @@ Axes: T images, H height, W width, C channels (RGB, or flow x and y).
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.modalities import modality_of
-from kinebert.preprocessing.schema import SEGMENT_LENGTH
+from kinebert.preprocessing.pose.joints import KeptPeople, from_bytes
+from kinebert.preprocessing.schema import JOINTS, SEGMENT_LENGTH
 from kinebert.preprocessing.sets.dataset_file import (
     CLAIM,
     DATASET_FILE,
@@ -53,11 +54,13 @@ class ShardSet:
         self.content = dataset.content
         """Of every shard's bytes and the index: sets that share it are the same."""
         self.classes = dataset.classes
-        self.solvers: dict[str, int] = dataset.flow.solvers if dataset.flow else {}
-        """How many fields each solver (library and version) has made; empty for frames."""
+        self.solvers = dataset.solvers
+        """How many flow fields or pictures of poses each solver (library and version) has made; empty for frames."""
+        self.has_joints = bool(dataset.recipe.get("backend"))
+        """Whether people's joints are stored beside the pictures, for :meth:`read_joints`."""
         self.videos: Sequence[VideoEntry] = Videos(index)
         self._index = index
-        self._files = ShardFiles(uri, self.modality, self.digest, index)
+        self._files = ShardFiles(uri, self.modality, self.digest, index, self.has_joints)
 
     @staticmethod
     def open(uri: str, *, whole: bool = True) -> "ShardSet":
@@ -159,12 +162,30 @@ class ShardSet:
             IndexError: If an index lies outside ``0 .. num_images - 1``.
             UserError: If the shard cannot be read, or its checksums say that it is damaged.
         """
-        for index in indices:
-            if not 0 <= index < entry.num_images:
-                raise IndexError(f"{entry.video_id}: image {index} of {entry.num_images}")
-        places = [divmod(int(index), SEGMENT_LENGTH) for index in indices]
+        places = _places(entry, indices)
         segments = self._files.segments(entry, sorted({segment for segment, _ in places}))
         return [tuple(column[offset] for column in segments[segment]) for segment, offset in places]
+
+    def read_joints(self, entry: VideoEntry, indices: Sequence[int] | None = None) -> "Joints":
+        """People that were found in frames of ``entry``, at ``indices`` (any order, repeats allowed) or in all of them.
+
+        Raises:
+            IndexError: If an index lies outside ``0 .. num_images - 1``.
+            UserError: If the set has no joints, or the shard cannot be read, or is damaged.
+        """
+        if not self.has_joints:
+            raise UserError(
+                f"{self.uri}: a set of {self.modality} without joints. `kinebert extract-pose` makes one that has them."
+            )
+        wanted = range(entry.num_images) if indices is None else indices
+        places = _places(entry, wanted)
+        segments = self._files.segments(entry, sorted({segment for segment, _ in places}), JOINTS.names)
+        try:
+            people = [from_bytes(segments[segment][0][offset]) for segment, offset in places]
+        except ValueError as error:
+            raise UserError(f"{storage.join(self.uri, entry.shard)}: {entry.video_id}: {error}. {_AGAIN}") from None
+        _, width, height = segments[places[0][0]] if places else ([], 0, 0)
+        return Joints(people, width, height)
 
     @property
     def is_far(self) -> bool:
@@ -241,6 +262,25 @@ class ShardSet:
             images = decode_segment(segment, (group - start).tolist(), size, source)
             parts.append(halved(images) if half else images)
         return np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class Joints:
+    """People of some frames of a video."""
+
+    people: list[KeptPeople]
+    """For each frame float16 ``(P, 25, 3)``: joints of BODY_25 as (x, y, score), 0 where not found; P may be 0."""
+    width: int
+    """Of the frames that were looked at, in whose pixels x and y are; 0 where none was asked for."""
+    height: int
+
+
+def _places(entry: VideoEntry, indices: Sequence[int]) -> list[tuple[int, int]]:
+    """Segment and place in it of images."""
+    for index in indices:
+        if not 0 <= index < entry.num_images:
+            raise IndexError(f"{entry.video_id}: image {index} of {entry.num_images}")
+    return [divmod(int(index), SEGMENT_LENGTH) for index in indices]
 
 
 def _in_place_of_a_set(uri: str) -> str:

@@ -21,8 +21,8 @@ from kinebert.preprocessing.sets.shard_cache import ShardCache
 from kinebert.preprocessing.sets.writer import footer_of
 from kinebert.preprocessing.stores.answers import StorageError, StoreAwayError
 
-Segment = list[list[pa.Buffer]]
-"""Encoded images of one segment, by column: frames, or flow x and y."""
+Segment = list[Any]
+"""Columns of one segment: encoded images as buffers (frames, or flow x and y), and numbers as they are."""
 _OPEN_SHARDS, _OPEN_ROW_GROUPS = 64, 2000
 """Most footers that are held at once, and most row groups that they may tell of together (about 7 kB each)."""
 _THREADS, _MOST_AHEAD = 8, 64
@@ -37,10 +37,13 @@ class ShardFiles:
         modality: Of its pictures.
         digest: Of its recipe.
         index: Of its videos.
+        joints: Whether people's joints lie beside the pictures.
     """
 
-    def __init__(self, uri: str, modality: str, digest: str, index: Index) -> None:
+    def __init__(self, uri: str, modality: str, digest: str, index: Index, joints: bool = False) -> None:
         self._uri, self._modality, self._digest, self._index = uri, modality, digest, index
+        self._schema = segment_schema(modality, joints)
+        self._columns = [column.name for column in modality_of(modality).columns]
         self.is_far = not (storage.is_local(uri) and is_on_this_machine(uri))
         self._sources, self._keep_in = Sources(), ("", 0)
         self._start()
@@ -80,23 +83,31 @@ class ShardFiles:
         while len(self._ahead) > _MOST_AHEAD:
             self._ahead.popitem(last=False)[1].cancel()
 
-    def segments(self, entry: VideoEntry, numbers: Sequence[int]) -> dict[int, Segment]:
+    def segments(
+        self, entry: VideoEntry, numbers: Sequence[int], columns: Sequence[str] | None = None
+    ) -> dict[int, Segment]:
         """Return segments of a video by their numbers, which are sorted.
+
+        Args:
+            entry: The video.
+            numbers: Of the segments.
+            columns: Names of those that are wanted; by default those of pictures.
 
         Raises:
             UserError: If the shard cannot be read, or its checksums say that it is damaged.
         """
+        names = columns or self._columns
         if _has_ranges(entry):
             self.expect(entry, numbers)  # several runs at once
             try:
-                return {number: row for run in _runs(numbers) for number, row in self._by_ranges(entry, *run)}
+                return {number: row for run in _runs(numbers) for number, row in self._by_ranges(entry, *run, names)}
             except StoreAwayError:
                 raise
             except (OtherLayoutError, OSError, pa.ArrowException, UserError):
                 if self.cache is not None and self.cache.drop(self._index.shard_named(entry.shard)):
-                    return self.segments(entry, numbers)  # from where the set lies
+                    return self.segments(entry, numbers, names)  # from where the set lies
                 # else the footer tells what is wrong, or how it is to be read
-        return {number: self._by_footer(entry, number) for number in numbers}
+        return {number: self._by_footer(entry, number, names) for number in numbers}
 
     def _begin(self, entry: VideoEntry, first: int, count: int) -> Future[pa.Buffer]:
         if self._pool is None:
@@ -116,28 +127,25 @@ class ShardFiles:
             data = self._sources.read(storage.join(self._uri, shard.name), shard.bytes, start, num_bytes)
         return data
 
-    def _by_ranges(self, entry: VideoEntry, first: int, count: int) -> Iterator[tuple[int, Segment]]:
+    def _by_ranges(
+        self, entry: VideoEntry, first: int, count: int, columns: Sequence[str] | None = None
+    ) -> Iterator[tuple[int, Segment]]:
         """Yield neighbouring segments with their numbers, read at once."""
         future = self._ahead.pop((entry.shard, entry.first_row_group + first, count), None)
         data = self._fetch(entry, first, count) if future is None else future.result()
-        at, schema = 0, segment_schema(self._modality)
+        at = 0
         for number in range(first, first + count):
-            row = read_row_group(data.slice(at, entry.row_group_bytes[number]), schema)
+            row = read_row_group(data.slice(at, entry.row_group_bytes[number]), self._schema)
             at += entry.row_group_bytes[number]
             expected = min(SEGMENT_LENGTH, entry.num_images - number * SEGMENT_LENGTH)
             if (row["video_id"], row["segment"], row["num_images"]) != (entry.video_id, number, expected):
                 raise OtherLayoutError("the row group of another segment")
-            yield number, [row[name] for name in self._columns]
+            yield number, [row[name] for name in columns or self._columns]
 
-    @property
-    def _columns(self) -> list[str]:
-        return [column.name for column in modality_of(self._modality).columns]
-
-    def _by_footer(self, entry: VideoEntry, number: int) -> Segment:
-        columns = self._columns
+    def _by_footer(self, entry: VideoEntry, number: int, columns: Sequence[str]) -> Segment:
         file = self._file(entry.shard)
         try:
-            table = file.read_row_group(entry.first_row_group + number, columns=columns)
+            table = file.read_row_group(entry.first_row_group + number, columns=list(columns))
         except StorageError:
             raise
         except (pa.ArrowException, OSError) as error:
@@ -146,7 +154,7 @@ class ShardFiles:
                 f"{str(error).splitlines()[0]}. `kinebert verify` tells whether the shard is damaged: then delete it, "
                 "and extract again."
             ) from None
-        return [[value.as_buffer() for value in table.column(name).chunk(0).values] for name in columns]
+        return [_value(table.column(name).chunk(0)) for name in columns]
 
     def _file(self, shard: str) -> pq.ParquetFile:
         if shard in self._files:
@@ -172,7 +180,7 @@ class ShardFiles:
 
     def _check_shard(self, uri: str, file: pq.ParquetFile) -> None:
         """Make sure that a shard is this set's, and has the columns and row groups that are read from it."""
-        name, footer, schema = storage.name_of(uri), footer_of(file.metadata, uri), segment_schema(self._modality)
+        name, footer, schema = storage.name_of(uri), footer_of(file.metadata, uri), self._schema
         last = self._index.last_row_group(name)
         if footer["kinebert.digest"] != self._digest:
             problem = f"it was made by recipe {footer['kinebert.digest']}, the set by {self._digest}"
@@ -185,6 +193,11 @@ class ShardFiles:
         else:
             return
         raise UserError(f"{uri}: not the shard of this set: {problem}. Delete it, and extract again.")
+
+
+def _value(column: pa.Array) -> Any:
+    """Return the one value of a column: a number, or buffers."""
+    return [value.as_buffer() for value in column.values] if pa.types.is_list(column.type) else column[0].as_py()
 
 
 def _has_ranges(entry: VideoEntry) -> bool:

@@ -12,7 +12,8 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.guard import ATTEMPTS_FOLDER
 from kinebert.preprocessing.modalities import modality_of
-from kinebert.preprocessing.schema import SEGMENT_LENGTH, segment_schema
+from kinebert.preprocessing.pose.joints import from_bytes
+from kinebert.preprocessing.schema import JOINTS, SEGMENT_LENGTH, segment_schema
 from kinebert.preprocessing.sets.dataset_file import CLAIM, DATASET_FILE, INDEX_FILE, ShardFacts
 from kinebert.preprocessing.sets.folder import content_digest
 from kinebert.preprocessing.sets.reader import ShardSet, VideoEntry, plain_rows
@@ -129,7 +130,7 @@ def _shard(found: ShardSet, shard: ShardFacts, entries: list[VideoEntry], decode
         return
     with storage.open_input(uri) as source:
         file = pq.ParquetFile(source, page_checksum_verification=True)
-        expected = segment_schema(found.modality).names
+        expected = segment_schema(found.modality, found.has_joints).names
         if file.schema_arrow.names != expected:
             yield f"{name}: columns {file.schema_arrow.names}, expected {expected}"
             return
@@ -154,11 +155,14 @@ def _video(file: pq.ParquetFile, entry: VideoEntry, found: ShardSet, decode: boo
         row = file.read_row_group(entry.first_row_group + segment)
         start = segment * SEGMENT_LENGTH
         keys = [row.column(name)[0].as_py() for name in ("video_id", "segment", "start", "num_images")]
-        columns = [row.column(name).chunk(0).values for name in row.column_names[6:]]
+        names = [column.name for column in modality_of(found.modality).columns]
+        columns = [row.column(name).chunk(0).values for name in names]
         if keys[:3] != [entry.video_id, segment, start] or any(len(column) != keys[3] for column in columns):
             yield f"{where}: row group {entry.first_row_group + segment} holds another segment ({keys})"
             return
         counted += keys[3]
+        if found.has_joints and (problem := _joints(row, keys[3])):
+            yield f"{where}: joints of segment {segment}: {problem}"
         if decode:
             try:
                 jpegs = [[value.as_buffer() for value in column] for column in columns]
@@ -173,3 +177,18 @@ def _video(file: pq.ParquetFile, entry: VideoEntry, found: ShardSet, decode: boo
                 yield f"{where}: images of {images.shape[2]}x{images.shape[1]}, expected {entry.width}x{entry.height}"
     if counted != entry.num_images:
         yield f"{where}: {counted} images stored, {INDEX_FILE} says {entry.num_images}"
+
+
+def _joints(row: pa.Table, num_images: int) -> str | None:
+    """What is wrong with the joints of a segment."""
+    people, width, height = (row.column(name).chunk(0) for name in JOINTS.names)
+    if len(people.values) != num_images:
+        return f"people of {len(people.values)} images, expected {num_images}"
+    if not (width[0].as_py() > 0 and height[0].as_py() > 0):
+        return f"found in a picture of {width[0]}x{height[0]} pixels"
+    try:
+        for value in people.values:
+            from_bytes(value.as_buffer())
+    except ValueError as error:
+        return str(error)
+    return None

@@ -56,7 +56,7 @@ class ShardSummary:
     sources: str | None = None
     """Digest of their fingerprints, see :meth:`.PlannedShard.sources_digest`; None where they were not known."""
     solver: str | None = None
-    """Who solved its flow: library and version. None for frames."""
+    """Who solved its flow or found its people: library and version. None for frames."""
     timing: TaskTiming | None = None
     """Where the time went, if that was measured."""
     replaced: tuple[str, ...] = ()
@@ -72,8 +72,8 @@ class ShardSummary:
 class ShardWriter:
     """Appends segments to one open shard. Made by :func:`open_shard`."""
 
-    def __init__(self, writer: pq.ParquetWriter, modality: str) -> None:
-        self._writer, self._schema = writer, segment_schema(modality)
+    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
+        self._writer, self._schema = writer, schema
         self.num_row_groups = 0
 
     def append(self, row: pa.RecordBatch) -> None:
@@ -122,7 +122,7 @@ def open_shard(
     Just before, ``on_written`` is told what the shard holds. Every page bears a checksum, which readers look at.
 
     The footer holds the format version, the recipe and its digest, the digest of the files that the shard is made
-    from, and who solved its flow; :meth:`ShardWriter.describe` adds the videos.
+    from, and who solved its flow or found its people; :meth:`ShardWriter.describe` adds the videos.
     """
     footer = {
         "kinebert.format": str(FORMAT_VERSION),
@@ -135,11 +135,12 @@ def open_shard(
     with storage.explained(uri, "write this shard"), storage.whole_file(uri) as path:
         options = {"compression": "none", "use_dictionary": False, "write_statistics": False}  # JPEG is compressed
         options["write_page_checksum"] = True
-        schema, gathered = segment_schema(recipe.modality).with_metadata(footer), list[pq.FileMetaData]()
+        schema, gathered = segment_schema(recipe.modality, recipe.has_joints), list[pq.FileMetaData]()
         with path.open("xb") as file:
             hashed = _Hashed(file)
-            with pq.ParquetWriter(hashed, schema, metadata_collector=gathered, **options) as writer:
-                yield ShardWriter(writer, recipe.modality)
+            described = schema.with_metadata(footer)
+            with pq.ParquetWriter(hashed, described, metadata_collector=gathered, **options) as writer:
+                yield ShardWriter(writer, schema)
         if on_written is not None:
             on_written(_summary(uri, gathered[0], hashed.num_bytes, hashed.sha256))
 

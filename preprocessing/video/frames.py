@@ -6,6 +6,7 @@ Axes: H height, W width, 3 colours (BGR, OpenCV's order).
 import errno
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -112,11 +113,9 @@ class VideoFrames:
         for recipe, size in wanted:
             if (size, recipe.interpolation) in made:
                 continue
-            picture_HW3 = image_HW3
-            if (image_HW3.shape[1], image_HW3.shape[0]) != size:
-                with self.timing.stage("resize"):
-                    picture_HW3 = cv2.resize(image_HW3, size, interpolation=_INTERPOLATION[recipe.interpolation])  # type: ignore[assignment]
-            made[size, recipe.interpolation] = picture_HW3
+            is_right = (image_HW3.shape[1], image_HW3.shape[0]) == size
+            with nullcontext() if is_right else self.timing.stage("resize"):
+                made[size, recipe.interpolation] = resized(image_HW3, size, recipe)
         return tuple(made[size, recipe.interpolation] for recipe, size in wanted)
 
     def _decoded(self) -> Iterator[tuple[av.VideoFrame, bool]]:
@@ -142,6 +141,13 @@ class VideoFrames:
                     if choice.finished:
                         return
             self.problem = ending.problem(self.path)
+
+
+def resized(image_HW3: UInt8, size: tuple[int, int], recipe: FrameRecipe) -> UInt8:
+    """Return a picture in the size ``(width, height)``, as the recipe interpolates; itself where it has that size."""
+    if (image_HW3.shape[1], image_HW3.shape[0]) == size:
+        return image_HW3
+    return cast(UInt8, cv2.resize(image_HW3, size, interpolation=_INTERPOLATION[recipe.interpolation]))
 
 
 def target_size(width: int, height: int, pixel_aspect: float, recipe: FrameRecipe) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 Axes: P people, J joints (25), H height, W width.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from kinebert.preprocessing.pose.estimator import Means, PoseBackend, WeightsFil
 from kinebert.preprocessing.pose.skeleton import BODY_25, People, nobody
 
 NAME = "bright"
+WEIGHTS = b"bright weights"
+SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,5 +113,5 @@ def write_weights(folder: Path, name: str = "bright.bin") -> Path:
     """Write a file of weights."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
-    path.write_bytes(b"bright weights")
+    path.write_bytes(WEIGHTS)
     return path

@@ -7,6 +7,7 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.manifest import ManifestRow
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import Limits, sweep
+from kinebert.preprocessing.extraction.solvers import Solver
 from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.preprocessing.sets.folder import claim_output, finish_set
@@ -50,7 +51,7 @@ def make_set(
     output: Path | str,
     recipe: FrameRecipe,
     videos_per_shard: int = 2,
-    solver: FlowSolver | None = None,
+    solver: Solver | None = None,
 ) -> ShardSet:
     """Extract ``rows`` in this process."""
     storage.make_folder(str(output))

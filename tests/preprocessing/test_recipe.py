@@ -9,6 +9,7 @@ from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe, PoseRecipe, describe_tvl1, preset_of
 from kinebert.preprocessing.tvl1 import PRESETS, TvL1Params
+from tests.helpers.poses import SHA256, bright_backend
 
 
 @pytest.mark.parametrize("kind", RECIPES.values(), ids=RECIPES)
@@ -116,3 +117,50 @@ def test_the_last_value_of_a_list_holds_for_all_coarser_levels() -> None:
     assert [params.warps_at(level) for level in range(4)] == [2, 3, 3, 3]
     assert [params.epsilon_at(level) for level in range(4)] == [0.5, 0.25, 0.25, 0.25]
     assert [TvL1Params(warps=7).warps_at(level) for level in (0, 4)] == [7, 7]
+
+
+def test_poses_that_are_looked_for_name_backend_parameters_and_weights() -> None:
+    with bright_backend():
+        recipe = PoseRecipe(backend="bright", weights={"network": SHA256}, params={"spread": 1})
+        plain = json.loads(json.dumps(recipe.plain()))
+        assert plain["params"] == {"people": 1, "spread": 1.0, "fails_at": -1}
+        assert plain["weights"] == {"network": SHA256}
+        assert "source" not in plain
+        del plain["format"], plain["modality"]
+        assert from_mapping(PoseRecipe, plain, "test") == recipe
+        same = PoseRecipe(backend="bright", weights={"network": SHA256}, params={"spread": 1.0, "people": 1})
+        others = [
+            dataclasses.replace(recipe, params={"spread": 2.0}),
+            dataclasses.replace(recipe, weights={"network": "0" * 64}),
+            dataclasses.replace(recipe, source="0123456789ab"),
+            dataclasses.replace(recipe, look="cpu"),
+            dataclasses.replace(recipe, background="frame"),
+            dataclasses.replace(recipe, threshold=0.5),
+            PoseRecipe(),
+        ]
+        assert recipe.digest() == same.digest()
+        assert len({recipe.digest(), *(other.digest() for other in others)}) == len(others) + 1
+        assert recipe.decoded == FrameRecipe(resize="none")
+        assert (recipe.has_joints, recipe.from_video, others[2].from_video) == (True, True, False)
+    drawn = PoseRecipe()
+    assert drawn.decoded is drawn
+    assert (drawn.has_joints, drawn.from_video, drawn.solving) == (False, False, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"backend": "brigth"}, r"no pose backend 'brigth'\. Did you mean bright\?"),
+        ({"params": {"people": 1}}, "say nothing without a backend"),
+        ({"backend": "bright", "params": {"peple": 1}}, "params of bright: unknown key 'peple'.*Did you mean 'people'"),
+        ({"backend": "bright", "params": {"people": -1}}, "people must be at least 0, got -1"),
+        ({"backend": "bright", "weights": {"netwrk": SHA256}}, "'netwrk'.*Did you mean network"),
+        ({"backend": "bright", "weights": {"network": "pose.pth"}}, "weights.network: expected a SHA-256.*'pose.pth'"),
+        ({"backend": "bright", "threshold": 1.5}, "threshold must lie between 0 and 1, got 1.5"),
+        ({"backend": "bright", "square_pixels": True}, "Take resize = fixed"),
+        ({"backend": "bright", "source": "0123", "frame_step": 2}, "say nothing of stored frames"),
+    ],
+)
+def test_a_recipe_of_poses_that_cannot_be_is_refused(values: dict[str, object], said: str) -> None:
+    with bright_backend(), pytest.raises(ConfigError, match=said):
+        from_mapping(PoseRecipe, values, "test")

@@ -16,9 +16,7 @@ from kinebert.preprocessing.pose.weights import (
     name_weights,
     weights_folders,
 )
-from tests.helpers.poses import BRIGHT, write_weights
-
-SHA256 = hashlib.sha256(b"bright weights").hexdigest()
+from tests.helpers.poses import BRIGHT, SHA256, write_weights
 
 
 @pytest.fixture(autouse=True)

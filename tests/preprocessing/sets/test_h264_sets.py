@@ -80,8 +80,8 @@ def test_it_is_verified_packet_by_packet(
         return [bytes(64)]
 
     assert verify_set(coded.uri).problems == ()
-    monkeypatch.setattr("kinebert.preprocessing.extraction.one_video.SegmentEncoder.add", add)
-    monkeypatch.setattr("kinebert.preprocessing.extraction.one_video.SegmentEncoder.end", lambda self: [])
+    monkeypatch.setattr("kinebert.preprocessing.extraction.images.SegmentEncoder.add", add)
+    monkeypatch.setattr("kinebert.preprocessing.extraction.images.SegmentEncoder.end", lambda self: [])
     broken = make_set(rows[:1], tmp_path / "broken", VIDEO)
     (problem,) = verify_set(broken.uri).problems
     assert "an image of segment 0 does not decode: 5 packets" in problem
