@@ -124,6 +124,13 @@ class _Streams:
         how = "sum of L2-normalised scores" if self.request.method == "l2" else "mean of the probabilities"
         return f"{how}, weights fitted on validation" if self.request.fit else how
 
+    @property
+    def notes(self) -> list[str]:
+        """Say among which weights fitted ones were looked for."""
+        count, step = fusion.grid_of(len(self.streams))
+        said = f"the weights are the best of {count} that add up to 1 in steps of {step:.2g}"
+        return [f"{said}, on {len(self.validation[0].video_ids)} videos"] if self.validation else []
+
 
 def fuse(request: FusionRequest) -> FusionResult:
     """Combine streams, and keep the result in a folder and as an MLflow run of its own.
@@ -153,7 +160,7 @@ def fuse(request: FusionRequest) -> FusionResult:
             subsets=given.subsets(names),
             scores=fused.scores,
             about=given.about,
-            notes=(_gain(singles, fused.scores), probabilities_of(fused.scores), *fused.notes()),
+            notes=(*given.notes, _gain(singles, fused.scores), probabilities_of(fused.scores), *fused.notes()),
             tracking_uri=tracker.address.tracking_uri,
             run_id=tracker.address.run_id,
         )

@@ -1,12 +1,14 @@
 """The way from a folder of videos to a fused result, as a user goes it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
+from mlflow import MlflowClient
 
 from kinebert.pipelines import (
     attend,
@@ -16,12 +18,16 @@ from kinebert.pipelines import (
     extract_frames,
     fuse,
     index_videos,
+    predict,
+    register,
     show,
     train,
     verify,
 )
+from kinebert.preprocessing.datasets.manifest import read_manifest
+from kinebert.preprocessing.recipe import PoseRecipe
 from kinebert.training.evaluation.evaluate import read_scores
-from tests.helpers.sets import RECIPE_OF_PROGRAMS, make_videos
+from tests.helpers.sets import RECIPE_OF_PROGRAMS, make_set, make_videos
 from tests.helpers.without_ray import train_here
 
 
@@ -121,6 +127,74 @@ def test_two_streams_are_evaluated_and_fused(
     words = [line.split() for line in printed.splitlines() if line.startswith(("rgb ", "flow ", "fused "))]
     assert [first for first, second, *_ in words if second.isdigit()][-3:] == ["rgb", "flow", "fused"]
     assert (tmp_path / "fused" / "report" / "report.md").exists()
+
+
+@pytest.fixture(scope="module")
+def three(work: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """By modality the checkpoint of a training, and the tables of its validation and test parts; poses are a third."""
+    folder = tmp_path_factory.mktemp("three")
+    made = make_set(read_manifest(str(work / "manifest.parquet")), folder / "set", PoseRecipe(resize="none"))
+    (folder / "pose.toml").write_text(RECIPE_OF_PROGRAMS.format(shards=made.uri))
+    found = {}
+    for kind in ("rgb", "flow", "pose"):
+        run = work / "runs" / kind if kind != "pose" else folder / "run"
+        if kind == "pose":
+            with pytest.MonkeyPatch.context() as patch:
+                train_here(patch)
+                assert train.cli([str(folder / "pose.toml"), "--output", str(run)]) == 0
+        found[kind] = {"checkpoint": str(run / "best.pt")}
+        for part in ("val", "test"):
+            args = [str(run / "best.pt"), "--part", part, "--views", "single", "--output", str(folder / kind / part)]
+            assert evaluate.cli(args) == 0
+            found[kind][part] = str(folder / kind / part / "scores.parquet")
+    return found
+
+
+def test_three_streams_are_measured_in_every_subset(
+    three: dict[str, dict[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = [stream["test"] for stream in three.values()]
+    assert fuse.cli([*tables, "--output", str(tmp_path / "fused")]) == 0
+    printed = capsys.readouterr().out
+    rows = ["rgb", "flow", "pose", "rgb + flow", "rgb + pose", "flow + pose", "fused"]
+    assert [line[:11].strip() for line in printed.splitlines()[1:8]] == rows
+    assert "weights: rgb 1, flow 1, pose 1" in printed
+    report = (tmp_path / "fused" / "report" / "report.md").read_text()
+    assert "Fusion of 3 streams" in report
+    assert all(f"| {name} |" in report for name in rows)
+    fused = read_scores(str(tmp_path / "fused" / "scores.parquet"))
+    assert fused.about["modality"] == "rgb+flow+pose"
+    (uri,) = re.findall(r"mlflow ui --backend-store-uri (\S+)", printed)
+    (run,) = MlflowClient(uri).search_runs(["1"], f"tags.run_folder = '{tmp_path}/fused'")
+    assert {f"streams/{name.replace(' + ', ' and ')}/top1" for name in rows[:-1]} <= run.data.metrics.keys()
+    assert run.data.params["weight/pose"] == "1.0"
+
+
+def test_weights_of_three_streams_are_found_on_validation(
+    three: dict[str, dict[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = {part: [stream[part] for stream in three.values()] for part in ("val", "test")}
+    assert fuse.cli([*tables["test"], "--fit", *tables["val"], "--output", str(tmp_path / "fitted")]) == 0
+    assert "the weights are the best of 231 that add up to 1 in steps of 0.05, on " in capsys.readouterr().out
+    weights = read_scores(str(tmp_path / "fitted" / "scores.parquet")).about["weights"]
+    assert sum(weights) == pytest.approx(1)
+    assert [20 * weight for weight in weights] == pytest.approx([round(20 * weight) for weight in weights])
+
+
+def test_a_stream_of_poses_is_looked_at_and_registered(
+    three: dict[str, dict[str, str]], kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What no program can make of new videos is refused in a line; the model's page says what it takes."""
+    checkpoint = three["pose"]["checkpoint"]
+    assert attend.cli([checkpoint, "--output", "pose.png"]) == 0
+    assert height("pose.png") > 100
+    assert register.cli([checkpoint, "--name", "poses"]) == 0
+    (uri,) = re.findall(r"MLFLOW_TRACKING_URI=(\S+)", capsys.readouterr().out)
+    version = MlflowClient(uri).get_model_version("poses", "1")
+    assert version.tags["modality"] == "pose"
+    assert "resnet18 + bert on pose" in (version.description or "")
+    assert predict.cli([str(kept / "videos" / "class0" / "v00.mp4"), "--checkpoint", checkpoint]) == 2
+    assert "takes pose, which cannot be made from a video here" in capsys.readouterr().err
 
 
 def test_attention_is_drawn_and_said(kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,9 +142,20 @@ def subsets(num_streams: int) -> list[tuple[int, ...]]:
     return [chosen for size in sizes for chosen in itertools.combinations(range(num_streams), size)]
 
 
+def grid_of(num: int) -> tuple[int, float]:
+    """Return how many weightings of ``num`` streams :func:`fit_weights` tries, and the step from one to the next."""
+    steps = _steps(num)
+    return math.comb(steps + num - 1, num - 1), 1 / steps
+
+
+def _steps(num: int) -> int:
+    """Return into how many steps the way from weight 0 to 1 is divided: as many as is affordable."""
+    return next(n for n in range(_FINEST, 0, -1) if math.comb(n + num - 1, num - 1) <= _MOST_WEIGHTS or n == 1)
+
+
 def _grid(num: int) -> Iterator[list[float]]:
-    """Yield weights with sum 1 on a grid as fine as is affordable."""
-    steps = next(n for n in range(_FINEST, 0, -1) if math.comb(n + num - 1, num - 1) <= _MOST_WEIGHTS or n == 1)
+    """Yield all weights with sum 1 in even steps."""
+    steps = _steps(num)
     for bars in itertools.combinations(range(steps + num - 1), num - 1):
         edges = (-1, *bars, steps + num - 1)
         yield [(after - before - 1) / steps for before, after in itertools.pairwise(edges)]
