@@ -44,6 +44,8 @@ class Modality:
     motion: bool = False
     """Whether the channels are x and y of a motion, code 0 for minus ``bound`` and 255 for ``bound``: mirroring then
     negates x (``255 - v``), figures draw it by the colour wheel, and networks may take it stacked in their channels."""
+    sides: bool = False
+    """Whether colours tell a person's left from right, as drawings do: a mirrored picture then shows another person."""
     from_video: bool = True
     """Whether `kinebert predict` can make the pictures from any video; not what somebody else must draw first."""
     mean: tuple[float, ...] | None = None
@@ -136,7 +138,7 @@ RGB = register_modality(
         words="frames",
     )
 )
-POSE = register_modality(Modality(name="pose", columns=RGB.columns, words="frames", from_video=False))
+POSE = register_modality(Modality(name="pose", columns=RGB.columns, words="frames", sides=True, from_video=False))
 FLOW = register_modality(
     Modality(
         name="flow",

@@ -9,7 +9,11 @@ from typing import Any, Protocol, overload, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.modalities import modality_of
+from kinebert.preprocessing.pose.redrawing import check_redrawable
 from kinebert.preprocessing.sets.index import Videos
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.video.parts import Part
 from kinebert.training.aligned import AlignedVideos
 
@@ -89,6 +93,15 @@ class ReadsFar(Protocol):
 
     def expect(self, entry: Any, indices: Sequence[int]) -> None:
         """Begin to fetch images that will be read soon."""
+
+
+def check_swappable(shards: Shards) -> None:
+    """Raise a ConfigError unless the pictures of a set can be drawn with left and right exchanged."""
+    if not isinstance(shards, ShardSet) or not modality_of(shards.modality).sides:
+        raise ConfigError(
+            f"{shards.uri}: holds {shards.modality}, and data.flip_swaps_sides is for drawn poses alone. Leave it out."
+        )
+    check_redrawable(shards)
 
 
 def numbers_of(videos: Sequence[Video], name: str) -> NDArray[Any]:

@@ -4,7 +4,8 @@ Axes: T time steps (frames or stacks of fields), L fields of a stack, K stored i
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,8 @@ from torch.utils.data import Dataset
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.modalities import streams_of
+from kinebert.preprocessing.pose.redrawing import read_swapped
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.video.images import halved
 from kinebert.preprocessing.video.parts import Part
 from kinebert.training.clips.calendar import Calendar
@@ -36,7 +39,7 @@ from kinebert.training.data.transforms import (
 )
 from kinebert.training.data.windows import Window
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe
-from kinebert.training.shards import ReadsFar, ReadsParts, Shards, Video, numbers_of, shards_of
+from kinebert.training.shards import ReadsFar, ReadsParts, Shards, Video, check_swappable, numbers_of, shards_of
 
 Key = tuple[int, int]
 _MOST_EXPECTED = 256
@@ -78,11 +81,13 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
         self._seed, self._training, self._protocol = seed, training, protocol or ProtocolRecipe()
         if isinstance(shards, ReadsFar):
             shards.keep_shards(recipe.cache_folder, int(recipe.cache_gib * 2**30))
+        if recipe.flip_swaps_sides and (recipe.flip if training else self._protocol.crops == 10):
+            check_swappable(shards)
         self._forget()
 
     def _forget(self) -> None:
         self._order: tuple[int, NDArray[np.int64]] | None = None
-        self._last: tuple[Key, UInt8, Indices] | None = None
+        self._last: tuple[Key, Indices, Indices, dict[bool, UInt8]] | None = None
         self._expected: deque[tuple[int, int]] = deque(maxlen=_MOST_EXPECTED)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -174,11 +179,14 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
             return clip, video.label, index
         if self._last is None or self._last[0] != (index, number):  # the crops of a clip are asked for in a row
             images_K, order_TL = self._images(video, self.clips_of(index)[number])
-            self._last = (index, number), self._read(video, images_K), order_TL
-        _, clip_KHWC, order_TL = self._last
-        height, width = clip_KHWC.shape[1:3]
+            self._last = (index, number), images_K, order_TL, {False: self._read(video, images_K)}
+        _, images_K, order_TL, clips = self._last
+        height, width = clips[False].shape[1:3]
         chosen = eval_crops(height, width, size, scale, protocol.crops)[crop]
-        return self._fitted(cut(clip_KHWC, chosen), order_TL, size, chosen.flip), video.label, index
+        swapped = chosen.flip and recipe.flip_swaps_sides
+        if swapped not in clips:
+            clips[True] = self._read_swapped(video, images_K)
+        return self._fitted(cut(clips[swapped], chosen), order_TL, size, chosen.flip), video.label, index
 
     def _crop_of(
         self, video: Video, places_T: Indices, choose: Callable[[int, int], Crop], size: int
@@ -189,7 +197,9 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
             stored: Any = video
             zoom = 2 if self._recipe.half_size else 1
             crop = choose(-(-stored.height // zoom), -(-stored.width // zoom))
-            part_KHWC = self._read(video, images_K, Part(crop.top, crop.left, crop.height, crop.width))
+            part = Part(crop.top, crop.left, crop.height, crop.width)
+            read = self._read_swapped if crop.flip and self._recipe.flip_swaps_sides else self._read
+            part_KHWC = read(video, images_K, part)
         else:
             clip_KHWC = self._read(video, images_K)
             crop = choose(*clip_KHWC.shape[1:3])
@@ -228,11 +238,23 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
 
     def _read(self, video: Video, indices: Indices, part: Part | None = None) -> UInt8:
         half = self._recipe.half_size
-        try:
+        with self._explained(video, indices):
             if isinstance(self._shards, ReadsParts) and (half or part):
                 return self._shards.read_part(video, indices.tolist(), part, half)
             clip_THWC = self._shards.read_clip(video, indices.tolist())
             return halved(clip_THWC) if half else clip_THWC
+
+    def _read_swapped(self, video: Any, indices: Indices, part: Part | None = None) -> UInt8:
+        """Read images with the colours of left and right exchanged."""
+        assert isinstance(self._shards, ShardSet), "check_swappable has seen it"
+        with self._explained(video, indices):
+            return read_swapped(self._shards, video, indices.tolist(), part, self._recipe.half_size)
+
+    @contextmanager
+    def _explained(self, video: Video, indices: Indices) -> Iterator[None]:
+        """Say which images cannot be read."""
+        try:
+            yield
         except UserError:
             raise
         except (OSError, ValueError) as error:  # pyarrow's errors are one or the other

@@ -15,7 +15,7 @@ from kinebert.training.models.sizes.unallocated import unallocated
 from kinebert.training.optim.groups import freeze, parameter_groups
 from kinebert.training.recipe.train import TrainRecipe
 from kinebert.training.run_folder import RECIPE_FILE, STATE_FILE
-from kinebert.training.shards import Shards
+from kinebert.training.shards import Shards, check_swappable
 
 
 def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool = False) -> list[str]:
@@ -39,6 +39,8 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool =
     notes, networks = list[str](), list[Recognizer]()
     num_videos = len(check_videos(shards, recipe.data, recipe.data.train_part)[0])
     for stage in recipe.in_stages():
+        if stage.data.flip_swaps_sides and stage.data.flip:
+            check_swappable(shards)
         for part in (stage.data.train_part, stage.data.val_part):
             notes += check_videos(shards, stage.data, part)[1]
         with unallocated():  # shapes only: the real weights are made where they are trained

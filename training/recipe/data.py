@@ -63,6 +63,9 @@ class DataRecipe:
     """Side of the centre crop in validation and test, as a part of the shorter side (224 of 256 in the papers)."""
     flip: bool = True
     """Mirror half of the training clips; turn it off where classes differ by left and right."""
+    flip_swaps_sides: bool = setting(False, later=True)
+    """Where clips of poses are mirrored, exchange the colours of left and right as well: they are drawn anew from the
+    set's joints. Off, as published: the picture alone is mirrored, and shows people whose sides are exchanged."""
     half_size: bool = setting(False, later=True)
     """Look at pictures of half their stored height and width, as published networks of 112 pixels do at 340x256: JPEGs
     are decoded so, in little more than half the time."""
@@ -97,6 +100,10 @@ class DataRecipe:
             raise ConfigError(
                 f"data.flow_stack is {self.flow_stack}, but only flow is stacked, and data.modality is "
                 f"{self.modality}. Leave it out."
+            )
+        if self.flip_swaps_sides and streams and (len(streams) > 1 or not streams[0].sides):
+            raise ConfigError(
+                f"data.flip_swaps_sides is for drawn poses alone, and data.modality is {self.modality}. Leave it out."
             )
         if not self.scales or not all(0 < scale <= 1 for scale in (*self.scales, self.eval_scale)):
             found = f"{list(self.scales)} and {self.eval_scale}"

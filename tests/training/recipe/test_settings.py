@@ -43,6 +43,7 @@ DECIDING: dict[str, tuple[Any, str]] = {
     "data.augment.erase_aspect": ([0.5, 2.0], "00a34c531d0d"),
     "data.augment.erase_with": ("mean", "39e4c41f9db0"),
     "data.resize_on": ("device", "921004c59d01"),
+    "data.flip_swaps_sides": (True, "1ec7a5936e16"),
     "data.half_size": (True, "aa9b787ea6b8"),
     "model.backbone": ("resnet18", "9b6ca45d9de2"),
     "model.reduction": ("frab", "3a320f65dd32"),
