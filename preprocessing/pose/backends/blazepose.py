@@ -13,7 +13,7 @@ from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.pose.blaze.bodies import body_25
 from kinebert.preprocessing.pose.blaze.networks import Detector, LandmarkFinder, runtime
 from kinebert.preprocessing.pose.blaze.tracks import Tracker, TrackParams
-from kinebert.preprocessing.pose.estimator import Means, PoseBackend, WeightsFile, register_pose_backend
+from kinebert.preprocessing.pose.estimator import Means, PoseBackend, WeightsFile, Wheel, register_pose_backend
 from kinebert.preprocessing.pose.skeleton import People, nobody
 
 _AT_ONCE = 16
@@ -102,6 +102,18 @@ register_pose_backend(
         about="Google's two small networks, on CPUs, several people followed between frames",
         licence="Apache-2.0",
         obtain="`kinebert pose-weights blazepose` fetches them",
+        wheel=Wheel(
+            package="mediapipe",
+            version="0.10.21",  # later ones hold no networks
+            python="3.11",
+            platform="manylinux_2_28_x86_64",
+            members={
+                "detector": "mediapipe/modules/pose_detection/pose_detection.tflite",
+                "landmarks": "mediapipe/modules/pose_landmark/pose_landmark_full.tflite",
+            },
+            licence="mediapipe-0.10.21.dist-info/LICENSE",
+            authors="The MediaPipe Authors",
+        ),
         files=(
             WeightsFile(
                 role="detector",
