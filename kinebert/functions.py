@@ -12,7 +12,7 @@ from kinebert.arguments import Location, frame_recipe, of_recipe, plain, several
 from kinebert.orchestration.audience import NOBODY, Audience, Terminal
 from kinebert.orchestration.jobs import extraction_requests, requests
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, PoseRecipe
 
 if TYPE_CHECKING:
     from kinebert.orchestration.comparing.comparison import ComparisonResult
@@ -120,6 +120,47 @@ def extract_both(
         **plain(options),
     )
     return extraction.extract_both(request, _audience(verbose))
+
+
+def extract_pose(
+    output: Location,
+    *,
+    manifest: "Location | Index | None" = None,
+    from_set: Location | None = None,
+    redraw: Location | None = None,
+    recipe: "FrameRecipe | Mapping[str, Any] | Location | None" = None,
+    weights: Mapping[str, Location] | None = None,
+    verbose: bool = False,
+    **options: Any,
+) -> "Extraction":
+    """Make a set of poses that are looked for, or complete one that was begun: pictures drawn of people, and joints.
+
+    Args:
+        output: Folder of the set.
+        manifest: What :func:`index` wrote, or its result: the videos to look at.
+        from_set: A set of frames to look at in their place.
+        redraw: A set of poses to draw anew of its joints; ``recipe`` says how, nothing is looked for.
+        recipe: As for :func:`extract`: ``{"backend": "openpose", "params": {...}}`` and so on.
+        weights: Files of the backend's weights by their roles; others are found by the digests of the recipe.
+        verbose: Show progress.
+        options: Other fields of :class:`.PoseRequest`: ``gpus_per_task``, ``workers``, ``videos_per_shard`` and so on.
+    """
+    from kinebert.orchestration.jobs import extraction
+    from kinebert.orchestration.jobs.indexing import Index
+
+    of_poses = frame_recipe(recipe, "pose")
+    if not isinstance(of_poses, PoseRecipe):
+        raise ConfigError(f"recipe must be one for poses, got one for {of_poses.modality}.")
+    request = extraction_requests.PoseRequest(
+        output=fspath(output),
+        manifest=manifest.manifest if isinstance(manifest, Index) else fspath(manifest or ""),
+        from_set=fspath(from_set or ""),
+        redraw=fspath(redraw or ""),
+        recipe=of_poses,
+        files=plain(weights or {}),
+        **plain(options),
+    )
+    return extraction.extract_poses(request, _audience(verbose))
 
 
 def train(

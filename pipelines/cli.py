@@ -16,6 +16,7 @@ PROGRAMS = {
     "extract": ("extract", "videos to a set of RGB frames and one of flow, each decoded once"),
     "extract-frames": ("extract_frames", "videos to Parquet shards of RGB frames"),
     "extract-flow": ("extract_flow", "videos to Parquet shards of TV-L1 optical flow"),
+    "extract-pose": ("extract_pose", "videos or stored frames to Parquet shards of drawn poses, with their joints"),
     "recipes": ("list_recipes", "list, show or copy the recipes that are here by name; explain keys"),
     "describe": ("describe", "print a network's parts, with shapes, parameters and multiply-adds"),
     "bench-data": ("bench_data", "measure how fast this node loads a recipe's clips"),

@@ -1,22 +1,30 @@
-"""What extract_frames, extract_flow and extract share: their options, and the job."""
+"""What the programs of extraction share: their options, and the job."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from kinebert.orchestration.audience import Terminal
-from kinebert.orchestration.jobs.extraction_requests import ExtractionRequest, ExtractionSettings, TwoSetsRequest
+from kinebert.orchestration.jobs.extraction_requests import (
+    ExtractionRequest,
+    ExtractionSettings,
+    PoseRequest,
+    TwoSetsRequest,
+)
 from kinebert.orchestration.printing import say
 from kinebert.orchestration.progress import duration
 from kinebert.pipelines.next_steps import next_lines, train_command
-from kinebert.preprocessing.config import to_plain
+from kinebert.pipelines.options import Overrides
+from kinebert.preprocessing.config import read_toml, to_plain
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.guard import Limits
 from kinebert.preprocessing.modalities import modality_of
-from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe
-from kinebert.preprocessing.sets.dataset_file import Counts, FlowFacts
-from kinebert.preprocessing.sets.folder import describe_flow, describe_still
+from kinebert.preprocessing.pose.estimator import backend_of
+from kinebert.preprocessing.recipe import RECIPES, FlowRecipe, FrameRecipe, PoseRecipe
+from kinebert.preprocessing.sets.dataset_file import Counts, FlowFacts, PoseFacts
+from kinebert.preprocessing.sets.folder import describe_flow, describe_poses, describe_still
 from kinebert.preprocessing.tvl1 import PRESETS, Backend, TvL1Params
 
 _SHOWN = 5
@@ -117,6 +125,56 @@ class ExtractFlowConfig(ExtractionConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExtractPoseConfig(ExtractionConfig):
+    """Find the people in videos or stored frames, and store pictures that are drawn of them, with their joints.
+
+    One of --manifest, --from-set and --redraw says what is looked at. `kinebert extract-pose --backends` tells who can
+    find people, by which parameters and files, and under which licences. Run the same command again to continue:
+    finished shards are kept. Exit status: 0 done, 1 too many videos were left out, 2 the command was wrong.
+    """
+
+    manifest: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
+    """Manifest made by `kinebert index` (path or URI)."""
+    from_set: Folder = ""
+    """Set of frames to look at in place of videos (path or URI); labels and splits are its own."""
+    redraw: Folder = ""
+    """Set of poses to draw anew of its joints (path or URI), in another look or size, without network and video."""
+    recipe: tyro.conf.OmitArgPrefixes[PoseRecipe] = field(default_factory=PoseRecipe)
+    """How people are looked for, and pictures drawn and stored."""
+    overrides: Overrides = ()
+    """Parameters of the backend, such as scales=[1.0, 0.75]; in a recipe file they stand in a table `params`."""
+    files: Annotated[tuple[str, ...], tyro.conf.arg(name="weights", metavar="ROLE=FILE ...")] = ()
+    """Files of weights by their role. Those that are not given are looked for in the folder that the environment
+    variable KINEBERT_POSE_WEIGHTS names and in the user's cache, by the digests of the recipe's table `weights`."""
+    gpus_per_task: float | None = None
+    """Share of a GPU that one task holds; by default up to 4 tasks feed one, if the backend can use it. 0: no GPU."""
+
+    def asked(self) -> PoseRequest:
+        """Return what is asked."""
+        given = read_toml(None, list(chain.from_iterable(self.overrides)))
+        recipe = replace(self.recipe, params={**self.recipe.params, **given}) if given else self.recipe
+        return PoseRequest(
+            output=self.output,
+            from_set=self.from_set,
+            redraw=self.redraw,
+            recipe=recipe,
+            files=dict(map(self._role, self.files)),
+            gpus_per_task=self.gpus_per_task,
+            **self.common(),
+        )
+
+    def _role(self, given: str) -> tuple[str, str]:
+        """Return role and path of one file; a backend with one file needs no role."""
+        role, equals, path = given.partition("=")
+        if equals:
+            return role, path
+        roles = [file.role for file in backend_of(self.recipe.backend).files if not file.optional]
+        if len(roles) != 1:
+            raise ConfigError(f"--weights {given}: expected ROLE=FILE, of the roles {', '.join(roles)}.")
+        return roles[0], given
+
+
+@dataclass(frozen=True, kw_only=True)
 class OfFlow:
     """What the set of flow has otherwise than the set of frames; by default the same."""
 
@@ -193,14 +251,17 @@ def _check_preset(preset: str, params: TvL1Params) -> None:
         raise ConfigError(f"preset = {preset}, but every parameter is that of classic. Choose preset = classic.")
 
 
-def main(config: ExtractFramesConfig | ExtractFlowConfig | ExtractConfig) -> int:
+def main(config: ExtractFramesConfig | ExtractFlowConfig | ExtractPoseConfig | ExtractConfig) -> int:
     """Extract, say what came of it, and return the exit status."""
+    request = config.asked()
     from kinebert.orchestration.jobs import extraction  # slow imports, after the options are known to be right
 
-    if isinstance(config, ExtractConfig):
-        results = [*extraction.extract_both(config.asked(), Terminal())]
+    if isinstance(request, TwoSetsRequest):
+        results = [*extraction.extract_both(request, Terminal())]
+    elif isinstance(request, PoseRequest):
+        results = [extraction.extract_poses(request, Terminal())]
     else:
-        results = [extraction.extract(config.asked(), Terminal())]
+        results = [extraction.extract(request, Terminal())]
     for result in results:
         say(*_lines(result))
     say(*next_lines([_next(result) for result in results if _can_be_trained_on(result)]))
@@ -219,6 +280,8 @@ def _lines(result: "Extraction") -> list[str]:
     facts = result.dataset.get("flow")
     if (flow := describe_flow(FlowFacts(**facts) if facts else None)) is not None:
         lines.append(f"  {flow}")
+    if (poses := result.dataset.get("poses")) is not None:
+        lines.append(f"  {describe_poses(PoseFacts(**poses), result.dataset['recipe'])}")
     if (still := describe_still(Counts(**counts), result.dataset["recipe"])) is not None:
         lines.append(f"  {still}")
     if counts["truncated"]:

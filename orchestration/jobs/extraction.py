@@ -1,6 +1,6 @@
 """An extraction as a job: from a manifest to finished shard sets, and whether too many videos were left out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,12 +8,30 @@ from kinebert.orchestration.audience import NOBODY, Audience
 from kinebert.orchestration.cluster import check_workers
 from kinebert.orchestration.extraction.placement import Tasks
 from kinebert.orchestration.extraction.shard_tasks import extract_sets
-from kinebert.orchestration.jobs.extraction_requests import ExtractionRequest, SolverSettings, TwoSetsRequest
-from kinebert.preprocessing.datasets.manifest import read_manifest
+from kinebert.orchestration.jobs.extraction_requests import (
+    ExtractionRequest,
+    ExtractionSettings,
+    PoseRequest,
+    SolverSettings,
+    TwoSetsRequest,
+)
+from kinebert.preprocessing.datasets.manifest import ManifestRow, read_manifest
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.pose_finder import PoseFinder
+from kinebert.preprocessing.extraction.stored import (
+    PoseReader,
+    StoredFrames,
+    StoredVideos,
+    UnseenFrames,
+    drawn_anew,
+    looking_at,
+)
 from kinebert.preprocessing.extraction.task import BuildShard
-from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, describe_tvl1
+from kinebert.preprocessing.pose.estimator import backend_of
+from kinebert.preprocessing.pose.weights import locate_weights, name_weights
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, PoseRecipe, describe_tvl1
+from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import resolve_uri
 
 
@@ -66,14 +84,58 @@ def extract_both(request: TwoSetsRequest, audience: Audience = NOBODY) -> tuple[
     return frames, flow
 
 
+def extract_poses(request: PoseRequest, audience: Audience = NOBODY) -> Extraction:
+    """Make a set of poses, or complete one that was begun: of videos, of stored frames, or of stored joints.
+
+    Raises:
+        UserError: As of :func:`extract`; or if a file of weights is missing, or is not what the recipe names.
+        ConfigError: As of :func:`extract`; or if the set that is to be looked at does not fit.
+    """
+    if request.workers is not None:
+        check_workers(request.workers, "workers")
+    recipe, stored = request.recipe, None
+    if request.redraw or request.from_set:
+        shards = ShardSet.open(resolve_uri(request.redraw or request.from_set))
+        stored = StoredVideos(shards, UnseenFrames if request.redraw else StoredFrames)
+        recipe = drawn_anew(shards, recipe) if request.redraw else looking_at(shards, recipe)
+    if stored is not None and request.redraw:
+        finder: PoseFinder = PoseReader(shards=stored.shards, backend=recipe.backend)
+    else:
+        recipe, finder = _with_weights(recipe, request.files)
+        backend = backend_of(recipe.backend)
+        audience.say(f"people are found by {backend.name}: {backend.about}. Licence of its weights: {backend.licence}")
+    build = replace(_plain_build(request, resolve_uri(request.output), recipe), solver=finder, stored=stored)
+    return _fill(request, [build], _manifest(request.manifest) if stored is None else stored.rows(), audience)[0]
+
+
+def _with_weights(recipe: PoseRecipe, files: Mapping[str, str]) -> tuple[PoseRecipe, PoseFinder]:
+    """Return the recipe with the digests of all its weights, which are there, and who looks for people with them."""
+    backend = backend_of(recipe.backend)
+    named = name_weights(backend, recipe.weights, files)
+    locate_weights(backend, named, files)
+    backend.check()
+    return replace(recipe, weights=named), PoseFinder(backend=recipe.backend, files=dict(files))
+
+
 def _extract(request: SolverSettings, sets: Mapping[str, FrameRecipe], audience: Audience) -> list[Extraction]:
     """Fill ``sets``, recipes by their folders."""
     if request.workers is not None:
         check_workers(request.workers, "workers")
     builds = [_build(request, resolve_uri(output), recipe) for output, recipe in sets.items()]
-    rows = read_manifest(resolve_uri(request.manifest))
+    return _fill(request, builds, _manifest(request.manifest), audience)
+
+
+def _manifest(path: str) -> list[ManifestRow]:
+    rows = read_manifest(resolve_uri(path))
     if not rows:
-        raise ConfigError(f"{request.manifest}: the manifest has no videos. Make another with kinebert index.")
+        raise ConfigError(f"{path}: the manifest has no videos. Make another with kinebert index.")
+    return rows
+
+
+def _fill(
+    request: SolverSettings | PoseRequest, builds: Sequence[BuildShard], rows: Sequence[ManifestRow], audience: Audience
+) -> list[Extraction]:
+    """Bring the sets of ``builds`` to completion."""
     for build in builds:
         recipe = build.recipe
         solver = f"TV-L1 {describe_tvl1(recipe.tvl1)}, " if isinstance(recipe, FlowRecipe) else ""
@@ -89,12 +151,19 @@ def _extract(request: SolverSettings, sets: Mapping[str, FrameRecipe], audience:
 
 def _build(request: SolverSettings, output: str, recipe: FrameRecipe) -> BuildShard:
     """What one task does for one set."""
-    build = BuildShard(
-        output=output, recipe=recipe, limits=request.limits, run_id="", retry_rejected=request.retry_rejected
-    )
+    if isinstance(recipe, PoseRecipe) and recipe.backend:
+        recipe, finder = _with_weights(recipe, {})
+        return replace(_plain_build(request, output, recipe), solver=finder)
+    build = _plain_build(request, output, recipe)
     if not isinstance(recipe, FlowRecipe):
         return build
     build = replace(build, solver=FlowSolver(backend=request.backend))
     if request.backend == "opencv":
         build.solver.ready(recipe.tvl1)  # it lacks some parameters: say so before anything is started
     return build
+
+
+def _plain_build(request: ExtractionSettings, output: str, recipe: FrameRecipe) -> BuildShard:
+    return BuildShard(
+        output=output, recipe=recipe, limits=request.limits, run_id="", retry_rejected=request.retry_rejected
+    )

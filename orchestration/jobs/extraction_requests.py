@@ -1,10 +1,11 @@
 """What can be asked of extractions, as plain values: of one set, and of two that are filled in one pass."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.guard import Limits
-from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe
+from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, PoseRecipe
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.preprocessing.tvl1 import Backend
 
@@ -46,10 +47,15 @@ class SolverSettings(ExtractionSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.gpus_per_task is not None and not 0 <= self.gpus_per_task <= 1:
-            raise ConfigError(f"gpus_per_task must lie between 0 and 1, got {self.gpus_per_task}.")
+        check_share(self.gpus_per_task)
         if self.gpus_per_task and self.backend in ("numba", "opencv"):
             raise ConfigError(f"gpus_per_task = {self.gpus_per_task:g}, but backend = {self.backend} uses no GPU.")
+
+
+def check_share(gpus_per_task: float | None) -> None:
+    """Raise a ConfigError if that is no share of a GPU, nor None."""
+    if gpus_per_task is not None and not 0 <= gpus_per_task <= 1:
+        raise ConfigError(f"gpus_per_task must lie between 0 and 1, got {gpus_per_task}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +66,37 @@ class ExtractionRequest(SolverSettings):
     """Folder (path or URI) of the shard set; every node must be able to write to it."""
     recipe: FrameRecipe
     """How frames are taken and stored; a :class:`.FlowRecipe` also says how flow is computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseRequest(ExtractionSettings):
+    """A set of poses that is to be made, or to be completed: of videos, of a set of frames, or of another's joints."""
+
+    output: str
+    """Folder (path or URI) of the shard set; every node must be able to write to it."""
+    manifest: str = ""
+    """Manifest made by `kinebert index` (path or URI), of the videos to look at."""
+    from_set: str = ""
+    """Set of frames (path or URI) to look at in place of videos; labels and splits are its own."""
+    redraw: str = ""
+    """Set of poses with joints (path or URI) to draw anew, without network and video."""
+    recipe: PoseRecipe
+    """How people are looked for, drawn and stored; only how they are drawn and stored where they are drawn anew."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Local paths of files of weights by their roles; others are found by the digests of the recipe."""
+    gpus_per_task: float | None = None
+    """Share of a GPU that one task holds; by default up to 4 tasks feed one, if the backend can use it. 0: no GPU."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share(self.gpus_per_task)
+        if sum(map(bool, (self.manifest, self.from_set, self.redraw))) != 1:
+            raise ConfigError("say what is looked at: one of manifest, from_set (of frames) and redraw (of poses).")
+        if not self.redraw and not self.recipe.backend:
+            raise ConfigError(
+                "backend must say who finds people; kinebert extract-pose --backends tells which there are. (Videos "
+                "that show drawn poses: kinebert extract-frames --modality pose.)"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +118,8 @@ class TwoSetsRequest(SolverSettings):
             raise ConfigError(f"{self.flow}: frames and flow are two sets: give each a folder of its own.")
         if isinstance(self.recipe, FlowRecipe):
             raise ConfigError("the recipe of the frames is one for flow: give that as the recipe of the flow.")
+        if self.recipe.solving is not None:
+            raise ConfigError("the recipe of the frames looks for poses: kinebert extract-pose makes a set of them.")
         for name in ("frame_step", "drop_repeats", "video_stream"):
             frames, flow = getattr(self.recipe, name), getattr(self.flow_recipe, name)
             if frames != flow:
