@@ -29,7 +29,7 @@ from kinebert.preprocessing.extraction.stored import (
 )
 from kinebert.preprocessing.extraction.task import BuildShard
 from kinebert.preprocessing.pose.estimator import backend_of
-from kinebert.preprocessing.pose.weights import locate_weights, name_weights
+from kinebert.preprocessing.pose.weights import name_weights
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, PoseRecipe, describe_tvl1
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.storage import resolve_uri
@@ -111,10 +111,10 @@ def extract_poses(request: PoseRequest, audience: Audience = NOBODY) -> Extracti
 def _with_weights(recipe: PoseRecipe, files: Mapping[str, str]) -> tuple[PoseRecipe, PoseFinder]:
     """Return the recipe with the digests of all its weights, which are there, and who looks for people with them."""
     backend = backend_of(recipe.backend)
-    named = name_weights(backend, recipe.weights, files)
-    locate_weights(backend, named, files)
-    backend.check()
-    return replace(recipe, weights=named), PoseFinder(backend=recipe.backend, files=dict(files))
+    recipe = replace(recipe, weights=name_weights(backend, recipe.weights, files))
+    finder = PoseFinder(backend=recipe.backend, files=dict(files))
+    finder.check(recipe)
+    return recipe, finder
 
 
 def _extract(request: SolverSettings, sets: Mapping[str, FrameRecipe], audience: Audience) -> list[Extraction]:

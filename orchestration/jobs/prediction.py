@@ -23,8 +23,9 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.datasets.listing import VideoFolder
 from kinebert.preprocessing.errors import ConfigError, VideoError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.pose_finder import PoseFinder
 from kinebert.preprocessing.machine import available_cores
-from kinebert.preprocessing.modalities import modality_of
+from kinebert.preprocessing.recipe import PoseRecipe
 from kinebert.preprocessing.storage import check_writable, join, resolve_uri
 from kinebert.preprocessing.video.probe import probe_video
 from kinebert.training.evaluation.calibration import Calibration
@@ -71,6 +72,10 @@ def predict(request: PredictionRequest, audience: Audience = NOBODY) -> Predicti
     streams = [Stream.load(resolve_uri(path), request.over) for path in request.checkpoint]
     check_streams(streams)
     _check_modalities(streams)
+    finder = PoseFinder(num_threads=available_cores(), on_gpu=device.type == "cuda", folder=request.pose_weights)
+    for stream in streams:
+        if isinstance(stream.extraction, PoseRecipe) and stream.extraction.has_joints:
+            finder.check(stream.extraction)
     check_writable(output)
     calibration = calibration_of(streams, request.weights, request.method) if len(streams) > 1 else None
     fused: dict[str, Any] = {}
@@ -82,7 +87,7 @@ def predict(request: PredictionRequest, audience: Audience = NOBODY) -> Predicti
     try:
         for number, (name, path) in enumerate(videos.items(), start=1):
             shown = _Shown(audience.line(), f"{number}/{len(videos)} {name}")
-            said = _look(path, streams, request, calibration, device, shown)
+            said = _look(path, streams, request, calibration, device, finder, shown)
             found.append(_told(name, path, said, streams[0], request, audience))
             if time.monotonic() - written_at >= _WRITE_EVERY_S:
                 write_predictions(output, found, streams, request.top, fused)
@@ -112,6 +117,7 @@ def _look(
     request: PredictionRequest,
     calibration: Calibration | None,
     device: torch.device,
+    finder: PoseFinder,
     shown: _Shown,
 ) -> Prediction | VideoError:
     """Predict one video; return what is wrong with it if it cannot be read."""
@@ -126,6 +132,7 @@ def _look(
                 batch=request.batch,
                 device=device,
                 solver=FlowSolver(backend=request.backend, num_threads=available_cores()),
+                finder=finder,
                 num_threads=available_cores(),
                 max_pixels=request.max_pixels,
                 progress=shown,
@@ -185,7 +192,7 @@ def _named(paths: Sequence[str]) -> dict[str, str]:
 
 def _check_modalities(streams: Sequence[Stream]) -> None:
     for stream in streams:
-        if not modality_of(stream.modality).from_video:
+        if not stream.extraction.from_video:
             raise ConfigError(
                 f"{stream.uri}: takes {stream.modality}, which cannot be made from a video here. Extract it, and use "
                 "`kinebert evaluate`."

@@ -303,6 +303,8 @@ class PredictionRequest(Views):
     """auto takes a GPU if there is one; or cpu, cuda, cuda:1."""
     backend: Backend = "auto"
     """Who solves flow: auto, numba, torch or opencv."""
+    pose_weights: str = ""
+    """Folder to look in first for the weights that people are found with, where a checkpoint was trained on poses."""
     max_pixels: int = MAX_PIXELS
     """Most pixels of one picture as coded; videos of larger ones are left out."""
 

@@ -37,6 +37,8 @@ class PoseFinder:
     backend: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     """Where files of weights may lie, by role; others are found by the digests of the recipe."""
+    folder: str = ""
+    """To be looked in for them before the folders of the machine."""
     num_threads: int = 1
     on_gpu: bool = False
     """The task holds a share of a GPU."""
@@ -52,6 +54,12 @@ class PoseFinder:
         """Return it with what of the machine its tasks will have."""
         return replace(self, num_threads=num_threads, on_gpu=on_gpu)
 
+    def check(self, recipe: PoseRecipe) -> None:
+        """Raise a UserError if a file of weights or a package is missing here; nothing is started."""
+        backend = backend_of(recipe.backend)
+        backend.check()
+        locate_weights(backend, recipe.weights, self.files, self.folder)
+
     def ready(self, recipe: PoseRecipe) -> "PoseFinder":
         """Find and check the weights, start an estimator, and return the finder that is ready for use.
 
@@ -61,8 +69,8 @@ class PoseFinder:
             UserError: If a file or a package is missing, or is not what the recipe names.
         """
         backend = backend_of(recipe.backend)
-        paths = locate_weights(backend, recipe.weights, self.files)
-        means = Means(num_threads=self.num_threads, on_gpu=self.on_gpu)
+        paths = locate_weights(backend, recipe.weights, self.files, self.folder)
+        means = Means(num_threads=self.num_threads, on_gpu=self.on_gpu and backend.uses_gpu)
         started = _started(recipe.backend, json.dumps(recipe.params), tuple(sorted(paths.items())), means)
         return replace(self, backend=recipe.backend, estimators=started)
 

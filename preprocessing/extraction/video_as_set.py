@@ -65,7 +65,7 @@ def video_set(
         folder: A local folder, empty.
         recipe: What is stored.
         classes: Names of the classes that the set is said to have.
-        solver: Who makes flow or poses.
+        solver: Who makes flow or poses, as the recipe asks.
         beat: Called for every image.
         max_pixels: Most pixels of one picture as coded.
         on_run: Told which frames of the file were taken, at the end.

@@ -27,9 +27,14 @@ def weights_folders() -> list[Path]:
     return [*([Path(named).expanduser()] if named else []), user_cache() / _CACHED]
 
 
-def find_weights(sha256: str) -> str | None:
-    """Return the path of a file with this digest in one of the folders, under whatever name; None if there is none."""
-    for folder in weights_folders():
+def find_weights(sha256: str, first: str = "") -> str | None:
+    """Return the path of a file with this digest in one of the folders, under whatever name; None if there is none.
+
+    Args:
+        sha256: Its digest.
+        first: Another folder, to be looked at before them.
+    """
+    for folder in [*([Path(first)] if first else []), *weights_folders()]:
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if path.is_file() and not path.name.endswith(storage.PARTIAL) and digest_of(str(path)) == sha256:
                 return str(path)
@@ -77,7 +82,7 @@ def name_weights(
 
 
 def locate_weights(
-    backend: PoseBackend, named: Mapping[str, str], given: Mapping[str, str] | None = None
+    backend: PoseBackend, named: Mapping[str, str], given: Mapping[str, str] | None = None, folder: str = ""
 ) -> dict[str, str]:
     """Return the local paths of a backend's files by role, every one with the digest that is named.
 
@@ -85,19 +90,20 @@ def locate_weights(
         backend: Whose files they are.
         named: Digests by role, as a recipe has them.
         given: Paths by role to look at first; one that is not on this machine is looked for by its digest.
+        folder: One to look in before those of the machine.
 
     Raises:
         UserError: If a file is missing, or is not the one that is named; it says what to do, and the licence.
     """
     found = {}
     for file in backend.files:
-        path = _located(backend, file, named.get(file.role), (given or {}).get(file.role))
+        path = _located(backend, file, named.get(file.role), (given or {}).get(file.role), folder)
         if path is not None:
             found[file.role] = path
     return found
 
 
-def _located(backend: PoseBackend, file: WeightsFile, named: str | None, given: str | None) -> str | None:
+def _located(backend: PoseBackend, file: WeightsFile, named: str | None, given: str | None, folder: str) -> str | None:
     """Return the path of one file; None for an optional one that nobody asked for."""
     sha256 = named or file.sha256
     if given is not None and os.path.exists(given):
@@ -105,7 +111,7 @@ def _located(backend: PoseBackend, file: WeightsFile, named: str | None, given: 
         return given
     if file.optional and not named and given is None:
         return None
-    path = find_weights(sha256) if sha256 else None
+    path = find_weights(sha256, folder) if sha256 else None
     if path is None:
         raise UserError(_missing(backend, file, f"with the SHA-256 {sha256}" if sha256 else f"at {given or 'a path'}"))
     return path

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import MAX_PIXELS
+from kinebert.preprocessing.extraction.pose_finder import PoseFinder
+from kinebert.preprocessing.extraction.solvers import Solver
 from kinebert.preprocessing.extraction.video_as_set import recipe_of as extraction_of
 from kinebert.preprocessing.extraction.video_as_set import video_set
 from kinebert.preprocessing.recipe import FrameRecipe
@@ -117,6 +119,7 @@ def predict_video(
     batch: int = 16,
     device: torch.device | None = None,
     solver: FlowSolver | None = None,
+    finder: PoseFinder | None = None,
     num_threads: int | None = None,
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[str], None] = lambda _: None,
@@ -136,6 +139,7 @@ def predict_video(
         batch: Views that are fed at once.
         device: Where the networks run; None for where they are.
         solver: Who solves flow.
+        finder: Who finds people, for streams of poses.
         num_threads: Threads that torch may use; None leaves them as they are.
         max_pixels: Most pixels of one of its pictures as coded.
         progress: Told in words what is being done, often.
@@ -156,7 +160,8 @@ def predict_video(
                 done[0] += 1
                 progress(f"{done[0]} images of {name}")
 
-            solved_by = solver or FlowSolver()
+            poses, flow = finder or PoseFinder(), solver or FlowSolver()
+            solved_by: Solver = poses if stream.extraction.has_joints else flow
             runs: list[Run] = []
             shards = video_set(
                 path, folder, stream.extraction, stream.classes, solved_by, beat, max_pixels, runs.append
