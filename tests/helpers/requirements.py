@@ -25,7 +25,7 @@ WORDS = {
     "onnx": "onnx, onnxscript and onnxruntime",
     "opencv5": "OpenCV 5, whose warping is exact",
     "optuna": "optuna, of the extra tune",
-    "pose": "the two files of BlazePose, and ai-edge-litert",
+    "pose": "the two files of BlazePose, ai-edge-litert, onnx and onnxruntime",
     "postgres": "the programs of PostgreSQL, and psycopg",
     "promtool": "promtool, of Prometheus",
     "ray": "ray, and av for its tasks",
