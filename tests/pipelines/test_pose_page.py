@@ -12,6 +12,7 @@ from kinebert.pipelines.options import parse
 from kinebert.preprocessing.extraction.pose_finder import PoseFinder
 from kinebert.preprocessing.pose.estimator import BACKENDS, all_backends
 from kinebert.preprocessing.recipe import PoseRecipe
+from tests.helpers.page_commands import commands_of, understood
 from tests.helpers.paths import ROOT
 from tests.helpers.poses import SHA256, bright_backend, write_weights
 from tests.helpers.sets import make_rows, make_set
@@ -32,6 +33,13 @@ def test_its_commands_are_understood(line: str) -> None:
     assert isinstance(asked, PoseRequest)
     backend = asked.recipe.backend
     assert set(asked.files) <= {file.role for file in BACKENDS[backend].files} if backend else asked.redraw
+
+
+@pytest.mark.parametrize("line", [line for line in commands_of("pose.md") if line not in COMMANDS])
+def test_the_commands_of_three_streams_are_understood(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    understood(line, tmp_path, monkeypatch)
 
 
 def test_its_program_reads_joints(
