@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kinebert.preprocessing.pose.openpose.maps import Maps
 from kinebert.preprocessing.pose.openpose.models import BodyModel
 from kinebert.preprocessing.pose.openpose.pairs import Pairs, scored_pairs
-from kinebert.preprocessing.pose.openpose.peaks import candidates, peaks
+from kinebert.preprocessing.pose.openpose.peaks import Candidates, candidates, peaks
 from kinebert.preprocessing.pose.openpose.settings import Thresholds
 
 Float = NDArray[np.float32]
@@ -32,7 +32,13 @@ class _Person:
 
 
 def decode(
-    maps: Maps, model: BodyModel, limits: Thresholds, *, scale: float = 1.0, as_cuda: bool = False
+    maps: Maps,
+    model: BodyModel,
+    limits: Thresholds,
+    *,
+    scale: float = 1.0,
+    as_cuda: bool = False,
+    found: Candidates | None = None,
 ) -> tuple[Float, Float]:
     """Return the people in a network's maps, ``(P, J, 3)`` in pixels of the picture, and their scores ``(P,)``.
 
@@ -42,9 +48,11 @@ def decode(
         limits: What counts.
         scale: Pixels of the picture for one of the network's input.
         as_cuda: Find peaks at the border as OpenPose's kernels do; see :func:`.peaks.peaks`.
+        found: Pixels that may be peaks, if they are known already.
     """
     joints = len(model.joints)
-    found = candidates(maps.heat_above, joints, limits.peak)
+    if found is None:
+        found = candidates(maps.heat_above, joints, limits.peak)
     at = peaks(found, joints, (maps.height, maps.width), 0.5 / scale, as_cuda=as_cuda)
     return people_of(at, scored_pairs(at, maps, model, limits), model, limits, scale)
 

@@ -114,11 +114,10 @@ class Scale:
         return found_K
 
 
-def enlarged(small_hw: Float) -> Float:
-    """Return a map at eight times its size, as OpenCV enlarges it."""
-    h, w = small_hw.shape
-    large_HW = cv2.resize(small_hw, (STRIDE * w, STRIDE * h), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(large_HW, np.float32)
+def enlarged(small: Float) -> Float:
+    """Return a map ``(h, w)``, or several ``(h, w, C)``, at eight times the size, as OpenCV enlarges them."""
+    size = STRIDE * small.shape[1], STRIDE * small.shape[0]
+    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 @dataclass(frozen=True)
