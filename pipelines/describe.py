@@ -107,6 +107,11 @@ def main(config: DescribeConfig) -> int:
         say_json(found, indent=2)
     else:
         say(*_told(found))
+        if recipe.distill is not None:
+            say(
+                f"taught by {recipe.distill.teacher or 'a teacher that is not named yet'} ({recipe.distill.method}): "
+                "kinebert train --dry-run reads it, and counts its memory"
+            )
     counted = isinstance(recipe.test.clips, int) or recipe.test.clips == "single"
     if not counted and config.clips is config.video_frames is None and not config.json:
         say("note: this recipe tests as many clips as a video has; --video-frames N counts those of N images")

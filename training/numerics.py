@@ -89,19 +89,31 @@ def prepare(model: Recognizer, recipe: TrainRecipe, device: torch.device, world_
     model = model.to(device)
     if recipe.amp == "fp64":
         model = model.double()
-        model.register_forward_pre_hook(_in_double)
     if recipe.channels_last:
-        put_channels_last(model)
+        _lay_out(model)
+    take_inputs(model, recipe)
     return model
+
+
+def take_inputs(module: nn.Module, recipe: TrainRecipe) -> None:
+    """Let a module turn whatever it is given into the recipe's precision and layout, in place."""
+    if recipe.amp == "fp64":
+        module.register_forward_pre_hook(_in_double)
+    if recipe.channels_last:
+        module.register_forward_pre_hook(_channels_last)
 
 
 def put_channels_last(model: nn.Module) -> None:
     """Lay out the kernels of a network, and whatever it is given, with their channels last."""
+    _lay_out(model)
+    model.register_forward_pre_hook(_channels_last)
+
+
+def _lay_out(model: nn.Module) -> None:
     for parameter in model.parameters():
         layout = _LAYOUTS.get(parameter.ndim)
         if layout is not None:
             parameter.data = parameter.data.contiguous(memory_format=layout)
-    model.register_forward_pre_hook(_channels_last)
 
 
 def compile_networks(networks: Iterable[nn.Module]) -> None:
@@ -236,4 +248,8 @@ def _in_double(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _channels_last(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(x.contiguous(memory_format=torch.channels_last_3d) if isinstance(x, Tensor) else x for x in inputs)
+    return tuple(x.contiguous(memory_format=torch.channels_last_3d) if _is_clips(x) else x for x in inputs)
+
+
+def _is_clips(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.ndim == 5

@@ -49,6 +49,10 @@ class EpochRow(TypedDict, total=False):
     """From 1."""
     train_loss: float
     """Mean over the clips that were learnt from, each before the update that it had a part in."""
+    train_loss_labels: float
+    """The part of train_loss that is the labels', where there is a teacher as well."""
+    train_loss_distill: float
+    """The part of train_loss that is the teacher's, weighted."""
     train_top1: float
     """Share of these clips that were right, 0 to 1, as all accuracies."""
     val_loss: float

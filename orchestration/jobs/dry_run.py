@@ -21,6 +21,8 @@ from kinebert.preprocessing.sets.digests import changed_shards
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.aligned import OpenedSet, sets_of
 from kinebert.training.data.parts import check_videos
+from kinebert.training.distillation.pictures import pictures_of
+from kinebert.training.distillation.teacher import load_teacher, unallocated_teacher
 from kinebert.training.loop.memory import Memory, training_memory
 from kinebert.training.loop.stages import Stage, plan_stages
 from kinebert.training.out_of_memory import out_of_memory
@@ -66,6 +68,8 @@ class DryRun:
     """Whether they were read and have their digests; else they have their sizes."""
     weights: str
     """What it would start from, in words."""
+    teacher: str
+    """What it would learn from beside labels, in words; empty without a teacher."""
     stages: tuple[Stage, ...]
     """Epochs and updates."""
     memory: Memory
@@ -98,25 +102,31 @@ def dry_run(request: TrainingRequest, audience: Audience = NOBODY) -> DryRun:
         UserError: If the training would be refused.
     """
     given, pending = _without_download(request)
+    given, untaught = _without_teacher(given)
     checked = check(given, audience)
     store = choose_store(request.tracking_uri, checked.folder)
     num_bytes, read = _check_bytes(checked.shards)
+    pictures = pictures_of(checked.recipe, checked.shards)
+    if isinstance(pictures.taught, ShardSet) and not pictures.same:
+        _check_set(pictures.taught)
     plan, waits = _plan(checked.recipe, request)
     use_gpu = plan.use_gpu if plan else request.device == "cuda"
     on = plan.recipe if plan else checked.recipe
-    memory = training_memory(
-        on, checked.shards.modality, len(checked.shards.classes), torch.device("cuda" if use_gpu else "cpu")
-    )
+    shards, device = checked.shards, torch.device("cuda" if use_gpu else "cpu")
+    teacher = load_teacher(checked.recipe, pictures.taught, shards.classes) if checked.recipe.distill else None
+    taught_by = unallocated_teacher(teacher) if teacher else None
+    memory = training_memory(on, shards.modality, len(shards.classes), device, taught_by)
     private, parts = cluster.is_private(), _parts(checked)
     return DryRun(
         folder=checked.folder,
-        recipe=_settled(checked.recipe, request) if pending else checked.recipe,
+        recipe=_settled(checked.recipe, request) if pending or untaught else checked.recipe,
         shards=checked.shards,
         parts=parts,
         num_shards=sum(len(one.dataset.shards) for one in sets_of(checked.shards)),
         num_bytes=num_bytes,
         read=read,
         weights=pending or _weights(checked.recipe),
+        teacher=teacher.told if teacher else untaught,
         stages=tuple(plan_stages(checked.recipe, parts[0].num_videos)),
         memory=memory,
         available=_available(use_gpu, on.workers) if private else None,
@@ -139,8 +149,20 @@ def _without_download(request: TrainingRequest) -> tuple[TrainingRequest, str]:
 
 def _settled(recipe: TrainRecipe, request: TrainingRequest) -> TrainRecipe:
     asked = request.recipe.model
-    model = replace(recipe.model, weights=asked.weights, weights_digest=asked.weights_digest)
-    return replace(recipe, model=model)
+    model = recipe.model
+    if not model.weights:
+        model = replace(model, weights=asked.weights, weights_digest=asked.weights_digest)
+    distill = request.recipe.with_absolute_shards().distill if recipe.distill is None else recipe.distill
+    return replace(recipe, model=model, distill=distill)
+
+
+def _without_teacher(request: TrainingRequest) -> tuple[TrainingRequest, str]:
+    """Leave out a teacher that would have to be fetched first; say so."""
+    distill = request.recipe.distill
+    if distill is None or not is_download(distill.teacher) or kept_before(distill.teacher_digest):
+        return request, ""
+    told = f"{distill.teacher}, which would be fetched first: whether it fits is not known yet"
+    return replace(request, recipe=replace(request.recipe, distill=None)), told
 
 
 def _weights(recipe: TrainRecipe) -> str:

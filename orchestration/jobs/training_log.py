@@ -23,6 +23,7 @@ from kinebert.training.loop.events import (
     StoppedEarly,
 )
 from kinebert.training.loop.forecast import Forecast, Forecaster
+from kinebert.training.run_folder import number_of
 
 MOST_WAIT = 0.2
 """Share of the time that may go by waiting for clips before somebody is told what to change."""
@@ -32,7 +33,10 @@ RAN_ON = "ran_on"
 """Tag of a run: how many workers train, and on what."""
 COMPUTED_IN = "computed_in"
 """Tag of a run: in which numbers, and by which algorithms."""
-_STEP_METRICS = ("loss", "top1", "lr", "grad_norm", "data_wait", "clips_per_s", "gpu_gib", "skipped")
+_STEP_METRICS = (
+    *("loss", "loss_labels", "loss_distill", "top1", "lr", "grad_norm"),
+    *("data_wait", "clips_per_s", "gpu_gib", "skipped"),
+)
 
 
 class TrainingLog:
@@ -152,7 +156,8 @@ class TrainingLog:
         self._line.show(
             lambda: (
                 f"epoch {event.epoch}/{event.num_epochs} step {event.step}/{event.steps_per_epoch}: "
-                f"{duration(event.eta_s)} left, loss {event.loss:.3f}, {event.clips_per_s:.1f} clips/s, "
+                f"{duration(event.eta_s)} left, loss {event.loss:.3f}{_taught(event.loss_distill)}, "
+                f"{event.clips_per_s:.1f} clips/s, "
                 f"{_gpu(event)}{event.data_wait:.0%} waiting for data{f', {event.shape}' * bool(event.shape)}"
             )
         )
@@ -162,7 +167,8 @@ class TrainingLog:
         summary = summary_of_validation(row) if event.is_best else {}
         self._tracker.metrics({**summary, **epoch_metrics(event.numbers())}, row["epoch"])
         self._line.close(
-            f"epoch {row['epoch']}/{event.num_epochs}: train loss {row['train_loss']:.3f}, top-1 "
+            f"epoch {row['epoch']}/{event.num_epochs}: train loss {row['train_loss']:.3f}"
+            f"{_taught(number_of(row, 'train_loss_distill'))}, top-1 "
             f"{row['train_top1']:.1%}; validation loss {row['val_loss']:.3f}, top-1 {row['val_top1']:.1%}"
             f"{' (best)' if event.is_best else ''}; {row['clips_per_s']:.1f} clips/s, {event.data_wait:.0%} "
             f"waiting for data, {_gpu(event)}{duration(row['seconds'])}"
@@ -193,6 +199,10 @@ def _starving(event: EpochDone, loader_workers: int) -> str:
         f"--clips-per-s {needed:.0f}` says how many loader processes that takes. Set loader_workers, on nodes with as "
         "many cores for each worker; or extract smaller pictures, or use a nearer storage. The same run goes on."
     )
+
+
+def _taught(loss: float | None) -> str:
+    return "" if loss is None else f" ({loss:.3g} of it the teacher's)"
 
 
 def _gpu(event: StepDone | EpochDone) -> str:

@@ -142,7 +142,8 @@ def _fit_once(plan: WorkerPlan, output: str, listener: "Listener", pause_after: 
     scratch = storage.join(output, SCRATCH_FOLDER)
     free_room(scratch)
     loop: Any = _worker
-    sets = (recipe.data.shards, *recipe.data.beside)
+    theirs = recipe.distill.shards if recipe.distill else ""
+    sets = (recipe.data.shards, *recipe.data.beside, *[theirs] * bool(theirs))
     trainer = TorchTrainer(
         loop,
         train_loop_config={

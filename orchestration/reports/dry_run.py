@@ -24,6 +24,8 @@ def told(found: "DryRun", set_by: Mapping[str, str]) -> Iterator[str | Table | P
     yield ""
     yield from _data(found)
     yield Paragraph(text=f"weights: {found.weights}", hanging=2)
+    if found.teacher:
+        yield Paragraph(text=f"teacher: {found.teacher}", hanging=2)
     yield from _memory(found)
     yield from _cluster(found)
     for stage in found.stages:
@@ -53,8 +55,9 @@ def _who(found: "DryRun", name: str, set_by: Mapping[str, str]) -> str:
     if found.recipe.stages and name in ("epochs", "data.clip_length"):
         return "follows from stages"
     who = next((who for key, who in set_by.items() if name == key or name.startswith(f"{key}.")), "default")
-    if name == "model.weights_digest" and found.recipe.model.weights_digest and name not in set_by:
-        return "of the file"
+    if name in ("model.weights_digest", "distill.teacher_digest") and name not in set_by:
+        table, key = name.split(".")
+        return "of the file" if getattr(getattr(found.recipe, table), key) else who
     return who
 
 
@@ -70,7 +73,7 @@ def _data(found: "DryRun") -> Iterator[str | Table | Paragraph]:
 
 def _memory(found: "DryRun") -> Iterator[str | Table | Paragraph]:
     memory = found.memory
-    parts = ("weights", "gradients", "optimizer", "average", "activations")
+    parts = ("weights", "gradients", "optimizer", "average", "activations", "teacher")
     each = ", ".join(f"{getattr(memory, name) / _GIB:.2f} {name}" for name in parts if getattr(memory, name))
     where = "GPU" if found.plan and found.plan.use_gpu else "machine"
     there = "how much there is is not known here"

@@ -174,8 +174,9 @@ def fields_of(cls: type, prefix: str = "") -> dict[str, Any]:
     """Return the dotted names of all fields of a recipe, those of its tables included, with their types."""
     found: dict[str, Any] = {}
     for name, hint in typing.get_type_hints(cls).items():
-        if dataclasses.is_dataclass(hint):
-            found.update(fields_of(typing.cast(type, hint), f"{prefix}{name}."))
+        table = next((one for one in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(one)), None)
+        if table is not None and typing.get_origin(hint) is not tuple:
+            found.update(fields_of(typing.cast(type, table), f"{prefix}{name}."))
         else:
             found[prefix + name] = hint
     return found
@@ -224,7 +225,8 @@ def recipe_with(base: TrainRecipe, values: Mapping[str, Any], where: str) -> Tra
         table = plain
         *path, last = field.split(".")
         for key in path:
-            table = table.setdefault(key, {})
+            table[key] = {} if table.get(key) is None else table[key]  # a table that the base has not
+            table = table[key]
         table[last] = list(value) if isinstance(value, tuple) else value
     return from_mapping(TrainRecipe, plain, where)
 

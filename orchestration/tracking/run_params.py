@@ -13,7 +13,10 @@ ALWAYS = (
     *("batch_size", "epochs", "optim.lr", "seed"),
 )
 """Those that every run has."""
-_PLACES = ("data.shards", "data.beside", "data.cache_folder", "model.weights_digest")
+_PLACES = (
+    *("data.shards", "data.beside", "data.cache_folder", "model.weights_digest"),
+    *("distill.teacher_digest", "distill.shards", "distill.keep_features"),
+)
 """Those that no run has: where things lie is told by the set, and by tags."""
 
 

@@ -54,7 +54,14 @@ def training_tags(program: str, recipe: "TrainRecipe", shards: OpenedSet, folder
         "shards_content": shards.content,
         "recipe_digest": recipe.digest(),
         "run_folder": folder,
+        **_teacher_tags(recipe),
     }
+
+
+def _teacher_tags(recipe: "TrainRecipe") -> dict[str, str]:
+    """Return the tags of a student: where its teacher lies, and the digest of it."""
+    distill = recipe.distill
+    return {} if distill is None else {"teacher": distill.teacher, "teacher_digest": distill.teacher_digest}
 
 
 def describe_training(

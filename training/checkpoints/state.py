@@ -19,7 +19,7 @@ from kinebert.training.run_folder import BEFORE_FILE, DAMAGED_FILE, STATE_FILE, 
 from kinebert.training.shards import Shards
 
 _KIND, _FORMAT = "kinebert training state", 1
-_WITH_TENSORS = {"weights", "optimizer", "average"}
+_WITH_TENSORS = {"weights", "optimizer", "average", "projection"}
 """Fields of a state that hold tensors."""
 
 
@@ -56,6 +56,10 @@ class TrainState:
     """Stage that is under way, from 0."""
     average: dict[str, Tensor] | None = None
     """State dict of the average of the weights; None unless the recipe has one."""
+    distance: float = 0.0
+    """What a teacher has added to the first of the sums."""
+    projection: Tensor | None = None
+    """Weights of the layer from a student's features to its teacher's; None unless the recipe has one."""
     taken_over: Count = 0
     """Epochs of ``history`` that another training did, which keeps their recognizers."""
 

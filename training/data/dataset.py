@@ -151,8 +151,10 @@ class ClipDataset(Dataset[tuple[UInt8 | Window, int, int]]):
         """Return which video stands at a position of an epoch, which of its places, and what is drawn from next."""
         recipe, rng = self._recipe_of(key), sample_rng(self._seed, *key)
         index = item_at(self._epoch_order(key[0]), key[1])
-        num_places = int(self._places[index])
-        return index, train_clip(recipe.sampling, num_places, recipe.clip_length, recipe.frame_interval, rng), rng
+        clip = recipe.sampling, int(self._places[index]), recipe.clip_length, recipe.frame_interval
+        if recipe.clips == "centre":
+            return index, eval_clips(clip[0], "single", *clip[1:])[0], rng
+        return index, train_clip(*clip, rng), rng
 
     @cached_property
     def _places(self) -> NDArray[np.int64]:

@@ -246,11 +246,16 @@ def to_device_batch(clips_NTHWC: Tensor | Windows, spec: InputSpec, device: torc
 
     Windows are resized and mirrored first.
     """
+    return normalise(on_device(clips_NTHWC, spec.modality, device), spec)
+
+
+def on_device(clips_NTHWC: Tensor | Windows, modality: str, device: torch.device) -> Tensor:
+    """Move clips to ``device``: codes ``(N, T, H, W, C)``, of uint8, or of float32 where windows are resized there."""
     if isinstance(clips_NTHWC, Windows):
-        several = len(streams_of(spec.modality)) > 1  # which are never stacked
-        motion = x_channels(spec.modality)
-        return normalise(clips_NTHWC.resized(device, motion if several else bool(motion)), spec)
-    return normalise(clips_NTHWC.to(device, non_blocking=True), spec)
+        several = len(streams_of(modality)) > 1  # which are never stacked
+        motion = x_channels(modality)
+        return clips_NTHWC.resized(device, motion if several else bool(motion))
+    return clips_NTHWC.to(device, non_blocking=True)
 
 
 def without_waiting(tensor: Tensor, device: torch.device) -> Tensor:

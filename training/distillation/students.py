@@ -42,6 +42,11 @@ class Student(nn.Module):
             own = self.view.shape(recognizer, recognizer.spec.num_frames)[-1]
             self.projection = nn.Linear(own, size, bias=False, device=like.device, dtype=like.dtype)
 
+    @property
+    def projected(self) -> list[nn.Parameter]:
+        """Parameters that are trained with the recognizer and are no part of it: those of a projection."""
+        return [] if self.projection is None else list(self.projection.parameters())
+
     @classmethod
     def check(cls, recognizer: Recognizer) -> None:
         """Raise a ConfigError unless a network can be such a student."""

@@ -24,10 +24,11 @@ class RunningStatistics:
         model: The network whose statistics are kept; changed in place.
         rank: Of this worker.
         world_size: Workers that take turns, see :func:`kinebert.training.clips.ordering.worker_positions`.
+        passes: Forward passes that each micro-batch makes.
     """
 
-    def __init__(self, model: nn.Module, rank: int, world_size: int) -> None:
-        self._model, self._rank, self._world_size = model, rank, world_size
+    def __init__(self, model: nn.Module, rank: int, world_size: int, passes: int = 1) -> None:
+        self._model, self._rank, self._world_size, self._passes = model, rank, world_size, passes
         self._norms: list[_BatchNorm] = []
         self._running: list[Tensor] = []
         self._counts: list[Tensor | None] = []
@@ -51,7 +52,7 @@ class RunningStatistics:
             torch._foreach_zero_(self._running)
 
     def before_batch(self) -> None:
-        """Call before the forward pass of every micro-batch."""
+        """Call before the forward passes of every micro-batch."""
         self._decay(self._rank if self._num_batches == 0 else self._world_size - 1)
         self._num_batches += 1
 
@@ -61,7 +62,7 @@ class RunningStatistics:
         self._decay(self._world_size - 1 - self._rank)
         counts = self.give_back_counts()
         if counts:
-            torch._foreach_add_(counts, self._num_batches * self._world_size)
+            torch._foreach_add_(counts, self._num_batches * self._world_size * self._passes)
         if self._world_size == 1 or not self._running:
             return
         flat = torch.cat(self._running)
@@ -84,7 +85,7 @@ class RunningStatistics:
     @torch.no_grad()
     def _decay(self, num_batches: int) -> None:
         if num_batches and self._running:
-            shares = [(1 - _momentum(norm)) ** num_batches for norm in self._norms]
+            shares = [(1 - _momentum(norm)) ** (num_batches * self._passes) for norm in self._norms]
             torch._foreach_mul_(self._running, list(chain.from_iterable((share, share) for share in shares)))
 
 

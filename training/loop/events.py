@@ -93,6 +93,10 @@ class StepDone:
     """Clips, images of a clip and pixels of a side (``64x8x158``), where batches are of several shapes."""
     gpu_gib: float | None = None
     """Most GPU memory that this process has held, in GiB; None without a GPU."""
+    loss_labels: float | None = None
+    """The part of the loss that is the labels'; None without a teacher."""
+    loss_distill: float | None = None
+    """The part of the loss that is the teacher's, weighted; None without one."""
     system: Mapping[str, float] = field(default_factory=dict)
     """How busy the machine is, under the names of MLflow's system metrics; now and then."""
 
@@ -250,6 +254,7 @@ class Progress:
         lr: float,
         grad_norm: float,
         skipped: float,
+        loss_distill: float | None = None,
         shape: str = "",
         gpu_gib: float | None = None,
         system: Mapping[str, float] | None = None,
@@ -267,6 +272,7 @@ class Progress:
             lr: Learning rate.
             grad_norm: Norm of the gradients.
             skipped: Updates of this epoch that were left out.
+            loss_distill: The part of the loss that is a teacher's.
             shape: Of the batch.
             gpu_gib: GPU memory.
             system: How busy the machine is.
@@ -288,6 +294,8 @@ class Progress:
                 lr=lr,
                 grad_norm=grad_norm,
                 skipped=skipped,
+                loss_labels=None if loss_distill is None else loss - loss_distill,
+                loss_distill=loss_distill,
                 data_wait=waited_s / max(seconds, 1e-9),
                 clips_per_s=clips / max(seconds, 1e-9),
                 eta_s=left * self._step_s + (self._epochs - epoch) * self._validation_s,

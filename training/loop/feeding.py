@@ -32,7 +32,7 @@ def fitting_loaders(stage: Stage, shards: Shards, videos: Sequence[Any], worker:
 
 def batches_of(
     stage: Stage,
-    shards: Shards,
+    shards: tuple[Shards, Shards],
     videos: tuple[Sequence[Any], Sequence[Any]],
     worker: WorkerContext,
     loader_workers: int,
@@ -42,15 +42,15 @@ def batches_of(
 
     Args:
         stage: What is trained.
-        shards: Of the videos.
+        shards: What is learnt from, and what is measured.
         videos: Those that are learnt from, and those that are measured.
         worker: This process.
         loader_workers: Processes that make the batches.
         start: Epoch and step to begin at.
     """
     recipe, calendar = stage.recipe, stage.several_shapes
-    training = ClipDataset(shards, videos[0], recipe.data, seed=recipe.seed, training=True, calendar=calendar)
-    validation = ClipDataset(shards, videos[1], recipe.data)
+    training = ClipDataset(shards[0], videos[0], recipe.data, seed=recipe.seed, training=True, calendar=calendar)
+    validation = ClipDataset(shards[1], videos[1], recipe.data)
     keys = TrainBatches(
         len(videos[0]),
         recipe.batch_size,

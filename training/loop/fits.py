@@ -24,7 +24,9 @@ _SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_grow
 """Names of torch's ``GradScaler``."""
 
 
-def check_fits(state: TrainState, recipe: TrainRecipe, model: Recognizer, uri: str) -> None:
+def check_fits(
+    state: TrainState, recipe: TrainRecipe, model: Recognizer, uri: str, projected: Sequence[nn.Parameter] = ()
+) -> None:
     """Make sure that a training can go on from a state within a stage.
 
     Args:
@@ -32,6 +34,7 @@ def check_fits(state: TrainState, recipe: TrainRecipe, model: Recognizer, uri: s
         recipe: Of the stage.
         model: Network of that recipe; on any device, with ``meta`` as well.
         uri: The state's file, for the error.
+        projected: What is trained besides the network, see :attr:`.Learner.projected`.
 
     Raises:
         UserError: If a name, shape or type of weights, average, optimizer or schedule is not what the recipe asks for.
@@ -47,7 +50,9 @@ def check_fits(state: TrainState, recipe: TrainRecipe, model: Recognizer, uri: s
             if count.numel() != 1:
                 raise ConfigError(f"average: 'n_averaged' is of shape {tuple(count.shape)}, expected one number.")
             _check_tensors(average, wanted, "average")
-        _check_optimizer(state.optimizer, parameter_groups(model, recipe.optim), recipe.optim)
+        found = {} if state.projection is None else {"weight": state.projection}
+        _check_tensors(found, {"weight": projected[0]} if projected else {}, "projection")
+        _check_optimizer(state.optimizer, parameter_groups(model, recipe.optim, projected), recipe.optim)
         _check_numbers(state.schedule, {"scale", "best", "bad_epochs"}, "schedule")
         if state.scaler is not None:
             _check_numbers(state.scaler, _SCALER, "scaler")

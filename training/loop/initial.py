@@ -6,6 +6,7 @@ from dataclasses import replace
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.fetching.downloads import is_download
 from kinebert.preprocessing.storage import explained, file_digest
+from kinebert.training.distillation.teacher import pinned_teacher
 from kinebert.training.models import Recognizer, build_recognizer, load_published
 from kinebert.training.models.weights.sources import local_weights, located
 from kinebert.training.recipe.train import TrainRecipe
@@ -13,7 +14,9 @@ from kinebert.training.shards import Shards
 
 
 def pinned(recipe: TrainRecipe, tell: Callable[[str], None] = lambda _: None) -> TrainRecipe:
-    """Return ``recipe`` with its file of weights located and its digest, so that a run goes on from no other file.
+    """Return ``recipe`` with its files of weights located and their digests, so that a run goes on from no others.
+
+    They are those that it starts from, and those of its teacher.
 
     An address on the web stays: each node fetches the file for itself.
 
@@ -22,8 +25,10 @@ def pinned(recipe: TrainRecipe, tell: Callable[[str], None] = lambda _: None) ->
         tell: Is told what is being fetched.
 
     Raises:
-        UserError: If the file cannot be found or read, or is not the one that the recipe names by its digest.
+        UserError: If a file cannot be found or read, or is not the one that the recipe names by its digest.
     """
+    if recipe.distill is not None:
+        recipe = replace(recipe, distill=pinned_teacher(recipe.distill, tell))
     model = recipe.model
     if not model.weights:
         return recipe

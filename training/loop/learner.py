@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from kinebert.preprocessing.errors import UserError
@@ -21,16 +21,19 @@ from kinebert.training.clips.ordering import batch_seed, mix_rng
 from kinebert.training.data.batches import Batch
 from kinebert.training.data.mixing import mix_batch
 from kinebert.training.data.transforms import to_device_batch
+from kinebert.training.distillation.lesson import Lesson
+from kinebert.training.distillation.pictures import Pictures
+from kinebert.training.distillation.students import Student
 from kinebert.training.distributed.batch_norms import RunningStatistics
 from kinebert.training.distributed.collective import from_all, world_sum
 from kinebert.training.distributed.worker import WorkerContext
 from kinebert.training.loop.device_clock import device_clock
 from kinebert.training.loop.step import DeviceBatch, Gradients, accumulate, update
 from kinebert.training.models import Recognizer
-from kinebert.training.numerics import autocast_dtype, compile_networks, in_words, prepare
+from kinebert.training.numerics import autocast_dtype, compile_networks, in_words, prepare, take_inputs
 from kinebert.training.optim.ema import WeightAverage
 from kinebert.training.optim.groups import freeze, parameter_groups, set_lr
-from kinebert.training.optim.losses import cross_entropy_sum
+from kinebert.training.optim.losses import LossSum, cross_entropy_sum, no_loss_sum
 from kinebert.training.optim.registry import build_optimizer, facts_of, is_fused, load_optimizer
 from kinebert.training.recipe.multigrid import base_grid
 from kinebert.training.recipe.train import TrainRecipe
@@ -61,6 +64,8 @@ class StepOutcome:
     """Global L2 norm before it was limited."""
     left_out: str = ""
     """Why the weights were not updated; empty if they were."""
+    distance: float | None = None
+    """The part of the loss that a teacher is the measure of; None without one."""
 
 
 class Learner:
@@ -71,27 +76,51 @@ class Learner:
         model: As it starts; changed in place.
         worker: This process.
         videos: Names of the training videos, for the words about a batch that breaks.
+        pictures: Which channels of a batch are its own; None for all.
+        lesson: The teacher that it learns from as well, if any.
 
     Raises:
         UserError: If the recipe does not fit the network or the device.
     """
 
-    def __init__(self, recipe: TrainRecipe, model: Recognizer, worker: WorkerContext, videos: Sequence[str]) -> None:
+    def __init__(
+        self,
+        recipe: TrainRecipe,
+        model: Recognizer,
+        worker: WorkerContext,
+        videos: Sequence[str],
+        pictures: Pictures | None = None,
+        lesson: Lesson | None = None,
+    ) -> None:
         self.recipe, self.worker, self._videos = recipe, worker, videos
+        self.pictures, self.lesson = pictures, lesson
         self.dtype = autocast_dtype(recipe.amp, worker.device)
         self.model = prepare(model, recipe, worker.device, worker.world_size)
         self._frozen = freeze(self.model, recipe.optim.frozen)
         self.average = WeightAverage(self.model, recipe.ema) if recipe.ema else None
         self.clock = device_clock(worker.device)
-        self.statistics = RunningStatistics(self.model, worker.rank, worker.world_size)
+        passes = 1 if recipe.distill is None else recipe.distill.passes
+        self.statistics = RunningStatistics(self.model, worker.rank, worker.world_size, passes)
+        self.student: Student | None = None
+        if lesson is not None:
+            self.student = lesson.student(self.model)
+            take_inputs(self.student, recipe)
+        trained = self.student or self.model
         if recipe.compile:
-            compile_networks([self.model, self.judged])
-        self._ddp: nn.Module = self.model
+            compile_networks([trained, self.judged])
+        self._ddp: nn.Module = trained
         if worker.world_size > 1:
-            self._ddp = DistributedDataParallel(self.model, **_NO_SYNC)
-        self.optimizer = build_optimizer(parameter_groups(self.model, recipe.optim), recipe.optim)
+            self._ddp = DistributedDataParallel(trained, **_NO_SYNC)
+        self.optimizer = build_optimizer(parameter_groups(self.model, recipe.optim, self.projected), recipe.optim)
         self.scaler = torch.amp.GradScaler(worker.device.type) if self.dtype is torch.float16 else None
-        self._loss_sum = partial(cross_entropy_sum, label_smoothing=recipe.label_smoothing)
+        learns_labels = recipe.distill is None or recipe.distill.labels_count
+        loss_sum = partial(cross_entropy_sum, label_smoothing=recipe.label_smoothing)
+        self._loss_sum: LossSum = loss_sum if learns_labels else no_loss_sum
+
+    @property
+    def projected(self) -> list[nn.Parameter]:
+        """Parameters that are trained with the recognizer and are no part of it: those of a projection."""
+        return [] if self.student is None else self.student.projected
 
     @property
     def judged(self) -> Recognizer:
@@ -153,8 +182,9 @@ class Learner:
         except BaseException:
             self.statistics.give_back_counts()
             raise
-        mine = [float(done.loss) * num_clips, float(done.num_right), num_clips, fetch.waited_s]
-        loss, right, clips, waited = world_sum(np.array(mine), worker.device).tolist()
+        losses = [float(done.loss) * num_clips, float(done.distance) * num_clips]
+        mine = [*losses, float(done.num_right), num_clips, fetch.waited_s]
+        loss, distance, right, clips, waited = world_sum(np.array(mine), worker.device).tolist()
         grad_norm, left_out = self._update(loss / clips)
         if left_out:
             self.statistics.undo()
@@ -178,6 +208,7 @@ class Learner:
             waited_s=waited,
             grad_norm=grad_norm,
             left_out=left_out,
+            distance=None if self.lesson is None else distance / clips,
         )
 
     def _update(self, loss: float) -> tuple[float, str]:
@@ -215,6 +246,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
+            "projection": None if not self.projected else self.projected[0],
         }
 
     def load(self, state: Any) -> None:
@@ -226,6 +258,10 @@ class Learner:
         if self.average is not None:
             assert state.average is not None, "the recipe says that there is one"
             self.average.load_state_dict(state.average)
+        for weight in self.projected:
+            assert state.projection is not None, "the recipe says that there is one"
+            with torch.no_grad():
+                weight.copy_(state.projection)
 
 
 class _Fetch:
@@ -251,9 +287,21 @@ class _Fetch:
         index = self._indices[turn]
         self.taken.append(batch)
         learner.statistics.before_batch()
-        x_NCTHW = to_device_batch(batch.clips, learner.model.spec, device)
+        codes, own = batch.clips, batch.clips
+        if learner.pictures is not None:
+            codes = learner.pictures.codes(batch.clips, device)
+            own = learner.pictures.students(codes)
+        x_NCTHW = to_device_batch(own, learner.model.spec, device)
         labels_N = batch.labels.to(device, non_blocking=True)
-        if not recipe.mixing.on:
-            return x_NCTHW, labels_N
         num_classes = learner.model.config["num_classes"]
-        return mix_batch(x_NCTHW, labels_N, num_classes, recipe.mixing, mix_rng(recipe.seed, *self._at, index))
+
+        def mixed(clips_NCTHW: Tensor) -> DeviceBatch:
+            if not recipe.mixing.on:
+                return clips_NCTHW, labels_N
+            rng = mix_rng(recipe.seed, *self._at, index)  # the same for a teacher, who sees the same mixture
+            return mix_batch(clips_NCTHW, labels_N, num_classes, recipe.mixing, rng)
+
+        if learner.lesson is None:
+            return mixed(x_NCTHW)
+        x_NCTHW, labels, *_ = mixed(x_NCTHW)
+        return x_NCTHW, labels, learner.lesson(batch, codes, lambda clips_NCTHW: mixed(clips_NCTHW)[0])

@@ -15,11 +15,13 @@ import torch
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import UserError
-from kinebert.training.checkpoints.state import TrainState, about, check_continues, recover_state
+from kinebert.training.checkpoints.state import TrainState, check_continues, recover_state
 from kinebert.training.checkpoints.writer import TrainFiles
 from kinebert.training.data.batches import Batch
 from kinebert.training.data.loader import limit_threads
 from kinebert.training.data.parts import check_videos
+from kinebert.training.distillation.lesson import Lesson
+from kinebert.training.distillation.pictures import Pictures, pictures_of
 from kinebert.training.distributed.collective import from_first, is_active, world_sum
 from kinebert.training.distributed.worker import WorkerContext as WorkerContext
 from kinebert.training.evaluation.metrics import MetricSums
@@ -91,6 +93,7 @@ def train(
     whole, output = pinned(recipe).on(worker.world_size), storage.resolve_uri(output)
     from_first(lambda: storage.check_writable(output), worker.rank)
     from_first(lambda: storage.sweep_partials(output), worker.rank)
+    pictures = pictures_of(whole, shards)
     state, problem = from_first(lambda: recover_state(output), worker.rank)
     if problem:
         emit(Note(text=problem))
@@ -98,14 +101,14 @@ def train(
         if text:
             emit(Note(text=text))
     if state is not None:
-        check_continues(state, whole.identity(), about(shards), output)
-    stages = plan_stages(whole, len(check_videos(shards, whole.data, whole.data.train_part)[0]))
+        check_continues(state, whole.identity(), pictures.about(), output)
+    stages = plan_stages(whole, len(check_videos(pictures.read, whole.data, whole.data.train_part)[0]))
     first = 0 if state is None else state.stage
     with computing(recipe, worker.device), TrainFiles(output, worker.rank == 0, whole.keep_best) as files:
         best = state.best["epoch"] if state is not None and state.best else None
         from_first(partial(files.settle, stages[first].file(BEST_FILE), best), worker.rank)
         for stage in stages[first:]:
-            training = _Training(whole, stage, shards, worker, files, output, emit)
+            training = _Training(whole, stage, pictures, worker, files, output, emit)
             summary = training.run(state, stage.number == first, pause_after)
             if stage.is_last or not training.ended:
                 break
@@ -120,31 +123,34 @@ class _Training:
         self,
         whole: TrainRecipe,
         stage: Stage,
-        shards: Shards,
+        pictures: Pictures,
         worker: WorkerContext,
         files: TrainFiles,
         output: str,
         emit: Callable[[Event], None],
     ) -> None:
         self.files = files
-        self.whole, self.stage, self.shards, self.worker, self.output = whole, stage, shards, worker, output
+        self.whole, self.stage, self.worker, self.output = whole, stage, worker, output
+        self.pictures, self.shards = pictures, pictures.own
         self.recipe = recipe = stage.recipe
-        self.train_videos, notes = check_videos(shards, recipe.data, recipe.data.train_part)
-        self.val_videos, more = check_videos(shards, recipe.data, recipe.data.val_part)
+        self.train_videos, notes = check_videos(pictures.read, recipe.data, recipe.data.train_part)
+        self.val_videos, more = check_videos(self.shards, recipe.data, recipe.data.val_part)
         self.notes = [*notes, *more]
         self.progress = Progress(emit, whole.epochs, stage, worker.world_size)
         torch.manual_seed(recipe.seed)
-        model, about_weights = initial_recognizer(recipe, shards)
+        model, about_weights = initial_recognizer(recipe, self.shards)
         check_shapes(model, recipe)
         self.notes += about_weights
-        self.learner = Learner(recipe, model, worker, Ids(self.train_videos))
+        names = Ids(self.train_videos)
+        lesson = None if recipe.distill is None else Lesson(recipe, pictures, names, worker)
+        self.learner = Learner(recipe, model, worker, names, pictures, lesson)
         self.schedule = Schedule(
             recipe.optim,
             stage.calendar.steps if stage.several_shapes else stage.num_steps,
             recipe.epochs,
             recipe.optim.scaled_lr(recipe.batch_size),
         )
-        self.num_loaders, fewer = fitting_loaders(stage, shards, self.train_videos, worker)
+        self.num_loaders, fewer = fitting_loaders(stage, pictures.read, self.train_videos, worker)
         self.notes += [fewer] if fewer else []
         self.at = Reached(stage.first_epoch)
         self.machine = MachineUse(worker.device)
@@ -174,7 +180,7 @@ class _Training:
             self.progress.next_stage()
         batches, num_validations = batches_of(
             self.stage,
-            self.shards,
+            (self.pictures.read, self.shards),
             (self.train_videos, self.val_videos),
             self.worker,
             self.num_loaders,
@@ -225,6 +231,7 @@ class _Training:
                 lr=lr,
                 grad_norm=done.grad_norm,
                 skipped=float(self.at.num_left_out),
+                loss_distill=done.distance,
                 shape=str(grid) if self.stage.several_shapes else "",
                 gpu_gib=self.worker.gpu_gib(),
                 system=self.machine(),
@@ -273,6 +280,9 @@ class _Training:
             val_ece=metrics.ece,
             lr=self._lr(self.at.epoch, self.stage.steps_in(self.at.epoch) - 1),
         )
+        if self.learner.lesson is not None:
+            row["train_loss_distill"] = self.at.train_distance
+            row["train_loss_labels"] = self.at.train_loss - self.at.train_distance
         row.update(cast(EpochRow, self.learner.facts()))  # under names that only the optimizer knows
         row["skipped"] = self.at.num_left_out
         row["clips_per_s"] = float(num_clips / max(trained, 1e-9))
@@ -316,14 +326,14 @@ class _Training:
     def _state(self, **values: Any) -> TrainState:
         return TrainState(
             recipe=self.whole.identity(),
-            shards=about(self.shards),
+            shards=self.pictures.about(),
             **values,
         )
 
     def _go_on(self, state: TrainState) -> None:
         if state.optimizer:
             uri = storage.join(self.output, STATE_FILE)
-            check_fits(state, self.recipe, self.learner.model, uri)
+            check_fits(state, self.recipe, self.learner.model, uri, self.learner.projected)
             try:
                 self.learner.load(state)
             except (KeyError, RuntimeError, TypeError, ValueError) as error:  # of the optimizer's own values

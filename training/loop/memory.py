@@ -36,14 +36,19 @@ class Memory:
     """The average of the weights, with ``ema``."""
     activations: int
     """What a micro-batch leaves for the gradients."""
+    teacher: int = 0
+    """The weights of a teacher, and what is in memory of it at once while it answers: at that time there are no
+    activations of the student."""
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.gradients + self.optimizer + self.average + self.activations
+        return self.weights + self.gradients + self.optimizer + self.average + self.activations + self.teacher
 
 
-def training_memory(recipe: TrainRecipe, modality: str, num_classes: int, device: torch.device) -> Memory:
+def training_memory(
+    recipe: TrainRecipe, modality: str, num_classes: int, device: torch.device, teacher: Recognizer | None = None
+) -> Memory:
     """Return what a process holds on ``device``, in the stage that needs most.
 
     Args:
@@ -51,12 +56,49 @@ def training_memory(recipe: TrainRecipe, modality: str, num_classes: int, device
         modality: Of its pictures.
         num_classes: Of its data.
         device: Decides, with ``amp``, whether activations are of half precision.
+        teacher: The network of its teacher, on the meta device; None leaves it out.
 
     Raises:
         ConfigError: If the network cannot be built, or the device does not compute as ``amp`` says.
     """
     shapes = [(stage, grid) for stage in recipe.in_stages() for grid in _largest(stage)]
-    return max((_of_shape(stage, grid, modality, num_classes, device) for stage, grid in shapes), key=lambda m: m.total)
+    found = [_of_shape(stage, grid, modality, num_classes, device) for stage, grid in shapes]
+    if teacher is not None:
+        found = [
+            replace(one, teacher=teaching_bytes(teacher, stage)) if stage.distill is not None else one
+            for one, (stage, _) in zip(found, shapes, strict=True)
+        ]
+    return max(found, key=lambda m: m.total)
+
+
+def teaching_bytes(teacher: Recognizer, recipe: TrainRecipe) -> int:
+    """Return what a teacher holds in full precision: its weights, a micro-batch, and what its largest layer has.
+
+    That is the layer's input and output and a shortcut beside it, as large as the larger of the two.
+
+    Args:
+        teacher: Its network, on the meta device.
+        recipe: Of the student.
+    """
+    sizes = [0]
+
+    def took(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        numbers = [sum(value.numel() for value in side if isinstance(value, Tensor)) for side in (inputs, (output,))]
+        sizes.append(sum(numbers) + max(numbers))
+
+    data, channels = recipe.data, len(teacher.spec.mean)
+    images = teacher.spec.num_frames if teacher.head.num_steps is not None else data.clip_length
+    x_NCTHW = torch.empty((recipe.micro_batch, channels, images, data.crop_size, data.crop_size), device="meta")
+    leaves = [module for module in teacher.modules() if not list(module.children())]
+    hooks = [module.register_forward_hook(took) for module in leaves]
+    try:
+        teacher.eval()(x_NCTHW)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    size = 8 if recipe.amp == "fp64" else 4
+    weights = sum(value.numel() for value in teacher.state_dict().values())
+    return int(size * (weights + x_NCTHW.numel() + max(sizes)))
 
 
 def _largest(recipe: TrainRecipe) -> list[Grid]:

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import differences, parse_toml, to_plain, to_toml
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.training.checkpoints.state import TrainState, about, check_continues, load_state
+from kinebert.training.checkpoints.state import TrainState, check_continues, load_state
 from kinebert.training.data.parts import check_videos
+from kinebert.training.distillation.lesson import student_of
+from kinebert.training.distillation.pictures import pictures_of
+from kinebert.training.distillation.students import Student
+from kinebert.training.distillation.teacher import load_teacher
 from kinebert.training.loop.fits import check_fits, check_reached, unfit
 from kinebert.training.loop.initial import initial_recognizer
 from kinebert.training.loop.stages import Stage, carry_weights, check_shapes, plan_stages
@@ -36,13 +40,14 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool =
             f"{shards.uri}: holds {shards.modality}, the recipe's data.modality is {recipe.data.modality}. "
             f"Give a set of {recipe.data.modality} with data.shards, or a recipe of the {shards.modality} stream."
         )
-    notes, networks = list[str](), list[Recognizer]()
-    num_videos = len(check_videos(shards, recipe.data, recipe.data.train_part)[0])
+    notes, networks, students = list[str](), list[Recognizer](), list[Student | None]()
+    pictures = pictures_of(recipe, shards)
+    num_videos = len(check_videos(pictures.read, recipe.data, recipe.data.train_part)[0])
     for stage in recipe.in_stages():
         if stage.data.flip_swaps_sides and stage.data.flip:
             check_swappable(shards)
-        for part in (stage.data.train_part, stage.data.val_part):
-            notes += check_videos(shards, stage.data, part)[1]
+        for part, read in ((stage.data.train_part, pictures.read), (stage.data.val_part, shards)):
+            notes += check_videos(read, stage.data, part)[1]
         with unallocated():  # shapes only: the real weights are made where they are trained
             model, about_weights = initial_recognizer(stage, shards)
             freeze(model, stage.optim.frozen)
@@ -52,10 +57,16 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool =
                 carry_weights(dict(networks[-1].state_dict()), model)
         notes += about_weights
         networks.append(model)
+        students.append(None)
+        if stage.distill is not None:
+            teacher = load_teacher(stage, pictures.taught, shards.classes)
+            students[-1] = student_of(model, teacher, stage)
+            notes.append(f"the teacher is {teacher.told}")
     state = load_state(output)
     if state is not None:
-        check_continues(state, recipe.identity(), about(shards), output)
-        _check_state(state, plan_stages(recipe, num_videos), networks, storage.join(output, STATE_FILE))
+        check_continues(state, recipe.identity(), pictures.about(), output)
+        trained = list(zip(networks, students, strict=True))
+        _check_state(state, plan_stages(recipe, num_videos), trained, storage.join(output, STATE_FILE))
         told = _what_is_there(state, recipe, output)
         if new:
             raise UserError(f"{told}. With --new it is left alone: choose another output folder.")
@@ -63,11 +74,14 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool =
     return list(dict.fromkeys(notes))
 
 
-def _check_state(state: TrainState, stages: list[Stage], networks: list[Recognizer], uri: str) -> None:
+def _check_state(
+    state: TrainState, stages: list[Stage], trained: list[tuple[Recognizer, Student | None]], uri: str
+) -> None:
     """Make sure that a state stands within the stages of a training, and fits the network of its stage."""
     check_reached(state, stages, uri)
     if state.optimizer:
-        check_fits(state, stages[state.stage].recipe, networks[state.stage], uri)
+        network, student = trained[state.stage]
+        check_fits(state, stages[state.stage].recipe, network, uri, student.projected if student else ())
     elif state.stage == 0:
         raise unfit(uri, "it has no state of an optimizer.")
 

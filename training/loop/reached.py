@@ -28,6 +28,8 @@ class Reached:
     """Steps of that epoch that are done."""
     sums: NDArray[np.float64] = field(default_factory=_no_sums)
     """Of those steps, see :data:`NUM_SUMS`."""
+    distance: float = 0.0
+    """What a teacher has added to the sum of losses, of those steps."""
     best: EpochRow | None = None
     """Best epoch of the stage; None before there is one."""
     history: list[EpochRow] = field(default_factory=list)
@@ -39,12 +41,17 @@ class Reached:
     def of(state: TrainState) -> "Reached":
         """Return what a saved state says."""
         sums = np.array([*state.sums, *[0.0] * (NUM_SUMS - len(state.sums))])  # older states have fewer
-        return Reached(state.epoch, state.step, sums, state.best, state.history, state.taken_over)
+        return Reached(state.epoch, state.step, sums, state.distance, state.best, state.history, state.taken_over)
 
     @property
     def train_loss(self) -> float:
         """Mean over the clips of this epoch."""
         return float(self.sums[0] / self.sums[2])
+
+    @property
+    def train_distance(self) -> float:
+        """The part of :attr:`train_loss` that a teacher is the measure of."""
+        return float(self.distance / self.sums[2])
 
     @property
     def train_top1(self) -> float:
@@ -67,13 +74,14 @@ class Reached:
             self.sums += [0, 0, 0, 1]
         else:
             self.sums += [done.loss * done.num_clips, done.num_right, done.num_clips, 0]
+            self.distance += (done.distance or 0.0) * done.num_clips
         self.step += 1
 
     def finish(self, row: EpochRow) -> bool:
         """Go on to the next epoch; return whether ``row``, the one that has ended, is the best so far."""
         better = self.best is None or rank(row) > rank(self.best)
         self.history = [*self.history, row]  # whoever was given the old list keeps it as it was
-        self.epoch, self.step, self.sums = self.epoch + 1, 0, _no_sums()
+        self.epoch, self.step, self.sums, self.distance = self.epoch + 1, 0, _no_sums(), 0.0
         if better:
             self.best = row
         return better
@@ -84,6 +92,7 @@ class Reached:
             "epoch": self.epoch,
             "step": self.step,
             "sums": self.sums.tolist(),
+            "distance": self.distance,
             "best": self.best,
             "history": self.history,
             "taken_over": self.taken_over,

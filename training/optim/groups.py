@@ -13,15 +13,24 @@ from kinebert.training.models import Recognizer
 from kinebert.training.recipe.optim import GroupRecipe, GroupsRecipe, LayerRecipe, OptimRecipe
 
 
-def parameter_groups(model: Recognizer, recipe: OptimRecipe) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: Recognizer, recipe: OptimRecipe, besides: Sequence[nn.Parameter] = ()
+) -> list[dict[str, Any]]:
     """Sort the parameters that learn into groups that share learning rate and weight decay.
+
+    Args:
+        model: Whose they are.
+        recipe: What it says of them.
+        besides: Further parameters that learn as the recipe says of all, in a group of their own, the last one.
 
     Returns:
         Groups for :func:`.build_optimizer`, with ``lr_scale``; a single one unless the recipe tells parts apart.
 
     Raises:
-        ConfigError: If there is nothing that learns under the names of one of the recipe's layers.
+        ConfigError: If there is nothing that learns under the names of one of the recipe's layers, or no module of a
+            name in ``lr_zero``.
     """
+    at_rest = _parameters_of(model, recipe.lr_zero)
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     layers = _layers(trained, recipe.layers)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -30,11 +39,13 @@ def parameter_groups(model: Recognizer, recipe: OptimRecipe) -> list[dict[str, A
         decay = recipe.weight_decay if part.weight_decay is None else part.weight_decay
         if not recipe.decay_norms and parameter.ndim <= 1:  # norms and biases, and nothing else
             decay = 0.0
-        scale = part.lr_scale * (1.0 if name in layers else _own_scale(model, name))
+        scale = part.lr_scale * (1.0 if name in layers else _own_scale(model, name)) * (name not in at_rest)
         groups.setdefault((scale, decay), []).append(parameter)
+    found = [(params, *key) for key, params in groups.items()]
+    found += [(list(besides), 1.0, recipe.weight_decay)] if besides else []
     return [
         {"params": params, "lr_scale": scale, "lr": recipe.lr * scale, "weight_decay": decay}
-        for (scale, decay), params in groups.items()
+        for params, scale, decay in found
     ]
 
 
@@ -48,17 +59,33 @@ def freeze(model: nn.Module, names: Iterable[str]) -> list[nn.Module]:
     Raises:
         ConfigError: If there is no module of a name, or nothing is left to train.
     """
-    modules, frozen = dict(model.named_modules()), []
+    frozen = [module.requires_grad_(False) for module in _modules(model, names, "optim.frozen").values()]
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError("optim.frozen leaves nothing to train. Take a module out of it.")
+    return frozen
+
+
+def _modules(model: nn.Module, names: Iterable[str], key: str) -> dict[str, nn.Module]:
+    """Return the modules of some names or patterns by their names.
+
+    Raises:
+        ConfigError: If there is none of a name.
+    """
+    modules, chosen = dict(model.named_modules()), dict[str, nn.Module]()
     for name in names:
         found = [name] if name in modules else fnmatch.filter(modules, name)
         if not name or not found:
             near = difflib.get_close_matches(name, modules, n=3, cutoff=0.5)
             hint = f"Did you mean {' or '.join(near)}?" if near else "Parts are backbone, head and classifier."
-            raise ConfigError(f"optim.frozen: the recognizer has no module {name!r}. {hint}")
-        frozen += [modules[one].requires_grad_(False) for one in found]
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise ConfigError("optim.frozen leaves nothing to train. Take a module out of it.")
-    return frozen
+            raise ConfigError(f"{key}: the recognizer has no module {name!r}. {hint}")
+        chosen |= {one: modules[one] for one in found}
+    return chosen
+
+
+def _parameters_of(model: nn.Module, names: Iterable[str]) -> set[str]:
+    """Return the names of all parameters of the modules in ``lr_zero``."""
+    chosen = _modules(model, names, "optim.lr_zero")
+    return {f"{module}.{name}" for module, one in chosen.items() for name, _ in one.named_parameters()}
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -33,6 +33,8 @@ class DataRecipe:
     """Part that is measured after every epoch and chooses the best weights; say "test" if there is no other."""
     sampling: Sampling = "dense"
     """dense: consecutive images of a part of the video; sections: one image of each of as many equal sections."""
+    clips: Literal["random", "centre"] = setting("random", later=True)
+    """Clips of training: any of a video, or the centre one, which validation has too, in every epoch."""
     clip_length: int = 16
     """Images in a clip (frames or flow fields)."""
     frame_interval: int = 1
@@ -128,6 +130,12 @@ class DataRecipe:
         uris = (shards, *beside) if shards else (self.shards, *self.beside)
         first, *others = map(resolve_uri, uris)
         return first, tuple(others)
+
+    @property
+    def drawn(self) -> list[str]:
+        """Names of the fields by which training clips differ from epoch to epoch."""
+        found = [name for name in ("multi_scale", "flip") if getattr(self, name)]
+        return ["clips"] * (self.clips == "random") + found + ["augment"] * self.augment.on
 
     def _check_crop(self) -> None:
         if self.crop != "multi_scale" and not self.multi_scale:

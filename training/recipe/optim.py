@@ -87,6 +87,9 @@ class OptimRecipe:
     frozen: tuple[str, ...] = setting((), later=True)
     """Modules that are not trained, such as backbone.layer1 or (* is any letters) backbone.layer[12]; their batch
     norm's statistics stay as well."""
+    lr_zero: tuple[str, ...] = setting((), later=True)
+    """Modules, named as in frozen, whose learning rate is 0: no weight of theirs moves, but their batch norms go on as
+    in training, by the statistics of each batch, and move their running ones, as MARS is fine-tuned."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay of the two running averages of adamw, adam and swats; the first is swats' momentum after its switch."""
     switch_tolerance: float = setting(1e-9, later=True)

@@ -6,9 +6,11 @@ from typing import Any, Literal
 
 from kinebert.preprocessing.config import digest
 from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.storage import resolve_uri
 from kinebert.training.clips.ordering import MAX_SEED
 from kinebert.training.recipe.augment import AugmentRecipe
 from kinebert.training.recipe.data import DataRecipe
+from kinebert.training.recipe.distill import DistillRecipe
 from kinebert.training.recipe.multigrid import MultigridRecipe, phases_of
 from kinebert.training.recipe.optim import (
     GroupRecipe,
@@ -26,6 +28,7 @@ from kinebert.training.recipe.tune import TuneRecipe
 __all__ = [
     "AugmentRecipe",
     "DataRecipe",
+    "DistillRecipe",
     "GroupRecipe",
     "GroupsRecipe",
     "LayerRecipe",
@@ -105,6 +108,8 @@ class TrainRecipe:
     """How it learns."""
     test: ProtocolRecipe = setting(ProtocolRecipe(), changeable=True)
     """How it is tested afterwards, unless `kinebert evaluate` is told otherwise."""
+    distill: DistillRecipe | None = setting(None, later=True)
+    """The teacher that it learns from as well, if any."""
     tune: TuneRecipe | None = setting(None, changeable=True)
     """What `kinebert tune` searches; a training does not look at it."""
     batch_size: int = 128
@@ -199,7 +204,35 @@ class TrainRecipe:
                 f"{self.workers} = {self.micro_batch * self.workers}."
             )
         phases_of(self)
+        self._check_distill()
         self.in_stages()
+
+    def _check_distill(self) -> None:
+        distill = self.distill
+        if distill is None:
+            return
+        if self.multigrid.on:
+            raise ConfigError("distill: a teacher sees clips of one shape. Leave multigrid out.")
+        drawn = [f"data.{name}" for name in self.data.drawn] + ["mixing"] * self.mixing.on
+        if distill.keep_features and drawn:
+            raise ConfigError(
+                "distill.keep_features keeps answers for clips that are the same in every epoch, and these are drawn: "
+                f'{", ".join(drawn)}. Take data.clips = "centre", multi_scale = false and flip = false, or leave '
+                "keep_features out."
+            )
+        if distill.labels_count and distill.mers != "stages":
+            return
+        if self.optim.schedule == "plateau" or self.early_stop:
+            raise ConfigError(
+                f'distill.mers = "{distill.mers}" trains features under a classifier that is not trained, and '
+                f"optim.schedule is {self.optim.schedule!r}, early_stop {self.early_stop}: a validation says nothing "
+                'there. Take optim.schedule = "cosine", "multistep" or "constant", and leave early_stop out.'
+            )
+        if distill.mers == "stages" and (self.stages or self.epochs <= distill.feature_epochs):
+            raise ConfigError(
+                f'distill.mers = "stages" has {distill.feature_epochs} epochs of features out of epochs = '
+                f"{self.epochs}: the classifier needs some as well, and stages cannot be given besides."
+            )
 
     def with_absolute_shards(self) -> "TrainRecipe":
         """Return the recipe with the locations of its shard sets absolute, for workers that start in another folder.
@@ -208,7 +241,11 @@ class TrainRecipe:
             ConfigError: If it is relative in a submitted job.
         """
         shards, beside = self.data.places()
-        return replace(self, data=replace(self.data, shards=shards, beside=beside))
+        distill = self.distill
+        if distill is not None:
+            theirs, kept = (at and resolve_uri(at) for at in (distill.shards, distill.keep_features))
+            distill = replace(distill, shards=theirs, keep_features=kept)
+        return replace(self, data=replace(self.data, shards=shards, beside=beside), distill=distill)
 
     def in_stages(self) -> "tuple[TrainRecipe, ...]":
         """Return a recipe for each stage; this one alone if there are none.
@@ -216,6 +253,8 @@ class TrainRecipe:
         Raises:
             ConfigError: If a stage's numbers are out of range or do not fit each other.
         """
+        if self.distill is not None and self.distill.method == "mers" and self.distill.mers != "joint":
+            return self._mers()
         if not self.stages:
             return (self,)
         recipes = []
@@ -238,6 +277,27 @@ class TrainRecipe:
             except ConfigError as error:
                 raise ConfigError(f"stage {i + 1}: {error}") from None
         return tuple(recipes)
+
+    def _mers(self) -> "tuple[TrainRecipe, ...]":
+        """Return the stages of MERS as its paper has it: features alone, then the classifier on features that stay."""
+        distill, optim = self.distill, self.optim
+        assert distill is not None
+        if distill.mers == "features":
+            if "classifier" in optim.frozen:
+                return (self,)
+            return (replace(self, optim=replace(optim, frozen=(*optim.frozen, "classifier"))),)
+        features = replace(
+            self, epochs=distill.feature_epochs, distill=replace(distill, mers="features", feature_epochs=0)
+        )
+        frozen = tuple(dict.fromkeys((*optim.frozen, "backbone", "head")))
+        classifier = replace(
+            self,
+            epochs=self.epochs - distill.feature_epochs,
+            distill=None,
+            model=replace(self.model, weights="", weights_digest="", weights_allow=()),
+            optim=replace(optim, frozen=frozen, lr_zero=(), layers=()),
+        )
+        return (*features.in_stages(), classifier)
 
     @property
     def accumulation(self) -> int:

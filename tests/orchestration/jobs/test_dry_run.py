@@ -1,5 +1,6 @@
 """A training that is thought through: it is refused as a training is, says what it would do, and writes nothing."""
 
+import re
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,10 @@ from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import parse_toml
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.sets.reader import ShardSet
+from kinebert.training.checkpoints.recognizer import save_recognizer
 from kinebert.training.models import build_recognizer
+from kinebert.training.recipe.distill import DistillRecipe
 from kinebert.training.recipe.train import DataRecipe, ModelRecipe, MultigridRecipe, TrainRecipe
 from tests.helpers.listening import Heard
 from tests.helpers.sets import make_rows, make_set
@@ -227,3 +231,28 @@ def test_the_cycles_of_multigrid_are_a_table(request_for: TrainingRequest) -> No
     assert "8, 8, 8" in first
     assert f"4x{length}x{crop // 2}, " in last
     assert f"1x{length}x{crop} " in last
+
+
+def test_a_teacher_is_read_and_its_memory_counted(request_for: TrainingRequest, tmp_path: Path) -> None:
+    shards = ShardSet.open(request_for.recipe.data.shards)
+    teacher = build_recognizer(
+        backbone="resnet18", width=0.25, num_classes=len(shards.classes), clip_length=4, size=32, head="bert"
+    )
+    uri = str(tmp_path / "teacher.pt")
+    save_recognizer(uri, teacher.eval(), shards, epoch=1, metrics={})
+    distill = DistillRecipe(method="logits", teacher=uri)
+    plain, taught = (
+        dry_run(replace(request_for, recipe=replace(request_for.recipe, distill=one))) for one in (None, distill)
+    )
+    weights = 4 * sum(value.numel() for value in teacher.state_dict().values())
+    assert plain.memory.teacher == 0
+    assert plain.teacher == ""
+    clip = 4 * 2 * 3 * 4 * 32 * 32
+    assert weights + clip < taught.memory.teacher < weights + 20 * clip
+    assert taught.memory.total == plain.memory.total + taught.memory.teacher
+    text = lines(taught)
+    assert f"teacher: resnet18 + bert on rgb, {uri}, SHA-256 {taught.recipe.distill.teacher_digest}" in text  # type: ignore[union-attr]
+    assert re.search(r"[0-9.]+ teacher\)", text)
+    wide = replace(request_for.recipe, distill=replace(distill, method="mars"))
+    with pytest.raises(UserError, match="the teacher gives 128 pooled features, the student 64"):
+        dry_run(replace(request_for, recipe=wide))
