@@ -1,18 +1,20 @@
 """The whole job on generated videos: index, extract, train three recognizers, evaluate, fuse, compare.
 
 kinebert demo --output demo
+kinebert demo --output demo --distill
 """
 
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kinebert.orchestration.printing import Table, say
 from kinebert.orchestration.progress import ProgressLine, duration
+from kinebert.pipelines.demo_distillation import KINDS, SEEDS, say_verdict, teach
 from kinebert.pipelines.options import NOT_RECORDED, run
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.machine import available_cores
@@ -42,6 +44,11 @@ class DemoConfig:
     """Videos of each of the 8 classes."""
     seed: int = 0
     """Decides the videos, the split, and the trainings."""
+    distill: bool = False
+    """Show distillation instead: an RGB network without BERT that the flow stream teaches, against the same network
+    alone, three seeds each."""
+    student_epochs: int = 12
+    """With --distill, epochs of every student."""
 
 
 @dataclass
@@ -66,6 +73,8 @@ class _Clock:
 
 def main(config: DemoConfig) -> int:
     """Run the demo and return 0 if it shows what it is to show, else 1."""
+    if config.student_epochs < 1:
+        raise ConfigError(f"student_epochs must be at least 1, got {config.student_epochs}.")
     output = resolve_uri(config.output)
     if not is_local(output):
         raise ConfigError(f"{output}: the demo works in a local folder.")
@@ -85,13 +94,23 @@ def main(config: DemoConfig) -> int:
         for kind, program in (("frames", extract_frames.cli), ("flow", extract_flow.cli)):
             options = ["--config", str(RECIPES / f"{kind}.toml"), "--manifest", manifest, "--output", str(sets / kind)]
             clock.step(f"extract {kind}", program, f"extract-{kind}", *options)
-        for name in ("rgb_tgap", "rgb_bert", "flow_bert"):
+
+        def train_and_test(recipe: str, changes: Sequence[str], name: str) -> None:
             shards = sets / ("flow" if name.startswith("flow") else "frames")
-            options = [str(RECIPES / f"{name}.toml"), "--set", f"data.shards={shards}", f"seed={config.seed}"]
+            options = [recipe, "--set", f"data.shards={shards}", *changes]
+            if recipe == "demo/distill":
+                options += [f"distill.teacher={runs / 'flow_bert' / BEST_FILE}", f"distill.shards={sets / 'flow'}"]
             options += ["--output", str(runs / name), "--tracking-uri", store, "--experiment", "demo"]
-            clock.step(f"train {STREAMS[name]}", train.cli, "train", *options)
+            about = STREAMS.get(name, name.replace("_", ", seed "))
+            clock.step(f"train {about}", train.cli, "train", *options)
             options = [str(runs / name / BEST_FILE), "--views", "multi", "--output", str(folder / "scores" / name)]
-            clock.step(f"evaluate {STREAMS[name]}", evaluate.cli, "evaluate", *options)
+            clock.step(f"evaluate {about}", evaluate.cli, "evaluate", *options)
+
+        if config.distill:
+            teach(train_and_test, config.student_epochs, config.seed)
+            return _distilled(folder, store, clock, time.monotonic() - start)
+        for name in ("rgb_tgap", "rgb_bert", "flow_bert"):
+            train_and_test(f"demo/{name}", [f"seed={config.seed}"], name)
     scores = [str(folder / "scores" / name / SCORES_FILE) for name in ("rgb_bert", "flow_bert")]
     options = [*scores, "--output", str(folder / "scores" / "two_stream"), "--tracking-uri", store]
     clock.step("fuse the two streams", fuse.cli, "fuse", *options, "--experiment", "demo")
@@ -144,6 +163,20 @@ def _verdict(folder: Path, store: str, clock: _Clock, seconds: float) -> int:
     say(f"report:    {folder / 'scores' / 'two_stream' / 'report' / 'report.md'}")
     say(f"all runs:  {page_command(store)}   (then open http://127.0.0.1:5000)")
     say("your own:  kinebert index folder VIDEOS --output manifest.parquet   (one sub-folder of VIDEOS per class)")
+    return 0 if shown else 1
+
+
+def _distilled(folder: Path, store: str, clock: _Clock, seconds: float) -> int:
+    """Print what a teacher was worth, and return 0 if that is seen, else 1."""
+    from kinebert.orchestration.tracking.store import page_command
+
+    names = ["flow_bert", *(f"{kind}_{number}" for kind in KINDS for number in SEEDS)]
+    shown = say_verdict({name: _accuracies(folder / "scores" / name / SCORES_FILE) for name in names})
+    say("", "== time")
+    for about, step_s in clock.steps:
+        say(f"{duration(step_s):>12}  {about}")
+    say(f"{duration(seconds):>12}  in all")
+    say(f"all runs:  {page_command(store)}   (then open http://127.0.0.1:5000)")
     return 0 if shown else 1
 
 
