@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from kinebert.orchestration import cluster
 
 # isort: split
+from typing import Any
+
 import psutil
 import torch
 
@@ -167,7 +169,9 @@ def _without_teacher(request: TrainingRequest) -> tuple[TrainingRequest, str]:
 
 def _weights(recipe: TrainRecipe) -> str:
     model = recipe.model
-    return f"{model.weights}, SHA-256 {model.weights_digest}" if model.weights else "none: from scratch"
+    starts: dict[str, Any] = {"": model, **{f"{name}: ": stream for name, stream in model.streams.items()}}
+    given = [f"{name}{one.weights}, SHA-256 {one.weights_digest}" for name, one in starts.items() if one.weights]
+    return "; ".join(given) or "none: from scratch"
 
 
 def _parts(checked: Checked) -> tuple[Part, ...]:

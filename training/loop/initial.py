@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.fetching.downloads import is_download
 from kinebert.preprocessing.storage import explained, file_digest
 from kinebert.training.distillation.teacher import pinned_teacher
 from kinebert.training.models import Recognizer, build_recognizer, load_published
+from kinebert.training.models.streams import StreamHeads
 from kinebert.training.models.weights.sources import local_weights, located
-from kinebert.training.recipe.train import TrainRecipe
+from kinebert.training.recipe.train import ModelRecipe, StreamRecipe, TrainRecipe
 from kinebert.training.shards import Shards
 
 
@@ -30,20 +32,28 @@ def pinned(recipe: TrainRecipe, tell: Callable[[str], None] = lambda _: None) ->
     if recipe.distill is not None:
         recipe = replace(recipe, distill=pinned_teacher(recipe.distill, tell))
     model = recipe.model
+    streams = {name: _pinned(one, f"model.streams.{name}", tell) for name, one in model.streams.items()}
+    return replace(recipe, model=replace(_pinned(model, "model", tell), streams=streams))
+
+
+Weighted = TypeVar("Weighted", ModelRecipe, StreamRecipe)
+
+
+def _pinned(model: Weighted, where: str, tell: Callable[[str], None]) -> Weighted:
     if not model.weights:
-        return recipe
+        return model
     uri = located(model.weights)
     path = local_weights(uri, model.weights_digest, tell)
     with explained(path, "read the weights"):
         digest = file_digest(path)
     if is_download(uri):
-        return replace(recipe, model=replace(model, weights_digest=digest))
+        return replace(model, weights_digest=digest)
     if model.weights_digest not in ("", digest):
         raise UserError(
-            f"{uri}: the digest of these weights is {digest}, the recipe's model.weights_digest is "
+            f"{uri}: the digest of these weights is {digest}, the recipe's {where}.weights_digest is "
             f"{model.weights_digest}. Give the file that the recipe means, or take weights_digest out of it."
         )
-    return replace(recipe, model=replace(model, weights=uri, weights_digest=digest))
+    return replace(model, weights=uri, weights_digest=digest)
 
 
 def initial_recognizer(recipe: TrainRecipe, shards: Shards) -> tuple[Recognizer, list[str]]:
@@ -64,14 +74,23 @@ def initial_recognizer(recipe: TrainRecipe, shards: Shards) -> tuple[Recognizer,
         frame_interval=recipe.data.frame_interval,
         flow_stack=recipe.data.flow_stack,
     )
-    if not recipe.model.weights:
-        return model, []
-    report = load_published(
-        model, recipe.model.weights, allow=recipe.model.weights_allow, digest=recipe.model.weights_digest
-    )
+    told = _load(model, recipe.model, ()) if recipe.model.weights else []
+    for name, stream in recipe.model.streams.items():
+        if stream.weights:
+            one = model.stream(name)
+            # what takes all streams together has no weights of one
+            lent = () if isinstance(model.head, StreamHeads) else ("head.*", "classifier.*")
+            told += [f"{name}: {sentence}" for sentence in _load(one, stream, lent)]
+            model.put_stream(name, one)
+    return model, told
+
+
+def _load(model: Recognizer, given: ModelRecipe | StreamRecipe, allow: tuple[str, ...]) -> list[str]:
+    """Load the weights that a recipe gives, and say what became of them."""
+    report = load_published(model, given.weights, allow=(*given.weights_allow, *allow), digest=given.weights_digest)
     counts = [
         f"{len(names)} {kind}"
         for kind in ("loaded", "adapted", "reinitialized", "missing", "unexpected")
         if (names := getattr(report, kind))
     ]
-    return model, [f"weights of {recipe.model.weights}, read as {report.layout}: {', '.join(counts)}", *report.notes]
+    return [f"weights of {given.weights}, read as {report.layout}: {', '.join(counts)}", *report.notes]

@@ -90,6 +90,8 @@ class Head(nn.Module):
     """The only T that it takes (of each pathway where it takes several); None where it takes every T."""
     takes_paths = False
     """Called with a tuple of the backbone's pathways instead, and built as ``name(path_features, path_steps, ...)``."""
+    path_names: tuple[str, ...] = ()
+    """Of the pathways, where a network has named them."""
     per_step = False
     """Returns ``(N, T, num_features)``: every step is classified by itself, and the scores are averaged."""
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.lookup import find
+from kinebert.preprocessing.modalities import streams_of
 from kinebert.preprocessing.private_folder import keep_compiled_code
 from kinebert.training.models.arguments import positive, scaled
-from kinebert.training.models.inputs import InputSpec, num_channels
+from kinebert.training.models.inputs import InputSpec, joined_spec, num_channels
 from kinebert.training.models.interfaces import Backbone, Head
 from kinebert.training.models.registry import (
     BACKBONES,
@@ -24,6 +25,15 @@ from kinebert.training.models.registry import (
     joint_options,
     normalization_of,
     takes_paths,
+)
+from kinebert.training.models.streams import (
+    Fusion,
+    StreamClassifiers,
+    StreamHeads,
+    Streams,
+    stream_arguments,
+    stream_choices,
+    stream_modules,
 )
 
 
@@ -37,23 +47,39 @@ class Recognizer(nn.Module):
         dropout: Probability to drop a pooled feature before the classifier.
         spec: What the input must look like.
         config: Keyword arguments with which :func:`build_recognizer` makes this network again.
+        classifier: ``(N, head.num_features)`` to ``(N, K)``; None for a fresh linear one.
     """
 
+    classifier: nn.Linear
+    """Of several streams that each have a head: a :class:`.StreamClassifiers`, which is used alike."""
+
     def __init__(
-        self, backbone: Backbone, head: Head, num_classes: int, dropout: float, spec: InputSpec, config: dict[str, Any]
+        self,
+        backbone: Backbone,
+        head: Head,
+        num_classes: int,
+        dropout: float,
+        spec: InputSpec,
+        config: dict[str, Any],
+        classifier: StreamClassifiers | None = None,
     ) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(head.num_features, num_classes)
-        self.reset_classifier()
+        if classifier is None:
+            self.classifier = nn.Linear(head.num_features, num_classes)
+            self.reset_classifier()
+        else:
+            self.classifier = classifier  # type: ignore[assignment]
         self.spec = spec
         self._config = copy.deepcopy(config)
 
     def reset_classifier(self) -> None:
         """Give the classifier fresh weights."""
-        nn.init.xavier_uniform_(self.classifier.weight)
-        nn.init.zeros_(self.classifier.bias)
+        for layer in self.classifier.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -113,6 +139,34 @@ class Recognizer(nn.Module):
         self.backbone = fresh.backbone.to(parameter.dtype).train(self.backbone.training)
         self._config = fresh.config
 
+    def stream(self, name: str) -> "Recognizer":
+        """Return one stream of a network of several: a recognizer that shares its parts, for :meth:`put_stream`.
+
+        Where streams have one head together, it has a head and a classifier of its own, which are fresh.
+
+        Raises:
+            ConfigError: If there is no such stream.
+        """
+        if not isinstance(self.backbone, Streams):
+            raise ConfigError(f"a {self.spec.modality} recognizer has no streams.")
+        backbones = stream_modules(self.backbone)
+        trunk, spec = find(backbones, name, "stream"), self.spec.streams[list(backbones).index(name)]
+        with torch.device(self.classifier.weight.device):
+            one = build_recognizer(**stream_arguments(self._config, name))
+        one.backbone, one.spec = trunk, spec
+        if isinstance(self.classifier, StreamClassifiers):
+            one.head, one.classifier = (stream_modules(part)[name] for part in (self.head, self.classifier))
+        return one.to(self.classifier.weight.dtype).train(self.training)
+
+    def put_stream(self, name: str, one: "Recognizer") -> None:
+        """Take back what :meth:`stream` gave, whose backbone or input may have become another since."""
+        assert isinstance(self.backbone, Streams), "it has given a stream"
+        self.backbone.streams[name] = one.backbone
+        self._config["streams"][name]["backbone_options"] = one.config["backbone_options"]
+        index = list(self.backbone.streams).index(name)
+        specs = [one.spec if i == index else spec for i, spec in enumerate(self.spec.streams)]
+        self.spec = joined_spec(self.spec.modality, specs)
+
     def check_input(self, x_NCTHW: Tensor) -> None:
         """Raise a ConfigError unless the network takes such clips; only their shape is looked at."""
         channels = len(self.spec.mean)
@@ -152,6 +206,8 @@ def build_recognizer(
     reduction_width: int = 512,
     backbone_options: Mapping[str, Any] | None = None,
     checkpointing: bool = False,
+    streams: Mapping[str, Mapping[str, Any]] | None = None,
+    fusion: Fusion = "mean",
     **options: Any,
 ) -> Recognizer:
     """Build a network with fresh weights, the same ones after the same ``torch.manual_seed``.
@@ -160,7 +216,7 @@ def build_recognizer(
         backbone: A name of :data:`kinebert.training.models.BACKBONES`.
         reduction: ``frab``, ``frmb``, or None (``"none"``).
         head: A name of :data:`kinebert.training.models.HEADS`.
-        modality: ``rgb``, ``flow`` or ``pose``.
+        modality: ``rgb``, ``flow`` or ``pose``; of a network of several streams theirs, joined: ``rgb+flow``.
         num_classes: Scores that it returns.
         clip_length: Images in a clip.
         size: Height and width of its input, pixels.
@@ -172,6 +228,8 @@ def build_recognizer(
         reduction_width: Features that the reduction leaves, to be multiplied by ``width``.
         backbone_options: Options of the backbone, by name: the keyword-only arguments of its builder.
         checkpointing: In training, compute the backbone's stages twice to save their memory.
+        streams: Of several streams, by modality, what is otherwise than above: :data:`.STREAM_ARGUMENTS`.
+        fusion: How scores of several streams become one, where the head takes no pathways and each has its own.
         options: Options of the head, the keyword-only arguments of its builder.
 
     Raises:
@@ -181,7 +239,6 @@ def build_recognizer(
     positive(num_classes=num_classes, clip_length=clip_length, size=size, width=width, reduction_width=reduction_width)
     if not 0 <= dropout < 1:
         raise ConfigError(f"dropout must be at least 0 and below 1, got {dropout}.")
-    of_backbone, of_head = joint_options(backbone, backbone_options or {}, head, options)
     config = {
         "backbone": backbone,
         "reduction": None if reduction == "none" else reduction,
@@ -196,15 +253,46 @@ def build_recognizer(
         "frame_size": None if frame_size is None else list(frame_size),
         "flow_stack": flow_stack,
         "reduction_width": reduction_width,
-        "backbone_options": of_backbone,
+        "backbone_options": dict(backbone_options or {}),
         "checkpointing": checkpointing,
-        **of_head,
     }
+    if len(streams_of(modality)) > 1 or streams or fusion != "mean":
+        return _build_streams(config, options, streams or {}, fusion)
+    config["backbone_options"], of_head = joint_options(backbone, backbone_options or {}, head, options)
+    config |= of_head
     spec = _input_spec(config)
     trunk = _build_backbone(config)
     trunk.check_input(len(spec.mean), clip_length, size, size)
     pool = _build_head(config, trunk)
     return Recognizer(trunk, pool, num_classes, dropout, spec, config)
+
+
+def _build_streams(
+    config: dict[str, Any], options: Mapping[str, Any], streams: Mapping[str, Mapping[str, Any]], fusion: Fusion
+) -> Recognizer:
+    """Build a network of several streams; see :func:`build_recognizer`, whose config is not complete here."""
+    num_channels(config["modality"], config["flow_stack"])
+    together = takes_paths(config["head"])
+    choices = stream_choices(config, options, streams, fusion, together)
+    config = {**config, "streams": choices, "fusion": fusion}
+    members = {name: build_recognizer(**stream_arguments(config, name)) for name in choices}
+    for name, one in members.items():
+        choices[name]["backbone_options"] = one.config["backbone_options"]
+        if not together:
+            choices[name]["head_options"] = {
+                option: one.config[option] for option in head_options(one.config["head"], {})
+            }
+    trunk = Streams({name: one.backbone for name, one in members.items()}, [len(m.spec.mean) for m in members.values()])
+    spec = joined_spec(config["modality"], [one.spec for one in members.values()])
+    num_classes, dropout = config["num_classes"], config["dropout"]
+    if together:
+        config |= head_options(config["head"], options)
+        pool = _build_head(config, trunk)
+        pool.path_names = tuple(members)
+        return Recognizer(trunk, pool, num_classes, dropout, spec, config)
+    heads = StreamHeads({name: one.head for name, one in members.items()}, trunk.path_steps(config["clip_length"]))
+    layers = {name: one.classifier for name, one in members.items() if isinstance(one.classifier, nn.Linear)}
+    return Recognizer(trunk, heads, num_classes, dropout, spec, config, StreamClassifiers(layers, fusion))
 
 
 def _input_spec(config: Mapping[str, Any]) -> InputSpec:

@@ -23,7 +23,8 @@ class Key:
     """One value of a recipe."""
 
     name: str
-    """Dotted, as ``--set`` takes it: ``optim.lr``. Those of ``[[stages]]`` are ``stages.epochs`` and so on."""
+    """Dotted, as ``--set`` takes it: ``optim.lr``. Those of ``[[stages]]`` are ``stages.epochs`` and so on, those of a
+    stream ``model.streams.STREAM.weights``, where its modality stands for ``STREAM``."""
     kind: str
     """What may be given, in words: ``number``, or the words there are."""
     required: bool
@@ -65,7 +66,8 @@ def _keys(cls: type, prefix: str) -> Iterator[Key]:
     for field in dataclasses.fields(cls):
         inside = _table(hints[field.name])
         if inside is not None:
-            yield from _keys(inside, f"{prefix}{field.name}.")
+            each = "STREAM." if typing.get_origin(hints[field.name]) is dict else ""
+            yield from _keys(inside, f"{prefix}{field.name}.{each}")
             continue
         yield Key(
             name=prefix + field.name,

@@ -5,7 +5,7 @@ another value of it.
 """
 
 from collections.abc import Iterator
-from dataclasses import field, fields, is_dataclass
+from dataclasses import MISSING, field, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from kinebert.preprocessing.config import to_plain
@@ -34,10 +34,13 @@ def identity_of(recipe: Any) -> dict[str, Any]:
     plain = to_plain(recipe)
     for item in fields(recipe):
         value = getattr(recipe, item.name)
-        if item.metadata.get("changeable") or (item.metadata.get("later") and value == item.default):
+        default = item.default if item.default_factory is MISSING else item.default_factory()
+        if item.metadata.get("changeable") or (item.metadata.get("later") and value == default):
             del plain[item.name]
         elif is_dataclass(value):
             plain[item.name] = identity_of(value)
+        elif isinstance(value, dict):
+            plain[item.name] |= {key: identity_of(one) for key, one in value.items() if is_dataclass(one)}
     return plain
 
 

@@ -23,6 +23,7 @@ from kinebert.training.recipe.optim import (
 )
 from kinebert.training.recipe.protocol import ProtocolRecipe
 from kinebert.training.recipe.settings import identity_of, setting
+from kinebert.training.recipe.streams import StreamRecipe
 from kinebert.training.recipe.tune import TuneRecipe
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "OptimRecipe",
     "ProtocolRecipe",
     "StageRecipe",
+    "StreamRecipe",
     "TrainRecipe",
 ]
 
@@ -60,6 +62,12 @@ class ModelRecipe:
     """Probability to drop a pooled feature before the classifier (0.8 in the papers, 0.7 for flow without BERT)."""
     checkpointing: bool = setting(False, changeable=True)
     """Compute the backbone's stages twice in training instead of keeping what they compute: slower, far less memory."""
+    fusion: Literal["mean", "softmax", "l2"] = setting("mean", later=True)
+    """Of several streams (data.beside) that each have the head: how their scores become one. mean: of the scores;
+    softmax: the logarithm of the mean of their probabilities; l2: the sum of the scores, each stream's divided by their
+    L2 norm, times a factor that is learnt. A head that takes several pathways, such as bert_tokens, fuses features."""
+    streams: dict[str, StreamRecipe] = field(default_factory=dict, metadata={"later": True})
+    """Of several streams, by modality: what is otherwise in one, and what it starts from."""
     backbone_options: dict[str, Any] = field(default_factory=dict)
     """Further options of the backbone, by name."""
     head_options: dict[str, Any] = field(default_factory=dict)
@@ -93,7 +101,15 @@ class ModelRecipe:
         reduction = None if self.reduction == "none" else self.reduction
         names = ("backbone", "head", "width", "dropout", "reduction_width", "checkpointing")
         chosen = {name: getattr(self, name) for name in names}
-        return {**self.head_options, **chosen, "reduction": reduction, "backbone_options": dict(self.backbone_options)}
+        built = {**self.head_options, **chosen, "reduction": reduction, "backbone_options": dict(self.backbone_options)}
+        if self.streams:
+            built["streams"] = {name: stream.arguments() for name, stream in self.streams.items()}
+        return built if self.fusion == "mean" else {**built, "fusion": self.fusion}
+
+    def without_weights(self) -> "ModelRecipe":
+        """Return the network without what it starts from."""
+        bare: dict[str, Any] = {"weights": "", "weights_digest": "", "weights_allow": ()}
+        return replace(self, **bare, streams={name: replace(one, **bare) for name, one in self.streams.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +276,7 @@ class TrainRecipe:
         recipes = []
         for i, stage in enumerate(self.stages):
             # weights that a stage gets from the one before are not read from a file
-            model = self.model if i == 0 else replace(self.model, weights="", weights_digest="", weights_allow=())
+            model = self.model if i == 0 else self.model.without_weights()
             try:
                 recipes.append(
                     replace(

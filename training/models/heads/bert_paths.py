@@ -76,7 +76,7 @@ def _pooled(paths: Sequence[Tensor]) -> list[Tensor]:
     return [path.mean(dim=(3, 4), keepdim=True) for path in paths]
 
 
-def _bert_options(build: HeadBuilder) -> HeadBuilder:
+def bert_options(build: HeadBuilder) -> HeadBuilder:
     """Give ``build(path_features, path_steps, **options)`` the keyword-only arguments of :func:`bert` by name."""
     own = [p for p in inspect.signature(build).parameters.values() if p.kind is not p.VAR_KEYWORD]
     options = [p for p in inspect.signature(bert).parameters.values() if p.kind is p.KEYWORD_ONLY]
@@ -85,13 +85,13 @@ def _bert_options(build: HeadBuilder) -> HeadBuilder:
 
 
 @register_head
-@_bert_options
+@bert_options
 def bert_early(path_features: Sequence[int], path_steps: Sequence[int], **options: Any) -> BertEarly:
     """Early fusion by BERT. The options are those of :func:`kinebert.training.models.heads.bert.bert`."""
     return BertEarly(path_features, path_steps, options)
 
 
-@_bert_options
+@bert_options
 def bert_late(path_features: Sequence[int], path_steps: Sequence[int], **options: Any) -> BertLate:
     """Late fusion of two BERTs. The options are those of :func:`kinebert.training.models.heads.bert.bert`."""
     return BertLate(path_features, path_steps, options)

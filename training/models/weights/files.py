@@ -156,6 +156,13 @@ def own_normalization(content: Any, modality: str) -> Normalization | None:
     )
 
 
+def own_streams(content: Any) -> list[Normalization | None]:
+    """Return what a checkpoint of this program says of each of several streams; nothing for other files."""
+    spec = content.get("spec") if isinstance(content, Mapping) else None
+    streams = spec.get("streams", ()) if isinstance(spec, Mapping) else ()
+    return [own_normalization({"spec": stream}, stream["modality"]) for stream in streams]
+
+
 def strip_prefixes(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     """Return ``state``, and what is left of it as one part after the other that wrappers have put into its keys goes.
 

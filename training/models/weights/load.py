@@ -12,11 +12,18 @@ from torch import Tensor
 
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.lookup import find
-from kinebert.training.models.inputs import InputSpec, Normalization
+from kinebert.training.models.inputs import InputSpec, Normalization, joined_spec
 from kinebert.training.models.recognizer import Recognizer
 from kinebert.training.models.sizes.unallocated import build_unallocated
 from kinebert.training.models.weights.accounting import Draft, Report, Rules, Target
-from kinebert.training.models.weights.files import own_normalization, read_content, strip_prefixes, told_aside, unwrap
+from kinebert.training.models.weights.files import (
+    own_normalization,
+    own_streams,
+    read_content,
+    strip_prefixes,
+    told_aside,
+    unwrap,
+)
 from kinebert.training.models.weights.keys import Inflation, Layout, layouts
 from kinebert.training.models.weights.sources import local_weights
 
@@ -125,6 +132,10 @@ def _best_plan(where: str, model: Recognizer, content: Any, name: str | None, ru
         raise UserError(f"{where}: these weights do not fit this network: {' '.join(problems)}")
     best = min(plans, key=_strangeness)  # of equal ones the first
     best.report.notes.extend(told_aside(content))
+    if model.spec.streams:
+        streams = [_spec(stream, own) for stream, own in zip(model.spec.streams, own_streams(content), strict=False)]
+        if len(streams) == len(model.spec.streams):
+            best = replace(best, spec=joined_spec(model.spec.modality, streams))
     return best
 
 
@@ -221,7 +232,7 @@ def _notes(model: Recognizer, new: InputSpec, options: Mapping[str, Any]) -> lis
 
 
 def _spec(spec: InputSpec, normalization: Normalization | None) -> InputSpec:
-    if normalization is None:
+    if normalization is None or spec.streams:  # of several streams each has its own
         return spec
     stacked = normalization.stacked(spec.flow_stack)
     return replace(
