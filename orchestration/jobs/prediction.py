@@ -73,9 +73,9 @@ def predict(request: PredictionRequest, audience: Audience = NOBODY) -> Predicti
     check_streams(streams)
     _check_modalities(streams)
     finder = PoseFinder(num_threads=available_cores(), on_gpu=device.type == "cuda", folder=request.pose_weights)
-    for stream in streams:
-        if isinstance(stream.extraction, PoseRecipe) and stream.extraction.has_joints:
-            finder.check(stream.extraction)
+    for extraction in [one for stream in streams for one in stream.extractions]:
+        if isinstance(extraction, PoseRecipe) and extraction.has_joints:
+            finder.check(extraction)
     check_writable(output)
     calibration = calibration_of(streams, request.weights, request.method) if len(streams) > 1 else None
     fused: dict[str, Any] = {}
@@ -192,7 +192,7 @@ def _named(paths: Sequence[str]) -> dict[str, str]:
 
 def _check_modalities(streams: Sequence[Stream]) -> None:
     for stream in streams:
-        if not stream.extraction.from_video:
+        if not all(extraction.from_video for extraction in stream.extractions):
             raise ConfigError(
                 f"{stream.uri}: takes {stream.modality}, which cannot be made from a video here. Extract it, and use "
                 "`kinebert evaluate`."

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from kinebert.orchestration.reports.drawing import COLOURS, FAINT, INK, style
+from kinebert.preprocessing.modalities import JOINED, streams_of
 from kinebert.preprocessing.plain_text import visible
 from kinebert.preprocessing.sets.contact_sheet import flow_to_colour
 from kinebert.preprocessing.video.images import dequantize_flow, in_colour
@@ -53,9 +54,16 @@ def draw_attention(clips: Sequence[ClipAttention], bound: float | None = None) -
 
 
 def _images(clip: ClipAttention, bound: float | None) -> UInt8:
-    """Some images of the clip, evenly spaced: ``(images, H, W, 3)``."""
+    """Some images of the clip, evenly spaced: ``(images, H, W, 3)``, those of several streams below each other."""
     count = min(len(clip.clip), _MOST_IMAGES)
     chosen = clip.clip[[(2 * i + 1) * len(clip.clip) // (2 * count) for i in range(count)]]
+    if JOINED not in clip.modality:
+        return _drawn(chosen, bound)
+    streams = streams_of(clip.modality).items()
+    return np.concatenate([_drawn(chosen[..., own], bound if one.motion else None) for one, own in streams], axis=1)
+
+
+def _drawn(chosen: UInt8, bound: float | None) -> UInt8:
     if bound is None:
         return in_colour(chosen)
     fields = dequantize_flow(np.ascontiguousarray(chosen[..., :2]), bound)  # of a stack its first field

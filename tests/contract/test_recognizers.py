@@ -12,7 +12,7 @@ import torch
 from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.errors import ConfigError
-from kinebert.preprocessing.modalities import MODALITIES
+from kinebert.preprocessing.modalities import MODALITIES, streams_of
 from kinebert.training.models import BACKBONES, HEADS, InputSpec, Recognizer, build_recognizer
 from kinebert.training.models.operations import frame_selection
 from kinebert.training.models.registry import REDUCTIONS, backbone_options
@@ -26,10 +26,11 @@ from tests.helpers.networks import (
     heads_by_reduction,
     one_of_each_family,
     reductions,
+    several_streams,
     smallest_clip,
 )
 
-ALL = [*dict.fromkeys([*backbones_by_modality(), *heads_by_reduction()])]
+ALL = [*dict.fromkeys([*backbones_by_modality(), *heads_by_reduction(), *several_streams()])]
 
 
 EVERY = 6
@@ -38,6 +39,7 @@ FAST = {*heads_by_reduction()[::EVERY]}
 """And one network of each family, the modalities in turn."""
 for modality, backbone in zip(itertools.cycle(sorted(MODALITIES)), one_of_each_family(), strict=False):
     FAST |= {next(one for one in ALL if (one.backbone, one.modality) == (backbone, modality))}
+FAST |= {*several_streams()[:3]}
 EACH = [
     pytest.param(name, marks=() if name in one_of_each_family() else pytest.mark.slow) for name in sorted(BACKBONES)
 ]
@@ -141,7 +143,7 @@ def test_backbone_says_what_it_leaves(net: Recognizer) -> None:
 
 def test_spec_is_complete_and_plain(net: Recognizer) -> None:
     spec = net.spec
-    assert len(spec.mean) == len(spec.std) == MODALITIES[spec.modality].channels
+    assert len(spec.mean) == len(spec.std) == sum(modality.channels for modality in streams_of(spec.modality))
     assert spec.value_range[0] <= min(spec.mean) <= max(spec.mean) <= spec.value_range[1]
     assert from_mapping(InputSpec, json.loads(json.dumps(to_plain(spec))), "spec") == spec
     net.config["head"] = "other"

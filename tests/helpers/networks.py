@@ -124,12 +124,24 @@ def heads_by_reduction() -> list[Combination]:
     ]
 
 
+def several_streams() -> list[Combination]:
+    """Networks of several streams: scores fused, and tokens, of two and of three."""
+    return [
+        Combination("resnet18", "bert", "rgb+flow"),
+        Combination("resnet18", "bert_tokens", "rgb+flow", "frmb"),
+        Combination("resnet3d_18", "none", "flow+rgb"),
+        Combination("i3d", "bert_tokens", "rgb+flow+pose"),
+        Combination("slowfast_50", "lstm", "rgb+flow"),
+    ]
+
+
 def one_of_each() -> Iterator[Combination]:
     """Every backbone once, and every head once."""
     backbones = sorted(BACKBONES)
     yield from (Combination(backbone, "bert", "flow", reductions(backbone)[-1]) for backbone in backbones)
     yield from (Combination("resnet18", head) for head in MAP_HEADS)
     yield from (Combination("slowfast_50", head) for head in PATH_HEADS)
+    yield from several_streams()[:2]
 
 
 def clips(net: Recognizer, count: int = 2, length: int | None = None) -> torch.Tensor:

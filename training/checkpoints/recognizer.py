@@ -20,6 +20,7 @@ from kinebert.preprocessing import storage
 from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import differences, to_plain
 from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.modalities import streams_of
 from kinebert.preprocessing.torch_files import ExcessiveError, check_directory, load_bytes
 from kinebert.training.models import InputSpec, Recognizer, build_recognizer
 from kinebert.training.models.sizes.unallocated import unallocated
@@ -166,7 +167,7 @@ def check_shards(uri: str, info: CheckpointInfo, shards: Shards) -> None:
     if info.spec.modality != shards.modality:
         raise UserError(
             f"{uri}: the checkpoint takes {info.spec.modality}, the shard set {shards.uri} holds {shards.modality}. "
-            f"Give a set of {info.spec.modality} shards."
+            f"Give {_wanted(info.spec.modality)}."
         )
     ours, theirs = list(info.classes), list(shards.classes)
     if len(ours) != len(theirs):
@@ -188,6 +189,12 @@ def check_shards(uri: str, info: CheckpointInfo, shards: Shards) -> None:
             f"{uri}: the checkpoint was trained on shards of another recipe than those of {shards.uri} "
             f"(checkpoint != set): {'; '.join(differ)}. Extract with the checkpoint's recipe, or train on this set."
         )
+
+
+def _wanted(modality: str) -> str:
+    first, *others = [one.name for one in streams_of(modality)]
+    beside = f", and of {' and '.join(others)} beside it (--beside)" if others else ""
+    return f"a set of {first} shards{beside}"
 
 
 def save_plain(uri: str, content: Mapping[str, Any], kind: str, version: int) -> None:

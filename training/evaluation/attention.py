@@ -20,6 +20,7 @@ from kinebert.training.data.transforms import UInt8, to_device_batch
 from kinebert.training.data.windows import Window
 from kinebert.training.evaluation.evaluate import recipe_of
 from kinebert.training.models import Recognizer
+from kinebert.training.models.streams import StreamHeads, stream_modules
 from kinebert.training.numerics import AS_USUAL, Inference, choose_device
 from kinebert.training.recipe.train import DataRecipe, ProtocolRecipe
 from kinebert.training.shards import Shards
@@ -40,7 +41,8 @@ class Layer:
     name: str
     """For people: ``layer 1``, or what the head calls it."""
     weights: NDArray[np.float32]
-    """``(A, S)``: the share of itself, then of every time step; each row sums to 1."""
+    """``(A, S)``: the share of itself, then of every time step; each row sums to 1. Where a layer looks at several
+    streams, there is one of these for each, with its own steps: all rows of a head sum to 1, the token counted once."""
 
     @property
     def mean(self) -> NDArray[np.float32]:
@@ -66,6 +68,8 @@ class ClipAttention:
     """``(T, H, W, C)``, as stored, cropped as the network sees it."""
     layers: tuple[Layer, ...]
     """From the first to the last."""
+    modality: str = ""
+    """Of the clip's channels; empty where nobody has said."""
 
     def plain(self) -> dict[str, Any]:
         """Return the numbers as plain values: all but the pictures."""
@@ -147,6 +151,7 @@ def attend(
                 indices=tuple(dataset.clips_of(row)[number].tolist()),
                 clip=clip_THWC,
                 layers=layers,
+                modality=shards.modality,
             )
         )
     return found
@@ -210,7 +215,9 @@ def attend_videos(
 
 def check_attentive(recognizer: Recognizer) -> None:
     """Raise a ConfigError if the recognizer's head cannot say where it looks."""
-    if not isinstance(recognizer.head, Attentive):
+    head = recognizer.head
+    heads = stream_modules(head).values() if isinstance(head, StreamHeads) else [head]
+    if not all(isinstance(one, Attentive) for one in heads):
         raise ConfigError(
             f"the head {recognizer.config['head']!r} has no classification token that looks at time steps: take a "
             "checkpoint with a bert head."
@@ -229,8 +236,11 @@ def _look(recognizer: Recognizer, clip_THWC: UInt8, device: torch.device) -> tup
     finally:
         hook.remove()
     names = getattr(head, "attention_names", None) or [f"layer {i}" for i in range(1, len(layers_NASS) + 1)]
-    layers = tuple(
-        Layer(name=name, weights=weights_NASS[0, :, 0].float().cpu().numpy())
-        for name, weights_NASS in zip(names, layers_NASS, strict=True)
-    )
-    return logits_NK[0].float().cpu(), layers
+    parts: dict[str, slice] = getattr(head, "token_parts", {"": slice(1, None)})
+    layers = []
+    for name, weights_NASS in zip(names, layers_NASS, strict=True):
+        row_AS = weights_NASS[0, :, 0].float().cpu().numpy()
+        for part, own in parts.items():
+            weights_AS = np.concatenate([row_AS[:, :1], row_AS[:, own]], axis=1)
+            layers.append(Layer(name=f"{part}, {name}" if part else name, weights=weights_AS))
+    return logits_NK[0].float().cpu(), tuple(layers)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kinebert.preprocessing.config import digest
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
 from kinebert.preprocessing.extraction.guard import MAX_PIXELS
@@ -19,9 +20,12 @@ from kinebert.preprocessing.extraction.pose_finder import PoseFinder
 from kinebert.preprocessing.extraction.solvers import Solver
 from kinebert.preprocessing.extraction.video_as_set import recipe_of as extraction_of
 from kinebert.preprocessing.extraction.video_as_set import video_set
+from kinebert.preprocessing.modalities import streams_of
 from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.storage import join, make_folder
 from kinebert.preprocessing.video.frame_choice import Run
-from kinebert.training.checkpoints.recognizer import load_recognizer
+from kinebert.training.aligned import AlignedShards, OpenedSet
+from kinebert.training.checkpoints.recognizer import CheckpointInfo, load_recognizer
 from kinebert.training.clips.sampling import span
 from kinebert.training.evaluation.calibration import Calibration, calibrate, own_temperature
 from kinebert.training.evaluation.evaluate import VideoScores, average, recipe_of, score_views
@@ -45,15 +49,20 @@ class Stream:
     """Checkpoint."""
     recognizer: Recognizer
     classes: tuple[str, ...]
-    extraction: FrameRecipe
-    """How the pictures that it was trained on were made."""
+    extractions: tuple[FrameRecipe, ...]
+    """How the pictures that it was trained on were made, those of each of its modalities."""
     data: DataRecipe
     protocol: ProtocolRecipe
     inference: Inference
 
     @property
+    def extraction(self) -> FrameRecipe:
+        """How its pictures, of several modalities the first, were made; all take the same frames."""
+        return self.extractions[0]
+
+    @property
     def modality(self) -> str:
-        """``rgb``, ``flow`` or another."""
+        """``rgb``, ``flow`` or another; ``rgb+flow`` of a network of two streams."""
         return self.recognizer.spec.modality
 
     @staticmethod
@@ -71,7 +80,7 @@ class Stream:
             uri=uri,
             recognizer=recognizer,
             classes=info.classes,
-            extraction=extraction_of(info.recipe, info.digest, uri),
+            extractions=_extractions(info, uri),
             data=recipe.data,
             protocol=protocol,
             inference=replace(Inference.of(recipe), compile=False),  # a few clips, of other shapes each time
@@ -163,9 +172,14 @@ def predict_video(
             poses, flow = finder or PoseFinder(), solver or FlowSolver()
             solved_by: Solver = poses if stream.extraction.has_joints else flow
             runs: list[Run] = []
-            shards = video_set(
-                path, folder, stream.extraction, stream.classes, solved_by, beat, max_pixels, runs.append
-            )
+            sets = []
+            for extraction in stream.extractions:
+                place = join(folder, extraction.modality)
+                make_folder(place)
+                sets.append(
+                    video_set(path, place, extraction, stream.classes, solved_by, beat, max_pixels, runs.append)
+                )
+            shards: OpenedSet = AlignedShards(sets) if len(sets) > 1 else sets[0]
             entry = shards.videos[0]
             settings: dict[str, Any] = {"device": device, "num_threads": num_threads, "inference": stream.inference}
             scorer = Scorer(stream.recognizer, shards, shards.videos, stream.data, stream.protocol, **settings)
@@ -198,6 +212,13 @@ def predict_video(
         num_frames=num_frames,
         problem=problem,
     )
+
+
+def _extractions(info: CheckpointInfo, uri: str) -> tuple[FrameRecipe, ...]:
+    """Return how the pictures of each modality that a checkpoint takes are made."""
+    if len(streams_of(info.spec.modality)) == 1:
+        return (extraction_of(info.recipe, info.digest, uri),)
+    return tuple(extraction_of(plain, digest(plain), uri) for plain in info.recipe.values())
 
 
 def calibration_of(streams: Sequence[Stream], weights: Sequence[float] | None, method: Method) -> Calibration:
