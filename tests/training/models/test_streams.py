@@ -206,7 +206,7 @@ def test_two_checkpoints_make_the_fusion_of_their_scores(checkpoints: dict[str, 
             VideoScores(
                 video_ids=[str(i) for i in range(6)],
                 labels=np.zeros(6, np.int64),
-                classes=("a", "b", "c"),
+                classes=["a", "b", "c"],
                 scores=scores,
                 num_clips=np.ones(6, np.int64),
                 about={},
