@@ -10,6 +10,7 @@ from kinebert.preprocessing.storage import explained, file_digest
 from kinebert.training.distillation.teacher import pinned_teacher
 from kinebert.training.models import Recognizer, build_recognizer, load_published
 from kinebert.training.models.streams import StreamHeads
+from kinebert.training.models.weights.files import own_classes, read_content
 from kinebert.training.models.weights.sources import local_weights, located
 from kinebert.training.recipe.train import ModelRecipe, StreamRecipe, TrainRecipe
 from kinebert.training.shards import Shards
@@ -78,11 +79,25 @@ def initial_recognizer(recipe: TrainRecipe, shards: Shards) -> tuple[Recognizer,
     for name, stream in recipe.model.streams.items():
         if stream.weights:
             one = model.stream(name)
+            alone = isinstance(model.head, StreamHeads)
             # what takes all streams together has no weights of one
-            lent = () if isinstance(model.head, StreamHeads) else ("head.*", "classifier.*")
-            told += [f"{name}: {sentence}" for sentence in _load(one, stream, lent)]
+            told += [f"{name}: {word}" for word in _load(one, stream, () if alone else ("head.*", "classifier.*"))]
+            if alone:
+                _check_classes(stream, shards)
             model.put_stream(name, one)
     return model, told
+
+
+def _check_classes(stream: StreamRecipe, shards: Shards) -> None:
+    """Make sure that the scores of a stream's checkpoint, if it has as many, are of the classes of a set."""
+    known = own_classes(read_content(local_weights(stream.weights, stream.weights_digest)))
+    if len(known) == len(shards.classes) and known != list(shards.classes):
+        first = next(i for i, (ours, theirs) in enumerate(zip(known, shards.classes, strict=True)) if ours != theirs)
+        raise UserError(
+            f"{stream.weights}: its class {first} is {known[first]!r}, that of {shards.uri} is "
+            f"{shards.classes[first]!r}: scores of other classes are not fused. Give a checkpoint of the same classes, "
+            "or let model.head be bert_tokens, which takes the backbone alone."
+        )
 
 
 def _load(model: Recognizer, given: ModelRecipe | StreamRecipe, allow: tuple[str, ...]) -> list[str]:

@@ -178,13 +178,15 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return found
 
 
-def started(checkpoints: dict[str, str], **changes: Any) -> tuple[Recognizer, list[str]]:
+def started(
+    checkpoints: dict[str, str], shards: FakeShards | None = None, **changes: Any
+) -> tuple[Recognizer, list[str]]:
     streams = {name: {"weights": uri} for name, uri in checkpoints.items()}
     recipe = recipe_with(
         data={"modality": "rgb+flow", "beside": ["/fake/flow"]}, model={"dropout": 0.0, "streams": streams, **changes}
     )
     torch.manual_seed(9)
-    return initial_recognizer(pinned(recipe), both_shards())  # type: ignore[arg-type]
+    return initial_recognizer(pinned(recipe), shards or both_shards())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("fusion", ["l2", "softmax", "mean"])
@@ -230,6 +232,11 @@ def test_backbones_of_two_checkpoints_start_a_network_of_tokens(checkpoints: dic
 def test_checkpoints_that_do_not_fit_are_refused_and_digests_kept(checkpoints: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="do not fit"):
         started({"rgb": checkpoints["rgb"]}, streams={"rgb": {"weights": checkpoints["rgb"], "head": "lstm"}})
+    shards = both_shards()
+    shards.classes = ["class0", "class2", "class1"]
+    with pytest.raises(UserError, match="its class 1 is 'class1', that of /fake/set is 'class2'"):
+        started(checkpoints, shards=shards)
+    started(checkpoints, shards=shards, head="bert_tokens")
     model = {"streams": {"rgb": {"weights": checkpoints["rgb"]}}}
     recipe = pinned(recipe_with(model=model))
     assert len(recipe.model.streams["rgb"].weights_digest) == 64

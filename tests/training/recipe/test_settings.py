@@ -102,6 +102,8 @@ DECIDING_WITH: dict[str, tuple[Any, dict[str, Any], str]] = {
     "data.short_side": ([256, 340], {"data.crop": "short_side"}, "29a048e7832c"),
     "data.area": ([0.5, 1.0], {"data.crop": "resized"}, "39d27e7852e9"),
     "data.aspect": ([0.5, 2.0], {"data.crop": "resized"}, "e7907b9ab5ce"),
+    "model.fusion": ("l2", {}, "5f9785007a58"),
+    "model.streams": ({"flow": {"width": 0.5}}, {}, "b7c0cb4823b5"),
     "model.reduction_width": (256, {"model.reduction": "frmb"}, "27c4b9f67546"),
     "model.backbone_options": (
         {"reduced_paths": "both"},

@@ -163,6 +163,12 @@ def own_streams(content: Any) -> list[Normalization | None]:
     return [own_normalization({"spec": stream}, stream["modality"]) for stream in streams]
 
 
+def own_classes(content: Any) -> list[str]:
+    """Return the classes that a checkpoint of this program knows, by label; none for other files."""
+    known = content.get("classes") if isinstance(content, Mapping) and "spec" in content else None
+    return list(known) if isinstance(known, list | tuple) else []
+
+
 def strip_prefixes(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     """Return ``state``, and what is left of it as one part after the other that wrappers have put into its keys goes.
 
