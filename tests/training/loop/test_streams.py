@@ -17,6 +17,7 @@ from kinebert.training.checkpoints.recognizer import check_shards, load_recogniz
 from kinebert.training.evaluation.attention import attend_videos
 from kinebert.training.evaluation.evaluate import evaluate
 from kinebert.training.evaluation.predict import Stream, predict_video
+from kinebert.training.loop.preflight import check_training
 from kinebert.training.recipe.train import ProtocolRecipe, TrainRecipe
 from tests.helpers.sets import make_rows, make_set
 from tests.helpers.small_training import Killed, numbers, recipe_with, run, weights_of
@@ -113,4 +114,4 @@ def test_attention_is_told_of_each_stream(trained: Any, sets: AlignedShards) -> 
 def test_a_set_alone_is_refused_where_two_are_named(trained: Any, sets: AlignedShards, tmp_path: Path) -> None:
     assert isinstance(sets.sets[0], ShardSet)
     with pytest.raises(UserError, match=r"holds rgb, the recipe's data\.modality is rgb\+flow"):
-        run(trained[0], tmp_path, sets.sets[0])  # type: ignore[arg-type]
+        check_training(trained[0], sets.sets[0], str(tmp_path))
