@@ -170,10 +170,10 @@ def predict_video(
                 progress(f"{done[0]} images of {name}")
 
             poses, flow = finder or PoseFinder(), solver or FlowSolver()
-            solved_by: Solver = poses if stream.extraction.has_joints else flow
             runs: list[Run] = []
             sets = []
             for extraction in stream.extractions:
+                solved_by: Solver = poses if extraction.has_joints else flow
                 place = join(folder, extraction.modality)
                 make_folder(place)
                 sets.append(
