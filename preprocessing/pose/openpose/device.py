@@ -113,10 +113,7 @@ def candidates_on_device(
     """
     total_JHW: Tensor | None = None
     for heat_Jhw, down, across in zip(heats_Jhw, rows, columns, strict=True):
-        left_Hh, right_Ww = (
-            torch.from_numpy(one.matrix(size)).to(heat_Jhw.device)
-            for one, size in zip((down, across), heat_Jhw.shape[1:], strict=True)
-        )
+        left_Hh, right_Ww = (torch.from_numpy(one.matrix).to(heat_Jhw.device) for one in (down, across))
         large_JHW = left_Hh @ heat_Jhw @ right_Ww.T
         total_JHW = large_JHW if total_JHW is None else total_JHW + large_JHW
     assert total_JHW is not None

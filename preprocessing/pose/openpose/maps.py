@@ -5,8 +5,10 @@ Fields are complex numbers here, x + iy, so that both components are looked up a
 Axes: J joints, L limbs, H height, W width of the input; h, w those of a map; K points.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -26,7 +28,7 @@ _MARGIN = 5
 """Pixels of a small map around high ones: 2 that they reach, 1 for a peak's surroundings, 2 that an edge reaches."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Taps:
     """Where the pixels along one side of a large map get their values from, in a small one."""
 
@@ -35,13 +37,18 @@ class Taps:
     weight: Float
     """``(N, 4)``."""
 
-    def matrix(self, size: int) -> Float:
-        """Return the weights as a matrix ``(N, size)`` that a column of the small map is multiplied by."""
-        matrix_NS = np.zeros((len(self.source), size), np.float32)
+    size: int
+    """Pixels of the small map."""
+
+    @cached_property
+    def matrix(self) -> Float:
+        """The weights as a matrix ``(N, size)`` that a column of the small map is multiplied by."""
+        matrix_NS = np.zeros((len(self.source), self.size), np.float32)
         np.add.at(matrix_NS, (np.arange(len(self.source))[:, None], self.source), self.weight)
         return matrix_NS
 
 
+@functools.lru_cache(maxsize=64)  # the frames of a video have one size
 def taps(target: int, source: int, step: float, sharpness: float) -> Taps:
     """Return the taps of ``target`` pixels that lie ``step`` pixels of a map of ``source`` pixels apart."""
     at_N = (np.arange(target) + 0.5) * step - 0.5
@@ -53,7 +60,7 @@ def taps(target: int, source: int, step: float, sharpness: float) -> Taps:
     outer_N4 = ((a * d_N4 - 5 * a) * d_N4 + 8 * a) * d_N4 - 4 * a
     weight_N4 = np.where(d_N4 <= 1, inner_N4, outer_N4).astype(np.float32)
     source_N4 = np.clip(first_N.astype(np.intp)[:, None] + np.arange(-1, 3), 0, source - 1)
-    return Taps(source_N4, weight_N4)
+    return Taps(source_N4, weight_N4, source)
 
 
 @dataclass(frozen=True)
@@ -97,10 +104,9 @@ class Scale:
         )
         return cls(np.ascontiguousarray(heat_Jhw[: len(model.joints)], np.float32), field_Lhw, rows, columns)
 
-    def heat(self, joint: int) -> Float:
-        """Return a heat map at full resolution, ``(H, W)``."""
-        small_hw = self.heats[joint]
-        large_HW: Float = self.rows.matrix(len(small_hw)) @ small_hw @ self.columns.matrix(small_hw.shape[1]).T
+    def heat(self, joint: int, rows: slice = slice(None), columns: slice = slice(None)) -> Float:
+        """Return a heat map ``(H, W)`` at full resolution, or some of its rows and columns."""
+        large_HW: Float = self.rows.matrix[rows] @ self.heats[joint] @ self.columns.matrix[columns].T
         return large_HW
 
     def field(self, limb_K: NDArray[np.intp], y_K: NDArray[np.intp], x_K: NDArray[np.intp]) -> Complex:
@@ -145,7 +151,7 @@ class Maps:
 
         There is a margin around what may be above it, of more than a peak's surroundings.
         """
-        if not self.by_opencv:
+        if len(self.scales) > 1:
             return self.heat(joint), 0, 0
         small_hw = self.scales[0].heats[joint]
         high_hw = np.abs(small_hw) > threshold / _OVERSHOOT
@@ -156,7 +162,12 @@ class Maps:
                 return np.zeros((0, 0), np.float32), 0, 0
             spans.append((max(int(found[0]) - _MARGIN, 0), min(int(found[-1]) + _MARGIN + 1, size)))
         (top, bottom), (left, right) = spans
-        return enlarged(small_hw[top:bottom, left:right]), STRIDE * top, STRIDE * left
+        if self.by_opencv:
+            part_HW = enlarged(small_hw[top:bottom, left:right])
+        else:
+            rows, columns = slice(STRIDE * top, STRIDE * bottom), slice(STRIDE * left, STRIDE * right)
+            part_HW = self.scales[0].heat(joint, rows, columns)
+        return part_HW, STRIDE * top, STRIDE * left
 
     def field(self, limb_K: NDArray[np.intp], y_K: NDArray[np.intp], x_K: NDArray[np.intp]) -> Complex:
         """Return the fields of limbs at pixels."""
