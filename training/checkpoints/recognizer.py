@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.checked.torch_files import ExcessiveError, check_directory, load_bytes
 from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import differences, to_plain
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.modalities import streams_of
-from kinebert.preprocessing.torch_files import ExcessiveError, check_directory, load_bytes
 from kinebert.training.models import InputSpec, Recognizer, build_recognizer
 from kinebert.training.models.sizes.unallocated import unallocated
 from kinebert.training.models.weights.foreign import foreign

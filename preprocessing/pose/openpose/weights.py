@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.checked.torch_files import ExcessiveError, load_bytes
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.plain_text import visible
 from kinebert.preprocessing.pose.openpose.caffemodel import read_caffemodel
 from kinebert.preprocessing.pose.openpose.models import MODELS, ModelName
 from kinebert.preprocessing.pose.openpose.network import PoseNetwork, unallocated
-from kinebert.preprocessing.torch_files import ExcessiveError, load_bytes
 
 _TELLING: dict[str, ModelName] = {"Mconv1_stage0_L2_0.weight": "body25", "conv5_1_CPM_L1.weight": "coco18"}
 """A layer that only one of the models has."""

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.checked.torch_files import ExcessiveError, load_bytes
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.torch_files import ExcessiveError, load_bytes
 from kinebert.training.models.inputs import Normalization, num_channels
 from kinebert.training.models.weights.caffe2 import read_blobs
 from kinebert.training.models.weights.foreign import as_text, foreign

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from kinebert.preprocessing.checked.torch_files import ExcessiveError, load_bytes
 from kinebert.preprocessing.errors import UserError
-from kinebert.preprocessing.torch_files import ExcessiveError, load_bytes
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.models.weights.files import read_content
 
