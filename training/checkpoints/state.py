@@ -1,7 +1,7 @@
 """All that a restart needs, in one file that appears whole or not at all."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
 from torch import Tensor
@@ -56,8 +56,8 @@ class TrainState:
     """Stage that is under way, from 0."""
     average: dict[str, Tensor] | None = None
     """State dict of the average of the weights; None unless the recipe has one."""
-    distance: float = 0.0
-    """What a teacher has added to the first of the sums."""
+    taught: list[float] = field(default_factory=list)
+    """What a teacher has added to the first of the sums, one number; older states have none."""
     projection: Tensor | None = None
     """Weights of the layer from a student's features to its teacher's; None unless the recipe has one."""
     taken_over: Count = 0

@@ -41,7 +41,7 @@ class Reached:
     def of(state: TrainState) -> "Reached":
         """Return what a saved state says."""
         sums = np.array([*state.sums, *[0.0] * (NUM_SUMS - len(state.sums))])  # older states have fewer
-        return Reached(state.epoch, state.step, sums, state.distance, state.best, state.history, state.taken_over)
+        return Reached(state.epoch, state.step, sums, sum(state.taught), state.best, state.history, state.taken_over)
 
     @property
     def train_loss(self) -> float:
@@ -92,7 +92,7 @@ class Reached:
             "epoch": self.epoch,
             "step": self.step,
             "sums": self.sums.tolist(),
-            "distance": self.distance,
+            "taught": [self.distance],
             "best": self.best,
             "history": self.history,
             "taken_over": self.taken_over,

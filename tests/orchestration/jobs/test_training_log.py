@@ -234,3 +234,22 @@ def test_beginnings_and_ends_are_said(capsys: pytest.CaptureFixture[str]) -> Non
         "stage 2 of 2: clips of 16",
         "no epoch since 1 was better: training ends after epoch 3",
     ]
+
+
+def test_what_a_teacher_adds_to_the_loss_is_shown_and_recorded(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kinebert.orchestration.progress.LOG_INTERVAL_S", -1.0)
+    tracker: Any = Tracker()
+    hear = TrainingLog(tracker, Terminal(), -1)
+    hear(replace(STEP, loss_labels=0.375, loss_distill=0.125))
+    parts = EpochRow(train_loss_labels=0.4, train_loss_distill=0.1)  # type: ignore[typeddict-item]
+    hear(replace(EPOCH, row={**ROW, **parts}))
+    step, epoch = capsys.readouterr().err.splitlines()
+    assert "loss 0.500 (0.125 of it the teacher's), " in step
+    assert "train loss 0.500 (0.1 of it the teacher's), top-1 25.0%" in epoch
+    (steps, _), (epochs, _) = tracker.told
+    assert (steps["step/loss"], steps["step/loss_labels"], steps["step/loss_distill"]) == (0.5, 0.375, 0.125)
+    assert (epochs["epoch/train_loss_labels"], epochs["epoch/train_loss_distill"]) == (0.4, 0.1)
+    hear(replace(STEP, global_step=4))
+    assert "step/loss_distill" not in tracker.told[-1][0]

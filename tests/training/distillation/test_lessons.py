@@ -256,3 +256,20 @@ def test_a_broken_batch_is_named_with_a_teacher_too(
     done, _ = run(recipe, tmp_path, shards)
     assert done.history[0]["skipped"] == 1
     assert done.history[0]["train_loss_distill"] > 0
+
+
+def test_published_weights_teach_as_a_checkpoint_of_them_does(teachers: dict[str, str], tmp_path: Path) -> None:
+    network, _ = load_recognizer(teachers["bert"])
+    torch.save(network.state_dict(), tmp_path / "published.pth")
+    of = {"backbone": "resnet18", "width": 0.125, "head": "bert", "layout": "kinebert"}
+    given = {"method": "logits", "teacher": str(tmp_path / "published.pth"), "network": of}
+    plain, _ = run(recipe_with(distill={"method": "logits", "teacher": teachers["bert"]}, epochs=1), tmp_path / "plain")
+    done, _ = run(recipe_with(distill=given, epochs=1), tmp_path / "published")
+    assert numbers(done.history) == numbers(plain.history)
+    torch.save({k: v for k, v in network.state_dict().items() if not k.startswith("head.")}, tmp_path / "published.pth")
+    with pytest.raises(UserError, match=r"as a teacher these weights lack head\."):
+        run(recipe_with(distill=given), tmp_path / "headless")
+    tokens = {**given, "method": "bert"}  # the head is passed over
+    assert len(run(recipe_with(distill=tokens, epochs=1), tmp_path / "tokens")[0].history) == 1
+    with pytest.raises(UserError, match="holds rgb. Give its set as distill.shards"):
+        run(recipe_with(distill={**given, "network": {**of, "modality": "flow"}}), tmp_path / "flow")

@@ -44,7 +44,7 @@ def sets(rows: list[ManifestRow], tmp_path_factory: pytest.TempPathFactory) -> d
     return {
         "rgb": make_set(rows, folder / "rgb", RGB, 1),
         "flow": make_set(rows, folder / "flow", FLOW, 2),
-        "other": make_set(rows[:3], folder / "other", FLOW, 1),
+        "other": make_set(rows[:5], folder / "other", FLOW, 1),
     }
 
 
