@@ -94,10 +94,13 @@ def extract_poses(request: PoseRequest, audience: Audience = NOBODY) -> Extracti
     if request.workers is not None:
         check_workers(request.workers, "workers")
     recipe, stored = request.recipe, None
-    if request.redraw or request.from_set:
+    if request.manifest:
+        rows = _manifest(request.manifest)
+    else:
         shards = ShardSet.open(resolve_uri(request.redraw or request.from_set))
         stored = StoredVideos(shards, UnseenFrames if request.redraw else StoredFrames)
         recipe = drawn_anew(shards, recipe) if request.redraw else looking_at(shards, recipe)
+        rows = stored.rows()
     if stored is not None and request.redraw:
         finder: PoseFinder = PoseReader(shards=stored.shards, backend=recipe.backend)
     else:
@@ -105,7 +108,7 @@ def extract_poses(request: PoseRequest, audience: Audience = NOBODY) -> Extracti
         backend = backend_of(recipe.backend)
         audience.say(f"people are found by {backend.name}: {backend.about}. Licence of its weights: {backend.licence}")
     build = replace(_plain_build(request, resolve_uri(request.output), recipe), solver=finder, stored=stored)
-    return _fill(request, [build], _manifest(request.manifest) if stored is None else stored.rows(), audience)[0]
+    return _fill(request, [build], rows, audience)[0]
 
 
 def _with_weights(recipe: PoseRecipe, files: Mapping[str, str]) -> tuple[PoseRecipe, PoseFinder]:

@@ -14,6 +14,7 @@ from kinebert.preprocessing.datasets.manifest import write_manifest
 from kinebert.preprocessing.recipe import FrameRecipe
 from kinebert.training.checkpoints.state import load_state
 from kinebert.training.evaluation.evaluate import read_scores
+from tests.helpers.poses import PLUGIN, write_weights
 from tests.helpers.processes import Program
 from tests.helpers.sets import make_rows, make_set, small_recipe
 
@@ -22,13 +23,18 @@ _RECIPE = 'save_every_s = 0\namp = "fp64"\n{table}\n[test]\nclips = "multi"\ncro
 _TUNE = '[tune]\ntrials = 3\nscheduler = "none"\n[tune.space]\n"optim.lr" = { log_uniform = [1e-5, 1e-2] }\n'
 
 
+def environment(name: str) -> dict[str, str]:
+    """What a program needs in its environment: that of poses, a backend without networks."""
+    return {"MORE_PYTHONPATH": PLUGIN} if name == "extract_pose" else {}
+
+
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Launch]:
     """Start a program of ours by its name and arguments; keyword arguments are added to its environment."""
     programs: list[Program] = []
 
     def begin(name: str, *args: str, **env: str) -> Program:
-        programs.append(Program(name, list(args), tmp_path / f"p{len(programs)}", **env))
+        programs.append(Program(name, list(args), tmp_path / f"p{len(programs)}", **{**environment(name), **env}))
         return programs[-1]
 
     yield begin
@@ -43,6 +49,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = make_rows(folder / "videos", [40] * 18)
     write_manifest(str(folder / "manifest.parquet"), rows)
     make_set(rows, folder / "set", FrameRecipe(resize="none"))
+    write_weights(folder, "weights.bin")
     recipe = _RECIPE.format(table=small_recipe(folder / "set", epochs=8, head="bert"))
     (folder / "train.toml").write_text(recipe)
     (folder / "tune.toml").write_text(recipe + _TUNE)
@@ -111,6 +118,12 @@ CASES = {
         "ray::Map",
         _shard_bytes,
     ),
+    "extract_pose": Case(
+        "extract_pose --manifest {given}/manifest.parquet --backend bright --weights {given}/weights.bin --resize none "
+        "--videos-per-shard 2 --output {output}",
+        "ray::Map",
+        _shard_bytes,
+    ),
     "train": Case("train {given}/train.toml --output {output}", "RayTrainWorker", _weights),
     "evaluate": Case(
         "evaluate {given}/run/best.pt --part val --workers 2 --batch 1 --save-every-s 0 --output {output}",
@@ -142,6 +155,6 @@ def undisturbed(request: pytest.FixtureRequest, given: Path, tmp_path_factory: p
     folder = tmp_path_factory.mktemp("undisturbed")
     name, *args = case.command(given, folder / "out")
     began = time.monotonic()
-    program = Program(name, args, folder / "program")
+    program = Program(name, args, folder / "program", **environment(name))
     assert program.wait(600) == 0, program.errors()
     return Undisturbed(case, case.result(folder / "out"), time.monotonic() - began)

@@ -124,6 +124,7 @@ TAKES = {
     "export_frames": "export_frames {file} --output {out}/x",
     "extract_frames": "extract_frames --manifest {file} --output {out}/x",
     "extract_flow": "extract_flow --manifest {file} --output {out}/x",
+    "extract_pose": "extract_pose --backend blazepose --manifest {file} --output {out}/x",
 }
 NAME_SHARDS = ("train", "bench_data")
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from kinebert.preprocessing.datasets.manifest import ManifestRow, write_manifest
-from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.extraction.pose_finder import PoseFinder
+from kinebert.preprocessing.recipe import FrameRecipe, PoseRecipe
 from tests.chaos.conftest import Launch
+from tests.helpers.poses import SHA256, bright_backend, write_weights
 from tests.helpers.processes import Program
 from tests.helpers.requirements import missing
 from tests.helpers.sets import make_set
@@ -33,21 +35,34 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[ManifestRow]:
     return manifest_rows(folder)
 
 
+@pytest.fixture(scope="module", params=["extract_frames", pytest.param("extract_pose", marks=pytest.mark.slow)])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The program."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def undisturbed(rows: list[ManifestRow], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def undisturbed(rows: list[ManifestRow], kind: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    make_set(rows, folder / "set", FrameRecipe(resize="none"), videos_per_shard=1)
+    recipe, solver = FrameRecipe(resize="none"), None
+    with bright_backend():
+        if kind == "extract_pose":
+            recipe = PoseRecipe(resize="none", backend="bright", weights={"network": SHA256})
+            solver = PoseFinder(files={"network": str(write_weights(folder))})
+        make_set(rows, folder / "set", recipe, videos_per_shard=1, solver=solver)
     return content(folder / "set")
 
 
 @pytest.fixture
-def start(rows: list[ManifestRow], tmp_path: Path, launch: Launch) -> Start:
+def start(rows: list[ManifestRow], kind: str, tmp_path: Path, launch: Launch) -> Start:
     write_manifest(str(tmp_path / "manifest.parquet"), rows)
 
     def extract(workers: int = 1, **env: str) -> Program:
         args = ["--manifest", str(tmp_path / "manifest.parquet"), "--output", str(tmp_path / "set")]
         args += ["--resize", "none", "--videos-per-shard", "1", "--workers", str(workers)]
-        return launch("extract_frames", *args, **env)
+        if kind == "extract_pose":
+            args += ["--backend", "bright", "--weights", str(write_weights(tmp_path / "weights"))]
+        return launch(kind, *args, **env)
 
     return extract
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import CASES, Launch, Undisturbed
+from tests.chaos.conftest import CASES, Launch, Undisturbed, environment
 from tests.helpers.processes import Program
 from tests.helpers.requirements import missing
 
@@ -89,7 +89,9 @@ def test_a_worker_that_is_stopped_for_good_is_ended(
     assert "going on from the last saved state" in program.errors()
 
 
-@pytest.mark.parametrize("undisturbed", ["extract_frames", "extract_flow", "evaluate", "tune"], indirect=True)
+@pytest.mark.parametrize(
+    "undisturbed", ["extract_frames", "extract_flow", "extract_pose", "evaluate", "tune"], indirect=True
+)
 def test_a_worker_that_is_stopped_for_good_is_killed(
     launch: Launch, given: Path, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
@@ -119,6 +121,9 @@ def test_a_clock_that_is_set(
     (tmp_path / "clock").mkdir()
     (tmp_path / "clock" / "sitecustomize.py").write_text(JUMPING_CLOCK.format(jump=jump_s, flag=str(flag)))
     name, *args = undisturbed.case.command(given, tmp_path / "out")
+    for folder in environment(name).values():  # of two such files, one is imported
+        with (tmp_path / "clock" / "sitecustomize.py").open("a") as file:
+            file.write((Path(folder) / "sitecustomize.py").read_text())
     program = launch(name, *args, MORE_PYTHONPATH=str(tmp_path / "clock"))
     begun(program, undisturbed.case.worker)
     flag.touch()

@@ -18,6 +18,8 @@ from kinebert.preprocessing.pose.estimator import Means, PoseBackend, WeightsFil
 from kinebert.preprocessing.pose.skeleton import BODY_25, People, nobody
 
 NAME = "bright"
+PLUGIN = str(Path(__file__).parent / "plugin")
+"""On the path of a program (``MORE_PYTHONPATH``), it makes the backend known there."""
 WEIGHTS = b"bright weights"
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 
