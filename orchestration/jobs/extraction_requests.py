@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.guard import Limits
+from kinebert.preprocessing.pose.estimator import backend_of
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, PoseRecipe
 from kinebert.preprocessing.storage import resolve_uri
 from kinebert.preprocessing.tvl1 import Backend
@@ -97,6 +98,9 @@ class PoseRequest(ExtractionSettings):
                 "backend must say who finds people; kinebert extract-pose --backends tells which there are. (Videos "
                 "that show drawn poses: kinebert extract-frames --modality pose.)"
             )
+        if self.gpus_per_task and (self.redraw or not backend_of(self.recipe.backend).uses_gpu):
+            who = "drawing anew" if self.redraw else f"backend = {self.recipe.backend}"
+            raise ConfigError(f"gpus_per_task = {self.gpus_per_task:g}, but {who} uses no GPU. Leave it out.")
 
 
 @dataclass(frozen=True, kw_only=True)

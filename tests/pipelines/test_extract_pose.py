@@ -13,13 +13,15 @@ import pytest
 import kinebert
 from kinebert.pipelines import extract_pose, verify
 from kinebert.preprocessing.datasets.manifest import write_manifest
+from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction import pose_finder
 from kinebert.preprocessing.pose.estimator import Means
 from kinebert.preprocessing.pose.weights import FOLDER_VARIABLE
 from kinebert.preprocessing.recipe import FlowRecipe, FrameRecipe, PoseRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.preprocessing.sets.verify import verify_set
-from tests.helpers.poses import SHA256, Bright, BrightParams, bright_backend, write_weights
+from tests.helpers.poses import PLUGIN, SHA256, Bright, BrightParams, bright_backend, write_weights
+from tests.helpers.processes import Program
 from tests.helpers.sets import make_rows, make_set
 from tests.helpers.videos import truncate_video
 from tests.helpers.without_ray import extract_here
@@ -186,6 +188,7 @@ def test_what_cannot_be_is_told_in_one_line(given: Path, tmp_path: Path, capsys:
         ),
         f"{bright} --weights {weights} --from-set {given}/flow": "a set of flow, poses are looked for in one of rgb",
         f"{bright} --weights {weights} --from-set {given}/rgb --source 0123": "but source = 0123",
+        f"{manifest} {bright} --weights {weights} --gpus-per-task 0.5": "but backend = bright uses no GPU",
         f"--redraw {drawn.uri}": "a set of pose without joints, of which nothing can be drawn",
         f"--redraw {tmp_path}/pose --background frame": "needs the frames",
         f"--redraw {tmp_path}/nothing": "expected a finished shard set",
@@ -211,3 +214,29 @@ def test_backends_say_what_they_take(capsys: pytest.CaptureFixture[str]) -> None
         "  --set spread=0.25",
         "  --set fails_at=-1",
     ]
+
+
+def test_two_sets_in_one_pass_are_frames_and_flow(given: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"looks for poses: kinebert extract-pose makes"):
+        kinebert.extract_both(
+            given / "manifest.parquet", tmp_path / "a", tmp_path / "b", modality="pose", recipe={"backend": "bright"}
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_on_a_cluster_sets_become_sets_as_in_one_process(given: Path, tmp_path: Path) -> None:
+    """Tasks get a set in place of videos, or of a network."""
+    weights = write_weights(tmp_path / "weights")
+    recipe = {"backend": "bright", "weights": {"network": SHA256}, "resize": "none"}
+    whole: dict[str, Any] = {"max_rejected": 0.5, "videos_per_shard": 1}
+    kinebert.extract_pose(tmp_path / "here", from_set=given / "rgb", recipe=recipe, **whole)
+    kinebert.extract_pose(tmp_path / "anew", redraw=tmp_path / "here", recipe={"look": "cpu"}, **whole)
+    common = ["--max-rejected", "0.5", "--videos-per-shard", "1", "--output"]
+    of_set = ["--from-set", str(given / "rgb"), "--backend", "bright", "--weights", str(weights), "--resize", "none"]
+    for name, args in (("here", of_set), ("anew", ["--redraw", str(tmp_path / "here"), "--look", "cpu"])):
+        there = tmp_path / "there" / name
+        program = Program("extract_pose", [*args, *common, str(there)], tmp_path / f"p{name}", MORE_PYTHONPATH=PLUGIN)
+        assert program.wait(300) == 0, program.errors()
+        program.tidy_up()
+        assert ShardSet.open(str(there)).content == ShardSet.open(str(tmp_path / name)).content

@@ -1,4 +1,6 @@
-"""Where flow is solved, on clusters of every kind."""
+"""Where flow is solved and people are found, on clusters of every kind."""
+
+from dataclasses import replace
 
 import pytest
 
@@ -6,7 +8,9 @@ from kinebert.orchestration.cluster import Node
 from kinebert.orchestration.extraction.placement import Placement, place
 from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.extraction.flow_solver import FlowSolver
+from kinebert.preprocessing.extraction.pose_finder import PoseFinder
 from kinebert.preprocessing.tvl1 import Backend
+from tests.helpers.poses import BRIGHT, bright_backend
 
 CPU_NODE = Node(cpus=16.0, gpus=0.0)
 LAPTOP = Node(cpus=2.0, gpus=0.0)
@@ -90,3 +94,21 @@ def test_on_a_mixed_cluster_gpus_work_alone_so_that_bytes_do_not_depend_on_who_c
 def test_what_ray_would_wait_for_forever_is_refused(backend: Backend, cpus: float, gpus: float, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         decide(backend, CPU_NODE, LAPTOP, cpus=cpus, gpus=gpus)
+
+
+def test_people_are_found_on_gpus_by_backends_that_can_use_them() -> None:
+    files = {"network": "x.pth"}
+    for uses_gpu in (True, False):
+        with bright_backend(replace(BRIGHT, uses_gpu=uses_gpu)):
+            finder = PoseFinder(backend="bright", files=files)
+            found = place(finder, [CPU_NODE, gpu_node(16, 2)], cpus_per_task=2.5)
+            assert isinstance(found.solver, PoseFinder)
+            assert found.solver == PoseFinder(backend="bright", files=files, num_threads=2, on_gpu=uses_gpu)
+            if uses_gpu:
+                assert (found.gpus_per_task, found.num_actors) == (0.25, 6)
+                assert found.about == "poses: bright on 2 GPUs, fed by 6 tasks"
+                assert place(finder, [gpu_node(32, 1)], cpus_per_task=1).gpus_per_task == 0.25  # not 32 networks
+                assert place(finder, [gpu_node(8, 1)], cpus_per_task=1, gpus_per_task=0.0).gpus_per_task == 0.0
+            else:
+                assert (found.gpus_per_task, found.num_actors) == (0.0, 0)
+                assert found.about == "poses: bright on CPUs"
