@@ -4,6 +4,7 @@ Axes: H height, W width; people as in :mod:`.skeleton`.
 """
 
 import functools
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kinebert.preprocessing.errors import ConfigError
+from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.lookup import find
 from kinebert.preprocessing.pose.skeleton import People
 
@@ -109,6 +110,18 @@ class PoseBackend:
     Raises a UserError that says what to install."""
     uses_gpu: bool = False
     """Whether it can make use of a share of a GPU; its tasks are then given one where the cluster has GPUs."""
+
+
+def installed(backend: str, module: str, package: str) -> Callable[[], None]:
+    """Return a :attr:`PoseBackend.check` that ``module`` of ``package`` can be imported."""
+
+    def check() -> None:
+        if importlib.util.find_spec(module) is None:
+            raise UserError(
+                f"the pose backend {backend} needs {package}, which is not here: pip install 'kinebert[pose]'."
+            )
+
+    return check
 
 
 BACKENDS: dict[str, PoseBackend] = {}

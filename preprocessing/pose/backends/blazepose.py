@@ -13,7 +13,14 @@ from kinebert.preprocessing.errors import ConfigError
 from kinebert.preprocessing.pose.blaze.bodies import body_25
 from kinebert.preprocessing.pose.blaze.networks import Detector, LandmarkFinder, runtime
 from kinebert.preprocessing.pose.blaze.tracks import Tracker, TrackParams
-from kinebert.preprocessing.pose.estimator import Means, PoseBackend, WeightsFile, Wheel, register_pose_backend
+from kinebert.preprocessing.pose.estimator import (
+    Means,
+    PoseBackend,
+    WeightsFile,
+    Wheel,
+    installed,
+    register_pose_backend,
+)
 from kinebert.preprocessing.pose.skeleton import People, nobody
 
 _AT_ONCE = 16
@@ -128,5 +135,6 @@ register_pose_backend(
         ),
         params=BlazePoseParams,
         start=BlazePose,
+        check=installed("blazepose", "ai_edge_litert", "ai-edge-litert"),
     )
 )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.pose.estimator import Means, PoseBackend, WeightsFile, register_pose_backend
+from kinebert.preprocessing.pose.estimator import Means, PoseBackend, WeightsFile, installed, register_pose_backend
 from kinebert.preprocessing.pose.rtm.joint_sets import JOINT_SETS, body_25
 from kinebert.preprocessing.pose.rtm.networks import Detector, DetectorKind, OneStage, TopDown, shapes_of
 from kinebert.preprocessing.pose.rtm.sessions import Session
@@ -136,6 +136,7 @@ register_pose_backend(
         ),
         params=OnnxParams,
         start=OnnxPose,
+        check=installed("onnx", "onnxruntime", "onnxruntime"),
         uses_gpu=_runs_on_gpus(),
     )
 )

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from kinebert.preprocessing.errors import ConfigError, UserError
-from kinebert.preprocessing.pose.estimator import WeightsFile
+from kinebert.preprocessing.extraction.pose_finder import PoseFinder
+from kinebert.preprocessing.pose.estimator import WeightsFile, installed
 from kinebert.preprocessing.pose.weights import (
     FOLDER_VARIABLE,
     digest_of,
@@ -16,7 +17,8 @@ from kinebert.preprocessing.pose.weights import (
     name_weights,
     weights_folders,
 )
-from tests.helpers.poses import BRIGHT, SHA256, write_weights
+from kinebert.preprocessing.recipe import PoseRecipe
+from tests.helpers.poses import BRIGHT, SHA256, bright_backend, write_weights
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +78,13 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
     assert digest_of(str(path)) == SHA256
     path.write_bytes(b"bright, but others")
     assert digest_of(str(path)) == hashlib.sha256(b"bright, but others").hexdigest()
+
+
+def test_a_package_that_is_not_here_is_told_before_anything_starts(tmp_path: Path) -> None:
+    write_weights(tmp_path / "mine")
+    lacking = replace(BRIGHT, check=installed("bright", "no_such_module", "no-such-package"))
+    with bright_backend(lacking):
+        recipe = PoseRecipe(backend="bright", weights={"network": SHA256})
+        with pytest.raises(UserError, match=r"bright needs no-such-package, .* pip install 'kinebert\[pose\]'"):
+            PoseFinder().check(recipe)
+    installed("bright", "numpy", "numpy")()
