@@ -28,7 +28,7 @@ from mlflow.types.schema import Array
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from kinebert.orchestration.printing import warn
-from kinebert.orchestration.tracking.model_cards import ModelCard, fusion_card, model_card
+from kinebert.orchestration.tracking.model_cards import ModelCard, fusion_card, model_card, takes_videos
 from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.orchestration.tracking.store import connect, explained
 from kinebert.orchestration.tracking.video_model import FusedStreams
@@ -154,7 +154,8 @@ def register(address: RunAddress, checkpoint: str, name: str, alias: str | None 
     logged = log_model(address, checkpoint, with_network=True)
     recognizer, info = load_recognizer(checkpoint)
     about = _about(checkpoint, recognizer, info)
-    card = model_card(checkpoint, about, info.classes, recipe_of(checkpoint, info).model)
+    model = recipe_of(checkpoint, info).model
+    card = model_card(checkpoint, about, info.classes, model, takes_videos=takes_videos(checkpoint, info))
     return _version(address, logged, card, name, alias)
 
 

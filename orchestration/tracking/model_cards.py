@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from kinebert.orchestration.reports.formatting import percent, percents
 from kinebert.orchestration.reports.intervals import known_intervals
 from kinebert.preprocessing import storage
+from kinebert.preprocessing.errors import UserError
+from kinebert.preprocessing.extraction.video_as_set import recipe_of as extraction_of
 from kinebert.preprocessing.plain_text import markdown
+from kinebert.training.checkpoints.recognizer import CheckpointInfo
 from kinebert.training.evaluation.evaluate import VideoScores, read_scores
 from kinebert.training.models.weights.keys import layouts
 from kinebert.training.recipe.train import ModelRecipe
@@ -27,7 +30,14 @@ class ModelCard:
     """The same in short, to search by."""
 
 
-def model_card(checkpoint: str, about: Mapping[str, str], classes: Sequence[str], recipe: ModelRecipe) -> ModelCard:
+def model_card(
+    checkpoint: str,
+    about: Mapping[str, str],
+    classes: Sequence[str],
+    recipe: ModelRecipe,
+    *,
+    takes_videos: bool = True,
+) -> ModelCard:
     """Describe a checkpoint.
 
     Args:
@@ -35,19 +45,23 @@ def model_card(checkpoint: str, about: Mapping[str, str], classes: Sequence[str]
         about: What its page in the run says of it: ``model``, ``modality``, ``clips`` and so on.
         classes: Names of the classes by label.
         recipe: What it was built by.
+        takes_videos: Whether its pictures can be made of videos; not of poses that somebody else has drawn.
 
     Raises:
         UserError: If the checkpoint or a table of scores cannot be read.
     """
     tested = evaluations_of(checkpoint)
     licence = licence_of(recipe)
+    videos = f"paths of videos, each scored by {about['test']}"
+    if not takes_videos:
+        videos = f"no videos, as {about['modality']} that somebody else has drawn cannot be made of them"
     lines = [
         f"{about['model']} on {about['modality']}",
         _classes(classes),
         *(f"**Accuracy**: {_accuracy(scores)}" for scores in tested),
         *["**Accuracy**: not known; no evaluation lies beside the checkpoint"][: not tested],
-        f"**Input**: paths of videos, each scored by {about['test']}; the network alone takes clips, {about['clips']}, "
-        f"less the mean {about['mean']}, divided by the deviation {about['std']}",
+        f"**Input**: {videos}; the network alone takes clips, {about['clips']}, less the mean {about['mean']}, divided "
+        f"by the deviation {about['std']}",
         f"**Licence of the weights**: {licence}",
     ]
     tags = {"classes": str(len(classes)), "modality": about["modality"], "licence": licence}
@@ -56,6 +70,14 @@ def model_card(checkpoint: str, about: Mapping[str, str], classes: Sequence[str]
         tags |= {"top1": f"{tested[0].metrics().top[1]:.4f}", "top1_95": f"{interval.low:.4f} to {interval.high:.4f}"}
         tags |= {"tested_on": f"{tested[0].tested_part}, {tested[0].views}"}
     return ModelCard("\n\n".join(lines), tags)
+
+
+def takes_videos(checkpoint: str, info: CheckpointInfo) -> bool:
+    """Whether the pictures that it was trained on can be made of any video, as far as this version knows."""
+    try:
+        return extraction_of(info.recipe, info.digest, checkpoint).from_video
+    except UserError:
+        return True
 
 
 def fusion_card(about: Mapping[str, str], classes: Sequence[str], digest: str) -> ModelCard:

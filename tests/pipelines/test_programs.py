@@ -193,6 +193,7 @@ def test_a_stream_of_poses_is_looked_at_and_registered(
     version = MlflowClient(uri).get_model_version("poses", "1")
     assert version.tags["modality"] == "pose"
     assert "resnet18 + bert on pose" in (version.description or "")
+    assert "**Input**: no videos, as pose that somebody else has drawn" in (version.description or "")
     assert predict.cli([str(kept / "videos" / "class0" / "v00.mp4"), "--checkpoint", checkpoint]) == 2
     assert "takes pose, which cannot be made from a video here" in capsys.readouterr().err
 
