@@ -9,8 +9,10 @@ import pytest
 from kinebert.orchestration.jobs.extraction_requests import PoseRequest
 from kinebert.pipelines.extraction import ExtractPoseConfig
 from kinebert.pipelines.options import parse
+from kinebert.preprocessing.config import to_plain
 from kinebert.preprocessing.extraction.pose_finder import PoseFinder
 from kinebert.preprocessing.pose.estimator import BACKENDS, all_backends
+from kinebert.preprocessing.pose.openpose.settings import OpenPoseParams
 from kinebert.preprocessing.recipe import PoseRecipe
 from tests.helpers.page_commands import commands_of, understood
 from tests.helpers.paths import ROOT
@@ -33,6 +35,17 @@ def test_its_commands_are_understood(line: str) -> None:
     assert isinstance(asked, PoseRequest)
     backend = asked.recipe.backend
     assert set(asked.files) <= {file.role for file in BACKENDS[backend].files} if backend else asked.redraw
+
+
+def test_the_recipe_of_the_thesis_is_what_the_page_decides() -> None:
+    args = ["--config", "metu2020/extract_pose", "--weights", "network=pose_iter_584000.caffemodel"]
+    asked = parse(
+        ExtractPoseConfig, [*args, "--manifest", "m", "--output", "o"], "kinebert extract-pose", from_file=True
+    ).asked()
+    recipe = asked.recipe
+    assert (recipe.backend, recipe.look, recipe.background) == ("openpose", "gpu", "black")
+    assert (recipe.resize, recipe.width, recipe.height) == ("fixed", 340, 256)
+    assert recipe.params == to_plain(OpenPoseParams()), "OpenPose's own defaults"
 
 
 @pytest.mark.parametrize("line", [line for line in commands_of("pose.md") if line not in COMMANDS])
