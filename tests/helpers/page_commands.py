@@ -17,6 +17,7 @@ JOBS = {
     "extract": "orchestration.jobs.extraction.extract_both",
     "extract-frames": "orchestration.jobs.extraction.extract",
     "extract-flow": "orchestration.jobs.extraction.extract",
+    "pose-weights": "preprocessing.pose.wheels.fetch_weights",
     "show": "preprocessing.sets.video_sheet.draw_video",
     "train": "orchestration.jobs.training.train",
     "evaluate": "orchestration.jobs.evaluation.evaluate",
