@@ -10,6 +10,7 @@ import cv2
 import pytest
 
 from kinebert.orchestration.diagnosis import packages, services, video
+from kinebert.preprocessing.pose.weights import FOLDER_VARIABLE
 
 
 def test_packages_that_are_lacking_or_too_old_are_named() -> None:
@@ -109,3 +110,14 @@ class Context:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+
+def test_what_finds_poses_is_looked_for_and_missing_files_come_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    found = {one.subject: one for one in packages.poses()}
+    assert found.keys() >= {"ai-edge-litert", "onnxruntime", "files of blazepose"}
+    assert found["files of blazepose"].state == "note"
+    assert "kinebert pose-weights blazepose" in found["files of blazepose"].remedy
