@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from kinebert.preprocessing import storage
 from kinebert.preprocessing.config import differences, parse_toml, to_plain, to_toml
 from kinebert.preprocessing.errors import ConfigError, UserError
+from kinebert.preprocessing.modalities import streams_of
 from kinebert.training.checkpoints.state import TrainState, check_continues, load_state
 from kinebert.training.data.parts import check_videos
 from kinebert.training.distillation.lesson import student_of
@@ -36,9 +37,11 @@ def check_training(recipe: TrainRecipe, shards: Shards, output: str, new: bool =
             or ``output`` holds another training, or any with ``new``.
     """
     if recipe.data.modality not in ("", shards.modality):
+        way = f"Give a set of {recipe.data.modality} with data.shards, or a recipe of the {shards.modality} stream."
+        if len(streams_of(recipe.data.modality)) > 1:
+            way = "Give data.shards and data.beside in this order, one set for each."
         raise UserError(
-            f"{shards.uri}: holds {shards.modality}, the recipe's data.modality is {recipe.data.modality}. "
-            f"Give a set of {recipe.data.modality} with data.shards, or a recipe of the {shards.modality} stream."
+            f"{shards.uri}: holds {shards.modality}, the recipe's data.modality is {recipe.data.modality}. {way}"
         )
     notes, networks, students = list[str](), list[Recognizer](), list[Student | None]()
     pictures = pictures_of(recipe, shards)

@@ -113,5 +113,5 @@ def test_attention_is_told_of_each_stream(trained: Any, sets: AlignedShards) -> 
 
 def test_a_set_alone_is_refused_where_two_are_named(trained: Any, sets: AlignedShards, tmp_path: Path) -> None:
     assert isinstance(sets.sets[0], ShardSet)
-    with pytest.raises(UserError, match=r"holds rgb, the recipe's data\.modality is rgb\+flow"):
+    with pytest.raises(UserError, match=r"holds rgb, the recipe's data\.modality is rgb\+flow\. Give .* in this order"):
         check_training(trained[0], sets.sets[0], str(tmp_path))
