@@ -2,13 +2,18 @@
 
 import re
 import tomllib
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from kinebert.orchestration.search.space import read_space
+from kinebert.pipelines import demo
 from kinebert.pipelines.demo_distillation import KINDS, SEEDS, TEACHER, told
 from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import load_config
+from kinebert.preprocessing.errors import ConfigError
 from kinebert.training.distillation.students import STUDENTS
 from kinebert.training.recipe.distill import DistillRecipe
 from kinebert.training.recipe.train import TrainRecipe
@@ -71,3 +76,41 @@ def test_the_demo_s_verdict_asks_for_more_than_the_spread() -> None:
     found["taught_0"] = (0.6, 0.44, 0.6)
     assert not told(found)[2]
     assert len(KINDS) == 2
+
+
+def test_the_demo_trains_one_teacher_and_three_students_each_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained: dict[str, TrainRecipe] = {}
+    tested: list[str] = []
+
+    def train_it(args: list[str]) -> int:
+        at = args.index("--output")
+        trained[Path(args[at + 1]).name] = load_config(TrainRecipe, args[0], args[2:at])
+        return 0
+
+    def done(args: list[str]) -> int:
+        tested.append(args[0])
+        return 0
+
+    monkeypatch.setattr("kinebert.pipelines.train.cli", train_it)
+    for name in ("evaluate", "extract_frames", "extract_flow", "index_videos"):
+        monkeypatch.setattr(f"kinebert.pipelines.{name}.cli", done)
+    monkeypatch.setattr("kinebert.orchestration.cluster.cluster", nullcontext)
+    monkeypatch.setattr(demo, "_generate", lambda *_: None)
+    monkeypatch.setattr(demo, "_accuracies", lambda scores: (0.5, 0.9 if "taught" in str(scores) else 0.4, 0.5))
+    assert demo.main(demo.DemoConfig(output=str(tmp_path), distill=True, student_epochs=2, seed=4)) == 0
+    assert list(trained) == ["flow_bert", *(f"{kind}_{number}" for number in SEEDS for kind in KINDS)]
+    for number in SEEDS:
+        alone, taught = (trained[f"{kind}_{number}"] for kind in KINDS)
+        assert replace(taught, distill=None) == alone
+        assert (alone.seed, alone.epochs, alone.data.shards) == (4 + number, 2, str(tmp_path / "sets" / "frames"))
+        assert taught.distill is not None
+        assert taught.distill.teacher == str(tmp_path / "runs" / "flow_bert" / "best.pt")
+        assert taught.distill.shards == trained["flow_bert"].data.shards == str(tmp_path / "sets" / "flow")
+    assert {str(tmp_path / "runs" / name / "best.pt") for name in trained} <= set(tested)
+    assert "direction: +50.0 points by the teacher; every taught student is above every one alone" in (
+        capsys.readouterr().out
+    )
+    with pytest.raises(ConfigError, match="student_epochs must be at least 1"):
+        demo.main(demo.DemoConfig(output=str(tmp_path), student_epochs=0))
