@@ -5,6 +5,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kinebert.orchestration.audience import NOBODY, Audience, Terminal
 from kinebert.preprocessing.checked.values import from_mapping
 from kinebert.preprocessing.config import nested, read_toml, to_plain
 from kinebert.preprocessing.errors import ConfigError
@@ -112,3 +113,8 @@ def _changed(values: Mapping[str, Any], keys: Sequence[str], value: Any) -> dict
     if not rest:
         return {**values, first: fspath(value) if isinstance(value, PathLike) else value}
     return {**values, first: _changed(inner if isinstance(inner, Mapping) else {}, rest, value)}
+
+
+def audience(verbose: bool) -> Audience:
+    """Return who is told how far the work is: whoever sits at the terminal, or nobody."""
+    return Terminal() if verbose else NOBODY

@@ -40,7 +40,7 @@ def test_every_value_of_a_whole_recipe_is_a_key_with_words_and_its_default() -> 
     recipe = TrainRecipe(data=DataRecipe(shards="s"))
     values = flatten(to_plain(recipe))
     found = {key.name: key for key in recipe_keys()}
-    inside = ("tune.", "stages.", "optim.layers.", "model.streams.")
+    inside = ("tune.", "stages.", "distill.", "optim.layers.", "model.streams.")
     tables = {name.rstrip(".") for name in inside}
     expected = {name: value for name, value in values.items() if name not in tables}
     assert {name for name in found if not name.startswith(inside)} - {
@@ -55,6 +55,8 @@ def test_every_value_of_a_whole_recipe_is_a_key_with_words_and_its_default() -> 
     assert [name for name, key in found.items() if key.required] == [
         "data.shards",
         "optim.layers.match",
+        "distill.method",
+        "distill.network.backbone",
         "tune.space",
         "stages.clip_length",
         "stages.epochs",

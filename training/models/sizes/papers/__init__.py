@@ -7,7 +7,9 @@ from kinebert.training.models.sizes.papers import (
     chen2021,
     eccv2020,
     garg2021,
+    metu2020_appendix,
     metu2020_clips,
+    metu2020_distillation,
     metu2020_frames,
     mtconv2021,
 )
@@ -19,6 +21,8 @@ TABLES: tuple[Table, ...] = (
     *eccv2020.TABLES,
     *metu2020_frames.TABLES,
     *metu2020_clips.TABLES,
+    *metu2020_distillation.TABLES,
+    *metu2020_appendix.TABLES,
     *garg2021.TABLES,
     *chen2021.TABLES,
     *mtconv2021.TABLES,
