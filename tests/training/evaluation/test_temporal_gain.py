@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from kinebert.training.evaluation.temporal_gain import (
     spatial_contribution,
     temporal_improvement,
 )
+from kinebert.training.evaluation.view_scores import About
 from tests.helpers.compared import make_scores
 
 NAMES = ["open", "close", "left", "right", "still"]
@@ -91,7 +93,7 @@ def test_a_class_without_videos_is_neither_temporal_nor_static() -> None:
 def test_what_was_tested_otherwise_is_not_compared() -> None:
     model = scores([[True], [True]])
     for key, other in (("part", "val"), ("split", "split2"), ("views", "centre")):
-        changed = replace(model, about={**model.about, key: other})
+        changed = replace(model, about=cast(About, {**model.about, key: other}))
         with pytest.raises(UserError, match=f"on the same {key}"):
             class_gains(model, changed)
     with pytest.raises(UserError, match="on the same videos: evaluate both alike"):
