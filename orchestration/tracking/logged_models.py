@@ -180,7 +180,7 @@ def register_fusion(address: RunAddress, fused: FusedStreams, name: str, alias: 
 
     def write(folder: Path, described: Model) -> None:
         fused.write(folder / FUSION)
-        _finish(folder, FUSION, info.classes, described, _pins())
+        _finish(folder, FUSION, info.classes, described, _pins(*(found for _, found in read.values())))
 
     with explained(address.tracking_uri):
         known = _known(client, address.run_id, tags)
@@ -236,7 +236,7 @@ def write_model(
     folder: Path, checkpoint: str, recognizer: Recognizer, info: CheckpointInfo, model: Model, with_network: bool
 ) -> None:
     """Write the folder of a model: the checkpoint, its labels, and what MLflow must know."""
-    pins = _pins()
+    pins = _pins(info)
     if with_network:
         _export(folder, recognizer, model, pins)
     folder.mkdir(exist_ok=True)
@@ -244,8 +244,10 @@ def write_model(
     _finish(folder, CHECKPOINT, info.classes, model, pins)
 
 
-def _pins() -> list[str]:
-    return [f"{name}=={version(name)}" for name in _PACKAGES]
+def _pins(*infos: CheckpointInfo) -> list[str]:
+    """What has to be installed where it is loaded; with the extra for people, where one of them looks for people."""
+    extra = "[pose]" * any(info.recipe.get("backend") for info in infos)
+    return [f"{name}{extra * (name == _PACKAGES[0])}=={version(name)}" for name in _PACKAGES]
 
 
 def _finish(folder: Path, data: str, classes: Sequence[str], model: Model, pins: Sequence[str]) -> None:

@@ -9,16 +9,18 @@ import pandas as pd
 import pytest
 import torch
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 from mlflow.tracking import MlflowClient
 
 from kinebert.orchestration.tracking import logged_models as register_of_models
-from kinebert.orchestration.tracking.logged_models import keep_models, log_model
+from kinebert.orchestration.tracking.logged_models import keep_models, log_model, write_model
 from kinebert.orchestration.tracking.run_address import RunAddress
 from kinebert.orchestration.tracking.tracker import Tracker
 from kinebert.pipelines import predict, register
 from kinebert.pipelines.options import NOT_RECORDED
-from kinebert.preprocessing.recipe import FrameRecipe
+from kinebert.preprocessing.extraction.pose_finder import PoseFinder
+from kinebert.preprocessing.recipe import FrameRecipe, PoseRecipe
 from kinebert.preprocessing.sets.reader import ShardSet
 from kinebert.training.checkpoints.recognizer import load_recognizer
 from kinebert.training.evaluation.evaluate import VideoScores, write_scores
@@ -26,6 +28,7 @@ from kinebert.training.evaluation.view_scores import About
 from kinebert.training.recipe.train import ProtocolRecipe
 from kinebert.training.run_folder import checkpoint_digest, kept_recognizers
 from tests.helpers.checkpoints import make_checkpoint
+from tests.helpers.poses import SHA256, bright_backend, write_weights
 from tests.helpers.sets import make_rows, make_set
 
 
@@ -218,3 +221,23 @@ def test_a_registered_fusion_says_what_predict_says(
     )
     assert register.cli([*given[:4], "--weights", "1"]) == 2
     assert "--weights takes one number per checkpoint (2)" in capsys.readouterr().err
+
+
+def test_a_model_that_looks_for_people_asks_for_their_extra(tmp_path: Path, run: Path) -> None:
+    """And its page says that it takes videos; that of poses which somebody else has drawn says that it does not."""
+    rows = make_rows(tmp_path / "videos", [5, 6, 7])
+    with bright_backend():
+        finder = PoseFinder(files={"network": str(write_weights(tmp_path))})
+        found = PoseRecipe(backend="bright", weights={"network": SHA256})
+        for name, recipe, takes, extra in (
+            ("found", found, "paths of videos", "kinebert[pose]=="),
+            ("drawn", PoseRecipe(), "no videos", "kinebert=="),
+        ):
+            shards = make_set(rows, tmp_path / name, recipe, solver=finder if name == "found" else None)
+            checkpoint = make_checkpoint(tmp_path / f"{name}.pt", shards, ProtocolRecipe())
+            recognizer, info = load_recognizer(checkpoint)
+            write_model(tmp_path / f"model_{name}", checkpoint, recognizer, info, Model(), False)
+            assert (tmp_path / f"model_{name}" / "requirements.txt").read_text().startswith(extra)
+            version, _ = register_of_models.register(address_of(run), checkpoint, name)
+            description = MlflowClient(address_of(run).tracking_uri).get_model_version(name, version).description
+            assert f"**Input**: {takes}" in (description or "")
