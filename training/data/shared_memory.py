@@ -8,13 +8,15 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kinebert.preprocessing.errors import UserError
 from kinebert.preprocessing.modalities import streams_of
 from kinebert.training.clips.calendar import Grid
 from kinebert.training.recipe.train import DataRecipe
-from kinebert.training.shards import Shards
+
+if TYPE_CHECKING:  # a diagnosis asks for memory where what reads sets may be broken
+    from kinebert.training.shards import Shards
 
 SHARED_MEMORY = "/dev/shm"
 """Where loader processes put their batches."""
@@ -44,7 +46,7 @@ def lacks_shared_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError | OSError) and any(words in str(error) for words in _OF_TORCH)
 
 
-def clip_bytes(shards: Shards, videos: Sequence[Any], data: DataRecipe, crop_size: int = 0) -> int:
+def clip_bytes(shards: "Shards", videos: Sequence[Any], data: DataRecipe, crop_size: int = 0) -> int:
     """Return the most bytes of a clip on its way from a loader process.
 
     Args:
@@ -71,7 +73,7 @@ def usual_loaders(cores: int) -> int:
     return max(0, min(MOST_LOADERS, cores - 1))
 
 
-def largest_batch_bytes(shards: Shards, videos: Sequence[Any], data: DataRecipe, grids: Iterable[Grid]) -> int:
+def largest_batch_bytes(shards: "Shards", videos: Sequence[Any], data: DataRecipe, grids: Iterable[Grid]) -> int:
     """Return the bytes of the largest micro-batch of several shapes on its way from a loader process."""
     return max(
         grid.micro_batch
