@@ -19,6 +19,7 @@ PARTS = {
     "disks": "folders.look",
     "torch": "gpus.look",
     "video": "video.look",
+    "poses": "poses.look",
     "Ray": "services.look_at_ray",
     "MLflow": "services.look_at_mlflow",
 }

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import pytest
 
-from kinebert.orchestration.diagnosis import packages, services, video
+from kinebert.orchestration.diagnosis import packages, poses, services, video
 from kinebert.preprocessing.pose.weights import FOLDER_VARIABLE
 
 
@@ -117,7 +117,7 @@ def test_what_finds_poses_is_looked_for_and_missing_files_come_with_the_command(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
-    found = {one.subject: one for one in packages.poses()}
+    found = {one.subject: one for one in poses.look()}
     assert found.keys() >= {"ai-edge-litert", "onnxruntime", "files of blazepose"}
     assert found["files of blazepose"].state == "note"
     assert "kinebert pose-weights blazepose" in found["files of blazepose"].remedy
