@@ -54,6 +54,8 @@ def told(found: Mapping[str, tuple[float, ...]]) -> tuple[Table, list[str], bool
         clear = bool(taught.min() > alone.max())
         shown |= clear
         how = "every taught student is above every one alone" if clear else "the seeds' ranges overlap"
+        if taught.max() < alone.min():
+            how = "every taught student is below every one alone"
         words.append(f"{half}: {gain:+.1f} points by the teacher; {how}")
     return table, words, shown
 

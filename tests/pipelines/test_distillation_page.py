@@ -75,6 +75,9 @@ def test_the_demo_s_verdict_asks_for_more_than_the_spread() -> None:
     assert shown
     found["taught_0"] = (0.6, 0.44, 0.6)
     assert not told(found)[2]
+    for number in SEEDS:
+        found[f"taught_{number}"] = (0.4, 0.45, 0.5)
+    assert told(found)[1][1] == "order: -10.0 points by the teacher; every taught student is below every one alone"
     assert len(KINDS) == 2
 
 
