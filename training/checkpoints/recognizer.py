@@ -184,11 +184,16 @@ def check_shards(uri: str, info: CheckpointInfo, shards: Shards) -> None:
                 "trained on, or train a network for this one."
             )
     if info.digest != shards.digest:
-        differ = differences(info.recipe, shards.recipe) or [f"digest: {info.digest!r} != {shards.digest!r}"]
         raise UserError(
             f"{uri}: the checkpoint was trained on shards of another recipe than those of {shards.uri} "
-            f"(checkpoint != set): {'; '.join(differ)}. Extract with the checkpoint's recipe, or train on this set."
+            f"(checkpoint != set): {recipe_difference(info, shards)}. Extract with the checkpoint's recipe, or train "
+            "on this set."
         )
+
+
+def recipe_difference(info: CheckpointInfo, shards: Shards) -> str:
+    """Say in what the recipe of a checkpoint's shards differs from that of a set."""
+    return "; ".join(differences(info.recipe, shards.recipe) or [f"digest: {info.digest!r} != {shards.digest!r}"])
 
 
 def _wanted(modality: str) -> str:

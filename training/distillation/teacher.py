@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from kinebert.preprocessing.config import differences
 from kinebert.preprocessing.errors import ConfigError, UserError
 from kinebert.preprocessing.fetching.downloads import is_download
 from kinebert.preprocessing.storage import explained, file_digest
-from kinebert.training.checkpoints.recognizer import CheckpointInfo, load_recognizer
+from kinebert.training.checkpoints.recognizer import CheckpointInfo, load_recognizer, recipe_difference
 from kinebert.training.distillation.students import STUDENTS
 from kinebert.training.distillation.views import SCORES, TOKENS, View, exact
 from kinebert.training.models import Recognizer, build_recognizer, load_published
@@ -170,10 +169,9 @@ def _check_made_for(uri: str, info: CheckpointInfo, shards: Shards, classes: Seq
             "distill.shards, or another teacher."
         )
     if info.digest != shards.digest:
-        differ = differences(info.recipe, shards.recipe) or [f"digest: {info.digest!r} != {shards.digest!r}"]
         raise UserError(
             f"{uri}: this teacher was trained on shards of another recipe than those of {shards.uri} (teacher != set): "
-            f"{'; '.join(differ)}. Extract with the teacher's recipe, or train a teacher on this set."
+            f"{recipe_difference(info, shards)}. Extract with the teacher's recipe, or train a teacher on this set."
         )
     if classes and list(info.classes) != list(classes):
         raise UserError(
